@@ -1,0 +1,145 @@
+//! A scripted client, for testing what is built on [`PortMapperClient`] without a network.
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::PortMapperClient;
+use crate::error::PortMappingError;
+use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken};
+
+/// One scripted answer: what, and after how long.
+type Answer<T> = (Duration, Result<T, PortMappingError>);
+
+/// A queue of answers per verb. An empty queue answers `unavailable`. Counts what was asked.
+#[derive(Debug, Default)]
+pub struct MockPortMapperClient {
+    script: Mutex<Script>,
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    probes: VecDeque<Answer<()>>,
+    installs: VecDeque<Answer<PortMapping>>,
+    renewals: VecDeque<Answer<PortMapping>>,
+    removals: VecDeque<Answer<()>>,
+    calls: Calls,
+}
+
+/// How often each verb was called.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// Calls of `probe`.
+    pub probe: usize,
+    /// Calls of `install`.
+    pub install: usize,
+    /// Calls of `renew`.
+    pub renew: usize,
+    /// Calls of `remove`.
+    pub remove: usize,
+}
+
+impl MockPortMapperClient {
+    /// A mapping as the mock's gateway would grant it.
+    pub fn mapping(request: MapRequest, external: (Ipv4Addr, u16), lifetime: Duration) -> PortMapping {
+        PortMapping {
+            request,
+            external: SocketAddr::from(external),
+            requested_ttl: lifetime,
+            lifetime: Some(lifetime),
+            protocol: Protocol::Pcp,
+            token: ProtocolToken::None,
+        }
+    }
+
+    /// The next answer to `probe`, given after `delay`.
+    pub fn on_probe(&self, delay: Duration, answer: Result<(), PortMappingError>) -> &Self {
+        self.script().probes.push_back((delay, answer));
+        self
+    }
+
+    /// The next answer to `install`, given after `delay`.
+    pub fn on_install(&self, delay: Duration, answer: Result<PortMapping, PortMappingError>) -> &Self {
+        self.script().installs.push_back((delay, answer));
+        self
+    }
+
+    /// The next answer to `renew`, given after `delay`.
+    pub fn on_renew(&self, delay: Duration, answer: Result<PortMapping, PortMappingError>) -> &Self {
+        self.script().renewals.push_back((delay, answer));
+        self
+    }
+
+    /// The next answer to `remove`, given after `delay`. Without one, `remove` succeeds at once.
+    pub fn on_remove(&self, delay: Duration, answer: Result<(), PortMappingError>) -> &Self {
+        self.script().removals.push_back((delay, answer));
+        self
+    }
+
+    /// How often each verb was called so far.
+    pub fn calls(&self) -> Calls {
+        self.script().calls
+    }
+
+    /// Answers that nobody has asked for yet.
+    pub fn unused(&self) -> usize {
+        let script = self.script();
+        script.probes.len() + script.installs.len() + script.renewals.len() + script.removals.len()
+    }
+
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn play<T>(answer: Option<Answer<T>>, verb: &str) -> Result<T, PortMappingError> {
+    let (delay, answer) = answer.unwrap_or_else(|| {
+        (Duration::ZERO, Err(PortMappingError::unavailable(format!("the mock has no answer to {verb}"))))
+    });
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    answer
+}
+
+#[async_trait]
+impl PortMapperClient for MockPortMapperClient {
+    async fn probe(&self) -> Result<(), PortMappingError> {
+        let answer = {
+            let mut script = self.script();
+            script.calls.probe += 1;
+            script.probes.pop_front()
+        };
+        play(answer, "probe").await
+    }
+
+    async fn install(&self, _: &MapRequest, _: Duration) -> Result<PortMapping, PortMappingError> {
+        let answer = {
+            let mut script = self.script();
+            script.calls.install += 1;
+            script.installs.pop_front()
+        };
+        play(answer, "install").await
+    }
+
+    async fn renew(&self, _: &PortMapping) -> Result<PortMapping, PortMappingError> {
+        let answer = {
+            let mut script = self.script();
+            script.calls.renew += 1;
+            script.renewals.pop_front()
+        };
+        play(answer, "renew").await
+    }
+
+    async fn remove(&self, _: &PortMapping) -> Result<(), PortMappingError> {
+        let answer = {
+            let mut script = self.script();
+            script.calls.remove += 1;
+            script.removals.pop_front()
+        };
+        play(answer.or(Some((Duration::ZERO, Ok(())))), "remove").await
+    }
+}

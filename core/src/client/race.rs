@@ -1,0 +1,326 @@
+//! All protocols at once: the first usable answer wins, and nothing that comes later is left on the gateway.
+
+mod contest;
+mod contestant;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::{GatewayView, PortMapperClient};
+use crate::config::Config;
+use crate::error::{ErrorKind, PortMappingError, reasons};
+use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken};
+use crate::net::address::AddressClass;
+use crate::net::route::{NetworkPath, find_path};
+use crate::schedule::MAX_REFUSAL_HOLD;
+use crate::snapshot::{GatewayReport, ProtocolReport};
+use contest::{Failure, Wanted, contest};
+use contestant::{Contestant, contestants};
+
+/// How the gateway and the clients for its protocols are found.
+type Finder = Box<dyn Fn() -> Result<(NetworkPath, Vec<Contestant>), PortMappingError> + Send + Sync>;
+
+/// Composes the configured protocols: races them for the first mapping and stays with the winner.
+pub struct RaceMapper {
+    find: Finder,
+    field: Mutex<Field>,
+    wanted: Arc<Wanted>,
+    /// Contests and the releases of late losers, which outlive the call that began them.
+    behind: TaskTracker,
+}
+
+/// What is known about the gateway and its protocols.
+#[derive(Default)]
+struct Field {
+    path: Option<NetworkPath>,
+    contestants: Option<Arc<[Contestant]>>,
+    /// The protocol that won; it is asked first until it fails.
+    decided: Option<Protocol>,
+    seen: Vec<Protocol>,
+    /// Refusals that hold for a while by the gateway's word (RFC 6887 7.4).
+    holds: HashMap<(Protocol, MapRequest), (Instant, PortMappingError)>,
+}
+
+impl std::fmt::Debug for RaceMapper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let field = self.field();
+        f.debug_struct("RaceMapper")
+            .field("path", &field.path)
+            .field("decided", &field.decided)
+            .field("seen", &field.seen)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RaceMapper {
+    /// A race by `config`, which must be valid. The gateway is looked for at the first call, and again after
+    /// an attempt that nothing answered.
+    pub fn new(config: Config) -> Self {
+        Self::with_finder(Box::new(move || {
+            let path = find_path(&config)?;
+            tracing::debug!(?path, "gateway found");
+            let contestants = contestants(&config, &path);
+            Ok((path, contestants))
+        }))
+    }
+
+    fn with_finder(find: Finder) -> Self {
+        Self { find, field: Mutex::default(), wanted: Arc::default(), behind: TaskTracker::new() }
+    }
+
+    fn field(&self) -> MutexGuard<'_, Field> {
+        // Every change under this lock is a single assignment, so a poisoned field is still whole.
+        self.field.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn contestants(&self) -> Result<Arc<[Contestant]>, PortMappingError> {
+        if let Some(contestants) = &self.field().contestants {
+            return Ok(Arc::clone(contestants));
+        }
+        let (path, contestants) = (self.find)()?;
+        let contestants: Arc<[Contestant]> = contestants.into();
+        let mut field = self.field();
+        field.path = Some(path);
+        field.contestants = Some(Arc::clone(&contestants));
+        Ok(contestants)
+    }
+
+    /// The client that made `mapping`.
+    fn maker(&self, mapping: &PortMapping) -> Result<Contestant, PortMappingError> {
+        self.contestants()?.iter().find(|contestant| contestant.protocol == mapping.protocol).cloned().ok_or_else(
+            || PortMappingError::internal(format!("there is no client for {}, which made the mapping", mapping.protocol)),
+        )
+    }
+
+    /// A refusal that still holds, with what is left of its time.
+    fn held(&self, protocol: Protocol, request: &MapRequest) -> Option<PortMappingError> {
+        let now = Instant::now();
+        let mut field = self.field();
+        field.holds.retain(|_, (until, _)| *until > now);
+        field.holds.get(&(protocol, *request)).map(|(until, error)| {
+            PortMappingError::refused_for(error.to_string(), until.saturating_duration_since(now))
+        })
+    }
+
+    fn remember_refusal(&self, failure: &Failure, request: &MapRequest) {
+        if let Some(hold) = failure.error.retry_after() {
+            let until = Instant::now() + hold.min(MAX_REFUSAL_HOLD);
+            self.field().holds.insert((failure.protocol, *request), (until, failure.error.clone()));
+        }
+    }
+
+    fn saw(&self, protocol: Protocol) {
+        let mut field = self.field();
+        if !field.seen.contains(&protocol) {
+            field.seen.push(protocol);
+        }
+    }
+
+    /// Asks the protocol that won before, where there is one.
+    async fn ask_decided(
+        &self,
+        contestants: &[Contestant],
+        request: &MapRequest,
+        ttl: Duration,
+    ) -> Option<Result<PortMapping, Failure>> {
+        let decided = self.field().decided?;
+        let contestant = contestants.iter().find(|contestant| contestant.protocol == decided)?;
+        if self.held(decided, request).is_some() {
+            return None;
+        }
+        Some(contestant.client.install(request, ttl).await.map_err(|error| Failure {
+            protocol: decided,
+            alive: true,
+            error,
+        }))
+    }
+
+    /// Lets the contestants race in a task of their own, so that neither a loser's late mapping nor a winner's
+    /// mapping that nobody waits for any more is left on the gateway.
+    async fn race(
+        &self,
+        field: Vec<Contestant>,
+        request: &MapRequest,
+        ttl: Duration,
+    ) -> Result<PortMapping, Vec<Failure>> {
+        let (answer, outcome) = oneshot::channel();
+        self.behind.spawn(contest(field, *request, ttl, Arc::clone(&self.wanted), answer));
+        outcome.await.unwrap_or_else(|_| {
+            Err(vec![Failure {
+                protocol: Protocol::None,
+                alive: true,
+                error: PortMappingError::internal("the race of the protocols ended without an outcome"),
+            }])
+        })
+    }
+
+    /// A host whose own address is public, and to which no gateway answers, stands in no NAT.
+    fn own_public_address(&self, request: &MapRequest, ttl: Duration) -> Option<PortMapping> {
+        let address = self.field().path.as_ref()?.local_address;
+        (AddressClass::of(address) == AddressClass::Public
+            && (!request.exact || request.suggested_port() == request.internal_port))
+            .then(|| PortMapping {
+                request: *request,
+                external: (address, request.internal_port).into(),
+                requested_ttl: ttl,
+                lifetime: Some(ttl),
+                protocol: Protocol::None,
+                token: ProtocolToken::None,
+            })
+    }
+
+    /// Everything failed: remember what holds, look for the gateway anew next time, and say why.
+    fn lost(&self, failures: &[Failure], request: &MapRequest) -> PortMappingError {
+        for failure in failures {
+            self.remember_refusal(failure, request);
+        }
+        let error = combine(failures, request);
+        let mut field = self.field();
+        field.decided = None;
+        if error.kind() != ErrorKind::Refused {
+            field.contestants = None;
+        }
+        error
+    }
+}
+
+/// One error out of the failures of all protocols: a refusal says more than silence, and contact more than none.
+fn combine(failures: &[Failure], request: &MapRequest) -> PortMappingError {
+    let message = format!(
+        "{} port {} could not be mapped: {}",
+        request.transport,
+        request.internal_port,
+        reasons(failures.iter().map(|failure| &failure.error))
+    );
+    let has = |kind| failures.iter().any(|failure| failure.error.kind() == kind);
+    if has(ErrorKind::Internal) {
+        PortMappingError::internal(message)
+    } else if has(ErrorKind::Refused) {
+        // Only where every protocol says for how long is it useless to come back earlier.
+        let holds: Option<Vec<Duration>> = failures.iter().map(|failure| failure.error.retry_after()).collect();
+        match holds.and_then(|holds| holds.into_iter().min()) {
+            Some(hold) => PortMappingError::refused_for(message, hold),
+            None => PortMappingError::refused(message),
+        }
+    } else if failures.iter().any(|failure| failure.alive && failure.error.kind() == ErrorKind::Timeout) {
+        PortMappingError::timeout(message)
+    } else if !failures.is_empty() && failures.iter().all(|failure| failure.error.kind() == ErrorKind::Transport) {
+        match failures[0].error.clone() {
+            PortMappingError::Transport { source, .. } => PortMappingError::Transport { message, source },
+            other => other,
+        }
+    } else {
+        PortMappingError::unavailable(message)
+    }
+}
+
+#[async_trait]
+impl PortMapperClient for RaceMapper {
+    /// Answers at once: the install is the probe, so that a PCP gateway is one round trip away.
+    async fn probe(&self) -> Result<(), PortMappingError> {
+        Ok(())
+    }
+
+    async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
+        let contestants = self.contestants()?;
+        let mut failures = Vec::new();
+        match self.ask_decided(&contestants, request, ttl).await {
+            Some(Ok(mapping)) => {
+                self.wanted.insert(&mapping);
+                return Ok(mapping);
+            }
+            Some(Err(failure)) => failures.push(failure),
+            None => {}
+        }
+        let mut field = Vec::new();
+        let asked = failures.first().map(|failure| failure.protocol);
+        for contestant in contestants.iter().filter(|contestant| Some(contestant.protocol) != asked) {
+            match self.held(contestant.protocol, request) {
+                Some(error) => failures.push(Failure { protocol: contestant.protocol, alive: true, error }),
+                None => field.push(contestant.clone()),
+            }
+        }
+        if !field.is_empty() {
+            match self.race(field, request, ttl).await {
+                Ok(mapping) => {
+                    self.field().decided = Some(mapping.protocol);
+                    self.saw(mapping.protocol);
+                    return Ok(mapping);
+                }
+                Err(lost) => failures.extend(lost),
+            }
+        }
+        let error = self.lost(&failures, request);
+        if error.kind() == ErrorKind::Unavailable
+            && let Some(mapping) = self.own_public_address(request, ttl)
+        {
+            return Ok(mapping);
+        }
+        Err(error)
+    }
+
+    async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
+        if mapping.protocol == Protocol::None {
+            // Still our own address? Then it is still reachable.
+            let (path, _) = (self.find)()?;
+            return match path.local_address == mapping.external.ip() {
+                true => Ok(mapping.clone()),
+                false => Err(PortMappingError::unavailable(format!("this machine no longer has {}", mapping.external.ip()))),
+            };
+        }
+        self.maker(mapping)?.client.renew(mapping).await
+    }
+
+    async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
+        if mapping.protocol == Protocol::None {
+            return Ok(());
+        }
+        self.wanted.remove(mapping);
+        self.maker(mapping)?.client.remove(mapping).await
+    }
+
+    async fn survey(&self) -> Result<GatewayReport, PortMappingError> {
+        let contestants = self.contestants()?;
+        let mut asked = JoinSet::new();
+        for (place, contestant) in contestants.iter().cloned().enumerate() {
+            asked.spawn(async move { (place, contestant.protocol, contestant.client.offer().await) });
+        }
+        let mut answers = asked.join_all().await;
+        answers.sort_by_key(|(place, ..)| *place);
+        for (_, protocol, _) in answers.iter().filter(|(_, _, outcome)| outcome.is_ok()) {
+            self.saw(*protocol);
+        }
+        if answers.iter().all(|(_, _, outcome)| outcome.is_err()) {
+            self.field().contestants = None;
+        }
+        let path = self.field().path.clone();
+        Ok(GatewayReport {
+            gateway: path.as_ref().map(|path| path.gateway),
+            local_address: path.as_ref().map(|path| path.local_address),
+            interface: path.and_then(|path| path.interface),
+            protocols: answers.into_iter().map(|(_, protocol, outcome)| ProtocolReport { protocol, outcome }).collect(),
+        })
+    }
+
+    fn view(&self) -> GatewayView {
+        let field = self.field();
+        GatewayView { path: field.path.clone(), protocols: field.seen.clone() }
+    }
+
+    async fn settle(&self) {
+        self.behind.close();
+        self.behind.wait().await;
+        self.behind.reopen();
+    }
+}
+
+#[cfg(test)]
+#[path = "race/tests.rs"]
+mod tests;

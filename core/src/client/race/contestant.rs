@@ -1,0 +1,101 @@
+//! The protocols as they enter the race: who they are, how long they hold back, what they offer.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::client::PortMapperClient;
+use crate::client::natpmp::NatPmpMapper;
+use crate::client::pcp::PcpMapper;
+use crate::client::udp::GatewayPort;
+use crate::client::upnp::{UpnpConfig, UpnpMapper};
+use crate::config::Config;
+use crate::error::PortMappingError;
+use crate::mapping::Protocol;
+use crate::net::route::NetworkPath;
+use crate::schedule::{NAT_PMP_HEDGE, UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP};
+use crate::snapshot::ProtocolOffer;
+
+/// A client of one protocol that can also tell what the gateway offers.
+#[async_trait]
+pub(super) trait ProtocolClient: PortMapperClient {
+    /// What the gateway offers by this protocol; maps nothing.
+    async fn offer(&self) -> Result<ProtocolOffer, PortMappingError>;
+}
+
+/// One protocol in the race.
+#[derive(Clone)]
+pub(super) struct Contestant {
+    pub(super) protocol: Protocol,
+    pub(super) client: Arc<dyn ProtocolClient>,
+    /// Whether the install itself shows whether the gateway speaks the protocol, so that probing would only
+    /// cost a round trip.
+    pub(super) install_is_probe: bool,
+    /// How long after the start it lets better protocols answer first.
+    pub(super) hedge: Duration,
+    /// The same where a better protocol has shown that it is alive.
+    pub(super) hedge_behind_alive: Duration,
+}
+
+/// The configured protocols over `path`, in the configured order. The first never holds back.
+pub(super) fn contestants(config: &Config, path: &NetworkPath) -> Vec<Contestant> {
+    let port = GatewayPort::new(SocketAddr::new(path.gateway, config.pcp_port), Some(path.local_address));
+    config
+        .protocols
+        .iter()
+        .enumerate()
+        .map(|(place, protocol)| {
+            let (client, hedge, behind): (Arc<dyn ProtocolClient>, _, _) = match protocol {
+                Protocol::NatPmp => (Arc::new(NatPmpMapper::new(Arc::clone(&port))), NAT_PMP_HEDGE, NAT_PMP_HEDGE),
+                Protocol::Upnp => (Arc::new(upnp(config, path)), UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP),
+                _ => (Arc::new(PcpMapper::new(Arc::clone(&port))), NAT_PMP_HEDGE, NAT_PMP_HEDGE),
+            };
+            Contestant {
+                protocol: *protocol,
+                client,
+                install_is_probe: *protocol == Protocol::Pcp,
+                hedge: if place == 0 { Duration::ZERO } else { hedge },
+                hedge_behind_alive: if place == 0 { Duration::ZERO } else { behind },
+            }
+        })
+        .collect()
+}
+
+fn upnp(config: &Config, path: &NetworkPath) -> UpnpMapper {
+    UpnpMapper::new(UpnpConfig {
+        gateway: path.gateway,
+        local_address: Some(path.local_address),
+        ssdp_address: config.ssdp_address,
+        description: config.description.clone(),
+    })
+}
+
+#[async_trait]
+impl ProtocolClient for PcpMapper {
+    async fn offer(&self) -> Result<ProtocolOffer, PortMappingError> {
+        let round_trip = self.announce().await?;
+        Ok(ProtocolOffer { external_address: None, device: None, round_trip })
+    }
+}
+
+#[async_trait]
+impl ProtocolClient for NatPmpMapper {
+    async fn offer(&self) -> Result<ProtocolOffer, PortMappingError> {
+        let (address, round_trip) = self.external_address().await?;
+        Ok(ProtocolOffer { external_address: address.map(IpAddr::V4), device: None, round_trip })
+    }
+}
+
+#[async_trait]
+impl ProtocolClient for UpnpMapper {
+    async fn offer(&self) -> Result<ProtocolOffer, PortMappingError> {
+        let device = self.discover().await?;
+        Ok(ProtocolOffer {
+            external_address: device.external_address,
+            device: Some(device.friendly_name),
+            round_trip: device.round_trip,
+        })
+    }
+}

@@ -1,0 +1,54 @@
+use super::*;
+use crate::error::ErrorKind;
+
+fn rejected(change: impl FnOnce(&mut Config)) -> String {
+    let mut config = Config::default();
+    change(&mut config);
+    let error = config.validate().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    error.to_string()
+}
+
+#[test]
+fn the_default_configuration_is_valid() {
+    Config::default().validate().unwrap();
+}
+
+#[test]
+fn each_bad_field_is_named_with_what_is_allowed() {
+    let cases: [(String, &str); 13] = [
+        (rejected(|c| c.ttl = Duration::ZERO), "ttl: 0 s is out of range; allowed are 1 to 86400 s"),
+        (rejected(|c| c.ttl = Duration::from_secs(86_401)), "ttl: 86401 s is out of range"),
+        (rejected(|c| c.protocols.clear()), "protocols: none is named"),
+        (rejected(|c| c.protocols = vec![Protocol::Pcp, Protocol::Pcp]), "protocols: `pcp` is named twice"),
+        (rejected(|c| c.protocols = vec![Protocol::None]), "protocols: `none` is not one of pcp, nat-pmp, upnp"),
+        (rejected(|c| c.gateway = Some([0, 0, 0, 0].into())), "gateway: 0.0.0.0 is not the address of one host"),
+        (rejected(|c| c.gateway = Some([224, 0, 0, 1].into())), "gateway: 224.0.0.1 is not"),
+        (rejected(|c| c.interface = Some(String::new())), "interface: the name is empty"),
+        (rejected(|c| c.failure_threshold = 0), "failure_threshold: 0"),
+        (rejected(|c| c.description = "x".repeat(65)), "description: 65 characters are too many; allowed are 64"),
+        (rejected(|c| c.description = "a\nb".into()), "description: the control character '\\n'"),
+        (rejected(|c| c.pcp_port = 0), "pcp_port: 0 is no port"),
+        (
+            rejected(|c| c.retry = RetryPolicy::Backoff { min: Duration::from_secs(2), max: Duration::from_secs(1) }),
+            "retry: the shortest wait, 2s, is longer than the longest, 1s",
+        ),
+    ];
+    for (message, expected) in cases {
+        assert!(message.starts_with(expected), "`{message}` should start with `{expected}`");
+    }
+}
+
+#[test]
+fn a_hostname_as_gateway_is_invalid_and_named() {
+    let error = parse_address("gateway", "fritz.box").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().starts_with("gateway: `fritz.box` is no IP address"), "{error}");
+}
+
+#[test]
+fn a_fraction_of_a_second_is_rounded_up_never_down_to_nothing() {
+    let config = Config { ttl: Duration::from_millis(1500), ..Config::default() };
+    config.validate().unwrap();
+    assert_eq!(config.whole_ttl(), Duration::from_secs(2));
+}

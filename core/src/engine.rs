@@ -1,0 +1,237 @@
+//! One thread and one runtime for each mapper; waiting on them from any thread and any executor.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::error::PortMappingError;
+use crate::schedule::ENGINE_END_DEADLINE;
+
+/// A thread that runs the tasks of one mapper and nothing else. Dropping it asks the tasks to end and lets them
+/// release their mappings in the background; it never waits.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    handle: Handle,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+    ended: watch::Receiver<bool>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// The process that started the thread: after a fork the child has the memory but not the thread.
+    process: u32,
+}
+
+impl Engine {
+    /// Starts the thread. `settle` runs after the last task, before the thread ends. Fails with `internal` where
+    /// the system gives no thread or no event queue.
+    pub(crate) fn start<F>(settle: impl FnOnce() -> F + Send + 'static) -> Result<Self, PortMappingError>
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(|error| PortMappingError::internal(format!("cannot create the engine's runtime: {error}")))?;
+        let handle = runtime.handle().clone();
+        let tasks = TaskTracker::new();
+        let shutdown = CancellationToken::new();
+        let (end, ended) = watch::channel(false);
+        let run = {
+            let (tasks, shutdown) = (tasks.clone(), shutdown.clone());
+            move || {
+                let body = AssertUnwindSafe(|| {
+                    runtime.block_on(async {
+                        shutdown.cancelled().await;
+                        tasks.close();
+                        tasks.wait().await;
+                        if tokio::time::timeout(ENGINE_END_DEADLINE, settle()).await.is_err() {
+                            tracing::warn!("the engine ended before all late answers were dealt with");
+                        }
+                    });
+                    // Tasks that hang in a client's defect end here, not never.
+                    runtime.shutdown_background();
+                });
+                if catch_unwind(body).is_err() {
+                    tracing::error!("the engine ended by a panic");
+                }
+                end.send_replace(true);
+            }
+        };
+        let thread = thread::Builder::new()
+            .name("portlease".to_owned())
+            .spawn(run)
+            .map_err(|error| PortMappingError::internal(format!("cannot start the engine's thread: {error}")))?;
+        Ok(Self { handle, tasks, shutdown, ended, thread: Mutex::new(Some(thread)), process: std::process::id() })
+    }
+
+    /// Fails with `stopped` where the engine was stopped or belongs to another process.
+    pub(crate) fn check(&self) -> Result<(), PortMappingError> {
+        if self.foreign() {
+            return Err(PortMappingError::stopped("the mapper belongs to the process before the fork; start another"));
+        }
+        if self.shutdown.is_cancelled() {
+            return Err(PortMappingError::stopped("the mapper is stopped"));
+        }
+        Ok(())
+    }
+
+    /// Whether this process is a fork of the one that started the engine.
+    pub(crate) fn foreign(&self) -> bool {
+        std::process::id() != self.process
+    }
+
+    /// The token whose cancellation ends every task.
+    pub(crate) fn shutdown(&self) -> &CancellationToken {
+        &self.shutdown
+    }
+
+    /// Runs a task to its end, and `on_panic` where it does not reach it.
+    pub(crate) fn spawn(
+        &self,
+        task: impl Future<Output = ()> + Send + 'static,
+        on_panic: impl FnOnce(PortMappingError) + Send + 'static,
+    ) {
+        let supervised = async move {
+            if let Err(ended) = tokio::spawn(task).await {
+                on_panic(PortMappingError::internal(format!("the lease's task failed: {ended}")));
+            }
+        };
+        self.tasks.spawn_on(supervised, &self.handle);
+    }
+
+    /// Runs a call on the engine and waits for its answer from anywhere; dropping the wait ends the call.
+    pub(crate) async fn call<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, PortMappingError> {
+        self.check()?;
+        let (answer, outcome) = oneshot::channel();
+        let task = self.handle.spawn(async move { drop(answer.send(call.await)) });
+        let _end = AbortOnDrop(task.abort_handle());
+        outcome.await.map_err(|_| PortMappingError::stopped("the mapper was stopped during the call"))
+    }
+
+    /// Waits for `wait`, but not longer than `limit`. The timer runs on the engine, so that the caller needs no
+    /// runtime. `None` when the time was up.
+    pub(crate) async fn within<T>(&self, limit: Option<Duration>, wait: impl Future<Output = T>) -> Option<T> {
+        let Some(limit) = limit else { return Some(wait.await) };
+        let (alarm, mut rung) = oneshot::channel::<()>();
+        let timer = self.handle.spawn(async move {
+            tokio::time::sleep(limit).await;
+            drop(alarm);
+        });
+        let _end = AbortOnDrop(timer.abort_handle());
+        let mut wait = pin!(wait);
+        std::future::poll_fn(move |context| {
+            if let Poll::Ready(output) = wait.as_mut().poll(context) {
+                return Poll::Ready(Some(output));
+            }
+            // The alarm rings by being dropped: after its time, or with the engine.
+            Pin::new(&mut rung).poll(context).map(|_| None)
+        })
+        .await
+    }
+
+    /// Asks every task to end.
+    pub(crate) fn begin_stop(&self) {
+        if !self.foreign() {
+            self.shutdown.cancel();
+        }
+    }
+
+    /// Asks every task to end, waits until they have, and joins the thread. `false` where that took longer than
+    /// `limit`; the thread then goes on in the background.
+    pub(crate) async fn stop(&self, limit: Duration) -> bool {
+        if self.foreign() {
+            return true;
+        }
+        self.begin_stop();
+        let mut ended = self.ended.clone();
+        let in_time = self.within(Some(limit), async move { drop(ended.wait_for(|ended| *ended).await) }).await;
+        // The alarm also rings when the runtime goes, which is a moment before the thread says so.
+        if in_time.is_none() && !*self.ended.borrow() && !self.thread_finished() {
+            return false;
+        }
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the engine's thread ended by a panic");
+        }
+        true
+    }
+
+    fn thread_finished(&self) -> bool {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.begin_stop();
+    }
+}
+
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for a future on the calling thread, for callers that have no runtime. Every future of this crate can be
+/// waited for this way.
+///
+/// ```
+/// # fn main() -> Result<(), portlease::PortMappingError> {
+/// let mapper = portlease::Mapper::start(portlease::Config::default())?;
+/// portlease::wait(mapper.stop(None));
+/// # Ok(())
+/// # }
+/// ```
+pub fn wait<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    loop {
+        if let Some(output) = wait_for(future.as_mut(), Duration::MAX) {
+            return output;
+        }
+    }
+}
+
+/// Waits for a future on the calling thread for at most `limit`. `None` when the time is up; the future can be
+/// waited for again. For hosts that must look up from a wait now and then, to see whether they were interrupted.
+pub fn wait_for<F: Future>(mut future: Pin<&mut F>, limit: Duration) -> Option<F::Output> {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let end = Instant::now().checked_add(limit);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return Some(output);
+        }
+        match end.map(|end| end.saturating_duration_since(Instant::now())) {
+            None => thread::park(),
+            Some(Duration::ZERO) => return None,
+            Some(left) => thread::park_timeout(left),
+        }
+    }
+}

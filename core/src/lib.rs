@@ -1,0 +1,54 @@
+//! portlease makes a local port reachable from the internet through the user's own router, and keeps it reachable.
+//!
+//! It speaks PCP (RFC 6887), NAT-PMP (RFC 6886) and UPnP-IGD 1 and 2. Mapping is best effort by nature: a router
+//! that says no is a normal outcome with a reason, never a hang, a crash or a lie.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), portlease::PortMappingError> {
+//! let port = portlease::open(4000, portlease::Transport::Udp).await?;
+//! println!("reachable at {:?}", port.snapshot().external());
+//! port.stop(None).await; // nothing is left on the router
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The futures of this crate need no particular runtime; without any, use [`wait`].
+//!
+//! # Layout
+//!
+//! Dependencies point one way: wire codecs, [`client`]s, [`task`], [`Mapper`] and [`Lease`].
+//!
+//! | module | what |
+//! |---|---|
+//! | [`error`] | the only list of kinds |
+//! | [`mapping`] | protocols, transports, what is asked for and what is granted |
+//! | [`config`] | how a mapper behaves |
+//! | [`schedule`] | every duration and every rule about time |
+//! | [`client`] | the trait between the task and the protocols; PCP, NAT-PMP, UPnP, and their race |
+//! | [`net`] | default route, local address, address classes |
+//! | [`task`] | the life of one lease: probe, install, renew, revoke |
+//! | [`sink`], [`snapshot`], [`event`] | how the task publishes and what readers see |
+
+pub mod client;
+pub mod config;
+mod engine;
+pub mod error;
+pub mod event;
+mod lease;
+mod mapper;
+pub mod mapping;
+pub mod net;
+pub mod schedule;
+pub mod sink;
+pub mod snapshot;
+pub mod task;
+
+pub use config::{Config, RetryPolicy};
+pub use engine::{wait, wait_for};
+pub use error::{ErrorKind, ErrorReport, PortMappingError};
+pub use event::{Event, EventKind};
+pub use lease::Lease;
+pub use mapper::{Mapper, OpenPort, open};
+pub use mapping::{AddressFamily, MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
+pub use net::address::AddressClass;
+pub use snapshot::{GatewayReport, LeaseSnapshot, LeaseState, MapperSnapshot, NatClass, ProtocolOffer, ProtocolReport};

@@ -1,0 +1,242 @@
+//! What is asked of a gateway and what it granted.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::error::{PortMappingError, list};
+
+/// What produced a mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// Port Control Protocol (RFC 6887).
+    Pcp,
+    /// NAT Port Mapping Protocol (RFC 6886).
+    NatPmp,
+    /// UPnP Internet Gateway Device 1 or 2.
+    Upnp,
+    /// No protocol: this host has a public address of its own and needs no gateway.
+    None,
+}
+
+impl Protocol {
+    /// The protocols that can be asked for, in the order of preference.
+    pub const ALL: [Self; 3] = [Self::Pcp, Self::NatPmp, Self::Upnp];
+
+    /// The stable string.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pcp => "pcp",
+            Self::NatPmp => "nat-pmp",
+            Self::Upnp => "upnp",
+            Self::None => "none",
+        }
+    }
+}
+
+/// The transport protocol of the mapped port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// UDP, IANA protocol number 17.
+    Udp,
+    /// TCP, IANA protocol number 6.
+    Tcp,
+}
+
+impl Transport {
+    /// Both transports.
+    pub const ALL: [Self; 2] = [Self::Udp, Self::Tcp];
+
+    /// The stable string.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+/// The address family of a mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum AddressFamily {
+    /// An IPv4 port mapping through NAT.
+    #[default]
+    Ipv4,
+}
+
+impl AddressFamily {
+    /// The stable string.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+        }
+    }
+}
+
+macro_rules! stable_strings {
+    ($type:ty, $argument:literal, $all:expr) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = PortMappingError;
+
+            /// Reads the stable string. Fails with kind `invalid`.
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                $all.into_iter().find(|value| value.as_str() == text).ok_or_else(|| {
+                    PortMappingError::invalid($argument, format!("`{text}` is not one of {}", list($all)))
+                })
+            }
+        }
+    };
+}
+
+stable_strings!(Protocol, "protocol", Protocol::ALL);
+stable_strings!(Transport, "transport", Transport::ALL);
+stable_strings!(AddressFamily, "family", [AddressFamily::Ipv4]);
+
+/// One port to be mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MapRequest {
+    /// The local port, 1 to 65535.
+    pub internal_port: u16,
+    /// UDP or TCP.
+    pub transport: Transport,
+    /// The external port that is wished for, 1 to 65535. `None` wishes for the internal port.
+    pub external_port: Option<u16>,
+    /// `true`: this external port or none (`refused`). `false`: the gateway may grant another.
+    pub exact: bool,
+    /// IPv4.
+    pub family: AddressFamily,
+}
+
+impl MapRequest {
+    /// A request for `port`, wishing for the same external port and content with another.
+    pub const fn new(port: u16, transport: Transport) -> Self {
+        Self { internal_port: port, transport, external_port: None, exact: false, family: AddressFamily::Ipv4 }
+    }
+
+    /// Wishes for this external port; the gateway may still grant another.
+    #[must_use]
+    pub const fn external_port(mut self, port: u16) -> Self {
+        self.external_port = Some(port);
+        self
+    }
+
+    /// Insists on the external port: any other answer is `refused`.
+    #[must_use]
+    pub const fn exact(mut self) -> Self {
+        self.exact = true;
+        self
+    }
+
+    /// The external port to suggest: the wish, else the internal port. Never 0, which some routers refuse.
+    pub const fn suggested_port(&self) -> u16 {
+        match self.external_port {
+            Some(port) => port,
+            None => self.internal_port,
+        }
+    }
+
+    /// Checks the ports. Fails with kind `invalid`.
+    pub fn validate(&self) -> Result<(), PortMappingError> {
+        if self.internal_port == 0 {
+            return Err(PortMappingError::invalid("port", "0 is no port; allowed are 1 to 65535"));
+        }
+        if self.external_port == Some(0) {
+            return Err(PortMappingError::invalid(
+                "external_port",
+                "0 is no port; allowed are 1 to 65535, or none to leave the choice to the gateway",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What a gateway granted, with all that its protocol needs to renew and delete it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortMapping {
+    /// What was asked for.
+    pub request: MapRequest,
+    /// The address and port at which the internet can reach the app. The address is `0.0.0.0` where the
+    /// gateway does not know its own.
+    pub external: SocketAddr,
+    /// The lifetime that was asked for and is asked for again at each renewal.
+    pub requested_ttl: Duration,
+    /// The lifetime that the gateway granted; `None` for a mapping that does not end by itself.
+    pub lifetime: Option<Duration>,
+    /// The protocol that made it; the same renews and deletes it.
+    pub protocol: Protocol,
+    /// What the protocol needs to find the mapping again.
+    pub token: ProtocolToken,
+}
+
+impl PortMapping {
+    /// Whether the mapping stays on the gateway until it is deleted.
+    pub const fn permanent(&self) -> bool {
+        self.lifetime.is_none()
+    }
+}
+
+/// What a protocol needs, beside ports and transport, to renew and delete a mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProtocolToken {
+    /// Nothing more (NAT-PMP, or no gateway at all).
+    None,
+    /// The mapping nonce (RFC 6887 11.1), the same in every request for this mapping.
+    Pcp {
+        /// 96 random bits.
+        nonce: [u8; 12],
+    },
+    /// The service that holds the mapping.
+    Upnp {
+        /// Absolute URL to which the actions are sent.
+        control_url: String,
+        /// For instance `urn:schemas-upnp-org:service:WANIPConnection:1`.
+        service_type: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn protocols_and_transports_read_back_from_their_strings() {
+        for protocol in Protocol::ALL {
+            assert_eq!(protocol.as_str().parse::<Protocol>().unwrap(), protocol);
+        }
+        for transport in Transport::ALL {
+            assert_eq!(transport.as_str().parse::<Transport>().unwrap(), transport);
+        }
+    }
+
+    #[test]
+    fn an_unknown_transport_is_invalid_and_named() {
+        let error = "sctp".parse::<Transport>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert_eq!(error.to_string(), "transport: `sctp` is not one of udp, tcp");
+    }
+
+    #[test]
+    fn port_zero_is_invalid_inside_and_outside() {
+        let inside = MapRequest::new(0, Transport::Udp).validate().unwrap_err();
+        assert!(inside.to_string().starts_with("port: 0 is no port"), "{inside}");
+        let outside = MapRequest::new(1, Transport::Udp).external_port(0).validate().unwrap_err();
+        assert!(outside.to_string().starts_with("external_port: 0 is no port"), "{outside}");
+    }
+
+    #[test]
+    fn the_suggested_port_is_the_wish_or_else_the_internal_port() {
+        assert_eq!(MapRequest::new(4000, Transport::Udp).suggested_port(), 4000);
+        assert_eq!(MapRequest::new(4000, Transport::Udp).external_port(4100).suggested_port(), 4100);
+    }
+}

@@ -1,0 +1,4 @@
+//! What this machine's network looks like: default route, local address, address classes.
+
+pub mod address;
+pub mod route;

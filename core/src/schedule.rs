@@ -1,0 +1,141 @@
+//! Every duration and every rule about time, with the section that it comes from.
+
+use std::time::Duration;
+
+/// The lifetime asked for where the user names none: one hour, as RFC 6886 3.3 recommends at most two.
+pub const DEFAULT_TTL: Duration = Duration::from_secs(3600);
+/// The shortest lifetime that may be asked for.
+pub const MIN_TTL: Duration = Duration::from_secs(1);
+/// The longest lifetime that may be asked for: a day, the most that RFC 6887 15 lets a server grant.
+pub const MAX_TTL: Duration = Duration::from_secs(86_400);
+
+/// Renewal never waits longer than this, however long the granted lifetime is.
+pub const DEFAULT_RENEWAL_INTERVAL: Duration = Duration::from_secs(30 * 60);
+/// A configured renewal interval below this counts as this (the least wait of RFC 6887 11.2.1).
+pub const MIN_RENEWAL_INTERVAL: Duration = Duration::from_secs(4);
+/// However short the granted lifetime is, renewals never come closer together than this: a gateway must not
+/// be able to make us spin.
+pub const MIN_RENEWAL_DELAY: Duration = Duration::from_millis(250);
+/// The one quick retry before a renewal attempt counts as failed: one lost datagram is no failure.
+pub const QUICK_RETRY_DELAY: Duration = Duration::from_millis(200);
+/// Consecutive failed renewals after which a mapping is revoked.
+pub const DEFAULT_FAILURE_THRESHOLD: u32 = 3;
+
+/// The first wait after a failed attempt to map; doubles from there.
+pub const RETRY_BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// The longest wait between attempts to map.
+pub const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(300);
+/// Each wait is spread by up to this share, so that the machines of a household do not all come back at once.
+pub const RETRY_JITTER: f64 = 0.1;
+/// A refusal that says how long it holds is believed up to here: the long error lifetime of RFC 6887 7.4.
+pub const MAX_REFUSAL_HOLD: Duration = Duration::from_secs(30 * 60);
+
+/// The deadline of one PCP or NAT-PMP call, retransmissions included.
+pub const PCP_DEADLINE: Duration = Duration::from_secs(1);
+/// The first retransmission of a NAT-PMP or PCP request; doubles from there (RFC 6886 3.1). RFC 6887 8.1.1
+/// starts at 3 s, which our deadline would never reach, so PCP uses the same figure with that section's jitter.
+pub const RETRANSMIT_INITIAL: Duration = Duration::from_millis(250);
+/// PCP's retransmission times are spread by this share up and down (RAND of RFC 6887 8.1.1).
+pub const PCP_RETRANSMIT_JITTER: f64 = 0.1;
+
+/// The deadline of one UPnP call (a SOAP action, a description).
+pub const UPNP_DEADLINE: Duration = Duration::from_secs(2);
+/// For how long SSDP answers are waited for: MX is 1 second, and answers may come at its end (UDA 1.1 1.3.2).
+pub const SSDP_DEADLINE: Duration = Duration::from_millis(1700);
+/// When the M-SEARCH burst is sent again, after its start: it is UDP (UDA 1.1 1.3.2).
+pub const SSDP_REPEATS: [Duration; 2] = [Duration::from_millis(150), Duration::from_millis(500)];
+
+/// How long NAT-PMP waits, after the start of a race, for PCP to answer first.
+pub const NAT_PMP_HEDGE: Duration = Duration::from_millis(30);
+/// How long UPnP waits, after the start of a race, for PCP or NAT-PMP to answer first.
+pub const UPNP_HEDGE: Duration = Duration::from_millis(60);
+/// How long UPnP waits where NAT-PMP has shown that it is alive.
+pub const UPNP_HEDGE_BEHIND_NAT_PMP: Duration = Duration::from_millis(500);
+
+/// How long a stop waits for a call in flight and for the delete behind it: the longest protocol deadline each.
+pub const REMOVE_DEADLINE: Duration = UPNP_DEADLINE;
+/// How long an engine, all its leases done, still waits for late answers to be dealt with before its thread ends.
+pub const ENGINE_END_DEADLINE: Duration = Duration::from_secs(5);
+/// How long `stop` waits for the gateway where the caller names no time.
+pub const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// When a mapping is renewed: at 1/2, 3/4, 7/8 ... of the granted lifetime (RFC 6887 11.2.1), never later than
+/// the renewal interval after the attempt before, and never sooner than [`MIN_RENEWAL_DELAY`].
+///
+/// `elapsed` is the age of the grant, `failures` the number of failed attempts since it. A permanent mapping
+/// (`lifetime` is `None`) is checked at every interval.
+pub fn renewal_delay(lifetime: Option<Duration>, interval: Duration, elapsed: Duration, failures: u32) -> Duration {
+    let interval = interval.max(MIN_RENEWAL_INTERVAL);
+    let Some(lifetime) = lifetime else { return interval };
+    // What is left of the lifetime at this attempt: 1/2, 1/4, 1/8 ...
+    let left = lifetime / 2u32.saturating_pow(failures.saturating_add(1));
+    (lifetime - left).saturating_sub(elapsed).min(interval).max(MIN_RENEWAL_DELAY)
+}
+
+/// The wait before attempt number `attempt` (0 is the first retry): doubling from `min` to `max`, spread by
+/// `jitter`, a number from -1 to 1; never earlier than a refusal's own hold.
+pub fn retry_delay(attempt: u32, min: Duration, max: Duration, hold: Option<Duration>, jitter: f64) -> Duration {
+    let doubled = min.checked_mul(2u32.saturating_pow(attempt)).unwrap_or(max).min(max);
+    let spread = doubled.mul_f64((1.0 + RETRY_JITTER * jitter).clamp(0.0, 2.0)).min(max);
+    spread.max(hold.unwrap_or(Duration::ZERO).min(MAX_REFUSAL_HOLD)).max(MIN_RETRY_DELAY)
+}
+
+/// The shortest wait between attempts to map, whatever the configured bounds.
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HALF_HOUR: Duration = DEFAULT_RENEWAL_INTERVAL;
+
+    fn secs(s: f64) -> Duration {
+        Duration::from_secs_f64(s)
+    }
+
+    #[test]
+    fn renewals_come_at_one_half_three_quarters_and_seven_eighths_of_the_lifetime() {
+        let lifetime = Some(secs(60.0));
+        assert_eq!(renewal_delay(lifetime, HALF_HOUR, secs(0.0), 0), secs(30.0));
+        assert_eq!(renewal_delay(lifetime, HALF_HOUR, secs(30.0), 1), secs(15.0));
+        assert_eq!(renewal_delay(lifetime, HALF_HOUR, secs(45.0), 2), secs(7.5));
+    }
+
+    #[test]
+    fn the_renewal_interval_caps_a_long_lifetime() {
+        assert_eq!(renewal_delay(Some(secs(86_400.0)), HALF_HOUR, secs(0.0), 0), HALF_HOUR);
+        assert_eq!(renewal_delay(None, HALF_HOUR, secs(0.0), 0), HALF_HOUR);
+    }
+
+    #[test]
+    fn a_huge_interval_leaves_the_lifetime_in_charge_and_never_overflows() {
+        assert_eq!(renewal_delay(Some(secs(60.0)), Duration::MAX, secs(0.0), 0), secs(30.0));
+        assert_eq!(renewal_delay(None, Duration::MAX, Duration::MAX, 0), Duration::MAX);
+    }
+
+    #[test]
+    fn zero_lifetime_and_zero_interval_do_not_spin() {
+        assert_eq!(renewal_delay(Some(Duration::ZERO), HALF_HOUR, secs(0.0), 0), MIN_RENEWAL_DELAY);
+        assert_eq!(renewal_delay(Some(secs(3600.0)), Duration::ZERO, secs(0.0), 0), MIN_RENEWAL_INTERVAL);
+        assert_eq!(renewal_delay(None, Duration::ZERO, secs(0.0), u32::MAX), MIN_RENEWAL_INTERVAL);
+    }
+
+    #[test]
+    fn retries_double_from_one_second_to_five_minutes() {
+        let delay = |attempt| retry_delay(attempt, RETRY_BACKOFF_MIN, RETRY_BACKOFF_MAX, None, 0.0);
+        assert_eq!([delay(0), delay(1), delay(2)], [secs(1.0), secs(2.0), secs(4.0)]);
+        assert_eq!([delay(9), delay(40), delay(u32::MAX)], [RETRY_BACKOFF_MAX; 3]);
+    }
+
+    #[test]
+    fn a_refusal_that_holds_for_a_while_is_the_earliest_retry_but_not_for_ever() {
+        let delay = |hold| retry_delay(0, RETRY_BACKOFF_MIN, RETRY_BACKOFF_MAX, Some(hold), 0.0);
+        assert_eq!(delay(secs(600.0)), secs(600.0));
+        assert_eq!(delay(Duration::from_secs(u64::from(u32::MAX))), MAX_REFUSAL_HOLD);
+    }
+
+    #[test]
+    fn a_zero_backoff_does_not_spin() {
+        assert!(retry_delay(0, Duration::ZERO, Duration::ZERO, None, -1.0) >= MIN_RETRY_DELAY);
+    }
+}

@@ -1,0 +1,273 @@
+//! The task's only way to publish. Readers take no lock, never wait, and never see a torn state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::error::{ErrorReport, PortMappingError};
+use crate::event::{Event, EventKind, EventQueue};
+use crate::mapping::{MapRequest, PortMapping};
+use crate::net::address::AddressClass;
+use crate::snapshot::{LeaseSnapshot, LeaseState, NatClass, PublishedMapping};
+
+/// Where one lease's task publishes: each change is one new immutable status, put in place by one atomic swap,
+/// an event in the mapper's queue, and a wake-up for whoever waits.
+#[derive(Debug)]
+pub struct MappingSink {
+    id: u64,
+    request: MapRequest,
+    status: ArcSwap<Status>,
+    changed: watch::Sender<()>,
+    events: Arc<EventQueue>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Status {
+    state: LeaseState,
+    grant: Option<Grant>,
+    renewals: u64,
+    failures: u32,
+    last_error: Option<Arc<ErrorReport>>,
+    /// What `ready` raises: the failure of the latest whole attempt, until one succeeds.
+    attempt_error: Option<Arc<PortMappingError>>,
+}
+
+#[derive(Debug, Clone)]
+struct Grant {
+    mapping: Arc<PublishedMapping>,
+    lifetime: Option<Duration>,
+    expires_at: Option<Instant>,
+    renews_at: Instant,
+}
+
+impl Grant {
+    fn unexpired(&self, now: Instant) -> bool {
+        self.expires_at.is_none_or(|expiry| now < expiry)
+    }
+}
+
+/// What a wait for the first mapping finds.
+#[derive(Debug, Clone)]
+pub enum Readiness {
+    /// A mapping is active.
+    Ready,
+    /// The first attempt is still under way.
+    Pending,
+    /// The latest attempt failed.
+    Failed(Arc<PortMappingError>),
+    /// The lease is over without a failure.
+    Exited,
+}
+
+impl MappingSink {
+    /// A sink for the lease with this number; events go to `events`.
+    pub fn new(id: u64, request: MapRequest, events: Arc<EventQueue>) -> Self {
+        Self { id, request, status: ArcSwap::from_pointee(Status::default()), changed: watch::Sender::new(()), events }
+    }
+
+    /// The lease's number within its mapper.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What was asked for.
+    pub fn request(&self) -> &MapRequest {
+        &self.request
+    }
+
+    /// A lock-free copy of the present state.
+    pub fn snapshot(&self) -> LeaseSnapshot {
+        let status = self.status.load();
+        let now = Instant::now();
+        let grant = status.grant.as_ref().filter(|grant| grant.unexpired(now));
+        LeaseSnapshot {
+            id: self.id,
+            state: status.state,
+            active: grant.is_some(),
+            mapping: grant.map(|grant| Arc::clone(&grant.mapping)),
+            internal_port: self.request.internal_port,
+            transport: self.request.transport,
+            ttl: grant.and_then(|grant| grant.lifetime),
+            expires_in: grant.and_then(|grant| grant.expires_at).map(|expiry| expiry.saturating_duration_since(now)),
+            renews_in: grant.map(|grant| grant.renews_at.saturating_duration_since(now)),
+            permanent: grant.is_some_and(|grant| grant.lifetime.is_none()),
+            renewals: status.renewals,
+            failures: status.failures,
+            last_error: status.last_error.clone(),
+            nat_class: if grant.is_some() { NatClass::Open } else { NatClass::Unknown },
+            address_class: grant.map_or(AddressClass::Unknown, |grant| grant.mapping.address_class),
+        }
+    }
+
+    /// What a wait for the first mapping finds at this moment.
+    pub fn readiness(&self) -> Readiness {
+        let status = self.status.load();
+        if status.grant.as_ref().is_some_and(|grant| grant.unexpired(Instant::now())) {
+            return Readiness::Ready;
+        }
+        match &status.attempt_error {
+            Some(error) => Readiness::Failed(Arc::clone(error)),
+            None if status.state == LeaseState::Exited => Readiness::Exited,
+            None => Readiness::Pending,
+        }
+    }
+
+    /// Wakes at every change from now on.
+    pub fn subscribe(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Waits until the lease has exited.
+    pub async fn wait_exited(&self) {
+        let mut changed = self.subscribe();
+        while self.status.load().state != LeaseState::Exited {
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// An attempt to map begins.
+    pub fn probing(&self) {
+        self.update(|status| status.state = LeaseState::Probing);
+    }
+
+    /// The gateway granted `mapping` by a call that began at `asked_at`; the next renewal is due at `renews_at`.
+    pub fn installed(&self, mapping: &PortMapping, asked_at: Instant, renews_at: Instant) {
+        let grant = Grant::new(Arc::new(mapping.into()), mapping, asked_at, renews_at);
+        self.update(|status| {
+            status.state = LeaseState::Installed;
+            status.grant = Some(grant);
+            status.failures = 0;
+            status.last_error = None;
+            status.attempt_error = None;
+        });
+        self.emit(EventKind::Installed, None, asked_at.elapsed());
+    }
+
+    /// A renewal begins.
+    pub fn renewing(&self) {
+        self.update(|status| status.state = LeaseState::Renewing);
+    }
+
+    /// The gateway renewed the mapping. The same external address bumps the counter and keeps the published
+    /// mapping; another one replaces it whole.
+    pub fn renewed(&self, mapping: &PortMapping, asked_at: Instant, renews_at: Instant) {
+        let new = PublishedMapping::from(mapping);
+        let before = self.status.load().grant.as_ref().map(|grant| Arc::clone(&grant.mapping));
+        let (published, kind) = match before {
+            Some(before) if *before == new => (before, EventKind::Renewed),
+            _ => (Arc::new(new), EventKind::Changed),
+        };
+        let grant = Grant::new(published, mapping, asked_at, renews_at);
+        self.update(|status| {
+            status.state = LeaseState::Installed;
+            status.grant = Some(grant);
+            status.renewals += 1;
+            status.failures = 0;
+            status.last_error = None;
+        });
+        self.emit(kind, None, asked_at.elapsed());
+    }
+
+    /// A renewal that began at `asked_at` failed; the mapping lives on and is tried again at `renews_at`.
+    pub fn renewal_failed(&self, error: &PortMappingError, asked_at: Instant, renews_at: Instant) {
+        let report = Arc::new(ErrorReport::from(error));
+        self.update(|status| {
+            status.state = LeaseState::Installed;
+            status.failures += 1;
+            status.last_error = Some(Arc::clone(&report));
+            if let Some(grant) = &mut status.grant {
+                grant.renews_at = renews_at;
+            }
+        });
+        self.emit(EventKind::Failed, Some(report), asked_at.elapsed());
+    }
+
+    /// An attempt to map that began at `asked_at` failed.
+    pub fn failed(&self, error: &PortMappingError, asked_at: Instant) {
+        let report = Arc::new(ErrorReport::from(error));
+        self.update(|status| {
+            status.state = LeaseState::Idle;
+            status.failures += 1;
+            status.last_error = Some(Arc::clone(&report));
+            status.attempt_error = Some(Arc::new(error.clone()));
+        });
+        self.emit(EventKind::Failed, Some(report), asked_at.elapsed());
+    }
+
+    /// The mapping is lost. Revoking what is revoked already changes nothing.
+    pub fn revoked(&self, error: &PortMappingError) {
+        if self.status.load().grant.is_none() {
+            return;
+        }
+        let report = Arc::new(ErrorReport::from(error));
+        self.update(|status| {
+            status.state = LeaseState::Revoked;
+            status.grant = None;
+            status.failures = 0;
+            status.last_error = Some(Arc::clone(&report));
+        });
+        self.emit(EventKind::Revoked, Some(report), Duration::ZERO);
+    }
+
+    /// The lease is over. Only the first call counts.
+    pub fn exited(&self, error: Option<&PortMappingError>) {
+        if self.status.load().state == LeaseState::Exited {
+            return;
+        }
+        let report = error.map(|error| Arc::new(ErrorReport::from(error)));
+        self.update(|status| {
+            status.state = LeaseState::Exited;
+            status.grant = None;
+            if report.is_some() {
+                status.last_error.clone_from(&report);
+            }
+            if let Some(error) = error.filter(|_| status.attempt_error.is_none()) {
+                status.attempt_error = Some(Arc::new(error.clone()));
+            }
+        });
+        self.emit(EventKind::Exited, report, Duration::ZERO);
+    }
+
+    /// One swap puts the new status in place. Only the lease's own task writes (and, after its end, the engine
+    /// that reports a panic), so reading and swapping need not be one step.
+    fn update(&self, change: impl FnOnce(&mut Status)) {
+        let mut status = Status::clone(&self.status.load());
+        change(&mut status);
+        self.status.store(Arc::new(status));
+        self.changed.send_replace(());
+    }
+
+    fn emit(&self, kind: EventKind, error: Option<Arc<ErrorReport>>, elapsed: Duration) {
+        let snapshot = self.snapshot();
+        self.events.push(Event {
+            kind,
+            lease: self.id,
+            transport: self.request.transport,
+            internal_port: self.request.internal_port,
+            external: snapshot.external(),
+            protocol: snapshot.protocol(),
+            ttl: snapshot.ttl,
+            address_class: snapshot.address_class,
+            error,
+            elapsed,
+            dropped: 0,
+        });
+    }
+}
+
+impl Grant {
+    fn new(published: Arc<PublishedMapping>, mapping: &PortMapping, asked_at: Instant, renews_at: Instant) -> Self {
+        // The lifetime counts from the request, not from the answer: an address must never outlive its lease.
+        let expires_at = mapping.lifetime.and_then(|lifetime| asked_at.checked_add(lifetime));
+        Self { mapping: published, lifetime: mapping.lifetime, expires_at, renews_at }
+    }
+}
+
+#[cfg(test)]
+#[path = "sink_tests.rs"]
+mod tests;

@@ -1,0 +1,222 @@
+//! What readers see: immutable copies of a moment.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{ErrorKind, ErrorReport, PortMappingError, reasons};
+use crate::mapping::{PortMapping, Protocol, Transport};
+use crate::net::address::AddressClass;
+
+/// Where a lease stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum LeaseState {
+    /// Not begun, or waiting for the next attempt.
+    #[default]
+    Idle,
+    /// Asking the gateway for a mapping.
+    Probing,
+    /// Mapped.
+    Installed,
+    /// Mapped, and asking the gateway to keep it.
+    Renewing,
+    /// The mapping was lost: renewals failed or its lifetime ran out.
+    Revoked,
+    /// Over: stopped, or failed with `retry = never`.
+    Exited,
+}
+
+impl LeaseState {
+    /// Every state.
+    pub const ALL: [Self; 6] =
+        [Self::Idle, Self::Probing, Self::Installed, Self::Renewing, Self::Revoked, Self::Exited];
+
+    /// The stable string.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Probing => "probing",
+            Self::Installed => "installed",
+            Self::Renewing => "renewing",
+            Self::Revoked => "revoked",
+            Self::Exited => "exited",
+        }
+    }
+}
+
+/// Whether the port can be assumed open to the other side of the NAT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum NatClass {
+    /// A granted, unexpired mapping is published.
+    Open,
+    /// Nothing is known.
+    #[default]
+    Unknown,
+}
+
+impl NatClass {
+    /// Every class.
+    pub const ALL: [Self; 2] = [Self::Open, Self::Unknown];
+
+    /// The stable string.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for LeaseState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Display for NatClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The part of a mapping that others are told: as long as it does not change, readers hold the same one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedMapping {
+    /// The external address and port; the address is `0.0.0.0` where the gateway does not know its own.
+    pub external: SocketAddr,
+    /// The protocol that made the mapping.
+    pub protocol: Protocol,
+    /// Whether the internet can reach that address.
+    pub address_class: AddressClass,
+}
+
+impl From<&PortMapping> for PublishedMapping {
+    fn from(mapping: &PortMapping) -> Self {
+        Self {
+            external: mapping.external,
+            protocol: mapping.protocol,
+            address_class: AddressClass::of(mapping.external.ip()),
+        }
+    }
+}
+
+/// One lease at one moment.
+#[derive(Debug, Clone)]
+pub struct LeaseSnapshot {
+    /// The lease's number within its mapper, from 1.
+    pub id: u64,
+    /// Where the lease stands.
+    pub state: LeaseState,
+    /// Whether a granted, unexpired mapping is published.
+    pub active: bool,
+    /// The mapping, while active. The pointer stays the same as long as the external address does.
+    pub mapping: Option<Arc<PublishedMapping>>,
+    /// The local port.
+    pub internal_port: u16,
+    /// UDP or TCP.
+    pub transport: Transport,
+    /// The granted lifetime; `None` while not active or where the mapping is permanent.
+    pub ttl: Option<Duration>,
+    /// The time until the gateway ends the mapping if it is not renewed; `None` as for `ttl`.
+    pub expires_in: Option<Duration>,
+    /// The time until the next renewal is due; `None` while not active.
+    pub renews_in: Option<Duration>,
+    /// Whether the mapping stays on the gateway until it is deleted.
+    pub permanent: bool,
+    /// Successful renewals of the present mapping and of those before it.
+    pub renewals: u64,
+    /// Consecutive failures: of renewals while active, of attempts to map otherwise.
+    pub failures: u32,
+    /// The latest failure; cleared by the next success.
+    pub last_error: Option<Arc<ErrorReport>>,
+    /// `open` while active.
+    pub nat_class: NatClass,
+    /// The class of the external address; `unknown` while not active.
+    pub address_class: AddressClass,
+}
+
+impl LeaseSnapshot {
+    /// The external address and port, while active.
+    pub fn external(&self) -> Option<SocketAddr> {
+        self.mapping.as_ref().map(|mapping| mapping.external)
+    }
+
+    /// The protocol that made the mapping, while active.
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.mapping.as_ref().map(|mapping| mapping.protocol)
+    }
+}
+
+/// A mapper at one moment.
+#[derive(Debug, Clone)]
+pub struct MapperSnapshot {
+    /// The gateway, once it was looked for and found.
+    pub gateway: Option<IpAddr>,
+    /// The local address to which the gateway forwards, once known.
+    pub local_address: Option<IpAddr>,
+    /// The protocols by which the gateway has answered so far.
+    pub protocols: Vec<Protocol>,
+    /// Leases with a granted, unexpired mapping.
+    pub active: usize,
+    /// Successful renewals, all leases together.
+    pub renewals: u64,
+    /// Events that nobody pulled in time and that were dropped for newer ones.
+    pub events_dropped: u64,
+    /// Every lease that has not exited, by number.
+    pub leases: Vec<LeaseSnapshot>,
+    /// Whether the mapper was stopped.
+    pub stopped: bool,
+}
+
+/// What a gateway offers, asked without mapping anything.
+#[derive(Debug, Clone)]
+pub struct GatewayReport {
+    /// The gateway's address.
+    pub gateway: Option<IpAddr>,
+    /// The local address from which it is reached.
+    pub local_address: Option<IpAddr>,
+    /// The interface of the default route, where it is known.
+    pub interface: Option<String>,
+    /// One entry for each configured protocol, in the configured order.
+    pub protocols: Vec<ProtocolReport>,
+}
+
+/// One protocol's part of a [`GatewayReport`].
+#[derive(Debug, Clone)]
+pub struct ProtocolReport {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// What it answered, or why it did not.
+    pub outcome: Result<ProtocolOffer, PortMappingError>,
+}
+
+/// What a protocol answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProtocolOffer {
+    /// The gateway's external address, where the protocol can tell without mapping and the gateway has one.
+    pub external_address: Option<IpAddr>,
+    /// The device's name (UPnP).
+    pub device: Option<String>,
+    /// How long the answer took; for UPnP from the search to the last answer.
+    pub round_trip: Duration,
+}
+
+impl GatewayReport {
+    /// Fails unless a protocol answered: with `refused` if one said no, else with `unavailable`; the message gives
+    /// the reason of each.
+    pub fn require_offer(&self) -> Result<(), PortMappingError> {
+        if self.protocols.is_empty() || self.protocols.iter().any(|report| report.outcome.is_ok()) {
+            return Ok(());
+        }
+        let failures = || self.protocols.iter().filter_map(|report| report.outcome.as_ref().err());
+        let gateway = self.gateway.map_or_else(String::new, |gateway| format!(" {gateway}"));
+        let message = format!("gateway{gateway} offers no port mapping: {}", reasons(failures()));
+        match failures().any(|error| error.kind() == ErrorKind::Refused) {
+            true => Err(PortMappingError::refused(message)),
+            false => Err(PortMappingError::unavailable(message)),
+        }
+    }
+}

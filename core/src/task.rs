@@ -1,0 +1,258 @@
+//! The life of one lease: probe, install, renew, revoke, and release at the end.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::client::PortMapperClient;
+use crate::config::{Config, RetryPolicy};
+use crate::error::PortMappingError;
+use crate::mapping::{MapRequest, PortMapping};
+use crate::schedule::{QUICK_RETRY_DELAY, REMOVE_DEADLINE, renewal_delay, retry_delay};
+use crate::sink::MappingSink;
+
+/// The rules about time that a lease follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// The lifetime to ask for.
+    pub ttl: Duration,
+    /// The longest wait between renewals.
+    pub renewal_interval: Duration,
+    /// Consecutive failed renewals after which the mapping is revoked.
+    pub failure_threshold: u32,
+    /// What happens after a failed attempt or a lost mapping.
+    pub retry: RetryPolicy,
+}
+
+impl From<&Config> for Timing {
+    fn from(config: &Config) -> Self {
+        Self {
+            ttl: config.whole_ttl(),
+            renewal_interval: config.renewal_interval,
+            failure_threshold: config.failure_threshold,
+            retry: config.retry,
+        }
+    }
+}
+
+/// How a task is told to end, and whether it takes its mapping off the gateway first.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown {
+    token: CancellationToken,
+    keep_mapping: Arc<AtomicBool>,
+}
+
+impl Shutdown {
+    /// A shutdown that is also asked for when `parent` is cancelled.
+    pub fn child_of(parent: &CancellationToken) -> Self {
+        Self { token: parent.child_token(), keep_mapping: Arc::default() }
+    }
+
+    /// Ends the task and releases the mapping.
+    pub fn release(&self) {
+        self.token.cancel();
+    }
+
+    /// Ends the task and leaves the mapping to its lifetime.
+    pub fn detach(&self) {
+        self.keep_mapping.store(true, Ordering::SeqCst);
+        self.token.cancel();
+    }
+
+    fn keeps_mapping(&self) -> bool {
+        self.keep_mapping.load(Ordering::SeqCst)
+    }
+}
+
+/// Keeps one port mapped until it is told to stop.
+#[derive(Debug)]
+pub struct PortMapperTask<C> {
+    client: C,
+    sink: Arc<MappingSink>,
+    request: MapRequest,
+    timing: Timing,
+    shutdown: Shutdown,
+}
+
+/// How an attempt, or the keeping of a mapping, ended.
+enum End<T> {
+    Shutdown,
+    Outcome(T),
+}
+
+impl<C: PortMapperClient> PortMapperTask<C> {
+    /// A task that asks `client` for `request` and publishes to `sink`.
+    pub fn new(client: C, sink: Arc<MappingSink>, request: MapRequest, timing: Timing, shutdown: Shutdown) -> Self {
+        Self { client, sink, request, timing, shutdown }
+    }
+
+    /// Runs until shutdown, or with [`RetryPolicy::Never`] until the first failure or loss.
+    pub async fn run(self) {
+        let reason = self.run_until_over().await;
+        self.sink.exited(reason.as_ref());
+    }
+
+    async fn run_until_over(&self) -> Option<PortMappingError> {
+        let mut failed_attempts = 0;
+        while !self.shutdown.token.is_cancelled() {
+            self.sink.probing();
+            let asked_at = Instant::now();
+            let error = match self.establish().await {
+                End::Shutdown => return None,
+                End::Outcome(Ok(mapping)) => {
+                    failed_attempts = 0;
+                    match self.keep(mapping, asked_at).await {
+                        End::Shutdown => return None,
+                        End::Outcome(error) => error,
+                    }
+                }
+                End::Outcome(Err(error)) => {
+                    self.sink.failed(&error, asked_at);
+                    failed_attempts += 1;
+                    error
+                }
+            };
+            let RetryPolicy::Backoff { min, max } = self.timing.retry else { return Some(error) };
+            if failed_attempts > 0 {
+                let jitter = rand::random_range(-1.0..=1.0);
+                let wait = retry_delay(failed_attempts - 1, min, max, error.retry_after(), jitter);
+                tracing::debug!(?wait, %error, "next attempt to map");
+                self.sleep_or_shutdown(after(Instant::now(), wait)).await;
+            }
+        }
+        None
+    }
+
+    /// Probe, then install. A shutdown in mid-install waits for the answer, because the gateway may have granted
+    /// the mapping already, and releases it.
+    async fn establish(&self) -> End<Result<PortMapping, PortMappingError>> {
+        tokio::select! {
+            biased;
+            () = self.shutdown.token.cancelled() => return End::Shutdown,
+            probed = self.client.probe() => if let Err(error) = probed { return End::Outcome(Err(error)) },
+        }
+        let mut install = pin!(self.client.install(&self.request, self.timing.ttl));
+        tokio::select! {
+            biased;
+            outcome = &mut install => End::Outcome(outcome),
+            () = self.shutdown.token.cancelled() => {
+                if let Ok(Ok(mapping)) = timeout(REMOVE_DEADLINE, install).await {
+                    self.release(&mapping).await;
+                }
+                End::Shutdown
+            }
+        }
+    }
+
+    /// Publishes and renews the mapping until shutdown (and releases it then) or until it is lost.
+    async fn keep(&self, mut mapping: PortMapping, mut granted_at: Instant) -> End<PortMappingError> {
+        let mut failures = 0;
+        let mut renews_at = self.renews_at(&mapping, granted_at, failures);
+        self.sink.installed(&mapping, granted_at, renews_at);
+        loop {
+            if self.sleep_or_shutdown(renews_at).await {
+                self.release(&mapping).await;
+                return End::Shutdown;
+            }
+            self.sink.renewing();
+            let asked_at = Instant::now();
+            let expires_at = mapping.lifetime.map(|lifetime| after(granted_at, lifetime));
+            match self.renew(&mapping, expires_at).await {
+                End::Shutdown => {
+                    self.release(&mapping).await;
+                    return End::Shutdown;
+                }
+                End::Outcome(Ok(renewed)) => {
+                    (mapping, granted_at, failures) = (renewed, asked_at, 0);
+                    renews_at = self.renews_at(&mapping, granted_at, failures);
+                    self.sink.renewed(&mapping, asked_at, renews_at);
+                }
+                End::Outcome(Err(error)) => {
+                    failures += 1;
+                    renews_at = self.renews_at(&mapping, granted_at, failures);
+                    let expired = expires_at.is_some_and(|expiry| expiry <= Instant::now());
+                    if !expired {
+                        self.sink.renewal_failed(&error, asked_at, renews_at);
+                    }
+                    if expired || failures >= self.timing.failure_threshold {
+                        self.sink.revoked(&error);
+                        self.release(&mapping).await;
+                        return End::Outcome(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One renewal attempt: a call, and one quick retry before it counts as failed. Ends at the expiry at the
+    /// latest: an address whose lease has run out is never advertised.
+    async fn renew(
+        &self,
+        mapping: &PortMapping,
+        expires_at: Option<Instant>,
+    ) -> End<Result<PortMapping, PortMappingError>> {
+        let attempt = async {
+            match self.client.renew(mapping).await {
+                Ok(renewed) => Ok(renewed),
+                Err(error) => {
+                    tracing::debug!(%error, "renewal failed once; quick retry");
+                    sleep_until(Instant::now() + QUICK_RETRY_DELAY).await;
+                    self.client.renew(mapping).await
+                }
+            }
+        };
+        let bounded = async {
+            match expires_at {
+                None => attempt.await,
+                Some(expiry) => timeout_at(expiry, attempt).await.unwrap_or_else(|_| {
+                    Err(PortMappingError::timeout("the lifetime ran out before the gateway renewed the mapping"))
+                }),
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.shutdown.token.cancelled() => End::Shutdown,
+            outcome = bounded => End::Outcome(outcome),
+        }
+    }
+
+    /// Deletes the mapping on the gateway, best effort and bounded, unless it shall be left to its lifetime.
+    async fn release(&self, mapping: &PortMapping) {
+        if self.shutdown.keeps_mapping() {
+            return;
+        }
+        match timeout(REMOVE_DEADLINE, self.client.remove(mapping)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, external = %mapping.external, "mapping not deleted"),
+            Err(_) => tracing::warn!(external = %mapping.external, "mapping not deleted: no answer in time"),
+        }
+    }
+
+    fn renews_at(&self, mapping: &PortMapping, granted_at: Instant, failures: u32) -> Instant {
+        let now = Instant::now();
+        after(now, renewal_delay(mapping.lifetime, self.timing.renewal_interval, now - granted_at, failures))
+    }
+
+    /// Whether shutdown came first.
+    async fn sleep_or_shutdown(&self, until: Instant) -> bool {
+        tokio::select! {
+            biased;
+            () = self.shutdown.token.cancelled() => true,
+            () = sleep_until(until) => false,
+        }
+    }
+}
+
+/// `start + delay`, or so far away that it never comes.
+fn after(start: Instant, delay: Duration) -> Instant {
+    const NEVER: Duration = Duration::from_secs(86_400 * 365 * 10);
+    start + delay.min(NEVER)
+}
+
+#[cfg(test)]
+#[path = "task_tests.rs"]
+mod tests;
