@@ -1,0 +1,345 @@
+use std::net::Ipv4Addr;
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::*;
+use crate::error::ErrorKind;
+
+/// Longer than anything that is bounded here may take: a test that hangs fails.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A UDP socket on loopback that plays the gateway.
+pub(crate) struct FakeGateway {
+    socket: UdpSocket,
+}
+
+impl FakeGateway {
+    pub(crate) async fn silent() -> (Self, Arc<GatewayPort>) {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = GatewayPort::new(socket.local_addr().unwrap(), None);
+        (Self { socket }, port)
+    }
+
+    /// Answers each request with the datagrams that `answers` makes of it, and hands the requests out.
+    pub(crate) async fn answering(
+        answers: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + 'static,
+    ) -> (mpsc::UnboundedReceiver<Vec<u8>>, Arc<GatewayPort>) {
+        let (gateway, port) = Self::silent().await;
+        let (heard, requests) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            loop {
+                let mut buffer = [0; 2048];
+                let (length, from) = gateway.socket.recv_from(&mut buffer).await.unwrap();
+                let request = buffer[..length].to_vec();
+                for answer in answers(&request) {
+                    gateway.say(&answer, from).await;
+                }
+                if heard.send(request).is_err() {
+                    return;
+                }
+            }
+        });
+        (requests, port)
+    }
+
+    pub(crate) async fn hear(&self) -> (Vec<u8>, SocketAddr) {
+        let mut buffer = [0; 2048];
+        let received = timeout(PATIENCE, self.socket.recv_from(&mut buffer)).await;
+        let (length, from) = received.expect("no request came").unwrap();
+        (buffer[..length].to_vec(), from)
+    }
+
+    pub(crate) async fn say(&self, datagram: &[u8], to: SocketAddr) {
+        // The exchange may have ended: then the next one must not suffer from its ICMP.
+        let _ = self.socket.send_to(datagram, to).await;
+    }
+}
+
+/// A gateway without the service: its port was free a moment ago.
+pub(crate) async fn closed_port() -> Arc<GatewayPort> {
+    let (gateway, port) = FakeGateway::silent().await;
+    drop(gateway);
+    port
+}
+
+/// One exchange in which `answer` is the answer and nothing else is.
+async fn exchange(port: &GatewayPort) -> Result<(Vec<u8>, Duration), PortMappingError> {
+    let mut socket = port.open(Protocol::NatPmp).await?;
+    socket.exchange(b"request", 0.0, |datagram| datagram.starts_with(b"answer").then(|| datagram.to_vec())).await
+}
+
+fn assert_all_free(port: &GatewayPort) {
+    assert_eq!(port.sockets.available_permits(), MAX_EXCHANGES);
+    assert_eq!([&port.pcp, &port.nat_pmp].map(|lane| lane.turns.available_permits()), [MAX_IN_FLIGHT; 2]);
+}
+
+#[tokio::test]
+async fn the_answer_is_handed_over_with_its_round_trip() {
+    let (mut requests, port) = FakeGateway::answering(|_| vec![b"answer".to_vec()]).await;
+    let (answer, round_trip) = exchange(&port).await.unwrap();
+    assert_eq!(answer, b"answer");
+    assert!(round_trip > Duration::ZERO && round_trip < PCP_DEADLINE, "{round_trip:?}");
+    assert_eq!(requests.recv().await.unwrap(), b"request");
+}
+
+#[tokio::test]
+async fn datagrams_of_every_length_that_do_not_match_are_ignored() {
+    let (gateway, port) = FakeGateway::silent().await;
+    let play = async {
+        let (_, client) = gateway.hear().await;
+        for length in (0..=1100).step_by(50).chain([1101, 1500, 9000]) {
+            gateway.say(&vec![0xff; length], client).await;
+        }
+        gateway.say(b"answer", client).await;
+    };
+    let (outcome, ()) = tokio::join!(exchange(&port), play);
+    assert_eq!(outcome.unwrap().0, b"answer");
+}
+
+#[tokio::test]
+async fn the_longest_answer_is_read_whole_and_a_longer_one_is_not_taken_for_its_beginning() {
+    let sized = |length: usize| [b"answer".as_slice(), &vec![7; length - 6]].concat();
+    let (_requests, port) = FakeGateway::answering(move |_| vec![sized(1101), sized(1200), sized(1100)]).await;
+    assert_eq!(exchange(&port).await.unwrap().0, sized(1100));
+}
+
+#[tokio::test]
+async fn a_datagram_from_another_source_is_ignored() {
+    let (gateway, port) = FakeGateway::silent().await;
+    let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let play = async {
+        let (_, client) = gateway.hear().await;
+        stranger.send_to(b"answer of a stranger", client).await.unwrap();
+        gateway.say(b"answer", client).await;
+    };
+    let (outcome, ()) = tokio::join!(exchange(&port), play);
+    assert_eq!(outcome.unwrap().0, b"answer");
+}
+
+#[tokio::test]
+async fn an_unanswered_request_is_sent_again_from_the_same_port_at_doubling_intervals() {
+    let (gateway, port) = FakeGateway::silent().await;
+    let play = async {
+        let mut heard = Vec::new();
+        for _ in 0..3 {
+            let (request, from) = gateway.hear().await;
+            heard.push((request, from, Instant::now()));
+        }
+        gateway.say(b"answer", heard[0].1).await;
+        heard
+    };
+    let (outcome, heard) = tokio::join!(exchange(&port), play);
+    outcome.unwrap();
+    assert!(heard.iter().all(|(request, from, _)| request == b"request" && *from == heard[0].1));
+    let gaps = [heard[1].2 - heard[0].2, heard[2].2 - heard[1].2];
+    assert!(gaps[0] > Duration::from_millis(150) && gaps[1] > Duration::from_millis(400), "{gaps:?}");
+}
+
+#[tokio::test]
+async fn silence_is_a_timeout_that_names_protocol_gateway_and_time() {
+    let (_gateway, port) = FakeGateway::silent().await;
+    let start = Instant::now();
+    let error = exchange(&port).await.unwrap_err();
+    assert!(start.elapsed() >= PCP_DEADLINE);
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(error.to_string(), format!("nat-pmp: {} did not answer within 1s", port.gateway()));
+}
+
+#[tokio::test]
+async fn a_flood_of_junk_does_not_hold_up_the_deadline() {
+    let (gateway, port) = FakeGateway::silent().await;
+    let flood = async {
+        let (_, client) = gateway.hear().await;
+        loop {
+            gateway.say(&[0; 1100], client).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let error = tokio::select! {
+        outcome = timeout(PATIENCE, exchange(&port)) => outcome.expect("the exchange never ended").unwrap_err(),
+        () = flood => unreachable!(),
+    };
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn a_port_where_nothing_listens_is_unavailable_at_once_and_all_are_told() {
+    let port = closed_port().await;
+    let mut told = port.unreachable.subscribe();
+    let start = Instant::now();
+    let error = exchange(&port).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains(&port.gateway().to_string()), "{error}");
+    assert!(start.elapsed() < PCP_DEADLINE, "{:?}", start.elapsed());
+    assert!(told.has_changed().unwrap(), "the other exchanges are told");
+    assert_eq!(*told.borrow_and_update(), 1);
+}
+
+#[tokio::test]
+async fn an_unreachable_ends_all_that_are_pending_and_none_that_come_later() {
+    let (gateway, port) = FakeGateway::silent().await;
+    let play = async {
+        gateway.hear().await;
+        gateway.hear().await;
+        port.unreachable.send_modify(|count| *count += 1);
+    };
+    let (first, second, ()) = tokio::join!(exchange(&port), exchange(&port), play);
+    assert_eq!(first.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(second.unwrap_err().kind(), ErrorKind::Unavailable);
+
+    let play = async {
+        let (_, client) = gateway.hear().await;
+        gateway.say(b"answer", client).await;
+    };
+    let (later, ()) = tokio::join!(exchange(&port), play);
+    later.unwrap();
+}
+
+#[tokio::test]
+async fn an_exchange_that_waits_for_its_turn_is_ended_by_an_unreachable_too() {
+    let (_gateway, port) = FakeGateway::silent().await;
+    let _all = port.sockets.acquire_many(u32::try_from(MAX_EXCHANGES).unwrap()).await.unwrap();
+    let tell = async {
+        tokio::task::yield_now().await;
+        port.unreachable.send_modify(|count| *count += 1);
+    };
+    let (outcome, ()) = tokio::join!(port.open(Protocol::Pcp), tell);
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn more_exchanges_than_turns_and_sockets_are_all_answered() {
+    let (_requests, port) = FakeGateway::answering(|_| vec![b"answer".to_vec()]).await;
+    let exchanges: Vec<_> = (0..3 * MAX_EXCHANGES)
+        .map(|_| {
+            let port = port.clone();
+            tokio::spawn(async move { exchange(&port).await })
+        })
+        .collect();
+    for outcome in exchanges {
+        outcome.await.unwrap().unwrap();
+    }
+    assert_all_free(&port);
+}
+
+#[tokio::test]
+async fn a_gateway_that_answers_is_given_few_requests_at_once() {
+    let (gateway, port) = FakeGateway::silent().await;
+    let exchanges: Vec<_> = (0..3 * MAX_IN_FLIGHT)
+        .map(|_| {
+            let port = port.clone();
+            tokio::spawn(async move { exchange(&port).await })
+        })
+        .collect();
+    let mut waiting = std::collections::VecDeque::new();
+    for _ in 0..MAX_IN_FLIGHT {
+        waiting.push_back(gateway.hear().await.1);
+    }
+    for _ in 0..2 * MAX_IN_FLIGHT {
+        // However slow this run is: to those that wait, others are being answered.
+        port.nat_pmp.heard.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(port.nat_pmp.turns.available_permits(), 0);
+        assert_eq!(MAX_EXCHANGES - port.sockets.available_permits(), MAX_IN_FLIGHT);
+        gateway.say(b"answer", waiting.pop_front().unwrap()).await;
+        // Repetitions of a slow run come from addresses that are known.
+        loop {
+            let (_, from) = gateway.hear().await;
+            if !waiting.contains(&from) {
+                waiting.push_back(from);
+                break;
+            }
+        }
+    }
+    for client in waiting {
+        gateway.say(b"answer", client).await;
+    }
+    for outcome in exchanges {
+        outcome.await.unwrap().unwrap();
+    }
+    assert_all_free(&port);
+}
+
+#[tokio::test]
+async fn in_silence_nobody_waits_for_more_than_the_first_repetition_of_those_before() {
+    let (gateway, port) = FakeGateway::silent().await;
+    let exchanges: Vec<_> = (0..2 * MAX_IN_FLIGHT)
+        .map(|_| {
+            let port = port.clone();
+            tokio::spawn(async move { exchange(&port).await })
+        })
+        .collect();
+    let mut clients = std::collections::HashSet::new();
+    while clients.len() < 2 * MAX_IN_FLIGHT {
+        clients.insert(gateway.hear().await.1);
+        assert!(exchanges.iter().all(|exchange| !exchange.is_finished()), "a turn was kept until the deadline");
+    }
+}
+
+#[tokio::test]
+async fn a_protocol_that_is_not_answered_does_not_hold_up_the_other() {
+    let (gateway, port) = FakeGateway::silent().await;
+    let _pcp = port.pcp.turns.acquire_many(u32::try_from(MAX_IN_FLIGHT).unwrap()).await.unwrap();
+    let play = async {
+        let (_, client) = gateway.hear().await;
+        gateway.say(b"answer", client).await;
+    };
+    let (outcome, ()) = tokio::join!(exchange(&port), play);
+    outcome.unwrap();
+}
+
+#[tokio::test]
+async fn a_dropped_exchange_gives_its_turn_and_socket_back() {
+    let (gateway, port) = FakeGateway::silent().await;
+    tokio::select! {
+        _ = exchange(&port) => unreachable!("nobody answers"),
+        _ = gateway.hear() => {}
+    }
+    assert_all_free(&port);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_local_address_that_was_asked_for_is_the_one_that_the_gateway_sees() {
+    let (gateway, port) = FakeGateway::silent().await;
+    let ours = IpAddr::from([127, 0, 0, 2]);
+    let port = GatewayPort::new(port.gateway(), Some(ours));
+    let mut socket = port.open(Protocol::Pcp).await.unwrap();
+    assert_eq!(socket.local_address(), ours);
+    tokio::select! {
+        _ = socket.exchange(b"request", 0.0, |_| None::<()>) => unreachable!("nobody answers"),
+        (_, from) = gateway.hear() => assert_eq!(from.ip(), ours),
+    }
+}
+
+#[tokio::test]
+async fn without_a_local_address_the_one_towards_the_gateway_is_used() {
+    let (_gateway, port) = FakeGateway::silent().await;
+    assert_eq!(port.open(Protocol::Pcp).await.unwrap().local_address(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+}
+
+#[tokio::test]
+async fn a_local_address_that_this_host_does_not_have_is_a_transport_error_that_names_it() {
+    let port = GatewayPort::new(SocketAddr::from(([127, 0, 0, 1], 5351)), Some(IpAddr::from([192, 0, 2, 77])));
+    let error = port.open(Protocol::Pcp).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transport);
+    assert!(error.to_string().starts_with("pcp: cannot use local address 192.0.2.77: "), "{error}");
+    assert_all_free(&port);
+}
+
+#[test]
+fn jitter_spreads_up_and_down_and_no_jitter_does_not() {
+    let time = Duration::from_millis(250);
+    let spreads: Vec<_> = (0..200).map(|_| spread(time, 0.1)).collect();
+    assert!(spreads.iter().all(|s| (time.mul_f64(0.899)..=time.mul_f64(1.101)).contains(s)), "{spreads:?}");
+    assert!(spreads.iter().any(|s| *s < time) && spreads.iter().any(|s| *s > time), "{spreads:?}");
+    assert_eq!(spread(time, 0.0), time);
+}
+
+#[test]
+fn lifetimes_on_the_wire_are_whole_seconds_and_never_a_delete() {
+    assert_eq!(wire_lifetime(Duration::from_secs(3600)), 3600);
+    assert_eq!(wire_lifetime(Duration::from_millis(1500)), 2);
+    assert_eq!(wire_lifetime(Duration::ZERO), 1);
+    assert_eq!(wire_lifetime(Duration::MAX - Duration::from_secs(1)), u32::MAX);
+}
