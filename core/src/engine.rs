@@ -96,15 +96,19 @@ impl Engine {
         &self.shutdown
     }
 
-    /// Runs a task to its end, and `on_panic` where it does not reach it.
+    /// Runs a task to its end. `on_end` is told of the panic if there was one, and runs in any case: also where
+    /// the engine ends before the task does, or has ended already.
     pub(crate) fn spawn(
         &self,
         task: impl Future<Output = ()> + Send + 'static,
-        on_panic: impl FnOnce(PortMappingError) + Send + 'static,
+        on_end: impl FnOnce(PortMappingError) + Send + 'static,
     ) {
+        let mut end = OnEnd(Some(on_end));
         let supervised = async move {
-            if let Err(ended) = tokio::spawn(task).await {
-                on_panic(PortMappingError::internal(format!("the lease's task failed: {ended}")));
+            if let Err(ended) = tokio::spawn(task).await
+                && ended.is_panic()
+            {
+                end.call(PortMappingError::internal(format!("the lease's task failed: {ended}")));
             }
         };
         self.tasks.spawn_on(supervised, &self.handle);
@@ -183,6 +187,23 @@ impl Drop for Engine {
     }
 }
 
+/// Calls what it holds once: when told to, else when it goes.
+struct OnEnd<F: FnOnce(PortMappingError)>(Option<F>);
+
+impl<F: FnOnce(PortMappingError)> OnEnd<F> {
+    fn call(&mut self, error: PortMappingError) {
+        if let Some(on_end) = self.0.take() {
+            on_end(error);
+        }
+    }
+}
+
+impl<F: FnOnce(PortMappingError)> Drop for OnEnd<F> {
+    fn drop(&mut self) {
+        self.call(PortMappingError::stopped("the mapper is stopped"));
+    }
+}
+
 struct AbortOnDrop(AbortHandle);
 
 impl Drop for AbortOnDrop {
@@ -233,5 +254,70 @@ pub fn wait_for<F: Future>(mut future: Pin<&mut F>, limit: Duration) -> Option<F
             Some(Duration::ZERO) => return None,
             Some(left) => thread::park_timeout(left),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn engine() -> Engine {
+        Engine::start(|| async {}).unwrap()
+    }
+
+    /// As a forked child sees it: the memory is there, the thread is not.
+    fn forked() -> Engine {
+        let mut engine = engine();
+        engine.process = engine.process.wrapping_add(1);
+        engine
+    }
+
+    #[test]
+    fn in_a_forked_child_the_engine_answers_stopped_and_stopping_it_returns_at_once() {
+        let engine = forked();
+        assert_eq!(engine.check().unwrap_err().kind(), ErrorKind::Stopped);
+        assert_eq!(wait(engine.call(async {})).unwrap_err().kind(), ErrorKind::Stopped);
+        assert!(wait(engine.stop(Duration::from_secs(10))));
+        assert!(!engine.shutdown.is_cancelled(), "the parent's leases must live on");
+        let shutdown = engine.shutdown.clone();
+        drop(engine);
+        assert!(!shutdown.is_cancelled(), "the parent's leases must live on");
+        shutdown.cancel();
+    }
+
+    #[test]
+    fn a_task_given_to_an_engine_that_has_ended_is_told_so() {
+        let engine = engine();
+        assert!(wait(engine.stop(Duration::from_secs(10))));
+        let (told, mut hears) = oneshot::channel();
+        engine.spawn(async {}, move |error| drop(told.send(error)));
+        assert_eq!(hears.try_recv().unwrap().kind(), ErrorKind::Stopped);
+    }
+
+    #[test]
+    fn a_wait_that_is_given_up_ends_its_timer() {
+        let engine = engine();
+        let before = engine.handle.metrics().num_alive_tasks();
+        for _ in 0..10 {
+            let mut waiting = pin!(engine.within(Some(Duration::from_secs(600)), std::future::pending::<()>()));
+            assert!(wait_for(waiting.as_mut(), Duration::ZERO).is_none());
+        }
+        // The engine's own thread sweeps the aborted timers out; a call that it answers comes behind them.
+        wait(engine.call(async {})).unwrap();
+        assert!(engine.handle.metrics().num_alive_tasks() <= before + 1);
+    }
+
+    #[test]
+    fn a_limit_ends_a_wait_that_would_never_end() {
+        let engine = engine();
+        assert!(wait(engine.within(Some(Duration::from_millis(10)), std::future::pending::<()>())).is_none());
+    }
+
+    #[test]
+    fn a_task_that_hangs_does_not_hold_the_stop_up() {
+        let engine = engine();
+        engine.spawn(std::future::pending(), drop);
+        assert!(!wait(engine.stop(Duration::from_millis(20))));
     }
 }

@@ -14,7 +14,7 @@ use crate::lease::Lease;
 use crate::mapping::{MapRequest, Transport};
 use crate::schedule::DEFAULT_STOP_TIMEOUT;
 use crate::sink::MappingSink;
-use crate::snapshot::{GatewayReport, LeaseState, MapperSnapshot};
+use crate::snapshot::{GatewayReport, MapperSnapshot};
 use crate::task::{PortMapperTask, Shutdown, Timing};
 
 /// A background engine that maps ports on the home gateway and keeps them mapped.
@@ -48,10 +48,9 @@ impl Leases {
     fn sweep(&mut self) {
         let past = &mut self.past_renewals;
         self.sinks.retain(|sink| {
-            let snapshot = sink.snapshot();
-            let over = snapshot.state == LeaseState::Exited;
+            let over = sink.has_exited();
             if over {
-                *past += snapshot.renewals;
+                *past += sink.snapshot().renewals;
             }
             !over
         });
@@ -111,11 +110,11 @@ impl Mapper {
         };
         let client = Arc::clone(&self.client);
         let task = PortMapperTask::new(client, Arc::clone(&sink), request, self.timing, shutdown.clone());
-        let on_panic = {
+        let on_end = {
             let sink = Arc::clone(&sink);
             move |error| sink.exited(Some(&error))
         };
-        self.engine.spawn(task.run(), on_panic);
+        self.engine.spawn(task.run(), on_end);
         Ok(Lease::new(Arc::clone(&self.engine), sink, shutdown))
     }
 

@@ -120,10 +120,15 @@ impl MappingSink {
         self.changed.subscribe()
     }
 
-    /// Waits until the lease has exited.
+    /// Whether the lease is over.
+    pub fn has_exited(&self) -> bool {
+        self.status.load().state == LeaseState::Exited
+    }
+
+    /// Waits until the lease is over.
     pub async fn wait_exited(&self) {
         let mut changed = self.subscribe();
-        while self.status.load().state != LeaseState::Exited {
+        while !self.has_exited() {
             if changed.changed().await.is_err() {
                 return;
             }
@@ -216,7 +221,7 @@ impl MappingSink {
 
     /// The lease is over. Only the first call counts.
     pub fn exited(&self, error: Option<&PortMappingError>) {
-        if self.status.load().state == LeaseState::Exited {
+        if self.has_exited() {
             return;
         }
         let report = error.map(|error| Arc::new(ErrorReport::from(error)));

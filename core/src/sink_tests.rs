@@ -95,7 +95,9 @@ fn a_reader_racing_with_publications_never_sees_a_torn_state() {
                             let number = snapshot.renewals;
                             assert_eq!(u64::from(address.octets()[3]), number % 256, "{snapshot:?}");
                             assert_eq!(u64::from(external.port()), number % 60_000 + 1, "{snapshot:?}");
-                            assert!(snapshot.active && snapshot.ttl.is_some() && snapshot.state == LeaseState::Installed);
+                            assert!(
+                                snapshot.active && snapshot.ttl.is_some() && snapshot.state == LeaseState::Installed
+                            );
                         }
                         assert!(snapshot.renewals >= last, "publications are seen in their order");
                         last = snapshot.renewals;

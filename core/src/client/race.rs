@@ -95,7 +95,12 @@ impl RaceMapper {
     /// The client that made `mapping`.
     fn maker(&self, mapping: &PortMapping) -> Result<Contestant, PortMappingError> {
         self.contestants()?.iter().find(|contestant| contestant.protocol == mapping.protocol).cloned().ok_or_else(
-            || PortMappingError::internal(format!("there is no client for {}, which made the mapping", mapping.protocol)),
+            || {
+                PortMappingError::internal(format!(
+                    "there is no client for {}, which made the mapping",
+                    mapping.protocol
+                ))
+            },
         )
     }
 
@@ -272,7 +277,9 @@ impl PortMapperClient for RaceMapper {
             let (path, _) = (self.find)()?;
             return match path.local_address == mapping.external.ip() {
                 true => Ok(mapping.clone()),
-                false => Err(PortMappingError::unavailable(format!("this machine no longer has {}", mapping.external.ip()))),
+                false => {
+                    Err(PortMappingError::unavailable(format!("this machine no longer has {}", mapping.external.ip())))
+                }
             };
         }
         self.maker(mapping)?.client.renew(mapping).await

@@ -200,7 +200,8 @@ async fn when_nothing_answers_the_failure_is_unavailable_within_two_seconds_and_
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(field.elapsed() < Duration::from_secs(2));
     let message = error.to_string();
-    for part in ["udp port 4000 could not be mapped: ", "no answer within 1s; no answer within 1s; no device answered"] {
+    for part in ["udp port 4000 could not be mapped: ", "no answer within 1s; no answer within 1s; no device answered"]
+    {
         assert!(message.contains(part), "{message}");
     }
 }

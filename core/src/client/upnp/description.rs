@@ -1,0 +1,129 @@
+//! Device descriptions: which services of a device map ports, and where their control URLs are.
+
+use std::net::IpAddr;
+
+use url::Url;
+
+use super::http::{endpoint, shown};
+use super::xml::{self, Element};
+
+/// The services of one device that are looked at.
+pub const MAX_SERVICES: usize = 8;
+
+/// What a description says about mapping ports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// The root device's name for people; empty where it has none.
+    pub friendly_name: String,
+    /// Who made it.
+    pub manufacturer: Option<String>,
+    /// The model's name and number.
+    pub model: Option<String>,
+    /// The services that map ports, in document order, at most [`MAX_SERVICES`].
+    pub services: Vec<Service>,
+}
+
+/// A service that maps ports.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Service {
+    /// Where actions are sent: `http`, on the host of the description, any port.
+    pub control_url: Url,
+    /// For instance `urn:schemas-upnp-org:service:WANIPConnection:1`, exactly as the device spells it.
+    pub service_type: String,
+}
+
+impl Service {
+    /// A service that was used before, for instance by an earlier process. `None` where the URL is not safe to ask
+    /// (see [`super::ssdp::Answer::trusted`]) or the type does not map ports.
+    pub fn known(control_url: &str, service_type: &str) -> Option<Self> {
+        let control_url = Url::parse(control_url).ok().filter(|url| endpoint(url).is_some())?;
+        maps_ports(service_type).then(|| Self { control_url, service_type: service_type.to_owned() })
+    }
+
+    /// Whether the service has `AddAnyPortMapping`: WANIPConnection from version 2 on.
+    pub fn adds_any_port(&self) -> bool {
+        self.service_type.rsplit_once(':').is_some_and(|(kind, version)| {
+            kind.ends_with("WANIPConnection") && version.trim().parse::<u32>().is_ok_and(|version| version >= 2)
+        })
+    }
+}
+
+/// Reads the description that came from `location`. `Err` says why the document is useless. A device without services
+/// that map ports is a success with an empty list.
+pub fn parse(bytes: &[u8], location: &Url) -> Result<Description, String> {
+    let document = xml::parse(bytes)?;
+    // Below `root` where there is one, whatever stands around it.
+    let root = document.find("root").unwrap_or(&document);
+    let device = root.child("device").or_else(|| root.find("device")).ok_or("it describes no device")?;
+    let base = base(root.child_text("URLBase"), location);
+    let mut services = Vec::new();
+    collect(device, &base, location, &mut services);
+    let text = |name: &str| device.child_text(name).map(shown);
+    let model = match (text("modelName"), text("modelNumber")) {
+        (Some(name), Some(number)) if !name.split_whitespace().any(|word| word == number) => {
+            Some(format!("{name} {number}"))
+        }
+        (name, number) => name.or(number),
+    };
+    Ok(Description {
+        friendly_name: text("friendlyName").unwrap_or_default(),
+        manufacturer: text("manufacturer"),
+        model,
+        services,
+    })
+}
+
+/// `URLBase` where it is usable and on the same host, else the description's own URL. Some routers put an address there
+/// that they have long given up.
+fn base(url_base: Option<&str>, location: &Url) -> Url {
+    url_base
+        .and_then(|text| location.join(text).ok())
+        .filter(|base| same_host(base, location))
+        .unwrap_or_else(|| location.clone())
+}
+
+fn host(url: &Url) -> Option<IpAddr> {
+    endpoint(url).map(|address| address.ip())
+}
+
+fn same_host(url: &Url, location: &Url) -> bool {
+    host(url).is_some() && host(url) == host(location)
+}
+
+/// Gathers services wherever they stand: some documents close their lists in the wrong order. The depth is bounded by
+/// the XML reader.
+fn collect(element: &Element, base: &Url, location: &Url, services: &mut Vec<Service>) {
+    if element.name == "service"
+        // Type and URL come from one and the same entry: another service's URL would refuse every action.
+        && let (Some(service_type), Some(reference)) = (element.child_text("serviceType"), element.child_text("controlURL"))
+        && maps_ports(service_type)
+        && let Some(control_url) = resolve(reference, base, location)
+    {
+        let service = Service { control_url, service_type: service_type.to_owned() };
+        if services.len() < MAX_SERVICES && !services.contains(&service) {
+            services.push(service);
+        }
+    }
+    for child in &element.children {
+        collect(child, base, location, services);
+    }
+}
+
+/// `urn:<anybody>:service:WANIPConnection:<n>` and the same with WANPPPConnection. The type is sent back verbatim in
+/// SOAP messages, so it must not hold anything that would need escaping there or in a header.
+fn maps_ports(service_type: &str) -> bool {
+    let plain = service_type.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-._".contains(&byte));
+    let parts: Vec<_> = service_type.split(':').collect();
+    plain && matches!(parts[..], ["urn", _, "service", "WANIPConnection" | "WANPPPConnection", _])
+}
+
+/// A control URL, which must stay on the description's host.
+fn resolve(reference: &str, base: &Url, location: &Url) -> Option<Url> {
+    let mut url = base.join(reference).ok()?;
+    url.set_fragment(None);
+    same_host(&url, location).then_some(url)
+}
+
+#[cfg(test)]
+#[path = "description_tests.rs"]
+mod tests;

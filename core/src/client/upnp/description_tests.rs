@@ -1,0 +1,68 @@
+use super::*;
+
+const LOCATION: &str = "http://192.168.1.1:5000/dir/desc.xml";
+
+fn one_service(service_type: &str, control: &str, url_base: &str) -> Vec<Service> {
+    let document = format!(
+        "<root>{url_base}<device><serviceList><service><serviceType>{service_type}</serviceType>\
+         <controlURL>{control}</controlURL></service></serviceList></device></root>"
+    );
+    parse(document.as_bytes(), &Url::parse(LOCATION).unwrap()).unwrap().services
+}
+
+const IP1: &str = "urn:schemas-upnp-org:service:WANIPConnection:1";
+
+#[test]
+fn control_urls_are_relative_to_urlbase_or_to_the_description() {
+    for (control, base, url) in [
+        ("/c", "", "http://192.168.1.1:5000/c"),
+        ("c", "", "http://192.168.1.1:5000/dir/c"),
+        ("c?WANIPConnection", "", "http://192.168.1.1:5000/dir/c?WANIPConnection"),
+        ("?x", "", "http://192.168.1.1:5000/dir/desc.xml?x"),
+        ("c", "<URLBase>http://192.168.1.1:80/b/</URLBase>", "http://192.168.1.1/b/c"),
+        ("/c#here", "<URLBase>http://192.168.1.1:81</URLBase>", "http://192.168.1.1:81/c"),
+        ("c", "<URLBase>/e/</URLBase>", "http://192.168.1.1:5000/e/c"),
+        ("c", "<URLBase>not a url</URLBase>", "http://192.168.1.1:5000/dir/c"),
+        ("/c", "<URLBase>http://192.168.1.2/</URLBase>", "http://192.168.1.1:5000/c"),
+    ] {
+        let services = one_service(IP1, control, base);
+        assert_eq!(services.iter().map(|s| s.control_url.as_str()).collect::<Vec<_>>(), [url], "{control} {base}");
+    }
+}
+
+#[test]
+fn services_of_every_vendor_and_version_that_map_ports_are_found_and_no_others() {
+    for service_type in
+        [IP1, "urn:schemas-upnp-org:service:WANPPPConnection:1", "urn:dslforum-org:service:WANIPConnection:1"]
+    {
+        assert_eq!(one_service(service_type, "/c", "").len(), 1, "{service_type}");
+    }
+    for service_type in [
+        "urn:schemas-upnp-org:service:WANCommonInterfaceConfig:1",
+        "urn:schemas-upnp-org:service:WANIPv6FirewallControl:1",
+        "urn:schemas-upnp-org:device:WANIPConnection:1",
+        "WANIPConnection",
+        "urn:a b:service:WANIPConnection:1",
+    ] {
+        assert!(one_service(service_type, "/c", "").is_empty(), "{service_type}");
+    }
+}
+
+#[test]
+fn only_wanipconnection_from_version_2_on_adds_any_port() {
+    let adds = |service_type: &str| Service::known("http://192.168.1.1/c", service_type).unwrap().adds_any_port();
+    assert!(adds("urn:schemas-upnp-org:service:WANIPConnection:2"));
+    assert!(adds("urn:schemas-upnp-org:service:WANIPConnection:3"));
+    assert!(!adds(IP1));
+    assert!(!adds("urn:schemas-upnp-org:service:WANPPPConnection:2"));
+}
+
+#[test]
+fn a_service_from_a_record_is_checked_like_one_from_a_description() {
+    assert!(Service::known("http://192.168.1.1:5000/c", IP1).is_some());
+    for (url, service_type) in
+        [("http://router/c", IP1), ("https://192.168.1.1/", IP1), ("http://192.168.1.1/", "urn:x\r\n")]
+    {
+        assert_eq!(Service::known(url, service_type), None, "{url} {service_type}");
+    }
+}

@@ -1,0 +1,253 @@
+//! SSDP: the search for UPnP devices (UPnP Device Architecture 1.1, section 1.3).
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, sleep_until};
+use url::Url;
+
+use super::http::endpoint;
+use crate::config::SSDP_ADDRESS;
+use crate::error::PortMappingError;
+use crate::schedule::{SSDP_DEADLINE, SSDP_REPEATS};
+
+/// What is searched for: the gateway devices, the services that map ports, and, for routers that answer to
+/// nothing else, every root device.
+pub(super) const TARGETS: [&str; 6] = [
+    "urn:schemas-upnp-org:device:InternetGatewayDevice:1",
+    "urn:schemas-upnp-org:device:InternetGatewayDevice:2",
+    "urn:schemas-upnp-org:service:WANIPConnection:1",
+    "urn:schemas-upnp-org:service:WANIPConnection:2",
+    "urn:schemas-upnp-org:service:WANPPPConnection:1",
+    "upnp:rootdevice",
+];
+/// Searches stay in the home: the default that UDA 1.1 1.3.2 recommends.
+const MULTICAST_TTL: u32 = 2;
+/// The longest datagram that is looked at.
+const MAX_DATAGRAM: usize = 4096;
+/// Receive errors (Windows reports an ICMP refusal this way) after which the socket counts as broken.
+const MAX_RECEIVE_ERRORS: u32 = 64;
+
+/// An answer to a search.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Where the device's description is.
+    pub location: Url,
+    /// What answered (`ST`); need not be what was searched for.
+    pub target: String,
+    /// The unique service name (`USN`), empty where none was given.
+    pub usn: String,
+}
+
+impl Answer {
+    /// Whether the description may be fetched: `http`, an IP literal, no credentials, and the responder's own
+    /// address. Anybody on the network can answer a search, and must not be able to send us elsewhere.
+    pub fn trusted(&self, responder: IpAddr) -> bool {
+        endpoint(&self.location).is_some_and(|address| address.ip() == responder)
+    }
+
+    /// Whether the answer itself says that it comes from a gateway. Others may still be one.
+    pub fn names_a_gateway(&self) -> bool {
+        ["InternetGatewayDevice", "WANIPConnection", "WANPPPConnection"]
+            .iter()
+            .any(|name| self.target.contains(name) || self.usn.contains(name))
+    }
+}
+
+/// Reads an answer to a search; `None` for anything else. Header names in any case, lines that end in LF alone and
+/// a missing empty line at the end are fine.
+pub fn parse_response(datagram: &[u8]) -> Option<Answer> {
+    let text = String::from_utf8_lossy(&datagram[..datagram.len().min(MAX_DATAGRAM)]);
+    let mut lines = text.lines().map(str::trim);
+    let mut status = lines.next()?.split_ascii_whitespace();
+    let version = status.next()?;
+    if !version.get(..5)?.eq_ignore_ascii_case("HTTP/") || status.next()? != "200" {
+        return None;
+    }
+    let (mut location, mut target, mut usn) = (None, String::new(), String::new());
+    for (name, value) in lines.take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':')) {
+        let (name, value) = (name.trim(), value.trim());
+        if name.eq_ignore_ascii_case("LOCATION") {
+            location = location.or_else(|| Url::parse(value).ok());
+        } else if name.eq_ignore_ascii_case("ST") {
+            target = value.to_owned();
+        } else if name.eq_ignore_ascii_case("USN") {
+            usn = value.to_owned();
+        }
+    }
+    Some(Answer { location: location?, target, usn })
+}
+
+/// The search message, with the quotes around `ssdp:discover` and the empty line at the end that devices insist on.
+fn message(host: SocketAddr, target: &str) -> String {
+    format!("M-SEARCH * HTTP/1.1\r\nHOST: {host}\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: {target}\r\n\r\n")
+}
+
+/// A search that is going on. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Search {
+    socket: UdpSocket,
+    /// Where there is only one host to ask: a connected socket, to which the system reports a refusal.
+    sentinel: Option<UdpSocket>,
+    destinations: Vec<SocketAddr>,
+    started: Instant,
+    repeats: usize,
+    errors: u32,
+    over: bool,
+}
+
+/// What a search comes upon.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// An answer, and who gave it.
+    Answer(Answer, IpAddr),
+    /// The time is over.
+    Nothing,
+    /// The only host that was asked has no SSDP.
+    Refused(SocketAddr),
+}
+
+impl Search {
+    /// Sends the first burst from `local` to `address`, or to the multicast group and the gateway.
+    /// Fails with kind `transport` where no socket can be had or nothing could be sent at all.
+    pub(super) async fn start(
+        gateway: IpAddr,
+        local: Option<IpAddr>,
+        address: Option<SocketAddr>,
+    ) -> Result<Self, PortMappingError> {
+        let local = match local {
+            Some(IpAddr::V4(local)) => local,
+            // A search for a gateway on this machine stays on this machine.
+            _ if gateway.is_loopback() => Ipv4Addr::LOCALHOST,
+            _ => Ipv4Addr::UNSPECIFIED,
+        };
+        let destinations = match address {
+            Some(address) => vec![address],
+            None => vec![SSDP_ADDRESS, SocketAddr::new(gateway, SSDP_ADDRESS.port())],
+        };
+        let no_socket = |error| PortMappingError::transport(format!("cannot open a socket on {local} for ssdp"), error);
+        let socket = open(local).map_err(no_socket)?;
+        let sentinel = match destinations[..] {
+            [only] if !only.ip().is_multicast() => {
+                let socket = open(local).map_err(no_socket)?;
+                // Without a route there is nothing to watch; sending will tell.
+                socket.connect(only).await.is_ok().then_some(socket)
+            }
+            _ => None,
+        };
+        let mut search =
+            Self { socket, sentinel, destinations, started: Instant::now(), repeats: 0, errors: 0, over: false };
+        search.burst().await.map_err(|error| {
+            let to: Vec<_> = search.destinations.iter().map(ToString::to_string).collect();
+            PortMappingError::transport(format!("cannot send an ssdp search to {}", to.join(" or ")), error)
+        })?;
+        Ok(search)
+    }
+
+    /// Sends every target to every destination. An unreachable destination is no failure as long as one send works:
+    /// without a multicast route there is still the gateway.
+    async fn burst(&mut self) -> io::Result<()> {
+        let (mut sent, mut failure) = (0, None);
+        for target in TARGETS {
+            for destination in &self.destinations {
+                match self.socket.send_to(message(*destination, target).as_bytes(), destination).await {
+                    Ok(_) => sent += 1,
+                    Err(error) => failure = Some(error),
+                }
+            }
+        }
+        if let (Some(sentinel), [only]) = (&self.sentinel, &self.destinations[..])
+            && let Err(error) = sentinel.send(message(*only, TARGETS[0]).as_bytes()).await
+        {
+            // The refusal of an earlier message may be reported here; `next` reads it again or ends by time.
+            tracing::debug!(%error, "ssdp sentinel");
+        }
+        match failure {
+            Some(error) if sent == 0 => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether nothing more will come.
+    pub(super) const fn over(&self) -> bool {
+        self.over
+    }
+
+    /// No more repeats: something usable was found.
+    pub(super) const fn hush(&mut self) {
+        self.repeats = SSDP_REPEATS.len();
+    }
+
+    /// Waits for the next answer, and repeats the search when that is due. Datagrams that are no answers are skipped.
+    pub(super) async fn next(&mut self) -> Found {
+        let (mut buffer, mut other) = ([0; MAX_DATAGRAM], [0; MAX_DATAGRAM]);
+        loop {
+            let repeat = SSDP_REPEATS.get(self.repeats).map_or(SSDP_DEADLINE, |after| *after);
+            let received = tokio::select! {
+                received = self.socket.recv_from(&mut buffer) => {
+                    received.map(|(count, from)| (&buffer[..count], from.ip()))
+                }
+                received = recv(self.sentinel.as_ref(), &mut other) => match received {
+                    Ok(count) => Ok((&other[..count], self.destinations[0].ip())),
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                        self.over = true;
+                        return Found::Refused(self.destinations[0]);
+                    }
+                    Err(error) => Err(error),
+                },
+                () = sleep_until(self.started + repeat.min(SSDP_DEADLINE)) => {
+                    if self.started.elapsed() >= SSDP_DEADLINE {
+                        self.over = true;
+                        return Found::Nothing;
+                    }
+                    self.repeats += 1;
+                    if let Err(error) = self.burst().await {
+                        tracing::debug!(%error, "ssdp repeat");
+                    }
+                    continue;
+                }
+            };
+            match received {
+                Ok((datagram, from)) => {
+                    if let Some(answer) = parse_response(datagram) {
+                        return Found::Answer(answer, from);
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "ssdp receive");
+                    self.errors += 1;
+                    if self.errors > MAX_RECEIVE_ERRORS {
+                        self.over = true;
+                        return Found::Nothing;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Receives on the sentinel, or waits for ever where there is none.
+async fn recv(sentinel: Option<&UdpSocket>, buffer: &mut [u8]) -> io::Result<usize> {
+    match sentinel {
+        Some(socket) => socket.recv(buffer).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A UDP socket on `local` whose multicast leaves by that address's interface.
+fn open(local: Ipv4Addr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_multicast_ttl_v4(MULTICAST_TTL)?;
+    if !local.is_unspecified() {
+        socket.set_multicast_if_v4(&local)?;
+    }
+    socket.bind(&SocketAddr::from((local, 0)).into())?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket.into())
+}
+
+#[cfg(test)]
+#[path = "ssdp_tests.rs"]
+mod tests;

@@ -1,0 +1,318 @@
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::peer::{Call, IP1, IP2, Ssdp, Web, answer, fault, mapper, ok, page, router};
+use super::*;
+use crate::error::ErrorKind;
+use crate::schedule::{SSDP_DEADLINE, UPNP_DEADLINE};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn external_address(address: &'static str) -> impl Fn(&Call) -> Option<String> + Send + Sync + 'static {
+    move |call| {
+        (call.action == "GetExternalIPAddress")
+            .then(|| ok("GetExternalIPAddress", &[("NewExternalIPAddress", address)]))
+    }
+}
+
+fn status(status: &'static str) -> impl Fn(&Call) -> Option<String> + Send + Sync + 'static {
+    move |call| (call.action == "GetStatusInfo").then(|| ok("GetStatusInfo", &[("NewConnectionStatus", status)]))
+}
+
+async fn found_among(webs: &[&Web]) -> DeviceInfo {
+    let ssdp = Ssdp::start(webs.iter().map(|web| web.location()).collect()).await;
+    mapper(&ssdp).discover().await.unwrap()
+}
+
+#[tokio::test]
+async fn discovery_tells_what_the_device_is() {
+    let (web, _ssdp, mapper) = router(|_| None).await;
+    let info = mapper.discover().await.unwrap();
+    assert!(info.round_trip > Duration::ZERO && info.round_trip < SSDP_DEADLINE);
+    let expected = DeviceInfo {
+        friendly_name: "Test router".into(),
+        manufacturer: Some("Acme".into()),
+        model: Some("Gate 7".into()),
+        address: Ipv4Addr::LOCALHOST.into(),
+        description_url: web.location(),
+        control_url: format!("http://{}/ctl", web.address),
+        service_type: IP1.into(),
+        external_address: Some("192.0.1.1".parse().unwrap()),
+        connected: Some(true),
+        round_trip: info.round_trip,
+    };
+    assert_eq!(info, expected);
+}
+
+#[tokio::test]
+async fn an_install_asks_for_the_address_first_and_adds_last_with_every_argument() {
+    let (web, _ssdp, mapper) = router(|_| None).await;
+    let request = MapRequest::new(4000, Transport::Udp);
+    let mapping = mapper.install(&request, HOUR).await.unwrap();
+    assert_eq!(mapping.external, "192.0.1.1:4000".parse().unwrap());
+    assert_eq!((mapping.lifetime, mapping.requested_ttl, mapping.protocol), (Some(HOUR), HOUR, Protocol::Upnp));
+    let calls = web.calls();
+    let actions: Vec<_> = calls.iter().map(|call| &*call.action).collect();
+    assert_eq!(actions, ["", "GetStatusInfo", "GetExternalIPAddress", "AddPortMapping"]);
+    for (argument, value) in [
+        ("NewRemoteHost", ""),
+        ("NewExternalPort", "4000"),
+        ("NewProtocol", "UDP"),
+        ("NewInternalPort", "4000"),
+        ("NewInternalClient", "127.0.0.1"),
+        ("NewEnabled", "1"),
+        ("NewPortMappingDescription", "test &lt;&amp;&gt; mapping"),
+        ("NewLeaseDuration", "3600"),
+    ] {
+        assert_eq!(calls[3].argument(argument), value, "{argument}");
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_and_a_removal_need_nothing_but_the_mapping() {
+    let (web, ssdp, first) = router(|_| None).await;
+    let request = MapRequest::new(4000, Transport::Tcp).external_port(4100);
+    let mapping = first.install(&request, HOUR).await.unwrap();
+    let calls = web.calls().len();
+    drop(first);
+    let fresh = mapper(&ssdp);
+    assert_eq!(fresh.renew(&mapping).await.unwrap(), mapping);
+    fresh.remove(&mapping).await.unwrap();
+    let later: Vec<_> = web.calls()[calls..].iter().map(Call::short).collect();
+    assert_eq!(later, ["GetExternalIPAddress", "AddPortMapping 4100 3600", "DeletePortMapping 4100"]);
+    assert_eq!(web.calls().last().unwrap().argument("NewProtocol"), "TCP");
+}
+
+#[tokio::test]
+async fn a_renewal_reads_the_external_address_again() {
+    let moved = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&moved);
+    let (_web, _ssdp, mapper) =
+        router(move |call| (switch.load(Ordering::Relaxed)).then(|| external_address("192.0.1.7")(call)).flatten())
+            .await;
+    let mapping = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
+    moved.store(true, Ordering::Relaxed);
+    assert_eq!(mapper.renew(&mapping).await.unwrap().external, "192.0.1.7:4000".parse().unwrap());
+}
+
+#[tokio::test]
+async fn a_router_without_an_address_or_that_does_not_tell_it_still_maps() {
+    for address in ["", "0.0.0.0", "none"] {
+        let (_web, _ssdp, mapper) = router(external_address(address)).await;
+        let mapping = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
+        assert_eq!(mapping.external, "0.0.0.0:4000".parse().unwrap(), "{address:?}");
+    }
+    let (_web, _ssdp, mapper) = router(|call| (call.action == "GetExternalIPAddress").then(|| fault(501))).await;
+    let mapping = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
+    assert_eq!(mapping.external, "0.0.0.0:4000".parse().unwrap());
+}
+
+#[tokio::test]
+async fn a_removal_of_what_is_gone_is_a_success_and_any_other_refusal_is_refused() {
+    for (code, kind) in [(714, None), (606, Some(ErrorKind::Refused)), (501, Some(ErrorKind::Refused))] {
+        let (_web, _ssdp, mapper) = router(move |call| (call.action == "DeletePortMapping").then(|| fault(code))).await;
+        let mapping = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
+        assert_eq!(mapper.remove(&mapping).await.err().map(|error| error.kind()), kind, "{code}");
+        assert_eq!(mapper.delete(Transport::Udp, 4000).await.err().map(|error| error.kind()), kind, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_has_moved_to_another_port_is_found_again() {
+    let web = Web::start(&[(IP1, "/ctl")], |_| None).await;
+    let ssdp = Ssdp::start(vec![web.location()]).await;
+    let mapper = mapper(&ssdp);
+    let mut mapping = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
+    // A port on which nobody listens any more, and a path that answers 404.
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = Web::start(&[], |_| Some("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".into())).await;
+    for old in [closed, gone.address] {
+        mapping.token = ProtocolToken::Upnp { control_url: format!("http://{old}/ctl"), service_type: IP1.into() };
+        let renewed = mapper.renew(&mapping).await.unwrap();
+        let control_url = format!("http://{}/ctl", web.address);
+        assert_eq!(renewed.token, ProtocolToken::Upnp { control_url, service_type: IP1.into() });
+        mapper.remove(&mapping).await.unwrap();
+    }
+    assert_eq!(web.changes()[1..], ["AddPortMapping 4000 3600", "DeletePortMapping 4000"].repeat(2));
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_gone_for_good_is_a_transport_error_after_one_search() {
+    let (web, ssdp, mapper) = router(|_| None).await;
+    let mapping = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
+    drop((web, ssdp));
+    let started = std::time::Instant::now();
+    let error = mapper.renew(&mapping).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
+    assert!(started.elapsed() < SSDP_DEADLINE, "the search went on although the port is closed");
+}
+
+#[tokio::test]
+async fn the_best_device_wins_whatever_the_order_of_the_answers() {
+    let public = Web::start(&[(IP1, "/ctl")], |_| None).await;
+    let private = Web::start(&[(IP1, "/ctl")], external_address("192.168.9.2")).await;
+    let down = Web::start(&[(IP1, "/ctl")], status("Disconnected")).await;
+    let television = Web::start(&[], |_| None).await;
+    assert_eq!(found_among(&[&television, &down, &private, &public]).await.description_url, public.location());
+    assert_eq!(found_among(&[&public, &private, &down]).await.description_url, public.location());
+    assert_eq!(found_among(&[&down, &private, &television]).await.description_url, private.location());
+    assert_eq!(found_among(&[&television, &down]).await.description_url, down.location());
+}
+
+#[tokio::test]
+async fn up_counts_as_connected_and_a_router_without_a_status_is_usable() {
+    let down = Web::start(&[(IP1, "/ctl")], status("Disconnected")).await;
+    let up = Web::start(&[(IP1, "/ctl")], status("Up")).await;
+    let info = found_among(&[&down, &up]).await;
+    assert_eq!((info.description_url, info.connected), (up.location(), Some(true)));
+    let mute = Web::start(&[(IP1, "/ctl")], |call| (call.action == "GetStatusInfo").then(|| fault(401))).await;
+    let info = found_among(&[&down, &mute]).await;
+    assert_eq!((info.description_url, info.connected), (mute.location(), None));
+}
+
+#[tokio::test]
+async fn a_router_that_is_silent_about_its_status_is_usable_soon() {
+    let mute = Web::start(&[(IP1, "/ctl")], |call| (call.action == "GetStatusInfo").then(String::new)).await;
+    let started = std::time::Instant::now();
+    let info = found_among(&[&mute]).await;
+    assert_eq!((info.connected, info.external_address), (None, Some("192.0.1.1".parse().unwrap())));
+    assert!(started.elapsed() < UPNP_DEADLINE, "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_television_is_neither_taken_for_the_gateway_nor_waited_for() {
+    let television = Web::start(&[], |_| None).await;
+    let silent = Web::start(&[], |_| Some(String::new())).await;
+    let st = "upnp:rootdevice";
+    let ssdp = Ssdp::start_with(vec![answer(&television.location(), st), answer(&silent.location(), st)]).await;
+    let started = std::time::Instant::now();
+    let error = mapper(&ssdp).discover().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let text = "no upnp gateway answered the search within 1.7 s, only devices that map no ports (1)";
+    assert_eq!(error.to_string(), text);
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn one_host_with_many_answers_is_asked_a_few_times_only() {
+    let web = Web::start(&[], |_| None).await;
+    let locations = (0..40).map(|index| format!("http://{}/{index}.xml", web.address)).collect();
+    let ssdp = Ssdp::start(locations).await;
+    assert_eq!(mapper(&ssdp).discover().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(web.calls().len(), 4);
+}
+
+#[tokio::test]
+async fn of_several_connections_the_one_that_is_up_is_used_with_its_own_type() {
+    let services = [("urn:schemas-upnp-org:service:WANPPPConnection:1", "/ppp"), (IP2, "/ip")];
+    let web = Web::start(&services, |call| (call.path == "/ppp").then(|| status("Disconnected")(call)).flatten()).await;
+    let info = found_among(&[&web]).await;
+    assert_eq!((info.control_url, &*info.service_type), (format!("http://{}/ip", web.address), IP2));
+}
+
+#[tokio::test]
+async fn locations_that_are_not_the_responder_are_never_asked() {
+    let other = Web::start_at("127.0.0.9:0".parse().unwrap(), &[(IP1, "/ctl")], |_| None).await;
+    let port = other.address.port();
+    let igd = "urn:schemas-upnp-org:device:InternetGatewayDevice:1";
+    let locations = [other.location(), format!("http://localhost:{port}/"), format!("http://u:p@127.0.0.1:{port}/")];
+    let ssdp = Ssdp::start_with(locations.iter().map(|location| answer(location, igd)).collect()).await;
+    let error = mapper(&ssdp).discover().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("127.0.0.9"), "{error}");
+    assert!(other.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_device_that_answers_as_a_root_device_only_is_found_too() {
+    let web = Web::start(&[(IP1, "/ctl")], |_| None).await;
+    let ssdp = Ssdp::start_with(vec![answer(&web.location(), "upnp:rootdevice")]).await;
+    assert_eq!(mapper(&ssdp).discover().await.unwrap().description_url, web.location());
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let other = Web::start(&[(IP1, "/ctl")], |_| None).await;
+    let target = other.location();
+    let web = Web::start(&[], move |_| Some(format!("HTTP/1.1 302 Found\r\nLocation: {target}\r\n\r\n"))).await;
+    let ssdp = Ssdp::start(vec![web.location()]).await;
+    let error = mapper(&ssdp).discover().await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("302"), "{error}");
+    assert!(other.calls().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_that_makes_no_sense_is_unavailable() {
+    let (_web, _ssdp, mapper) = router(|call| (call.action == "AddPortMapping").then(|| page("<html>hi</html>"))).await;
+    let error = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("AddPortMapping") && error.to_string().contains("no sense"), "{error}");
+}
+
+#[tokio::test]
+async fn a_router_that_stops_answering_is_a_timeout_and_is_searched_for_again() {
+    let silent = Arc::new(AtomicBool::new(true));
+    let switch = Arc::clone(&silent);
+    let (web, _ssdp, mapper) =
+        router(move |call| (call.action == "AddPortMapping" && switch.load(Ordering::Relaxed)).then(String::new)).await;
+    let request = MapRequest::new(4000, Transport::Udp);
+    let started = Instant::now();
+    assert_eq!(mapper.install(&request, HOUR).await.unwrap_err().kind(), ErrorKind::Timeout);
+    assert!(started.elapsed() < UPNP_DEADLINE + Duration::from_secs(1));
+    silent.store(false, Ordering::Relaxed);
+    mapper.install(&request, HOUR).await.unwrap();
+    assert_eq!(web.calls().iter().filter(|call| call.action.is_empty()).count(), 2);
+}
+
+#[tokio::test]
+async fn calls_to_one_device_come_one_after_another() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (inside, peak) = (Arc::clone(&now), Arc::clone(&most));
+    // The rule runs while the request is being served; a second one in parallel would be seen inside.
+    let (web, _ssdp, mapper) = router(move |_| {
+        peak.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(1));
+        inside.fetch_sub(1, Ordering::SeqCst);
+        None
+    })
+    .await;
+    let mapper = Arc::new(mapper);
+    let mut tasks = tokio::task::JoinSet::new();
+    for port in 4000..4020 {
+        let mapper = Arc::clone(&mapper);
+        tasks.spawn(async move { mapper.install(&MapRequest::new(port, Transport::Udp), HOUR).await.unwrap() });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+    assert_eq!(web.changes().len(), 20);
+    assert_eq!(web.calls().iter().filter(|call| call.action.is_empty()).count(), 1, "one search serves all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_that_nobody_answers_is_unavailable_within_two_seconds() {
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mapper = UpnpMapper::new(UpnpConfig {
+        gateway: Ipv4Addr::LOCALHOST.into(),
+        local_address: None,
+        ssdp_address: Some(socket.local_addr().unwrap()),
+        description: String::new(),
+    });
+    let started = Instant::now();
+    let error = mapper.discover().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(error.to_string(), "no upnp gateway answered the search within 1.7 s");
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn an_ipv6_gateway_and_a_foreign_mapping_are_refused_without_traffic() {
+    let (_web, ssdp, mapper) = router(|_| None).await;
+    let config = UpnpConfig { gateway: "::1".parse().unwrap(), ..mapper.config.clone() };
+    assert_eq!(UpnpMapper::new(config).discover().await.unwrap_err().kind(), ErrorKind::Invalid);
+    let mut mapping = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
+    mapping.token = ProtocolToken::None;
+    assert_eq!(mapper.renew(&mapping).await.unwrap_err().kind(), ErrorKind::Internal);
+    drop(ssdp);
+}
