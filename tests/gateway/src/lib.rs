@@ -1,1 +1,47 @@
-//! x
+//! A simulated home gateway: PCP (RFC 6887), NAT-PMP (RFC 6886) and UPnP IGD 1 and 2 on loopback, with leases that
+//! expire and real forwarding, and with a switch for everything that goes wrong on real routers.
+//!
+//! It is written from the standards alone and shares no code with the client library that it tests: the two must
+//! disagree when one is wrong.
+//!
+//! ```
+//! use portlease_gateway::{Gateway, GatewayConfig};
+//!
+//! let gateway = Gateway::start(GatewayConfig { upnp: false, ..GatewayConfig::default() })?;
+//! println!("PCP and NAT-PMP at {}:{}", gateway.address(), gateway.pcp_port());
+//! gateway.update_faults(|faults| faults.cgnat = true);
+//! assert!(gateway.mappings().is_empty());
+//! # Ok::<(), portlease_gateway::GatewayError>(())
+//! ```
+//!
+//! # Layout
+//! `gateway` is the handle, `router` its thread, `shared` the state that both and all listeners use. `table` holds
+//! the rules of granting, `forward` the open ports. `datagram` serves the port of `pcp` and `natpmp`; `ssdp`, `http`,
+//! `layout`, `description`, `soap` and `control` make up the UPnP device. `json` is the line protocol for other
+//! languages, `cli` the command.
+
+#[cfg(feature = "cli")]
+pub mod cli;
+mod config;
+mod control;
+mod datagram;
+mod description;
+mod faults;
+mod forward;
+mod gateway;
+mod http;
+pub mod json;
+mod layout;
+mod mapping;
+mod natpmp;
+mod pcp;
+mod router;
+mod shared;
+mod soap;
+mod ssdp;
+mod table;
+
+pub use config::{GatewayConfig, GatewayError, UPNP_MAX_LEASE};
+pub use faults::{Faults, HttpBody, Mode, NameEncoding, SecondDevice, WanService};
+pub use gateway::{Events, Gateway};
+pub use mapping::{Addresses, Counters, Event, GatewayState, Mapping, Protocol, Transport};

@@ -1,0 +1,300 @@
+//! The switches: everything that can be made to go wrong, settable while the gateway runs.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+/// How one protocol behaves as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It works.
+    #[default]
+    Normal,
+    /// It is not there. A port that nobody else uses is closed (UDP answers with ICMP, TCP with a reset).
+    /// PCP and NAT-PMP share a port: while the other is there, the answer is UNSUPP_VERSION instead.
+    Off,
+    /// It hears and never answers.
+    Silent,
+    /// It answers every request with this result code (PCP and NAT-PMP) or this UPnP error code.
+    Refuse(u16),
+}
+
+/// How an HTTP answer is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HttpBody {
+    /// With Content-Length.
+    #[default]
+    Normal,
+    /// With `Transfer-Encoding: chunked`, in small chunks.
+    Chunked,
+    /// With neither: the body ends where the connection does.
+    NoLength,
+    /// Header lines end with LF alone.
+    LfOnly,
+    /// The right body behind more than 1 MiB of comment.
+    Oversized,
+    /// A body that never ends; sent until the client hangs up.
+    NeverEnding,
+    /// Half of the answer, then a connection reset.
+    Reset,
+    /// Half of what Content-Length promises, then an orderly close.
+    Truncated,
+    /// More than 16 KiB of headers before the body.
+    HugeHeaders,
+    /// Content-Length that is no number.
+    BadLength,
+}
+
+/// How the friendly name in the description is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NameEncoding {
+    /// UTF-8.
+    #[default]
+    Utf8,
+    /// A latin-1 letter, declared as ISO-8859-1.
+    Latin1,
+    /// A latin-1 letter in a document that is declared as UTF-8: broken UTF-8.
+    BrokenUtf8,
+}
+
+/// What the description offers for the WAN connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WanService {
+    /// WANIPConnection of the gateway's IGD version.
+    #[default]
+    Normal,
+    /// WANIPConnection:2 only, whatever the device's version.
+    Ip2Only,
+    /// WANIPConnection:1 only, whatever the device's version.
+    Ip1Only,
+    /// WANPPPConnection:1 instead of WANIPConnection.
+    Ppp,
+    /// `urn:dslforum-org` device and service types.
+    Dslforum,
+    /// No WAN connection at all.
+    None,
+}
+
+/// A second device that answers searches and is not connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecondDevice {
+    /// There is none.
+    #[default]
+    None,
+    /// It answers before the working device.
+    First,
+    /// It answers after the working device.
+    Last,
+}
+
+/// Every switch. The default value is a healthy router; each field says what its other values do.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Faults {
+    // --- Protocols as a whole ---
+    /// PCP.
+    pub pcp: Mode,
+    /// NAT-PMP.
+    pub nat_pmp: Mode,
+    /// UPnP as a whole: SSDP and the web server. `refuse` answers every action with the code.
+    pub upnp: Mode,
+    /// SSDP alone; `refuse` has no meaning here and works as `silent`.
+    pub ssdp: Mode,
+    /// The web server alone.
+    pub http: Mode,
+    /// Milliseconds before each PCP answer.
+    pub pcp_delay_ms: u64,
+    /// Milliseconds before each NAT-PMP answer.
+    pub nat_pmp_delay_ms: u64,
+    /// Milliseconds before each SSDP answer.
+    pub ssdp_delay_ms: u64,
+    /// Milliseconds before each HTTP answer.
+    pub http_delay_ms: u64,
+
+    // --- Datagrams (PCP, NAT-PMP, SSDP) ---
+    /// The fraction of datagrams lost, 0 to 1, drawn for each request and again for each answer.
+    pub loss: f64,
+    /// This many of the next requests are lost; counts itself down to 0.
+    pub drop_next: u32,
+    /// Extra copies of each answer.
+    pub duplicates: u32,
+    /// Each answer is held until the next one has overtaken it, or for 30 ms.
+    pub reorder: bool,
+    /// Answers leave from another port than the one asked.
+    pub wrong_source_port: bool,
+
+    // --- What PCP and NAT-PMP answers say ---
+    /// PCP answers carry another nonce.
+    pub wrong_nonce: bool,
+    /// Map answers name another internal port.
+    pub wrong_internal_port: bool,
+    /// Answers carry another opcode.
+    pub wrong_opcode: bool,
+    /// Answers are cut to this many bytes.
+    pub truncate: Option<usize>,
+    /// This many zero bytes follow each answer.
+    pub extra_bytes: usize,
+    /// A wrong answer is followed by the right one: a client that goes on listening succeeds.
+    pub right_answer_follows: bool,
+    /// The lifetime in seconds that PCP errors carry; default 30 for short ones and 1800 for long ones (RFC 6887, 7.4).
+    pub error_lifetime: Option<u32>,
+    /// A MAP request that suggests external port 0 is refused (RouterOS does this).
+    pub refuse_port_zero: bool,
+    /// A MAP with another nonce takes the mapping over, as miniupnpd does, in place of NOT_AUTHORIZED.
+    pub nonce_takeover: bool,
+
+    // --- What is granted ---
+    /// New mappings get this external port where it is free, whatever was asked.
+    pub granted_port: Option<u16>,
+    /// Mappings get this lifetime in seconds, whatever was asked.
+    pub granted_lifetime: Option<u32>,
+    /// No room for a new mapping: PCP and NAT-PMP out of resources, UPnP 501 (728 for AddAnyPortMapping).
+    pub table_full: bool,
+    /// Mappings never expire.
+    pub lease_ignored: bool,
+    /// Mappings vanish right after they were granted.
+    pub lease_lost: bool,
+    /// The external address is 100.64.0.9: the router is behind carrier-grade NAT.
+    pub cgnat: bool,
+    /// The router has no external address: NAT-PMP result 3, PCP NETWORK_FAILURE, an empty UPnP answer.
+    pub empty_external_address: bool,
+    /// The next renewal, by whatever protocol, finds the router's external address moved to this one. Clears itself.
+    pub renew_to_other_external: Option<Ipv4Addr>,
+
+    // --- UPnP actions ---
+    /// The error code with which an action is answered, by its name; `*` stands for all.
+    pub soap_errors: BTreeMap<String, u16>,
+    /// Adding a mapping with a lease other than 0 is answered with this code (725, 402 or 501).
+    pub nonzero_lease_error: Option<u16>,
+    /// Adding a mapping with lease 0 is answered with this code (402).
+    pub zero_lease_error: Option<u16>,
+    /// AddPortMapping for one of these external ports is answered with its code (718, 729, 501, 724, 402).
+    pub port_errors: BTreeMap<u16, u16>,
+    /// 724 unless internal and external port are the same.
+    pub same_port_only: bool,
+    /// SOAP faults have no errorDescription.
+    pub no_error_description: bool,
+    /// SOAP faults come with HTTP status 200.
+    pub fault_status_200: bool,
+    /// What GetStatusInfo says; default `Connected`.
+    pub connection_status: Option<String>,
+
+    // --- HTTP ---
+    /// How answers are sent.
+    pub http_body: HttpBody,
+    /// How answers to actions are sent, where it differs from `http_body`.
+    pub control_body: Option<HttpBody>,
+    /// Header names in lower case.
+    pub lowercase_headers: bool,
+    /// Content-Type of all answers; default `text/xml; charset="utf-8"`.
+    pub content_type: Option<String>,
+    /// Requests whose header names are not written as in the standard, or whose SOAPAction has no quotes, get 400.
+    pub strict_headers: bool,
+    /// An action whose headers and body do not come in one segment gets 400.
+    pub single_read: bool,
+    /// GET is answered with a redirection to this URL.
+    pub redirect: Option<String>,
+    /// Service descriptions (SCPD) are answered with 404.
+    pub scpd_missing: bool,
+    /// Actions are answered with 404.
+    pub control_missing: bool,
+
+    // --- SSDP ---
+    /// The LOCATION in SSDP answers; default the true one.
+    pub location: Option<String>,
+    /// Extra copies of each SSDP answer.
+    pub ssdp_duplicates: u32,
+    /// SSDP answers leave from another port.
+    pub ssdp_other_port: bool,
+    /// Only searches for this target are answered.
+    pub ssdp_only_st: Option<String>,
+    /// SSDP answers carry this search target, whatever was searched.
+    pub ssdp_answer_st: Option<String>,
+    /// A second device that is down.
+    pub second_device: SecondDevice,
+
+    // --- Description ---
+    /// The description has a URLBase.
+    pub url_base: bool,
+    /// URLs in the description have no leading slash.
+    pub relative_urls: bool,
+    /// The control URL has a query.
+    pub control_query: bool,
+    /// Another `http://host:port` before the control URL.
+    pub control_host: Option<String>,
+    /// All elements of the description have a namespace prefix.
+    pub prefixed_namespaces: bool,
+    /// How the friendly name is written.
+    pub name_encoding: NameEncoding,
+    /// What is offered for the WAN connection.
+    pub wan_service: WanService,
+    /// The description lists a WAN connection that is down before the working one.
+    pub down_connection_first: bool,
+    /// The description is longer than 20 KB.
+    pub padded_description: bool,
+    /// The description holds this many elements nested in one another.
+    pub nesting: usize,
+
+    // --- Reboot ---
+    /// A reboot keeps the HTTP port.
+    pub reboot_keeps_http_port: bool,
+}
+
+impl Faults {
+    /// Checks what types cannot.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if !(0.0..=1.0).contains(&self.loss) {
+            return Err(format!("loss is {}, allowed is 0 to 1", self.loss));
+        }
+        for (name, mode) in [("pcp", self.pcp), ("nat_pmp", self.nat_pmp)] {
+            if let Mode::Refuse(code) = mode
+                && (code == 0 || (name == "pcp" && code > 255))
+            {
+                return Err(format!("{name} cannot refuse with result code {code}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// These faults with the fields of `patch`, a JSON object, put in their place.
+    /// Fails with a message that names the field when it is unknown or has a value that does not fit; then nothing changes.
+    pub fn merged(&self, patch: &serde_json::Value) -> Result<Faults, String> {
+        let patch = patch.as_object().ok_or("faults must be a JSON object")?;
+        let mut merged = serde_json::to_value(self).map_err(|error| error.to_string())?;
+        let fields = merged.as_object_mut().ok_or("faults are no object")?;
+        for (name, value) in patch {
+            if !fields.contains_key(name) {
+                return Err(format!("unknown fault {name:?}"));
+            }
+            let before = fields.insert(name.clone(), value.clone());
+            // Field by field, so that the message can say which one does not fit.
+            serde_json::from_value::<Faults>(serde_json::Value::Object(fields.clone()))
+                .map_err(|error| format!("fault {name:?} (was {}): {error}", before.unwrap_or_default()))?;
+        }
+        let merged: Faults = serde_json::from_value(merged).map_err(|error| error.to_string())?;
+        merged.check()?;
+        Ok(merged)
+    }
+
+    /// The mode of SSDP, with `upnp` taken into account.
+    pub(crate) fn ssdp_mode(&self) -> Mode {
+        match self.upnp {
+            Mode::Off | Mode::Silent => self.upnp,
+            Mode::Normal | Mode::Refuse(_) => self.ssdp,
+        }
+    }
+
+    /// The mode of the web server, with `upnp` taken into account.
+    pub(crate) fn http_mode(&self) -> Mode {
+        match self.upnp {
+            Mode::Normal => self.http,
+            other => other,
+        }
+    }
+}

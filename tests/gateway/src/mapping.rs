@@ -1,0 +1,170 @@
+//! What the gateway tells about itself: mappings, counters, events.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// Which protocol made a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// Port Control Protocol, RFC 6887.
+    Pcp,
+    /// NAT Port Mapping Protocol, RFC 6886.
+    NatPmp,
+    /// UPnP Internet Gateway Device.
+    Upnp,
+    /// None: made by [`Gateway::add_mapping`](crate::Gateway::add_mapping), as if in the router's own settings.
+    Static,
+}
+
+/// `udp` or `tcp`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// User datagrams.
+    Udp,
+    /// Connections.
+    Tcp,
+}
+
+impl Transport {
+    /// As UPnP writes it: `UDP` or `TCP`.
+    pub(crate) fn upper(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        })
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pcp => "pcp",
+            Self::NatPmp => "nat-pmp",
+            Self::Upnp => "upnp",
+            Self::Static => "static",
+        })
+    }
+}
+
+/// One line of the router's table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mapping {
+    /// The protocol that made it, or that last renewed it.
+    pub protocol: Protocol,
+    /// The transport.
+    pub transport: Transport,
+    /// The port on the router's external address, as clients are told.
+    pub external_port: u16,
+    /// Where traffic goes.
+    pub internal: SocketAddr,
+    /// UPnP's description; empty for the others.
+    pub description: String,
+    /// Seconds left, rounded up; `None` for a permanent mapping.
+    pub expires_in: Option<u32>,
+    /// The loopback address and port where traffic for this mapping really enters: the external port on
+    /// `external_bind` where that could be had, else any other port.
+    pub reach: SocketAddr,
+    /// The PCP nonce in hex, 24 digits.
+    pub nonce: Option<String>,
+}
+
+/// Most names that are counted; then everything new counts as `other`.
+const MAX_COUNTERS: usize = 256;
+/// The longest name that is counted.
+const MAX_NAME: usize = 64;
+
+/// How many messages of each type have arrived, by name. Names are listed in the README.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Counters(pub BTreeMap<String, u64>);
+
+impl Counters {
+    /// The count by this name; 0 for one that never came.
+    pub fn get(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn add(&mut self, name: &str) {
+        // Names of actions come from outside: they must not fill the memory.
+        let known = self.0.contains_key(name);
+        let name = if known || (self.0.len() < MAX_COUNTERS && name.len() <= MAX_NAME) { name } else { "other" };
+        *self.0.entry(name.to_owned()).or_insert(0) += 1;
+    }
+}
+
+/// What a condition in [`Gateway::wait_for`](crate::Gateway::wait_for) looks at: one consistent view.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayState {
+    /// The table, by transport and external port.
+    pub mappings: Vec<Mapping>,
+    /// The counters.
+    pub counters: Counters,
+    /// The external address that clients are told.
+    pub external_address: Option<Ipv4Addr>,
+    /// The current epoch in seconds.
+    pub epoch: u32,
+}
+
+/// Where a running gateway listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addresses {
+    /// The router's address on its LAN side.
+    pub gateway: std::net::IpAddr,
+    /// UDP port of PCP and NAT-PMP.
+    pub pcp_port: u16,
+    /// Where unicast SSDP searches go.
+    pub ssdp_address: SocketAddr,
+    /// The web server.
+    pub http_address: SocketAddr,
+    /// The URL of the device description.
+    pub description_url: String,
+}
+
+/// Something that happened. As JSON, the field `event` names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The gateway listens.
+    Started(Addresses),
+    /// A new mapping.
+    Mapped(Mapping),
+    /// A mapping was renewed or replaced.
+    Renewed(Mapping),
+    /// A mapping was deleted, or lost by a switch.
+    Unmapped(Mapping),
+    /// A mapping ran out.
+    Expired(Mapping),
+    /// A message arrived.
+    Request {
+        /// Its type: the name of its counter.
+        kind: String,
+        /// Who sent it.
+        from: SocketAddr,
+    },
+    /// The gateway itself could not do something, such as opening an external port.
+    Error {
+        /// What and why.
+        message: String,
+    },
+    /// The router restarted; its table is empty.
+    Reboot(Addresses),
+    /// The external address was changed.
+    ExternalAddress {
+        /// The new one.
+        address: Option<Ipv4Addr>,
+    },
+}

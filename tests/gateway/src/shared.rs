@@ -1,0 +1,355 @@
+//! The state of a running gateway, shared by its listeners and by the caller's threads.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+
+use crate::forward::Forwarder;
+use crate::table::{self, Ask, Decision, Entry, Grant, Key, Refusal, Rules, Table};
+use crate::{Addresses, Counters, Event, Faults, GatewayConfig, GatewayState, Mapping, Mode, Protocol};
+
+/// The address that the `cgnat` switch tells: in 100.64.0.0/10 (RFC 6598).
+const CGNAT_ADDRESS: Ipv4Addr = Ipv4Addr::new(100, 64, 0, 9);
+/// Events kept for a receiver that does not read; then events are lost for it.
+pub(crate) const EVENT_QUEUE: usize = 65_536;
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: GatewayConfig,
+    pub(crate) runtime: Handle,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Counts changes, for waiters in async code.
+    pub(crate) version: watch::Sender<u64>,
+    /// Wakes whoever waits for the next expiry: it may have moved.
+    pub(crate) expiry_moved: Notify,
+    settling: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) faults: Faults,
+    pub(crate) counters: Counters,
+    pub(crate) table: Table,
+    pub(crate) addresses: Addresses,
+    pub(crate) external: Option<Ipv4Addr>,
+    epoch_base: u32,
+    pub(crate) up_since: Instant,
+    rng: StdRng,
+    subscribers: Vec<SyncSender<Event>>,
+}
+
+impl Shared {
+    pub(crate) fn new(config: GatewayConfig, runtime: Handle, addresses: Addresses) -> Self {
+        let state = State {
+            faults: config.faults.clone(),
+            counters: Counters::default(),
+            table: Table::default(),
+            addresses,
+            external: config.external_address,
+            epoch_base: config.epoch,
+            up_since: Instant::now(),
+            rng: StdRng::seed_from_u64(config.seed),
+            subscribers: Vec::new(),
+        };
+        Self {
+            config,
+            runtime,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            version: watch::Sender::new(0),
+            expiry_moved: Notify::new(),
+            settling: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// The state, with what has run out already taken out.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.expire(&mut state);
+        state
+    }
+
+    fn expire(&self, state: &mut State) {
+        let expired = state.table.expire(Instant::now());
+        if expired.is_empty() {
+            return;
+        }
+        for event in expired {
+            state.emit(event);
+        }
+        self.notify();
+    }
+
+    /// Wakes everybody who waits for a change.
+    fn notify(&self) {
+        self.changed.notify_all();
+        self.version.send_modify(|version| *version = version.wrapping_add(1));
+        self.expiry_moved.notify_one();
+    }
+
+    /// Runs `work` on the state and wakes everybody who waits for a change.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let result = work(&mut state);
+        drop(state);
+        self.notify();
+        result
+    }
+
+    /// Runs `look` on the state, which stays as it is.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.lock())
+    }
+
+    /// A consistent copy of what the outside may see.
+    pub(crate) fn view(&self) -> GatewayState {
+        self.look(State::view)
+    }
+
+    /// Blocks until `condition` holds; false when it still does not after `timeout`.
+    pub(crate) fn wait_for(&self, timeout: Duration, condition: impl Fn(&GatewayState) -> bool) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut state = self.lock();
+        loop {
+            if condition(&state.view()) {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.expire(&mut state);
+        }
+    }
+
+    /// Waits until every port that was taken out of the table is closed.
+    pub(crate) async fn settle(&self) {
+        // One at a time, so that nobody returns while another still closes.
+        let _turn = self.settling.lock().await;
+        let closing: Vec<Forwarder> = std::mem::take(&mut self.lock().table.closing);
+        for forwarder in closing {
+            forwarder.close().await;
+        }
+    }
+
+    /// Counts a message that has arrived, unless a switch loses it: then false.
+    pub(crate) fn arrived(&self, kind: &str, from: SocketAddr, lossy: bool) -> bool {
+        self.with(|state| {
+            if lossy && state.loses_request() {
+                state.counters.add("dropped_by_fault");
+                return false;
+            }
+            state.counters.add(kind);
+            state.emit(Event::Request { kind: kind.to_owned(), from });
+            true
+        })
+    }
+
+    /// Makes or renews a mapping, by the rules of the protocol that asks.
+    pub(crate) fn map(&self, ask: Ask) -> Result<Grant, Refusal> {
+        self.with(|state| {
+            let rules = state.rules(&self.config);
+            let decision = match ask.protocol {
+                Protocol::Pcp | Protocol::NatPmp => state.table.decide_by_internal(&ask, rules, Instant::now())?,
+                Protocol::Upnp | Protocol::Static => state.table.decide_by_external(&ask, rules)?,
+            };
+            state.grant(ask, decision, self)
+        })
+    }
+
+    /// AddAnyPortMapping: the port asked for, or another.
+    pub(crate) fn map_any(&self, ask: Ask) -> Result<Grant, Refusal> {
+        self.with(|state| {
+            let rules = state.rules(&self.config);
+            let decision = match state.table.decide_by_external(&ask, rules) {
+                Ok(Decision::Renew(port)) => Decision::Renew(port),
+                _ => Decision::Create(state.table.choose(&ask, rules)?),
+            };
+            state.grant(ask, decision, self)
+        })
+    }
+
+    /// Whether PCP and NAT-PMP are spoken, by config and switches.
+    pub(crate) fn datagram_modes(&self) -> (Mode, Mode) {
+        self.look(|state| state.datagram_modes(&self.config))
+    }
+}
+
+impl State {
+    pub(crate) fn emit(&mut self, event: Event) {
+        self.subscribers
+            .retain(|subscriber| !matches!(subscriber.try_send(event.clone()), Err(TrySendError::Disconnected(_))));
+    }
+
+    pub(crate) fn subscribe(&mut self, subscriber: SyncSender<Event>) {
+        self.subscribers.push(subscriber);
+    }
+
+    pub(crate) fn unsubscribe_all(&mut self) {
+        self.subscribers.clear();
+    }
+
+    pub(crate) fn view(&self) -> GatewayState {
+        GatewayState {
+            mappings: self.mappings(),
+            counters: self.counters.clone(),
+            external_address: self.external_address(),
+            epoch: self.epoch(),
+        }
+    }
+
+    pub(crate) fn mappings(&self) -> Vec<Mapping> {
+        let now = Instant::now();
+        self.table.iter().map(|(key, entry)| entry.view(key, now)).collect()
+    }
+
+    /// Seconds since the router started, or claims to have (RFC 6887, 8.5).
+    pub(crate) fn epoch(&self) -> u32 {
+        let elapsed = u32::try_from(self.up_since.elapsed().as_secs()).unwrap_or(u32::MAX);
+        self.epoch_base.wrapping_add(elapsed)
+    }
+
+    /// What a reboot does to the state; the sockets are the caller's part.
+    pub(crate) fn reboot(&mut self) {
+        self.table.clear();
+        self.epoch_base = 0;
+        self.up_since = Instant::now();
+    }
+
+    /// The external address that clients are told, switches included.
+    pub(crate) fn external_address(&self) -> Option<Ipv4Addr> {
+        if self.faults.empty_external_address {
+            None
+        } else if self.faults.cgnat {
+            Some(CGNAT_ADDRESS)
+        } else {
+            self.external
+        }
+    }
+
+    pub(crate) fn set_external(&mut self, address: Option<Ipv4Addr>) {
+        self.external = address;
+        self.emit(Event::ExternalAddress { address });
+    }
+
+    pub(crate) fn datagram_modes(&self, config: &GatewayConfig) -> (Mode, Mode) {
+        let effective = |on: bool, mode: Mode| match mode {
+            Mode::Silent => Mode::Silent,
+            _ if !on => Mode::Off,
+            other => other,
+        };
+        (effective(config.pcp, self.faults.pcp), effective(config.nat_pmp, self.faults.nat_pmp))
+    }
+
+    /// Draws whether one datagram is lost.
+    pub(crate) fn loses_answer(&mut self) -> bool {
+        let loss = self.faults.loss;
+        loss > 0.0 && self.rng.random_bool(loss.clamp(0.0, 1.0))
+    }
+
+    fn loses_request(&mut self) -> bool {
+        if self.faults.drop_next > 0 {
+            self.faults.drop_next -= 1;
+            return true;
+        }
+        self.loses_answer()
+    }
+
+    fn rules(&self, config: &GatewayConfig) -> Rules {
+        Rules {
+            min_external_port: config.min_external_port,
+            nonce_takeover: self.faults.nonce_takeover,
+            full: self.faults.table_full || self.table.len() >= config.max_mappings,
+            granted_port: self.faults.granted_port,
+            overwrite: config.upnp_overwrite,
+        }
+    }
+
+    fn grant(&mut self, ask: Ask, decision: Decision, shared: &Shared) -> Result<Grant, Refusal> {
+        let now = Instant::now();
+        let lifetime = match self.faults.granted_lifetime {
+            Some(seconds) if ask.protocol != Protocol::Static => seconds,
+            _ => ask.lifetime,
+        };
+        let expires_at = if self.faults.lease_ignored { None } else { table::expiry(now, lifetime) };
+        let port = match decision {
+            Decision::Renew(port) => {
+                self.renew((ask.transport, port), ask, expires_at);
+                port
+            }
+            Decision::Create(port) => {
+                self.create((ask.transport, port), ask, expires_at, shared)?;
+                port
+            }
+        };
+        Ok(Grant { external_port: port, lifetime })
+    }
+
+    fn renew(&mut self, key: Key, ask: Ask, expires_at: Option<Instant>) {
+        if let Some(entry) = self.table.get_mut(key) {
+            entry.protocol = ask.protocol;
+            entry.expires_at = expires_at;
+            // The other protocols know no nonce; PCP's stays, so that its owner can still delete.
+            entry.nonce = ask.nonce.or(entry.nonce);
+            if ask.protocol == Protocol::Upnp {
+                entry.description = ask.description;
+                entry.internal = ask.internal;
+                entry.forwarder.retarget(ask.internal);
+            }
+            let view = entry.view(key, Instant::now());
+            self.emit(Event::Renewed(view));
+            if let Some(address) = self.faults.renew_to_other_external.take() {
+                self.set_external(Some(address));
+            }
+        }
+        self.lose_at_once(key);
+    }
+
+    fn create(&mut self, key: Key, ask: Ask, expires_at: Option<Instant>, shared: &Shared) -> Result<(), Refusal> {
+        let config = &shared.config;
+        let forwarder = if config.forward {
+            let binds = (config.external_bind, config.bind);
+            Forwarder::open(&shared.runtime, ask.transport, binds, key.1, ask.internal).map_err(|error| {
+                let message = format!("cannot open external port {}: {error}", key.1);
+                self.emit(Event::Error { message });
+                Refusal::Full
+            })?
+        } else {
+            Forwarder::closed(SocketAddr::new(config.external_bind, key.1), ask.internal)
+        };
+        let entry = Entry {
+            protocol: ask.protocol,
+            internal: ask.internal,
+            description: ask.description,
+            expires_at,
+            nonce: ask.nonce,
+            forwarder,
+        };
+        let view = entry.view(key, Instant::now());
+        self.table.insert(key, entry);
+        self.emit(Event::Mapped(view));
+        self.lose_at_once(key);
+        Ok(())
+    }
+
+    fn lose_at_once(&mut self, key: Key) {
+        if self.faults.lease_lost {
+            self.unmap(key);
+        }
+    }
+
+    /// Takes a mapping out; false when there is none.
+    pub(crate) fn unmap(&mut self, key: Key) -> bool {
+        let Some(mapping) = self.table.remove(key) else { return false };
+        self.emit(Event::Unmapped(mapping));
+        true
+    }
+}

@@ -1,0 +1,174 @@
+//! The search side of UPnP (UPnP Device Architecture 1.1, section 1.3).
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::UdpSocket;
+
+use crate::datagram::{Delivery, Outbox};
+use crate::layout::{self, Device, ROOT_PATH};
+use crate::shared::Shared;
+use crate::{Faults, Mode};
+
+/// Where multicast searches go.
+const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 255, 250);
+pub(crate) const PORT: u16 = 1900;
+const BUFFER: usize = 4096;
+/// The longest MX that is heeded (1.3.3).
+const MAX_MX: u32 = 5;
+
+/// What a valid search asks.
+#[derive(Debug, PartialEq, Eq)]
+struct Search<'a> {
+    target: &'a str,
+}
+
+/// Reads a search; the error says what is wrong with it.
+fn parse(packet: &[u8], multicast: bool) -> Result<Search<'_>, &'static str> {
+    let text = std::str::from_utf8(packet).map_err(|_| "not text")?;
+    let head = text.split_once("\r\n\r\n").ok_or("no empty line at the end")?.0;
+    let mut lines = head.split("\r\n");
+    if lines.next() != Some("M-SEARCH * HTTP/1.1") {
+        return Err("no M-SEARCH");
+    }
+    let (mut man, mut target, mut mx) = (None, None, None);
+    for line in lines {
+        let (name, value) = line.split_once(':').ok_or("a header without colon")?;
+        let value = value.trim();
+        match name.to_ascii_uppercase().as_str() {
+            "MAN" => man = Some(value),
+            "ST" => target = Some(value),
+            "MX" => mx = Some(value.parse::<u32>().map_err(|_| "MX is no number")?.min(MAX_MX)),
+            _ => {}
+        }
+    }
+    if man != Some("\"ssdp:discover\"") {
+        return Err("MAN is not \"ssdp:discover\" in quotes");
+    }
+    if multicast && mx.is_none_or(|seconds| seconds == 0) {
+        return Err("MX is missing or less than 1");
+    }
+    Ok(Search { target: target.filter(|value| !value.is_empty()).ok_or("no ST")? })
+}
+
+/// A UDP socket on `address`; a shared one can have its port beside others on this machine.
+pub(crate) fn socket(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_reuse_address(shared)?;
+    socket.bind(&address.into())?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket.into())
+}
+
+/// A socket that hears multicast searches on the interface of `address`.
+pub(crate) fn multicast_socket(address: IpAddr) -> io::Result<UdpSocket> {
+    let IpAddr::V4(interface) = address else {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "multicast searches are heard on IPv4 only"));
+    };
+    // Other UPnP programs on this machine listen there too.
+    let socket = socket((Ipv4Addr::UNSPECIFIED, PORT).into(), true)?;
+    socket.join_multicast_v4(GROUP, interface)?;
+    Ok(socket)
+}
+
+/// Answers searches that come to `socket` or to the group's socket, all from `socket`, until dropped.
+pub(crate) async fn serve(shared: Arc<Shared>, socket: UdpSocket, group: Option<UdpSocket>) {
+    let socket = Arc::new(socket);
+    let unicast = hear(shared.clone(), socket.clone(), socket.clone(), false);
+    match group {
+        Some(group) => {
+            tokio::join!(unicast, hear(shared, Arc::new(group), socket, true));
+        }
+        None => unicast.await,
+    }
+}
+
+async fn hear(shared: Arc<Shared>, socket: Arc<UdpSocket>, answer_from: Arc<UdpSocket>, multicast: bool) {
+    let mut outbox = Outbox::new(shared.clone(), answer_from);
+    let mut buffer = [0; BUFFER];
+    loop {
+        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else {
+            tokio::task::yield_now().await;
+            continue;
+        };
+        let packet = &buffer[..length];
+        if multicast && !packet.starts_with(b"M-SEARCH") {
+            // Announcements of other devices.
+            continue;
+        }
+        let search = parse(packet, multicast);
+        let kind = if search.is_ok() { "ssdp_search" } else { "malformed" };
+        if !shared.arrived(kind, peer, true) {
+            continue;
+        }
+        let Ok(search) = search else { continue };
+        let (faults, http) = shared.look(|state| (state.faults.clone(), state.addresses.http_address));
+        if faults.ssdp_mode() != Mode::Normal || faults.ssdp_only_st.as_ref().is_some_and(|only| only != search.target)
+        {
+            continue;
+        }
+        let delivery = Delivery {
+            delay: Duration::from_millis(faults.ssdp_delay_ms),
+            copies: faults.ssdp_duplicates,
+            reorder: faults.reorder,
+            other_port: faults.ssdp_other_port,
+        };
+        for device in layout::devices(&shared.config, &faults) {
+            for target in device.matches(search.target) {
+                outbox.send(answer(&faults, &device, &target, http), peer, delivery);
+            }
+        }
+    }
+}
+
+fn answer(faults: &Faults, device: &Device, target: &str, http: SocketAddr) -> Vec<u8> {
+    let location = faults.location.clone().unwrap_or_else(|| format!("http://{http}{}{ROOT_PATH}", device.prefix));
+    let target = faults.ssdp_answer_st.as_deref().unwrap_or(target);
+    let usn = if target == device.uuid { target.to_owned() } else { format!("{}::{target}", device.uuid) };
+    format!(
+        "HTTP/1.1 200 OK\r\n\
+         CACHE-CONTROL: max-age=120\r\n\
+         ST: {target}\r\n\
+         USN: {usn}\r\n\
+         EXT:\r\n\
+         SERVER: portlease-gateway/{} UPnP/1.1\r\n\
+         LOCATION: {location}\r\n\
+         BOOTID.UPNP.ORG: 1\r\n\
+         CONFIGID.UPNP.ORG: 1337\r\n\r\n",
+        env!("CARGO_PKG_VERSION")
+    )
+    .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: \"ssdp:discover\"\r\nMX: 2\r\nST: upnp:rootdevice\r\n\r\n";
+
+    #[test]
+    fn a_search_as_the_architecture_has_it_is_read() {
+        assert_eq!(parse(GOOD.as_bytes(), true), Ok(Search { target: "upnp:rootdevice" }));
+    }
+
+    #[test]
+    fn a_search_that_real_routers_ignore_is_refused() {
+        for (wrong, replaced, by) in [
+            ("MAN without quotes", "\"ssdp:discover\"", "ssdp:discover"),
+            ("no final empty line", "device\r\n\r\n", "device\r\n"),
+            ("MX 0", "MX: 2", "MX: 0"),
+            ("no ST", "ST: upnp:rootdevice", "X: y"),
+            ("another method", "M-SEARCH", "NOTIFY"),
+        ] {
+            assert!(parse(GOOD.replace(replaced, by).as_bytes(), true).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_unicast_search_needs_no_mx() {
+        assert!(parse(GOOD.replace("MX: 2\r\n", "").as_bytes(), false).is_ok());
+    }
+}
