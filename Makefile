@@ -1,0 +1,68 @@
+# portlease: what can be done here. `make help` lists it.
+# Everything that is built or fetched goes under target/; nothing else on the machine is touched, but for Debian
+# packages that tests/lab/install asks for where it may.
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+TOOLS := target/tools
+export PORTLEASE_BIN ?= $(abspath $(TARGET))/debug/portlease
+
+# Versions of the tools that are built here.
+CARGO_DENY := 0.20.2
+CARGO_FUZZ := 0.13.2
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := pcp natpmp ssdp description soap http
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-rust test-lab lint deny fmt bench fuzz clean
+
+help: ## Lists these targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+demo: ## Builds portlease and maps a port on the built-in simulated gateway
+	$(CARGO) run --quiet --locked -p portlease-cli --bin portlease -- demo
+
+test: test-rust test-lab ## Installs what the tests need and runs all of them
+
+test-rust:
+	tests/lab/install
+	$(CARGO) test --locked --workspace
+
+test-lab:
+	$(CARGO) build --locked --workspace --bins
+	tests/lab/run
+
+lint: ## Checks format, clippy's warnings, documentation, licences and sources
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+	$(MAKE) --no-print-directory deny
+
+# The advisory database lives outside the package registry; where it cannot be had, the other checks still count.
+deny: $(TOOLS)/bin/cargo-deny
+	$< check licenses bans sources
+	@if $< fetch db >/dev/null 2>&1; then $< check advisories; \
+	else echo "deny: advisories not checked: their database cannot be fetched here"; fi
+
+fmt: ## Formats the code
+	$(CARGO) fmt --all
+
+bench: ## Measures portlease beside its peers in the lab and prints a table
+	tests/bench/run
+
+fuzz: $(TOOLS)/bin/cargo-fuzz ## Runs each fuzz target for FUZZ_SECONDS (60)
+	@for target in $(FUZZ_TARGETS); do \
+	  echo "fuzz: $$target"; \
+	  RUSTC_BOOTSTRAP=1 $(abspath $<) run --fuzz-dir tests/fuzz $$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -rss_limit_mb=1024 -verbosity=0 || exit 1; \
+	done
+
+clean: ## Removes all that was built
+	$(CARGO) clean
+	rm -rf target tests/fuzz/target tests/bench/target
+
+$(TOOLS)/bin/cargo-deny:
+	$(CARGO) install --quiet --locked --root $(TOOLS) cargo-deny@$(CARGO_DENY)
+
+$(TOOLS)/bin/cargo-fuzz:
+	$(CARGO) install --quiet --locked --root $(TOOLS) cargo-fuzz@$(CARGO_FUZZ)
