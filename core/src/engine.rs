@@ -127,22 +127,27 @@ impl Engine {
     }
 
     /// Waits for `wait`, but not longer than `limit`. The timer runs on the engine, so that the caller needs no
-    /// runtime. `None` when the time was up.
+    /// runtime. `None` when the time was up, or when the engine ended before that.
     pub(crate) async fn within<T>(&self, limit: Option<Duration>, wait: impl Future<Output = T>) -> Option<T> {
-        let Some(limit) = limit else { return Some(wait.await) };
-        let (alarm, mut rung) = oneshot::channel::<()>();
+        match limit {
+            None => Some(wait.await),
+            Some(limit) => self.until_alarm(limit, wait).await.ok(),
+        }
+    }
+
+    async fn until_alarm<T>(&self, limit: Duration, wait: impl Future<Output = T>) -> Result<T, Alarm> {
+        let (alarm, mut rung) = oneshot::channel();
         let timer = self.handle.spawn(async move {
             tokio::time::sleep(limit).await;
-            drop(alarm);
+            drop(alarm.send(()));
         });
         let _end = AbortOnDrop(timer.abort_handle());
         let mut wait = pin!(wait);
         std::future::poll_fn(move |context| {
             if let Poll::Ready(output) = wait.as_mut().poll(context) {
-                return Poll::Ready(Some(output));
+                return Poll::Ready(Ok(output));
             }
-            // The alarm rings by being dropped: after its time, or with the engine.
-            Pin::new(&mut rung).poll(context).map(|_| None)
+            Pin::new(&mut rung).poll(context).map(|rung| Err(rung.map_or(Alarm::EngineEnded, |()| Alarm::TimeUp)))
         })
         .await
     }
@@ -162,9 +167,9 @@ impl Engine {
         }
         self.begin_stop();
         let mut ended = self.ended.clone();
-        let in_time = self.within(Some(limit), async move { drop(ended.wait_for(|ended| *ended).await) }).await;
-        // The alarm also rings when the runtime goes, which is a moment before the thread says so.
-        if in_time.is_none() && !*self.ended.borrow() && !self.thread_finished() {
+        let all_ended = async move { drop(ended.wait_for(|ended| *ended).await) };
+        // An engine that has ended is a thread that is about to: joining it takes a moment.
+        if let Err(Alarm::TimeUp) = self.until_alarm(limit, all_ended).await {
             return false;
         }
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -175,10 +180,12 @@ impl Engine {
         }
         true
     }
+}
 
-    fn thread_finished(&self) -> bool {
-        self.thread.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_none_or(JoinHandle::is_finished)
-    }
+/// Why a wait was given up.
+enum Alarm {
+    TimeUp,
+    EngineEnded,
 }
 
 impl Drop for Engine {

@@ -112,7 +112,7 @@ impl Mapper {
         let task = PortMapperTask::new(client, Arc::clone(&sink), request, self.timing, shutdown.clone());
         let on_end = {
             let sink = Arc::clone(&sink);
-            move |error| sink.exited(Some(&error))
+            move |error| sink.exited(&error)
         };
         self.engine.spawn(task.run(), on_end);
         Ok(Lease::new(Arc::clone(&self.engine), sink, shutdown))

@@ -45,6 +45,29 @@ pub const SSDP_DEADLINE: Duration = Duration::from_millis(1700);
 /// When the M-SEARCH burst is sent again, after its start: it is UDP (UDA 1.1 1.3.2).
 pub const SSDP_REPEATS: [Duration; 2] = [Duration::from_millis(150), Duration::from_millis(500)];
 
+/// How long GetStatusInfo is waited for: its answer is good to have, and some routers give none.
+pub const UPNP_STATUS_DEADLINE: Duration = Duration::from_millis(500);
+/// How long a call waits for its turn behind other calls to the same device. Each of them is bounded by
+/// [`UPNP_DEADLINE`], so only a device that answers none of many gets here.
+pub const UPNP_TURN_DEADLINE: Duration = Duration::from_secs(30);
+/// No further step begins after this: a slow router gets a few calls, not all.
+pub const UPNP_LADDER_DEADLINE: Duration = UPNP_DEADLINE.saturating_mul(2);
+/// For how long the external address that discovery brought is good enough for an install behind it.
+pub const UPNP_EXTERNAL_ADDRESS_FRESH: Duration = Duration::from_secs(2);
+/// For how long an install waits for another one's discovery: twice the longest.
+pub const UPNP_DISCOVERY_TURN_DEADLINE: Duration = Duration::from_secs(8);
+/// How long others may still show that they are better, once a device is usable but is not known to lead to the internet.
+pub const UPNP_BETTER_DEVICE_GRACE: Duration = Duration::from_millis(150);
+/// When the descriptions of devices that do not call themselves gateways are fetched too, after the start of the search:
+/// every television answers as a root device, and asking them all is a last resort.
+pub const UPNP_OTHER_DEVICES_AFTER: Duration = Duration::from_millis(250);
+/// The longest discovery: an answer at the end of the search, then a slow description and a slow status.
+pub const UPNP_DISCOVERY_DEADLINE: Duration = SSDP_DEADLINE.saturating_add(UPNP_DEADLINE);
+/// No further service of a device is asked after this, once one is usable.
+pub const UPNP_SERVICES_DEADLINE: Duration = Duration::from_secs(1);
+/// No further line is asked for after this.
+pub const UPNP_TABLE_DEADLINE: Duration = Duration::from_secs(20);
+
 /// How long NAT-PMP waits, after the start of a race, for PCP to answer first.
 pub const NAT_PMP_HEDGE: Duration = Duration::from_millis(30);
 /// How long UPnP waits, after the start of a race, for PCP or NAT-PMP to answer first.

@@ -219,8 +219,18 @@ impl MappingSink {
         self.emit(EventKind::Revoked, Some(report), Duration::ZERO);
     }
 
-    /// The lease is over. Only the first call counts.
-    pub fn exited(&self, error: Option<&PortMappingError>) {
+    /// The lease is over because of `error`, which `ready` raises from now on. Only the first end counts.
+    pub fn exited(&self, error: &PortMappingError) {
+        self.end(Some(error), true);
+    }
+
+    /// The lease is over because it was told to stop; `error` says why its mapping could not be deleted on the
+    /// gateway, if so. Only the first end counts.
+    pub fn stopped(&self, error: Option<&PortMappingError>) {
+        self.end(error, false);
+    }
+
+    fn end(&self, error: Option<&PortMappingError>, failed: bool) {
         if self.has_exited() {
             return;
         }
@@ -231,9 +241,7 @@ impl MappingSink {
             if report.is_some() {
                 status.last_error.clone_from(&report);
             }
-            if let Some(error) = error.filter(|_| status.attempt_error.is_none()) {
-                status.attempt_error = Some(Arc::new(error.clone()));
-            }
+            status.attempt_error = error.filter(|_| failed).map(|error| Arc::new(error.clone()));
         });
         self.emit(EventKind::Exited, report, Duration::ZERO);
     }

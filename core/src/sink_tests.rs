@@ -44,8 +44,9 @@ async fn revoking_twice_is_the_same_as_once() {
 #[test]
 fn exiting_twice_keeps_the_first_reason() {
     let (sink, _) = sink();
-    sink.exited(Some(&PortMappingError::refused("no")));
-    sink.exited(Some(&PortMappingError::internal("later")));
+    sink.exited(&PortMappingError::refused("no"));
+    sink.exited(&PortMappingError::internal("later"));
+    sink.stopped(None);
     assert_eq!(sink.snapshot().last_error.unwrap().kind, ErrorKind::Refused);
 }
 
@@ -71,8 +72,9 @@ fn readiness_follows_the_latest_attempt() {
     assert!(matches!(sink.readiness(), Readiness::Ready));
     sink.revoked(&PortMappingError::timeout("no answer"));
     assert!(matches!(sink.readiness(), Readiness::Pending), "a revoked lease is being mapped again");
-    sink.exited(None);
-    assert!(matches!(sink.readiness(), Readiness::Exited));
+    sink.stopped(Some(&PortMappingError::timeout("the gateway did not answer the delete")));
+    assert!(matches!(sink.readiness(), Readiness::Exited), "a stop is no failure of the lease");
+    assert_eq!(sink.snapshot().last_error.unwrap().kind, ErrorKind::Timeout);
 }
 
 /// Each publication carries the same number in its address, its port and its counter; a torn read would mix them.

@@ -80,7 +80,8 @@ pub struct PortMapperTask<C> {
 
 /// How an attempt, or the keeping of a mapping, ended.
 enum End<T> {
-    Shutdown,
+    /// The task was told to end; why its mapping could not be deleted, if so.
+    Shutdown(Option<PortMappingError>),
     Outcome(T),
 }
 
@@ -92,21 +93,23 @@ impl<C: PortMapperClient> PortMapperTask<C> {
 
     /// Runs until shutdown, or with [`RetryPolicy::Never`] until the first failure or loss.
     pub async fn run(self) {
-        let reason = self.run_until_over().await;
-        self.sink.exited(reason.as_ref());
+        match self.run_until_over().await {
+            End::Shutdown(release_error) => self.sink.stopped(release_error.as_ref()),
+            End::Outcome(error) => self.sink.exited(&error),
+        }
     }
 
-    async fn run_until_over(&self) -> Option<PortMappingError> {
+    async fn run_until_over(&self) -> End<PortMappingError> {
         let mut failed_attempts = 0;
         while !self.shutdown.token.is_cancelled() {
             self.sink.probing();
             let asked_at = Instant::now();
             let error = match self.establish().await {
-                End::Shutdown => return None,
+                End::Shutdown(release_error) => return End::Shutdown(release_error),
                 End::Outcome(Ok(mapping)) => {
                     failed_attempts = 0;
                     match self.keep(mapping, asked_at).await {
-                        End::Shutdown => return None,
+                        End::Shutdown(release_error) => return End::Shutdown(release_error),
                         End::Outcome(error) => error,
                     }
                 }
@@ -116,7 +119,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
                     error
                 }
             };
-            let RetryPolicy::Backoff { min, max } = self.timing.retry else { return Some(error) };
+            let RetryPolicy::Backoff { min, max } = self.timing.retry else { return End::Outcome(error) };
             if failed_attempts > 0 {
                 let jitter = rand::random_range(-1.0..=1.0);
                 let wait = retry_delay(failed_attempts - 1, min, max, error.retry_after(), jitter);
@@ -124,7 +127,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
                 self.sleep_or_shutdown(after(Instant::now(), wait)).await;
             }
         }
-        None
+        End::Shutdown(None)
     }
 
     /// Probe, then install. A shutdown in mid-install waits for the answer, because the gateway may have granted
@@ -132,7 +135,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
     async fn establish(&self) -> End<Result<PortMapping, PortMappingError>> {
         tokio::select! {
             biased;
-            () = self.shutdown.token.cancelled() => return End::Shutdown,
+            () = self.shutdown.token.cancelled() => return End::Shutdown(None),
             probed = self.client.probe() => if let Err(error) = probed { return End::Outcome(Err(error)) },
         }
         let mut install = pin!(self.client.install(&self.request, self.timing.ttl));
@@ -140,10 +143,10 @@ impl<C: PortMapperClient> PortMapperTask<C> {
             biased;
             outcome = &mut install => End::Outcome(outcome),
             () = self.shutdown.token.cancelled() => {
-                if let Ok(Ok(mapping)) = timeout(REMOVE_DEADLINE, install).await {
-                    self.release(&mapping).await;
+                match timeout(REMOVE_DEADLINE, install).await {
+                    Ok(Ok(mapping)) => End::Shutdown(self.release(&mapping).await),
+                    _ => End::Shutdown(None),
                 }
-                End::Shutdown
             }
         }
     }
@@ -155,17 +158,13 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         self.sink.installed(&mapping, granted_at, renews_at);
         loop {
             if self.sleep_or_shutdown(renews_at).await {
-                self.release(&mapping).await;
-                return End::Shutdown;
+                return End::Shutdown(self.release(&mapping).await);
             }
             self.sink.renewing();
             let asked_at = Instant::now();
             let expires_at = mapping.lifetime.map(|lifetime| after(granted_at, lifetime));
             match self.renew(&mapping, expires_at).await {
-                End::Shutdown => {
-                    self.release(&mapping).await;
-                    return End::Shutdown;
-                }
+                End::Shutdown(_) => return End::Shutdown(self.release(&mapping).await),
                 End::Outcome(Ok(renewed)) => {
                     (mapping, granted_at, failures) = (renewed, asked_at, 0);
                     renews_at = self.renews_at(&mapping, granted_at, failures);
@@ -215,21 +214,27 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         };
         tokio::select! {
             biased;
-            () = self.shutdown.token.cancelled() => End::Shutdown,
+            () = self.shutdown.token.cancelled() => End::Shutdown(None),
             outcome = bounded => End::Outcome(outcome),
         }
     }
 
     /// Deletes the mapping on the gateway, best effort and bounded, unless it shall be left to its lifetime.
-    async fn release(&self, mapping: &PortMapping) {
+    /// Answers with the reason where that did not work.
+    async fn release(&self, mapping: &PortMapping) -> Option<PortMappingError> {
         if self.shutdown.keeps_mapping() {
-            return;
+            return None;
         }
-        match timeout(REMOVE_DEADLINE, self.client.remove(mapping)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, external = %mapping.external, "mapping not deleted"),
-            Err(_) => tracing::warn!(external = %mapping.external, "mapping not deleted: no answer in time"),
-        }
+        let error = match timeout(REMOVE_DEADLINE, self.client.remove(mapping)).await {
+            Ok(Ok(())) => return None,
+            Ok(Err(error)) => error,
+            Err(_) => PortMappingError::timeout(format!(
+                "{}: the gateway did not confirm the delete within {REMOVE_DEADLINE:?}",
+                mapping.protocol
+            )),
+        };
+        tracing::warn!(%error, external = %mapping.external, "mapping not deleted");
+        Some(error)
     }
 
     fn renews_at(&self, mapping: &PortMapping, granted_at: Instant, failures: u32) -> Instant {

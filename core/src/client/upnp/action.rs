@@ -15,7 +15,7 @@ use super::http::{endpoint, shown};
 use super::soap::{Answer, CallError, Caller};
 use super::xml::escape;
 use crate::mapping::Transport;
-use crate::schedule::UPNP_DEADLINE;
+use crate::schedule::{UPNP_DEADLINE, UPNP_STATUS_DEADLINE};
 
 /// The arguments of the actions in the order of the standard (WANIPConnection:1 2.4, WANIPConnection:2 2.5), which is
 /// the order in which simple routers expect them. They are the same everywhere, so the SCPD is never fetched.
@@ -30,9 +30,6 @@ const ADD_ARGUMENTS: [&str; 8] = [
     "NewLeaseDuration",
 ];
 const DELETE_ARGUMENTS: [&str; 3] = ["NewRemoteHost", "NewExternalPort", "NewProtocol"];
-
-/// How long GetStatusInfo is waited for: its answer is good to have, and some routers give none.
-const STATUS_DEADLINE: Duration = Duration::from_millis(500);
 
 /// What is to be entered in the router's table, but for the external port and the lease.
 #[derive(Debug, Clone)]
@@ -187,7 +184,7 @@ impl Control<'_> {
 
     /// GetStatusInfo: whether the WAN connection is up. `None`: the answer does not tell.
     pub(super) async fn connected(&self) -> Result<Option<bool>, CallError> {
-        let answer = self.own_action("GetStatusInfo", "", STATUS_DEADLINE).await?;
+        let answer = self.own_action("GetStatusInfo", "", UPNP_STATUS_DEADLINE).await?;
         let status = answer.field("NewConnectionStatus");
         Ok(status.map(|status| status.eq_ignore_ascii_case("Connected") || status.eq_ignore_ascii_case("Up")))
     }

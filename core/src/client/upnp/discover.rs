@@ -17,21 +17,15 @@ use super::soap::{Caller, explain_http};
 use super::ssdp::{Answer, Found, Search};
 use crate::error::PortMappingError;
 use crate::net::address::AddressClass;
-use crate::schedule::{SSDP_DEADLINE, UPNP_DEADLINE};
+use crate::schedule::{
+    SSDP_DEADLINE, UPNP_BETTER_DEVICE_GRACE, UPNP_DEADLINE, UPNP_DISCOVERY_DEADLINE, UPNP_OTHER_DEVICES_AFTER,
+    UPNP_SERVICES_DEADLINE,
+};
 
-/// How long others may still show that they are better, once a device is usable but is not known to lead to the internet.
-const BETTER_DEVICE_GRACE: Duration = Duration::from_millis(150);
-/// When the descriptions of devices that do not call themselves gateways are fetched too, after the start of the search:
-/// every television answers as a root device, and asking them all is a last resort.
-const OTHER_DEVICES_AFTER: Duration = Duration::from_millis(250);
-/// The longest discovery: an answer at the end of the search, then a slow description and a slow status.
-const DISCOVERY_DEADLINE: Duration = SSDP_DEADLINE.saturating_add(UPNP_DEADLINE);
 /// Descriptions that one discovery fetches, those of the default gateway not counted.
 const MAX_DESCRIPTIONS: usize = 16;
 /// Descriptions that one discovery fetches from one host: nobody crowds the others out.
 const MAX_DESCRIPTIONS_PER_HOST: usize = 4;
-/// No further service of a device is asked after this, once one is usable.
-const SERVICES_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How good a device is, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -193,7 +187,7 @@ pub(super) async fn discover(config: &UpnpConfig, caller: &Caller) -> Result<Dev
                     match outcome {
                         Ok(device) => {
                             search.hush();
-                            grace.get_or_insert_with(|| Instant::now() + BETTER_DEVICE_GRACE);
+                            grace.get_or_insert_with(|| Instant::now() + UPNP_BETTER_DEVICE_GRACE);
                             best = Some(better(best, device, config.gateway));
                         }
                         Err(error) => {
@@ -209,8 +203,8 @@ pub(super) async fn discover(config: &UpnpConfig, caller: &Caller) -> Result<Dev
                 }
                 Err(error) => return Err(PortMappingError::internal(format!("upnp discovery: {error}"))),
             },
-            () = sleep_until(grace.unwrap_or(started + DISCOVERY_DEADLINE)) => break,
-            () = sleep_until(started + OTHER_DEVICES_AFTER), if !others_due && grace.is_none() => others_due = true,
+            () = sleep_until(grace.unwrap_or(started + UPNP_DISCOVERY_DEADLINE)) => break,
+            () = sleep_until(started + UPNP_OTHER_DEVICES_AFTER), if !others_due && grace.is_none() => others_due = true,
         }
     }
     match (best, failure, refused) {
@@ -219,9 +213,9 @@ pub(super) async fn discover(config: &UpnpConfig, caller: &Caller) -> Result<Dev
         (None, None, Some(address)) => {
             Err(PortMappingError::unavailable(format!("no upnp at {address}: port refused")))
         }
-        (None, None, None) if started.elapsed() >= DISCOVERY_DEADLINE => Err(PortMappingError::timeout(format!(
+        (None, None, None) if started.elapsed() >= UPNP_DISCOVERY_DEADLINE => Err(PortMappingError::timeout(format!(
             "the upnp gateway did not describe itself within {} s",
-            DISCOVERY_DEADLINE.as_secs_f64()
+            UPNP_DISCOVERY_DEADLINE.as_secs_f64()
         ))),
         (None, None, None) => Err(PortMappingError::unavailable(format!(
             "no upnp gateway answered the search within {} s{}",
@@ -320,7 +314,7 @@ async fn examine(
         };
         best = Some(better(best, device, responder));
         let good = best.as_ref().is_some_and(|device| device.rank() == Rank::Public);
-        if good || described.elapsed() >= SERVICES_DEADLINE {
+        if good || described.elapsed() >= UPNP_SERVICES_DEADLINE {
             break;
         }
     }

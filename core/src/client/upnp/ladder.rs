@@ -13,14 +13,12 @@ use super::soap::{
     ACTION_FAILED, CONFLICT, CONFLICT_ELSEWHERE, CallError, Fault, INVALID_ARGS, NOT_AUTHORIZED, ONLY_PERMANENT,
     SAME_PORT_REQUIRED,
 };
-use crate::schedule::UPNP_DEADLINE;
+use crate::schedule::UPNP_LADDER_DEADLINE;
 
 /// Other ports that are tried once the wished one is taken.
 const OTHER_PORTS: u32 = 8;
 /// The lowest of them: ports below are refused by many routers, and belong to well-known services.
 const LOWEST_OTHER_PORT: u16 = 1024;
-/// No further step begins after this: a slow router gets a few calls, not all.
-const CLIMB_DEADLINE: Duration = UPNP_DEADLINE.saturating_mul(2);
 /// AddPortMapping's lease for a mapping without an end.
 pub(super) const PERMANENT: u32 = 0;
 
@@ -67,7 +65,7 @@ impl Ladder<'_> {
         let mut any_port_left = self.control.service.adds_any_port();
         loop {
             conflicts_only &= fault.effective_code() == CONFLICT;
-            if started.elapsed() >= CLIMB_DEADLINE {
+            if started.elapsed() >= UPNP_LADDER_DEADLINE {
                 return Err(CallError::Fault(fault));
             }
             let attempt = if fault.effective_code() == SAME_PORT_REQUIRED {

@@ -33,14 +33,10 @@ use super::PortMapperClient;
 use crate::config::MAX_DESCRIPTION_LENGTH;
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
+use crate::schedule::{UPNP_DISCOVERY_TURN_DEADLINE, UPNP_EXTERNAL_ADDRESS_FRESH};
 
 pub use self::action::TableEntry;
 pub use self::discover::DeviceInfo;
-
-/// For how long the external address that discovery brought is good enough for an install behind it.
-const EXTERNAL_ADDRESS_FRESH: Duration = Duration::from_secs(2);
-/// For how long an install waits for another one's discovery: twice the longest.
-const DISCOVERY_TURN_DEADLINE: Duration = Duration::from_secs(8);
 
 /// What a [`UpnpMapper`] needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,11 +137,11 @@ impl UpnpMapper {
 
     /// Searches, unless another search has found a device since `asked`.
     async fn search(&self, asked: Instant) -> Result<Arc<Device>, PortMappingError> {
-        let turn = tokio::time::timeout(DISCOVERY_TURN_DEADLINE, self.discovery.acquire()).await;
+        let turn = tokio::time::timeout(UPNP_DISCOVERY_TURN_DEADLINE, self.discovery.acquire()).await;
         let Ok(Ok(_permit)) = turn else {
             return Err(PortMappingError::timeout(format!(
                 "no turn to search for the upnp gateway within {} s",
-                DISCOVERY_TURN_DEADLINE.as_secs()
+                UPNP_DISCOVERY_TURN_DEADLINE.as_secs()
             )));
         };
         if let Some(device) = self.known().filter(|device| device.found > asked) {
@@ -241,7 +237,7 @@ impl UpnpMapper {
         let device = self.known_at(place);
         // What discovery brought a moment ago is good enough: in a race every round trip counts.
         let fresh = device.as_ref().and_then(|device| device.external);
-        let external = match fresh.filter(|(_, since)| since.elapsed() < EXTERNAL_ADDRESS_FRESH) {
+        let external = match fresh.filter(|(_, since)| since.elapsed() < UPNP_EXTERNAL_ADDRESS_FRESH) {
             Some((external, _)) => external,
             None => external_address(control, None).await?,
         };

@@ -12,10 +12,7 @@ use super::description::Service;
 use super::http::{self, HttpError, Request, shown};
 use super::xml;
 use crate::error::PortMappingError;
-
-/// How long a call waits for its turn behind other calls to the same device. Each of them is bounded by
-/// [`UPNP_DEADLINE`](crate::schedule::UPNP_DEADLINE), so only a device that answers none of many gets here.
-const TURN_DEADLINE: Duration = Duration::from_secs(30);
+use crate::schedule::UPNP_TURN_DEADLINE;
 
 /// What a device answered no with (UDA 1.1, 3.2.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,7 +155,7 @@ pub(super) enum CallError {
         local: IpAddr,
     },
     /// Too many calls before this one, none of them answered.
-    #[error("no turn within {} s", TURN_DEADLINE.as_secs())]
+    #[error("no turn within {} s", UPNP_TURN_DEADLINE.as_secs())]
     Crowded,
 }
 
@@ -235,7 +232,7 @@ impl Caller {
         let device = http::endpoint(&service.control_url).map(|address| address.ip());
         let turn = device.map(|device| self.turns.of(device));
         let _permit = match &turn {
-            Some(turn) => match tokio::time::timeout(TURN_DEADLINE, turn.acquire()).await {
+            Some(turn) => match tokio::time::timeout(UPNP_TURN_DEADLINE, turn.acquire()).await {
                 Ok(permit) => permit.ok(),
                 Err(_) => return Err(CallError::Crowded),
             },

@@ -1,16 +1,13 @@
 //! Reading the router's table of mappings, line by line.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use super::action::{Control, TableEntry};
 use super::soap::{ACTION_FAILED, CallError, INVALID_ARGS, INVALID_INDEX, NO_SUCH_ENTRY};
+use crate::schedule::UPNP_TABLE_DEADLINE;
 
 /// The most entries that are read.
 pub(super) const MAX_ENTRIES: u32 = 1024;
-/// No further line is asked for after this.
-const TABLE_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Reads from index 0 on. Any fault ends the table, because routers disagree about which one says "no such index" (713 in
 /// the standard, 714, 402 and 501 in the field). Only a first line that is refused for another reason is a failure: an
@@ -19,7 +16,7 @@ pub(super) async fn read(control: Control<'_>) -> Result<Vec<TableEntry>, CallEr
     let started = Instant::now();
     let mut entries: Vec<TableEntry> = Vec::new();
     for index in 0..MAX_ENTRIES {
-        if started.elapsed() >= TABLE_DEADLINE {
+        if started.elapsed() >= UPNP_TABLE_DEADLINE {
             tracing::debug!(index, "the router's table takes too long");
             break;
         }
