@@ -1,1 +1,197 @@
-//! x
+//! The `portlease` command as a library, so that other packages can offer the same command line.
+//!
+//! # Layout
+//!
+//! One module for each subcommand (`map`, `doctor`, `list`, `unmap`, `gateway`, `demo`, `completions`);
+//! `session` is a stay of `map`, `args` reads what all share, `output` writes plain lines, status lines or JSON, `event` and `status` put a mapper's
+//! events and a lease's state into words, `diagnosis` draws conclusions for `doctor`, `advice` says what to try,
+//! `signals` hears Ctrl-C.
+
+mod advice;
+mod args;
+mod completions;
+mod demo;
+mod diagnosis;
+mod doctor;
+mod event;
+mod gateway;
+mod list;
+mod map;
+mod output;
+mod session;
+mod signals;
+mod status;
+mod unmap;
+
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use portlease::{ErrorKind, ErrorReport, PortMappingError};
+
+use crate::output::Output;
+
+/// All went well.
+pub(crate) const DONE: u8 = 0;
+/// The router said no, or nothing at all.
+pub(crate) const FAILED: u8 = 1;
+/// The command line makes no sense.
+pub(crate) const BAD_USAGE: u8 = 2;
+
+const ABOUT: &str = "Makes a local port reachable from the internet through your own router";
+
+const LONG_ABOUT: &str = "\
+Makes a local port reachable from the internet through your own router, and keeps it reachable until you say stop.
+
+portlease asks the router by PCP, NAT-PMP and UPnP, all at once, and stays with what answers. It renews the mapping \
+before it ends and takes it off the router when it stops. It does not listen on the port itself: that is your \
+program's part, started before or after.";
+
+const AFTER_HELP: &str = "\
+Examples:
+  portlease map 4000/udp                 make UDP port 4000 reachable until Ctrl-C
+  portlease map 8080/tcp --external 80   the same for TCP, as port 80 if the router lets us
+  portlease doctor                       why does it not work?
+  portlease demo                         see it work, on a simulated router on this machine
+
+Exit status:
+  0  done
+  1  no mapping could be made; the kind of failure and what to try are on stderr
+  2  the command line makes no sense";
+
+#[derive(Debug, Parser)]
+#[command(name = "portlease", bin_name = "portlease", version, about = ABOUT, long_about = LONG_ABOUT)]
+#[command(after_help = AFTER_HELP, arg_required_else_help = true, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Map(map::MapArgs),
+    Doctor(doctor::DoctorArgs),
+    List(list::ListArgs),
+    Unmap(unmap::UnmapArgs),
+    Gateway(gateway::GatewayArgs),
+    Demo(demo::DemoArgs),
+    Completions(completions::CompletionsArgs),
+}
+
+/// Why a command did not reach its end.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Kind `invalid` is bad usage, every other kind a failure on the way to the router.
+    Mapping(PortMappingError),
+    /// Nobody reads what we write, or it cannot be written.
+    Output(io::Error),
+}
+
+impl From<PortMappingError> for Failure {
+    fn from(error: PortMappingError) -> Self {
+        Self::Mapping(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+/// The exit status, or why there is none.
+pub(crate) type Outcome = Result<u8, Failure>;
+
+/// Runs the command with these arguments, the program's own name first, and answers with the exit status: 0, 1 when a
+/// mapping could not be made, 2 for bad usage.
+///
+/// Writes to the process's standard output and standard error, and hears SIGINT and SIGTERM while a command holds
+/// something on the router. Never ends the process. Must not be called on a thread that runs a tokio runtime.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too. Where even they cannot be written nothing can be said about it.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(BAD_USAGE);
+        }
+    };
+    let outcome = match cli.command {
+        Command::Map(args) => block_on(map::run(args)),
+        Command::Doctor(args) => block_on(doctor::run(args)),
+        Command::List(args) => block_on(list::run(args)),
+        Command::Unmap(args) => block_on(unmap::run(args)),
+        Command::Demo(args) => block_on(demo::run(args)),
+        Command::Gateway(args) => Ok(exit_status(gateway::run(&args))),
+        Command::Completions(args) => completions::run(&args),
+    };
+    outcome.unwrap_or_else(|failure| explain(&failure))
+}
+
+fn block_on(command: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| PortMappingError::internal(format!("cannot create a runtime: {error}")))?;
+    runtime.block_on(command)
+}
+
+/// Says on stderr what went wrong and what to try.
+fn explain(failure: &Failure) -> u8 {
+    let output = Output::plain();
+    match failure {
+        Failure::Mapping(error) => {
+            output.failure(&ErrorReport::from(error));
+            match error.kind() {
+                ErrorKind::Invalid => BAD_USAGE,
+                _ => FAILED,
+            }
+        }
+        // As other commands do when their reader goes: `portlease list | head -1` is no failure.
+        Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => DONE,
+        Failure::Output(error) => {
+            output.note(&format!("portlease: cannot write the output: {error}"));
+            FAILED
+        }
+    }
+}
+
+/// The number in an [`ExitCode`], which does not tell it.
+fn exit_status(code: ExitCode) -> u8 {
+    [DONE, BAD_USAGE].into_iter().find(|status| code == ExitCode::from(*status)).unwrap_or(FAILED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_has_no_contradictions() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_is_explained() {
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn the_gateways_exit_codes_become_numbers() {
+        for (code, status) in [(ExitCode::SUCCESS, 0), (ExitCode::FAILURE, 1), (ExitCode::from(2), 2)] {
+            assert_eq!(exit_status(code), status);
+        }
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_failure_but_a_full_disk_is() {
+        assert_eq!(explain(&Failure::Output(io::ErrorKind::BrokenPipe.into())), DONE);
+        assert_eq!(explain(&Failure::Output(io::ErrorKind::StorageFull.into())), FAILED);
+    }
+}

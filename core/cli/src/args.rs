@@ -1,0 +1,216 @@
+//! What the subcommands' arguments have in common.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use portlease::config::{PCP_PORT, parse_address};
+use portlease::net::route::{NetworkPath, find_path};
+use portlease::{Config, ErrorKind, MapRequest, PortMappingError, Protocol, Transport};
+
+/// Where the router is.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Router")]
+pub(crate) struct RouterArgs {
+    /// Address of the router [default: that of the default route with the lowest metric]
+    #[arg(long, value_name = "IP", value_parser = gateway_address)]
+    gateway: Option<IpAddr>,
+    /// Network interface whose default route is used [default: that of the lowest metric]
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
+    /// Local address to which the router forwards [default: the one that reaches the router]
+    #[arg(long, value_name = "IP", value_parser = local_address)]
+    local_address: Option<IpAddr>,
+    /// Where UPnP searches are sent [default: 239.255.255.250:1900, and port 1900 of the router]
+    #[arg(long, value_name = "IP:PORT")]
+    ssdp_address: Option<SocketAddr>,
+}
+
+impl RouterArgs {
+    /// A configuration with these and every other field at its default.
+    pub(crate) fn config(&self) -> Config {
+        Config {
+            gateway: self.gateway,
+            interface: self.interface.clone(),
+            local_address: self.local_address,
+            ssdp_address: self.ssdp_address,
+            ..Config::default()
+        }
+    }
+}
+
+/// Where PCP and NAT-PMP are spoken.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Router")]
+pub(crate) struct PcpPortArgs {
+    /// The router's PCP and NAT-PMP port
+    #[arg(long, value_name = "PORT", default_value_t = PCP_PORT)]
+    pub(crate) pcp_port: u16,
+}
+
+/// Which protocols are spoken.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Router")]
+pub(crate) struct ProtocolArgs {
+    /// Protocols to try, in order of preference, separated by commas [default: pcp,nat-pmp,upnp]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = protocol_parser())]
+    protocol: Vec<Protocol>,
+}
+
+impl ProtocolArgs {
+    pub(crate) fn protocols(&self) -> Vec<Protocol> {
+        match self.protocol.is_empty() {
+            true => Protocol::ALL.to_vec(),
+            false => self.protocol.clone(),
+        }
+    }
+}
+
+fn gateway_address(text: &str) -> Result<IpAddr, PortMappingError> {
+    parse_address("gateway", text)
+}
+
+fn local_address(text: &str) -> Result<IpAddr, PortMappingError> {
+    parse_address("local_address", text)
+}
+
+/// Reads a protocol; the names are told to shells and to the help.
+fn protocol_parser() -> impl TypedValueParser<Value = Protocol> {
+    PossibleValuesParser::new(Protocol::ALL.map(Protocol::as_str)).try_map(|text| text.parse::<Protocol>())
+}
+
+/// Checks the configuration and that what it names exists on this machine: fails with `invalid` only. A machine
+/// without a network at this moment is no bad usage.
+pub(crate) fn check(config: &Config) -> Result<Result<NetworkPath, PortMappingError>, PortMappingError> {
+    config.validate()?;
+    match find_path(config) {
+        Err(error) if error.kind() == ErrorKind::Invalid => Err(error),
+        path => Ok(path),
+    }
+}
+
+/// A port of the command line: `4000/udp`, `4000/tcp`, or `4000/both`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PortSpec {
+    pub(crate) port: u16,
+    /// `None`: both.
+    transport: Option<Transport>,
+}
+
+impl PortSpec {
+    pub(crate) fn transports(&self) -> Vec<Transport> {
+        self.transport.map_or_else(|| Transport::ALL.to_vec(), |transport| vec![transport])
+    }
+}
+
+/// Reads a port with its transport.
+pub(crate) fn port_spec(text: &str) -> Result<PortSpec, String> {
+    let Some((number, transport)) = text.split_once('/') else {
+        return Err(match text.parse::<u16>() {
+            Ok(port) => format!("for which transport? Write {port}/udp, {port}/tcp or {port}/both"),
+            Err(_) => "write a port and its transport, such as 4000/udp, 4000/tcp or 4000/both".to_owned(),
+        });
+    };
+    let port = number.parse().map_err(|_| format!("`{number}` is no port; allowed are 1 to 65535"))?;
+    let transport = match transport.to_ascii_lowercase().as_str() {
+        "both" => None,
+        name => Some(name.parse::<Transport>().map_err(|error| format!("{error}, both"))?),
+    };
+    MapRequest::new(port, Transport::Udp).validate().map_err(|error| error.to_string())?;
+    Ok(PortSpec { port, transport })
+}
+
+/// Reads a time: a plain number is seconds; otherwise numbers with units, such as `30s`, `5m`, `1h30m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let complaint = || format!("`{text}` is no time; give seconds, such as 90, or a unit: 30s, 5m, 2h, 1d, 1h30m");
+    let seconds = seconds(text).ok_or_else(complaint)?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| complaint())
+}
+
+/// As [`duration`], but not zero.
+pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|time| match time.is_zero() {
+        true => Err("must be longer than 0".to_owned()),
+        false => Ok(time),
+    })
+}
+
+fn seconds(text: &str) -> Option<f64> {
+    let is_number = |c: char| c.is_ascii_digit() || c == '.';
+    if !text.is_empty() && text.chars().all(is_number) {
+        return text.parse().ok();
+    }
+    let mut rest = text;
+    let mut total = None;
+    while !rest.is_empty() {
+        let (number, after) = rest.split_at(rest.find(|c| !is_number(c))?);
+        let (unit, after) = after.split_at(after.find(is_number).unwrap_or(after.len()));
+        let factor = match unit {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            "d" => 86_400.0,
+            _ => return None,
+        };
+        total = Some(total.unwrap_or(0.0) + number.parse::<f64>().ok()? * factor);
+        rest = after;
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_number_is_seconds_and_units_add_up() {
+        for (text, millis) in [
+            ("8", 8_000),
+            ("0", 0),
+            ("0.5", 500),
+            ("30s", 30_000),
+            ("250ms", 250),
+            ("5m", 300_000),
+            ("5min", 300_000),
+            ("2h", 7_200_000),
+            ("1d", 86_400_000),
+            ("1h30m", 5_400_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused_with_examples() {
+        for text in ["", "x", "s", "-5", "1x", "1h30", "1..5", "5 m", "NaN", "inf", "1e9", "99999999999999999999d"] {
+            let error = duration(text).unwrap_err();
+            assert!(error.contains("30s, 5m, 2h, 1d"), "{text}: {error}");
+        }
+        assert!(positive_duration("0s").is_err());
+    }
+
+    #[test]
+    fn a_port_is_read_with_its_transport() {
+        assert_eq!(port_spec("4000/udp").map(|spec| spec.transports()), Ok(vec![Transport::Udp]));
+        assert_eq!(port_spec("4000/TCP").map(|spec| spec.transports()), Ok(vec![Transport::Tcp]));
+        assert_eq!(port_spec("4000/both").map(|spec| spec.transports()), Ok(vec![Transport::Udp, Transport::Tcp]));
+    }
+
+    #[test]
+    fn a_bad_port_is_refused_by_a_message_that_says_what_is_allowed() {
+        for (text, part) in [
+            ("4000", "4000/udp, 4000/tcp or 4000/both"),
+            ("http", "4000/udp"),
+            ("0/udp", "0 is no port; allowed are 1 to 65535"),
+            ("65536/udp", "`65536` is no port"),
+            ("-1/udp", "`-1` is no port"),
+            ("4000/sctp", "`sctp` is not one of udp, tcp, both"),
+            ("4000/", "is not one of udp, tcp, both"),
+        ] {
+            let error = port_spec(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}

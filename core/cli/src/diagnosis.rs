@@ -1,0 +1,196 @@
+//! What `doctor` concludes from what it saw: a picture of the path, a verdict and what to do next.
+
+use std::net::IpAddr;
+
+use portlease::{AddressClass, ErrorKind, ErrorReport, GatewayReport, PortMappingError, Protocol};
+
+use crate::advice;
+use crate::output::{Colour, Paint};
+
+/// A port that was mapped to see whether it can be.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TestMapping {
+    pub(crate) internal_port: u16,
+    pub(crate) external: std::net::SocketAddr,
+    pub(crate) protocol: Protocol,
+    /// Seconds; `None` for one without an end.
+    pub(crate) ttl: Option<u64>,
+    pub(crate) elapsed_ms: f64,
+}
+
+/// Everything that was seen.
+#[derive(Debug)]
+pub(crate) struct Findings {
+    /// The way to the router and what each protocol answered, or why there is none to ask.
+    pub(crate) gateway: Result<GatewayReport, PortMappingError>,
+    /// `None` where it was not tried.
+    pub(crate) test: Option<Result<TestMapping, ErrorReport>>,
+}
+
+impl Findings {
+    /// Whether a port could be mapped; where that was not tried, whether the router answers by some protocol.
+    pub(crate) fn mappable(&self) -> bool {
+        match &self.test {
+            Some(test) => test.is_ok(),
+            None => self.answers(),
+        }
+    }
+
+    /// Whether the router answers by some protocol.
+    fn answers(&self) -> bool {
+        self.gateway.as_ref().is_ok_and(|report| report.protocols.iter().any(|protocol| protocol.outcome.is_ok()))
+    }
+
+    /// The external address, from the mapping that was made or else from what the protocols said.
+    pub(crate) fn external_address(&self) -> Option<IpAddr> {
+        let of_mapping = self.test.as_ref().and_then(|test| test.as_ref().ok()).map(|test| test.external.ip());
+        let offers = self.gateway.iter().flat_map(|report| &report.protocols);
+        of_mapping
+            .filter(|address| !address.is_unspecified())
+            .or_else(|| offers.filter_map(|report| report.outcome.as_ref().ok()?.external_address).next())
+    }
+
+    pub(crate) fn address_class(&self) -> AddressClass {
+        self.external_address().map_or(AddressClass::Unknown, AddressClass::of)
+    }
+
+    /// Whether the protocols that can tell an external address (PCP cannot without mapping) all say that the router
+    /// has none.
+    fn no_external_address(&self) -> bool {
+        let offers = self.gateway.iter().flat_map(|report| &report.protocols);
+        let mut told = offers
+            .filter(|report| report.protocol != Protocol::Pcp)
+            .filter_map(|report| report.outcome.as_ref().ok())
+            .map(|offer| offer.external_address)
+            .peekable();
+        told.peek().is_some() && told.all(|address| address.is_none())
+    }
+
+    /// The device's name, where it tells one.
+    pub(crate) fn device(&self) -> Option<&str> {
+        let offers = self.gateway.iter().flat_map(|report| &report.protocols);
+        offers.filter_map(|report| report.outcome.as_ref().ok()?.device.as_deref()).find(|name| !name.is_empty())
+    }
+
+    /// The conclusion in plain words.
+    pub(crate) fn verdict(&self) -> String {
+        let reach = self.external_address().and_then(|address| advice::unreachable(self.address_class(), address));
+        match (&self.gateway, &self.test) {
+            (Err(error), _) => format!("There is no router to ask: {error}."),
+            (Ok(_), Some(Ok(test))) if test.protocol == Protocol::None => {
+                "This machine has a public address of its own: no mapping is needed.".to_owned()
+            }
+            (Ok(_), Some(Ok(test))) => {
+                let done = format!("A port was mapped by {} and removed again", test.protocol);
+                match (self.external_address(), reach) {
+                    (Some(_), None) => format!("{done}: ports on this machine can be made reachable."),
+                    (Some(_), Some(reason)) => format!("{done}, but {reason}."),
+                    (None, _) => format!(
+                        "{done}, but the router has no external address, or does not tell it: it is not known whether \
+                         anybody can reach it."
+                    ),
+                }
+            }
+            (Ok(_), Some(Err(_))) if self.no_external_address() => {
+                "The router answers, but has no public address of its own, so it maps no port: its line is down, or a \
+                 provider's NAT or another router stands before it."
+                    .to_owned()
+            }
+            (Ok(_), Some(Err(error))) if self.answers() && error.kind == ErrorKind::Refused => {
+                "The router answers, but refuses to map a port.".to_owned()
+            }
+            (Ok(_), Some(Err(_))) if self.answers() => "The router answers, but no port could be mapped.".to_owned(),
+            (Ok(_), Some(Err(error))) if error.kind == ErrorKind::Refused => {
+                "The router refuses to map ports.".to_owned()
+            }
+            (Ok(_), None) if self.answers() => {
+                "The router answers; whether it maps a port was not tried (--no-map).".to_owned()
+            }
+            (Ok(_), _) => "The router answers by none of the protocols, so no port can be mapped.".to_owned(),
+        }
+    }
+
+    /// What to do now, most useful first.
+    pub(crate) fn next_steps(&self) -> Vec<String> {
+        let mut steps = Vec::new();
+        match (&self.gateway, &self.test) {
+            (Err(_), _) => {
+                steps.push("connect this machine to a network, or name the router with --gateway".to_owned())
+            }
+            (Ok(_), Some(Ok(_))) if self.address_class() == AddressClass::Public => {
+                steps.push("portlease map 4000/udp (with the port of your program)".to_owned());
+            }
+            (Ok(_), Some(Ok(_))) => {
+                steps.extend(advice::way_out(self.address_class()).map(str::to_owned));
+            }
+            (Ok(_), Some(Err(_))) if self.no_external_address() => {
+                steps.push(
+                    "look at the router's internet connection: is it up, and which address did it get?".to_owned(),
+                );
+                steps.push(
+                    "if that address is private or begins with 100.64 to 100.127, ask the provider for a public \
+                            IPv4 address, or use a relay or IPv6"
+                        .to_owned(),
+                );
+            }
+            (Ok(_), Some(Err(error))) if self.answers() || error.kind == ErrorKind::Refused => {
+                steps.push("allow port mapping for this machine in the router's settings".to_owned());
+                steps.push("see what is taken: portlease list".to_owned());
+            }
+            (Ok(_), None) if self.answers() => steps.push("portlease doctor, without --no-map".to_owned()),
+            (Ok(report), _) => {
+                steps.push("switch on UPnP, NAT-PMP or PCP in the router's settings".to_owned());
+                if let Some(gateway) = report.gateway {
+                    steps.push(format!("if {gateway} is a VPN's end or not your router, name yours with --gateway"));
+                }
+                steps.push("or forward the port by hand in the router's settings".to_owned());
+            }
+        }
+        steps
+    }
+
+    /// The path from the app to the internet: what stands where, and where it is cut.
+    pub(crate) fn picture(&self, paint: Paint) -> String {
+        let report = self.gateway.as_ref().ok();
+        let text = |address: Option<IpAddr>| address.map_or_else(|| "?".to_owned(), |address| address.to_string());
+        let app = ("app", text(report.and_then(|report| report.local_address)));
+        if matches!(&self.test, Some(Ok(test)) if test.protocol == Protocol::None) {
+            return draw(&[app, ("internet", "no router between".to_owned())], &[true], paint);
+        }
+        let router = ("router", text(report.and_then(|report| report.gateway)));
+        let external = self.external_address();
+        let answered = report.is_some() && (self.answers() || self.mappable());
+        let class = self.address_class();
+        match class {
+            AddressClass::Cgnat | AddressClass::Private => {
+                let name = if class == AddressClass::Cgnat { "provider's NAT" } else { "another router" };
+                let between = (name, format!("gave {}", text(external)));
+                draw(&[app, router, between, ("internet", String::new())], &[answered, self.mappable(), false], paint)
+            }
+            _ => {
+                let reached = self.mappable() && class == AddressClass::Public;
+                let seen = external.map(|address| format!("sees {address}")).unwrap_or_default();
+                draw(&[app, router, ("internet", seen)], &[answered, reached], paint)
+            }
+        }
+    }
+}
+
+/// Boxes in a row, addresses below them, whole or cut lines between them.
+fn draw(stations: &[(&str, String)], links: &[bool], paint: Paint) -> String {
+    let (mut top, mut bottom) = (String::new(), String::new());
+    for (place, (name, detail)) in stations.iter().enumerate() {
+        let width = (name.len() + 4).max(detail.len());
+        let link = links.get(place).map(|whole| match whole {
+            true => paint.colour(Colour::Green, " ------> "),
+            false => paint.colour(Colour::Red, " --X     "),
+        });
+        top.push_str(&format!("{:^width$}{}", format!("[ {name} ]"), link.unwrap_or_default()));
+        bottom.push_str(&format!("{detail:^width$}{}", " ".repeat(9)));
+    }
+    format!("  {}\n  {}", top.trim_end(), bottom.trim_end())
+}
+
+#[cfg(test)]
+#[path = "diagnosis_tests.rs"]
+mod tests;

@@ -1,0 +1,172 @@
+//! What is concluded from what was seen.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::*;
+use portlease::{ProtocolOffer, ProtocolReport};
+
+const PUBLIC: Ipv4Addr = Ipv4Addr::new(192, 0, 1, 1);
+const CGNAT: Ipv4Addr = Ipv4Addr::new(100, 64, 0, 9);
+const PRIVATE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+fn offer(address: Option<Ipv4Addr>) -> Result<ProtocolOffer, PortMappingError> {
+    Ok(ProtocolOffer {
+        external_address: address.map(IpAddr::V4),
+        device: Some("A Box".to_owned()),
+        round_trip: Duration::from_millis(1),
+    })
+}
+
+fn report(outcome: Result<ProtocolOffer, PortMappingError>) -> GatewayReport {
+    GatewayReport {
+        gateway: Some([192, 168, 1, 1].into()),
+        local_address: Some([192, 168, 1, 20].into()),
+        interface: Some("eth0".to_owned()),
+        protocols: vec![ProtocolReport { protocol: Protocol::Upnp, outcome }],
+    }
+}
+
+fn silence() -> Result<ProtocolOffer, PortMappingError> {
+    Err(PortMappingError::timeout("upnp: no answer"))
+}
+
+fn mapped(address: Ipv4Addr) -> Option<Result<TestMapping, ErrorReport>> {
+    Some(Ok(TestMapping {
+        internal_port: 40_000,
+        external: (address, 40_000).into(),
+        protocol: Protocol::Upnp,
+        ttl: Some(120),
+        elapsed_ms: 1.0,
+    }))
+}
+
+fn refused() -> Option<Result<TestMapping, ErrorReport>> {
+    Some(Err(ErrorReport { kind: ErrorKind::Refused, message: "upnp 606".to_owned() }))
+}
+
+fn mapped_behind(address: Ipv4Addr) -> Findings {
+    Findings { gateway: Ok(report(offer(Some(address)))), test: mapped(address) }
+}
+
+/// The picture without its padding.
+fn picture(findings: &Findings) -> String {
+    let lines = findings.picture(Paint::none());
+    lines.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_mapped_public_port_is_a_good_verdict() {
+    let findings = mapped_behind(PUBLIC);
+    assert!(findings.mappable());
+    assert_eq!(
+        findings.verdict(),
+        "A port was mapped by upnp and removed again: ports on this machine can be made reachable."
+    );
+    let picture = findings.picture(Paint::none());
+    let lines: Vec<&str> = picture.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "    [ app ]    ------> [ router ]  ------>  [ internet ]",
+            "  192.168.1.20         192.168.1.1         sees 192.0.1.1",
+        ]
+    );
+}
+
+#[test]
+fn behind_carrier_grade_nat_the_picture_is_cut_behind_the_provider() {
+    let findings = mapped_behind(CGNAT);
+    assert!(findings.mappable(), "the router did map the port");
+    assert!(findings.verdict().contains("nobody on the internet can reach it"), "{}", findings.verdict());
+    assert!(findings.next_steps()[0].contains("public IPv4 address"));
+    let picture = picture(&findings);
+    assert!(picture.contains("[ provider's NAT ] --X [ internet ]"), "{picture}");
+    assert!(picture.contains("gave 100.64.0.9"), "{picture}");
+}
+
+#[test]
+fn behind_a_second_router_the_picture_shows_it() {
+    let findings = mapped_behind(PRIVATE);
+    assert!(findings.verdict().contains("another router stands before the internet"), "{}", findings.verdict());
+    assert!(picture(&findings).contains("[ another router ] --X [ internet ]"));
+}
+
+#[test]
+fn a_refusal_is_told_apart_from_silence() {
+    let findings = Findings { gateway: Ok(report(offer(Some(PUBLIC)))), test: refused() };
+    assert!(!findings.mappable());
+    assert_eq!(findings.verdict(), "The router answers, but refuses to map a port.");
+    assert!(findings.next_steps()[0].contains("allow port mapping"));
+    assert!(picture(&findings).contains("[ app ] ------> [ router ] --X [ internet ]"));
+
+    let error = ErrorReport { kind: ErrorKind::Unavailable, message: "nothing".to_owned() };
+    let findings = Findings { gateway: Ok(report(silence())), test: Some(Err(error)) };
+    assert_eq!(findings.verdict(), "The router answers by none of the protocols, so no port can be mapped.");
+    assert!(findings.next_steps()[0].contains("switch on UPnP"));
+    assert!(picture(&findings).contains("[ app ] --X [ router ] --X [ internet ]"));
+}
+
+#[test]
+fn a_refusal_by_a_router_without_an_address_is_explained_by_that() {
+    let findings = Findings { gateway: Ok(report(offer(None))), test: refused() };
+    assert!(findings.verdict().contains("no public address"), "{}", findings.verdict());
+    assert!(findings.next_steps()[0].contains("internet connection"), "{:?}", findings.next_steps());
+    let with_address = Findings { gateway: Ok(report(offer(Some(PUBLIC)))), test: refused() };
+    assert!(with_address.verdict().contains("refuses"), "{}", with_address.verdict());
+}
+
+#[test]
+fn without_a_router_there_is_nothing_to_ask() {
+    let gateway = Err(PortMappingError::unavailable("there is no IPv4 default route"));
+    let findings = Findings { gateway, test: None };
+    assert!(!findings.mappable());
+    assert_eq!(findings.verdict(), "There is no router to ask: there is no IPv4 default route.");
+    assert!(findings.next_steps()[0].contains("--gateway"));
+    assert_eq!(picture(&findings), "[ app ] --X [ router ] --X [ internet ]\n? ?");
+}
+
+#[test]
+fn what_was_not_tried_is_not_claimed() {
+    let findings = Findings { gateway: Ok(report(offer(Some(PUBLIC)))), test: None };
+    assert!(findings.mappable());
+    assert!(findings.verdict().contains("was not tried"));
+}
+
+#[test]
+fn a_router_without_an_address_is_not_called_reachable() {
+    let findings = Findings { gateway: Ok(report(offer(None))), test: mapped(Ipv4Addr::UNSPECIFIED) };
+    assert_eq!(findings.external_address(), None);
+    assert_eq!(findings.address_class(), AddressClass::Unknown);
+    assert!(findings.verdict().contains("it is not known whether"), "{}", findings.verdict());
+}
+
+#[test]
+fn a_machine_with_a_public_address_needs_no_mapping() {
+    let own = TestMapping {
+        internal_port: 40_000,
+        external: (PUBLIC, 40_000).into(),
+        protocol: Protocol::None,
+        ttl: Some(120),
+        elapsed_ms: 1.0,
+    };
+    let findings = Findings { gateway: Ok(report(silence())), test: Some(Ok(own)) };
+    assert!(findings.verdict().contains("no mapping is needed"));
+    assert!(picture(&findings).contains("[ app ] ------> [ internet ]"));
+}
+
+#[test]
+fn every_verdict_comes_with_a_next_step() {
+    let gateways: [fn() -> Result<GatewayReport, PortMappingError>; 3] = [
+        || Ok(report(offer(Some(PUBLIC)))),
+        || Ok(report(silence())),
+        || Err(PortMappingError::unavailable("no route")),
+    ];
+    for gateway in gateways {
+        for test in [None, refused(), mapped(PUBLIC), mapped(CGNAT), mapped(Ipv4Addr::UNSPECIFIED)] {
+            let findings = Findings { gateway: gateway(), test };
+            assert!(!findings.next_steps().is_empty(), "{findings:?}");
+            assert!(findings.verdict().ends_with('.'), "{}", findings.verdict());
+        }
+    }
+}

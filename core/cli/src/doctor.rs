@@ -1,0 +1,265 @@
+//! `portlease doctor`: the report that ends a support thread.
+
+use std::net::{IpAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use portlease::net::route::NetworkPath;
+use portlease::{
+    Config, ErrorReport, MapRequest, Mapper, PortMappingError, Protocol, ProtocolReport, RetryPolicy, Transport,
+};
+use serde_json::{Value, json};
+
+use crate::args::{self, PcpPortArgs, ProtocolArgs, RouterArgs};
+use crate::diagnosis::{Findings, TestMapping};
+use crate::event::{external, millis};
+use crate::output::{Colour, Output};
+use crate::signals::Signals;
+use crate::{DONE, FAILED, Outcome, advice};
+
+/// The lifetime of the test mapping: short, should it be left behind; some routers grant no shorter one.
+const TEST_TTL: Duration = Duration::from_secs(120);
+/// How long the test mapping may take: longer than every protocol's deadlines together.
+const TEST_DEADLINE: Duration = Duration::from_secs(15);
+
+const LONG_ABOUT: &str = "\
+Find out whether ports can be mapped here, and if not, why.
+
+Shows the default route, the local address, what the router answers by each protocol and how fast, its name, its \
+external address and whether the internet can reach that, a picture of the path, a verdict and what to do next.
+
+To be sure, it maps one UDP port for 120 s and removes the mapping at once: a free port, which it holds itself \
+meanwhile. --no-map leaves that out.";
+
+const AFTER_HELP: &str = "\
+Examples:
+  portlease doctor
+  portlease doctor --json                  for a bug report
+  portlease doctor --gateway 192.168.0.1   ask another router than that of the default route
+
+Exit status:
+  0  a port could be mapped (with --no-map: the router answers)
+  1  it could not
+  2  the command line makes no sense";
+
+/// Find out whether ports can be mapped here, and if not, why
+#[derive(Debug, Args)]
+#[command(long_about = LONG_ABOUT, after_help = AFTER_HELP)]
+pub(crate) struct DoctorArgs {
+    /// Only ask; do not map a port for a moment
+    #[arg(long)]
+    no_map: bool,
+    /// Write the report as one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    protocols: ProtocolArgs,
+    #[command(flatten)]
+    router: RouterArgs,
+    #[command(flatten)]
+    pcp: PcpPortArgs,
+}
+
+pub(crate) async fn run(args: DoctorArgs) -> Outcome {
+    let config = Config {
+        protocols: args.protocols.protocols(),
+        pcp_port: args.pcp.pcp_port,
+        ttl: TEST_TTL,
+        retry: RetryPolicy::Never,
+        description: "portlease doctor".to_owned(),
+        ..args.router.config()
+    };
+    let path = args::check(&config)?;
+    let mut signals = Signals::listen()?;
+    let output = Output::new(args.json);
+    let findings = match &path {
+        Err(error) => Findings { gateway: Err(error.clone()), test: None },
+        Ok(path) => {
+            let mapper = Mapper::start(config)?;
+            let findings = tokio::select! {
+                findings = examine(&mapper, path, args.no_map) => Some(findings),
+                () = signals.next() => None,
+            };
+            mapper.stop(None).await;
+            match findings {
+                Some(findings) => findings?,
+                None => {
+                    output.note("portlease: interrupted; nothing is left on the router");
+                    return Ok(FAILED);
+                }
+            }
+        }
+    };
+    if args.json {
+        output.object(&as_json(&findings))?;
+    } else {
+        show(&findings, &output)?;
+    }
+    Ok(if findings.mappable() { DONE } else { FAILED })
+}
+
+async fn examine(mapper: &Mapper, path: &NetworkPath, no_map: bool) -> Result<Findings, PortMappingError> {
+    let gateway = mapper.survey().await;
+    let test = match &gateway {
+        Ok(_) if !no_map => Some(map_for_a_moment(mapper, path.local_address).await?),
+        _ => None,
+    };
+    Ok(Findings { gateway, test })
+}
+
+/// Maps a free port and takes the mapping away again.
+async fn map_for_a_moment(
+    mapper: &Mapper,
+    local: IpAddr,
+) -> Result<Result<TestMapping, ErrorReport>, PortMappingError> {
+    // Held until the mapping is gone, so that nobody else's traffic is led to a program that does not expect it.
+    let held = UdpSocket::bind((local, 0)).and_then(|socket| Ok((socket.local_addr()?.port(), socket)));
+    let (port, _socket) =
+        held.map_err(|error| PortMappingError::transport(format_args!("cannot open a UDP port on {local}"), error))?;
+    let start = Instant::now();
+    let lease = mapper.map(MapRequest::new(port, Transport::Udp))?;
+    let answer = lease.ready(TEST_DEADLINE).await;
+    let elapsed = start.elapsed();
+    lease.stop(None).await;
+    let snapshot = match answer {
+        Ok(snapshot) => snapshot,
+        Err(error) => return Ok(Err(ErrorReport::from(&error))),
+    };
+    let mapping = snapshot.mapping.ok_or_else(|| PortMappingError::internal("a lease was ready without a mapping"))?;
+    Ok(Ok(TestMapping {
+        internal_port: port,
+        external: mapping.external,
+        protocol: mapping.protocol,
+        ttl: snapshot.ttl.map(|ttl| ttl.as_secs()),
+        elapsed_ms: millis(elapsed),
+    }))
+}
+
+fn show(findings: &Findings, output: &Output) -> std::io::Result<()> {
+    let paint = output.paint();
+    let unknown = || "unknown".to_owned();
+    let line = |name: &str, text: &str| output.line(&format!("{name:<17}{text}"));
+    match &findings.gateway {
+        Ok(report) => {
+            let interface = report.interface.as_ref().map(|name| format!(" on {name}")).unwrap_or_default();
+            let gateway = report.gateway.map_or_else(unknown, |gateway| gateway.to_string());
+            line("Router", &format!("{gateway}{interface}"))?;
+            line("This machine", &report.local_address.map_or_else(unknown, |address| address.to_string()))?;
+            for protocol in &report.protocols {
+                let (yes, text) = protocol_line(protocol);
+                let mark = match yes {
+                    true => paint.colour(Colour::Green, "yes"),
+                    false => paint.colour(Colour::Red, "no "),
+                };
+                line(protocol.protocol.as_str(), &format!("{mark}  {text}"))?;
+            }
+        }
+        Err(error) => line("Router", &paint.colour(Colour::Red, &format!("none: {error}")))?,
+    }
+    if let Some(device) = findings.device() {
+        line("Device", device)?;
+    }
+    if let Some(address) = findings.external_address() {
+        line("External address", &format!("{address} ({})", findings.address_class()))?;
+    }
+    match &findings.test {
+        Some(Ok(test)) => line(
+            "Test mapping",
+            &format!(
+                "{}/udp mapped to {} by {} in {} ms, and removed",
+                test.internal_port,
+                external(test.external),
+                test.protocol,
+                test.elapsed_ms
+            ),
+        )?,
+        Some(Err(error)) => line("Test mapping", &format!("{}: {}", error.kind, error.message))?,
+        None => line("Test mapping", "not tried")?,
+    }
+    output.line("")?;
+    output.line(&findings.picture(paint))?;
+    output.line("")?;
+    let colour = match (findings.mappable(), advice::way_out(findings.address_class())) {
+        (false, _) => Colour::Red,
+        (true, Some(_)) => Colour::Yellow,
+        (true, None) => Colour::Green,
+    };
+    output.line(&paint.colour(colour, &findings.verdict()))?;
+    for step in findings.next_steps() {
+        output.line(&format!("  next: {step}"))?;
+    }
+    Ok(())
+}
+
+fn protocol_line(report: &ProtocolReport) -> (bool, String) {
+    match &report.outcome {
+        Ok(offer) => (true, format!("answers in {} ms", millis(offer.round_trip))),
+        Err(error) => (false, format!("{}: {}", error.kind(), without_name(report.protocol, &error.to_string()))),
+    }
+}
+
+/// The message without the protocol's name before it, where the name stands at the line's head already.
+fn without_name(protocol: Protocol, message: &str) -> String {
+    message.strip_prefix(&format!("{protocol}: ")).unwrap_or(message).to_owned()
+}
+
+fn as_json(findings: &Findings) -> Value {
+    let report = findings.gateway.as_ref().ok();
+    let text = |address: Option<IpAddr>| address.map(|address| address.to_string());
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "gateway": text(report.and_then(|report| report.gateway)),
+        "interface": report.and_then(|report| report.interface.as_deref()),
+        "local_address": text(report.and_then(|report| report.local_address)),
+        "error": findings.gateway.as_ref().err().map(|error| failure(&ErrorReport::from(error))),
+        "protocols": report.map_or_else(Vec::new, |report| report.protocols.iter().map(protocol_json).collect()),
+        "device": findings.device(),
+        "external_address": text(findings.external_address()),
+        "address_class": findings.address_class().as_str(),
+        "test_mapping": match &findings.test {
+            None => Value::Null,
+            Some(Err(error)) => failure(error),
+            Some(Ok(test)) => json!({
+                "ok": true,
+                "transport": "udp",
+                "internal_port": test.internal_port,
+                "external": test.external.to_string(),
+                "protocol": test.protocol.as_str(),
+                "ttl": test.ttl,
+                "elapsed_ms": test.elapsed_ms,
+            }),
+        },
+        "mappable": findings.mappable(),
+        "verdict": findings.verdict(),
+        "next": findings.next_steps(),
+    })
+}
+
+fn protocol_json(report: &ProtocolReport) -> Value {
+    let mut value = match &report.outcome {
+        Err(error) => failure(&ErrorReport::from(error)),
+        Ok(offer) => json!({
+            "ok": true,
+            "round_trip_ms": millis(offer.round_trip),
+            "external_address": offer.external_address.map(|address| address.to_string()),
+            "device": offer.device,
+        }),
+    };
+    value["protocol"] = json!(report.protocol.as_str());
+    value
+}
+
+fn failure(error: &ErrorReport) -> Value {
+    json!({ "ok": false, "kind": error.kind.as_str(), "message": error.message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_protocols_name_is_not_said_twice() {
+        assert_eq!(without_name(Protocol::NatPmp, "nat-pmp: no answer"), "no answer");
+        assert_eq!(without_name(Protocol::NatPmp, "nat-pmp NOT_AUTHORIZED"), "nat-pmp NOT_AUTHORIZED");
+    }
+}

@@ -1,0 +1,216 @@
+//! A mapper's events as JSON objects and as lines for people.
+
+use std::time::Duration;
+
+use portlease::{ErrorKind, Event, EventKind};
+use serde::Serialize;
+
+/// An event as `--json` writes it. Fields that have no meaning for an event are left out.
+#[derive(Debug, Serialize)]
+pub(crate) struct JsonEvent {
+    event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transport: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    internal_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<&'static str>,
+    /// In seconds; `null` for a mapping that does not end by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<Option<u64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address_class: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elapsed_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped: Option<u64>,
+}
+
+impl From<&Event> for JsonEvent {
+    fn from(event: &Event) -> Self {
+        let of_lease = event.kind != EventKind::NetworkChanged;
+        let mapped = event.external.is_some();
+        Self {
+            event: event.kind.as_str(),
+            kind: event.error.as_ref().map(|error| error.kind.as_str()),
+            message: event.error.as_ref().map(|error| error.message.clone()),
+            transport: of_lease.then_some(event.transport.as_str()),
+            internal_port: of_lease.then_some(event.internal_port),
+            external: event.external.map(|external| external.to_string()),
+            protocol: event.protocol.map(|protocol| protocol.as_str()),
+            ttl: mapped.then_some(event.ttl.map(|ttl| ttl.as_secs())),
+            address_class: mapped.then_some(event.address_class.as_str()),
+            elapsed_ms: (!event.elapsed.is_zero()).then_some(millis(event.elapsed)),
+            dropped: (event.dropped > 0).then_some(event.dropped),
+        }
+    }
+}
+
+/// Milliseconds with two decimals.
+pub(crate) fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 100_000.0).round() / 100.0
+}
+
+/// A time for people: `42 s`, `5 min 3 s`, `1 h 30 min`.
+pub(crate) fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (minutes, hours) = (seconds / 60, seconds / 3600);
+    match (seconds, seconds % 60, minutes % 60) {
+        (0..60, ..) => format!("{seconds} s"),
+        (60..3600, 0, _) => format!("{minutes} min"),
+        (60..3600, second, _) => format!("{minutes} min {second} s"),
+        (_, _, 0) => format!("{hours} h"),
+        (_, _, minute) => format!("{hours} h {minute} min"),
+    }
+}
+
+/// How long a mapping lives, for people.
+pub(crate) fn lifetime(ttl: Option<Duration>) -> String {
+    ttl.map_or_else(|| "until it is deleted".to_owned(), |ttl| format!("for {}", span(ttl)))
+}
+
+/// An external address and port for people.
+pub(crate) fn external(address: std::net::SocketAddr) -> String {
+    match address.ip().is_unspecified() {
+        true => format!("port {} of the router", address.port()),
+        false => address.to_string(),
+    }
+}
+
+/// A port for people, as on the command line.
+pub(crate) fn port(event: &Event) -> String {
+    format!("{}/{}", event.internal_port, event.transport)
+}
+
+/// What a good event says to people; nothing for a failure.
+pub(crate) fn good_news(event: &Event) -> Option<String> {
+    let port = port(event);
+    let verb = match event.kind {
+        EventKind::Installed => "mapped to",
+        EventKind::Renewed => "renewed:",
+        EventKind::Changed => "moved to",
+        EventKind::NetworkChanged => return Some("the network changed".to_owned()),
+        _ => return None,
+    };
+    let (address, protocol) = (event.external?, event.protocol?);
+    let (address, lifetime) = (external(address), lifetime(event.ttl));
+    Some(match event.kind {
+        EventKind::Installed => {
+            format!("{port} {verb} {address} by {protocol} {lifetime} ({} ms)", millis(event.elapsed))
+        }
+        _ => format!("{port} {verb} {address} {lifetime}"),
+    })
+}
+
+/// What a failure event says to people, with its kind; nothing for a good event, or for the end of a lease, which
+/// follows on a failure that was told.
+pub(crate) fn bad_news(event: &Event) -> Option<(ErrorKind, String)> {
+    let error = event.error.as_ref()?;
+    let port = port(event);
+    let message = match (event.kind, event.external) {
+        (EventKind::Failed, None) => error.message.clone(),
+        (EventKind::Failed, Some(_)) => format!("{port} could not be renewed: {}", error.message),
+        (EventKind::Revoked, _) => format!("{port} lost its mapping: {}", error.message),
+        _ => return None,
+    };
+    Some((error.kind, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portlease::{AddressClass, ErrorReport, Protocol, Transport};
+    use std::sync::Arc;
+
+    fn event(kind: EventKind) -> Event {
+        Event {
+            kind,
+            lease: 1,
+            transport: Transport::Udp,
+            internal_port: 4000,
+            external: Some(([192, 0, 1, 1], 4000).into()),
+            protocol: Some(Protocol::Pcp),
+            ttl: Some(Duration::from_secs(3600)),
+            address_class: AddressClass::Public,
+            error: None,
+            elapsed: Duration::from_micros(1404),
+            dropped: 0,
+        }
+    }
+
+    fn failed(kind: EventKind, external: bool) -> Event {
+        let good = event(kind);
+        let error = Some(Arc::new(ErrorReport { kind: ErrorKind::Refused, message: "no".into() }));
+        match external {
+            true => Event { error, ..good },
+            false => Event { error, external: None, protocol: None, ttl: None, ..good },
+        }
+    }
+
+    fn json(event: &Event) -> String {
+        serde_json::to_string(&JsonEvent::from(event)).unwrap()
+    }
+
+    #[test]
+    fn an_installed_event_has_the_documented_fields_in_the_documented_order() {
+        assert_eq!(
+            json(&event(EventKind::Installed)),
+            r#"{"event":"installed","transport":"udp","internal_port":4000,"external":"192.0.1.1:4000","protocol":"pcp","ttl":3600,"address_class":"public","elapsed_ms":1.4}"#
+        );
+    }
+
+    #[test]
+    fn a_permanent_mapping_has_a_null_ttl() {
+        assert!(json(&Event { ttl: None, ..event(EventKind::Installed) }).contains(r#""ttl":null"#));
+    }
+
+    #[test]
+    fn a_failed_event_has_kind_and_message_and_no_mapping() {
+        let event = Event { elapsed: Duration::ZERO, ..failed(EventKind::Failed, false) };
+        assert_eq!(
+            json(&event),
+            r#"{"event":"failed","kind":"refused","message":"no","transport":"udp","internal_port":4000}"#
+        );
+    }
+
+    #[test]
+    fn a_change_of_network_is_about_no_port() {
+        let change = Event { external: None, elapsed: Duration::ZERO, ..event(EventKind::NetworkChanged) };
+        assert_eq!(json(&Event { protocol: None, ..change }), r#"{"event":"network-changed"}"#);
+    }
+
+    #[test]
+    fn people_read_what_is_mapped_where_and_for_how_long() {
+        assert_eq!(
+            good_news(&event(EventKind::Installed)).unwrap(),
+            "4000/udp mapped to 192.0.1.1:4000 by pcp for 1 h (1.4 ms)"
+        );
+        let nowhere = Event { external: Some(([0, 0, 0, 0], 4100).into()), ttl: None, ..event(EventKind::Changed) };
+        assert_eq!(good_news(&nowhere).unwrap(), "4000/udp moved to port 4100 of the router until it is deleted");
+    }
+
+    #[test]
+    fn a_failed_renewal_does_not_read_like_a_failed_mapping() {
+        assert_eq!(bad_news(&failed(EventKind::Failed, false)), Some((ErrorKind::Refused, "no".into())));
+        assert_eq!(
+            bad_news(&failed(EventKind::Failed, true)),
+            Some((ErrorKind::Refused, "4000/udp could not be renewed: no".into()))
+        );
+        assert_eq!(bad_news(&failed(EventKind::Exited, false)), None);
+    }
+
+    #[test]
+    fn times_are_written_in_the_units_people_use() {
+        for (seconds, text) in
+            [(0, "0 s"), (59, "59 s"), (60, "1 min"), (61, "1 min 1 s"), (3600, "1 h"), (5400, "1 h 30 min")]
+        {
+            assert_eq!(span(Duration::from_secs(seconds)), text);
+        }
+    }
+}

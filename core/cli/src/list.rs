@@ -1,0 +1,184 @@
+//! `portlease list`: the router's table.
+
+use clap::Args;
+use portlease::client::upnp::{TableEntry, UpnpConfig, UpnpMapper};
+use portlease::net::route::NetworkPath;
+use portlease::{Config, ErrorKind, PortMappingError};
+use serde::Serialize;
+
+use crate::args::{self, RouterArgs};
+use crate::event::span;
+use crate::output::Output;
+use crate::{DONE, Outcome};
+
+const LONG_ABOUT: &str = "\
+Show the router's table of mapped ports, whoever made them.
+
+Only UPnP can tell: PCP and NAT-PMP have no way to ask for the table. Many routers list the mappings made by PCP and \
+NAT-PMP there too; ports forwarded by hand are usually left out.";
+
+const AFTER_HELP: &str = "\
+Examples:
+  portlease list
+  portlease list --json       one object a line:
+    {\"external_port\":4000,\"transport\":\"udp\",\"internal_client\":\"192.168.1.20\",\"internal_port\":4000,
+     \"description\":\"portlease\",\"enabled\":true,\"ttl\":3599,\"remote_host\":\"\",\"this_machine\":true}
+
+Exit status:
+  0  the table was read, even if it is empty
+  1  it could not be read
+  2  the command line makes no sense";
+
+/// Show the router's table of mapped ports
+#[derive(Debug, Args)]
+#[command(long_about = LONG_ABOUT, after_help = AFTER_HELP)]
+pub(crate) struct ListArgs {
+    /// Write one JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    router: RouterArgs,
+}
+
+/// An entry as `--json` writes it.
+#[derive(Debug, Serialize)]
+struct JsonEntry<'a> {
+    external_port: u16,
+    transport: &'static str,
+    internal_client: &'a str,
+    internal_port: u16,
+    description: &'a str,
+    enabled: bool,
+    /// Seconds left; `null` for an entry that does not end by itself.
+    ttl: Option<u64>,
+    /// The only host that may use it; empty for everybody.
+    remote_host: &'a str,
+    /// Whether it leads to this machine.
+    this_machine: bool,
+}
+
+/// A UPnP client for the router at the end of `path`.
+pub(crate) fn upnp(config: &Config, path: &NetworkPath) -> UpnpMapper {
+    UpnpMapper::new(UpnpConfig {
+        gateway: path.gateway,
+        local_address: Some(path.local_address),
+        ssdp_address: config.ssdp_address,
+        description: config.description.clone(),
+    })
+}
+
+/// Whether the entry leads to this machine.
+pub(crate) fn is_ours(entry: &TableEntry, path: &NetworkPath) -> bool {
+    entry.internal_client.parse() == Ok(path.local_address)
+}
+
+pub(crate) async fn run(args: ListArgs) -> Outcome {
+    let config = args.router.config();
+    let path = args::check(&config)??;
+    let entries = upnp(&config, &path).mappings().await.map_err(explain)?;
+    let output = Output::new(args.json);
+    if args.json {
+        for entry in &entries {
+            output.object(&JsonEntry {
+                external_port: entry.external_port,
+                transport: entry.transport.as_str(),
+                internal_client: &entry.internal_client,
+                internal_port: entry.internal_port,
+                description: &entry.description,
+                enabled: entry.enabled,
+                ttl: entry.lifetime.map(|left| left.as_secs()),
+                remote_host: &entry.remote_host,
+                this_machine: is_ours(entry, &path),
+            })?;
+        }
+        return Ok(DONE);
+    }
+    if entries.is_empty() {
+        output.line(&format!("the router at {} has no mapped ports, or shows none", path.gateway))?;
+    }
+    for line in table(&entries, &path) {
+        output.line(&line)?;
+    }
+    Ok(DONE)
+}
+
+fn explain(error: PortMappingError) -> PortMappingError {
+    match error.kind() {
+        ErrorKind::Unavailable => PortMappingError::unavailable(format!(
+            "the table can be read by upnp alone (pcp and nat-pmp cannot list), and there is none: {error}"
+        )),
+        _ => error,
+    }
+}
+
+/// The table in columns, with a head.
+fn table(entries: &[TableEntry], path: &NetworkPath) -> Vec<String> {
+    let mut rows = vec![["PORT", "LEADS TO", "ENDS IN", "DESCRIPTION"].map(str::to_owned)];
+    for entry in entries {
+        let here = if is_ours(entry, path) { " (this machine)" } else { "" };
+        let from = match entry.remote_host.is_empty() {
+            true => String::new(),
+            false => format!(" (only from {})", entry.remote_host),
+        };
+        let off = if entry.enabled { "" } else { " (off)" };
+        rows.push([
+            format!("{}/{}", entry.external_port, entry.transport),
+            format!("{}:{}{here}", entry.internal_client, entry.internal_port),
+            entry.lifetime.map_or_else(|| "never".to_owned(), span),
+            format!("{}{off}{from}", entry.description).trim_start().to_owned(),
+        ]);
+    }
+    if rows.len() == 1 {
+        return Vec::new();
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths = [width(0), width(1), width(2)];
+    rows.iter()
+        .map(|[port, target, end, description]| {
+            let [a, b, c] = widths;
+            format!("{port:<a$}  {target:<b$}  {end:<c$}  {description}").trim_end().to_owned()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portlease::Transport;
+    use std::time::Duration;
+
+    #[test]
+    fn the_table_is_aligned_and_says_what_is_unusual_about_an_entry() {
+        let path =
+            NetworkPath { gateway: [192, 168, 1, 1].into(), local_address: [192, 168, 1, 20].into(), interface: None };
+        let ours = TableEntry {
+            external_port: 4000,
+            transport: Transport::Udp,
+            internal_client: "192.168.1.20".to_owned(),
+            internal_port: 4000,
+            description: "portlease".to_owned(),
+            enabled: true,
+            lifetime: Some(Duration::from_secs(3599)),
+            remote_host: String::new(),
+        };
+        let other = TableEntry {
+            external_port: 80,
+            transport: Transport::Tcp,
+            internal_client: "nas".to_owned(),
+            internal_port: 8080,
+            description: String::new(),
+            enabled: false,
+            lifetime: None,
+            remote_host: "192.0.1.7".to_owned(),
+        };
+        assert_eq!(
+            table(&[ours, other], &path),
+            [
+                "PORT      LEADS TO                          ENDS IN      DESCRIPTION",
+                "4000/udp  192.168.1.20:4000 (this machine)  59 min 59 s  portlease",
+                "80/tcp    nas:8080                          never        (off) (only from 192.0.1.7)",
+            ]
+        );
+        assert!(table(&[], &path).is_empty());
+    }
+}

@@ -1,0 +1,211 @@
+//! `portlease map`: map ports and hold them.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use portlease::{Config, MapRequest, Mapper, PortMappingError, RetryPolicy};
+use tokio::time::Instant;
+
+use crate::Outcome;
+use crate::args::{self, PcpPortArgs, PortSpec, ProtocolArgs, RouterArgs};
+use crate::output::Output;
+use crate::session::Session;
+use crate::signals::Signals;
+
+const LONG_ABOUT: &str = "\
+Map ports and keep them mapped until Ctrl-C, SIGTERM or the end of --for; then take them off the router.
+
+Each port is written with its transport. The router is asked for the same port outside; if that is taken it may give \
+another, unless --exact is given. A router that does not answer, or says no, is asked again after 1 s, 2 s, 4 s and so \
+on up to 5 min: every failure is told, and portlease goes on trying unless --retry never is given.
+
+portlease does not open the port on this machine: your program does, before or after.";
+
+const AFTER_HELP: &str = "\
+Examples:
+  portlease map 4000/udp                        until Ctrl-C
+  portlease map 4000/both 8080/tcp              several at once; `both` is UDP and TCP
+  portlease map 8080/tcp --external 80 --exact  as port 80, or not at all
+  portlease map 4000/udp --for 10m --json       for ten minutes, one JSON object a line
+  portlease map 4000/udp --ttl 2h --detach      for two hours, without staying
+
+JSON events: installed, renewed, changed, failed, revoked, exited, network-changed, and detached with --detach, such as
+  {\"event\":\"installed\",\"transport\":\"udp\",\"internal_port\":4000,\"external\":\"192.0.1.1:4000\",
+   \"protocol\":\"pcp\",\"ttl\":3600,\"address_class\":\"public\",\"elapsed_ms\":1.4}
+
+Exit status:
+  0  at least one port was mapped (with --detach and with --retry never: all of them)
+  1  a mapping could not be made; the kind of failure and what to try are on stderr
+  2  the command line makes no sense";
+
+/// What happens after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Retry {
+    /// Try again after 1 s, doubling to 5 min
+    Backoff,
+    /// End with status 1
+    Never,
+}
+
+/// Map ports and keep them mapped until Ctrl-C
+#[derive(Debug, Args)]
+#[command(long_about = LONG_ABOUT, after_help = AFTER_HELP)]
+pub(crate) struct MapArgs {
+    /// Local port and transport: 4000/udp, 8080/tcp, or 4000/both
+    #[arg(required = true, value_name = "PORT/TRANSPORT", value_parser = args::port_spec)]
+    ports: Vec<PortSpec>,
+    /// Port to ask for outside; give it once for each port, in the same order [default: the same as inside]
+    #[arg(long, value_name = "PORT")]
+    external: Vec<u16>,
+    /// Take no other external port than the one asked for
+    #[arg(long)]
+    exact: bool,
+    /// Lifetime to ask for, 1s to 1d; the mapping is renewed before it ends. A plain number is seconds
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = args::duration)]
+    ttl: Duration,
+    /// Longest wait between renewals; a short lifetime makes it shorter
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = args::duration)]
+    renewal_interval: Duration,
+    /// Release and end after this time, such as 30s, 5m or 2h [default: hold until Ctrl-C]
+    #[arg(long = "for", value_name = "TIME", value_parser = args::positive_duration)]
+    hold: Option<Duration>,
+    /// End as soon as all is mapped and leave the mappings to their lifetime; implies --retry never
+    #[arg(long, conflicts_with = "hold")]
+    detach: bool,
+    /// What to do when the router does not answer or says no
+    #[arg(long, value_name = "POLICY", default_value = "backoff")]
+    retry: Retry,
+    /// Text that the router shows beside the mapping (UPnP only), at most 64 characters
+    #[arg(long, value_name = "TEXT", default_value = "portlease")]
+    description: String,
+    /// Write one JSON object a line instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    protocols: ProtocolArgs,
+    #[command(flatten)]
+    router: RouterArgs,
+    #[command(flatten)]
+    pcp: PcpPortArgs,
+}
+
+impl MapArgs {
+    fn config(&self) -> Config {
+        Config {
+            protocols: self.protocols.protocols(),
+            ttl: self.ttl,
+            renewal_interval: self.renewal_interval,
+            retry: match self.retry {
+                Retry::Never => RetryPolicy::Never,
+                Retry::Backoff if self.detach => RetryPolicy::Never,
+                Retry::Backoff => RetryPolicy::default(),
+            },
+            description: self.description.clone(),
+            pcp_port: self.pcp.pcp_port,
+            ..self.router.config()
+        }
+    }
+
+    /// Every mapping to ask for. Fails with kind `invalid`.
+    fn requests(&self) -> Result<Vec<MapRequest>, PortMappingError> {
+        if !self.external.is_empty() && self.external.len() != self.ports.len() {
+            return Err(PortMappingError::invalid(
+                "external",
+                format!(
+                    "{} given for {} ports; give one for each, in the same order, or none",
+                    self.external.len(),
+                    self.ports.len()
+                ),
+            ));
+        }
+        let mut requests: Vec<MapRequest> = Vec::new();
+        for (place, spec) in self.ports.iter().enumerate() {
+            for transport in spec.transports() {
+                let request = MapRequest {
+                    external_port: self.external.get(place).copied(),
+                    exact: self.exact,
+                    ..MapRequest::new(spec.port, transport)
+                };
+                request.validate()?;
+                if requests.iter().any(|other| (other.internal_port, other.transport) == (spec.port, transport)) {
+                    return Err(PortMappingError::invalid("port", format!("{}/{transport} is given twice", spec.port)));
+                }
+                requests.push(request);
+            }
+        }
+        Ok(requests)
+    }
+}
+
+pub(crate) async fn run(args: MapArgs) -> Outcome {
+    let (requests, config) = (args.requests()?, args.config());
+    // A machine without a network is not bad usage: the lease says so, and waits for one.
+    drop(args::check(&config)?);
+    // Before anything is mapped, so that no signal ends the program with a mapping left behind.
+    let mut signals = Signals::listen()?;
+    let output = Output::new(args.json);
+    let deadline = args.hold.and_then(|hold| Instant::now().checked_add(hold));
+    let mapper = Mapper::start(config)?;
+    let mut leases = Vec::new();
+    for request in requests {
+        match mapper.map(request) {
+            Ok(lease) => leases.push(lease),
+            Err(error) => {
+                mapper.stop(None).await;
+                return Err(error.into());
+            }
+        }
+    }
+    let mut session = Session::new(&output, args.detach);
+    let end = session.hold(&mapper, &leases, &mut signals, deadline).await;
+    output.end_live();
+    session.finish(end, &mapper, &leases, &mut signals).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cli, Command};
+    use clap::Parser;
+    use portlease::Transport;
+
+    fn args(line: &str) -> MapArgs {
+        let cli = Cli::try_parse_from(["portlease", "map"].into_iter().chain(line.split_whitespace())).unwrap();
+        match cli.command {
+            Command::Map(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn external_ports_belong_to_the_ports_in_order() {
+        let requests = args("4000/both 8080/tcp --external 4100 --external 80 --exact").requests().unwrap();
+        let asked: Vec<_> = requests.iter().map(|r| (r.internal_port, r.transport, r.external_port, r.exact)).collect();
+        assert_eq!(
+            asked,
+            [
+                (4000, Transport::Udp, Some(4100), true),
+                (4000, Transport::Tcp, Some(4100), true),
+                (8080, Transport::Tcp, Some(80), true)
+            ]
+        );
+    }
+
+    #[test]
+    fn the_same_port_twice_is_invalid() {
+        let error = args("4000/udp 4000/both").requests().unwrap_err();
+        assert_eq!(error.to_string(), "port: 4000/udp is given twice");
+    }
+
+    #[test]
+    fn detaching_never_retries() {
+        assert_eq!(args("4000/udp").config().retry, RetryPolicy::default());
+        assert_eq!(args("4000/udp --detach").config().retry, RetryPolicy::Never);
+        assert_eq!(args("4000/udp --retry never").config().retry, RetryPolicy::Never);
+    }
+
+    #[test]
+    fn without_options_the_configuration_is_the_default_one() {
+        assert_eq!(args("4000/udp").config(), Config::default());
+    }
+}

@@ -1,0 +1,126 @@
+//! `portlease doctor` against a simulated gateway.
+
+mod common;
+
+use common::*;
+use portlease_gateway::{Faults, Gateway, Mode};
+use serde_json::Value;
+
+fn report(gateway: &Gateway, line: &str) -> (Option<i32>, Value) {
+    let ended = run_at(gateway, &format!("doctor --json {line}"));
+    assert_eq!(ended.stdout.len(), 1, "{ended:?}");
+    (ended.status, parse(&ended.stdout[0]))
+}
+
+#[test]
+fn a_healthy_router_gets_a_whole_report_and_a_good_verdict() {
+    let gateway = gateway();
+    let ended = run_at(&gateway, "doctor");
+    let text = ended.text();
+    assert_eq!(ended.status, Some(0), "{text}");
+    for part in [
+        "Router           127.0.0.1",
+        "This machine     127.0.0.1",
+        "pcp              yes  answers in ",
+        "nat-pmp          yes  answers in ",
+        "upnp             yes  answers in ",
+        "Device           portlease simulated gateway",
+        "External address 192.0.1.1 (public)",
+        "/udp mapped to 192.0.1.1:",
+        "[ app ]",
+        "[ router ]",
+        "[ internet ]",
+        "ports on this machine can be made reachable",
+        "next: portlease map",
+    ] {
+        assert!(text.contains(part), "`{part}` is not in\n{text}");
+    }
+    assert!(!text.contains('\x1b'), "no colours off a terminal");
+}
+
+#[test]
+fn the_test_mapping_is_short_and_removed() {
+    let gateway = gateway();
+    let (status, report) = report(&gateway, "");
+    assert_eq!(status, Some(0));
+    let test = &report["test_mapping"];
+    assert_eq!((test["ok"].as_bool(), test["ttl"].as_u64()), (Some(true), Some(120)), "{report}");
+    assert!(test["internal_port"].as_u64().is_some_and(|port| port >= 1024), "{report}");
+    assert!(gateway.mappings().is_empty());
+    assert!(gateway.counters().0.iter().any(|(name, count)| name.contains("map") && *count > 0));
+}
+
+#[test]
+fn without_the_test_mapping_nothing_is_mapped() {
+    let gateway = gateway();
+    let events = gateway.events();
+    let (status, report) = report(&gateway, "--no-map");
+    assert_eq!((status, report["test_mapping"].is_null()), (Some(0), true), "{report}");
+    assert!(report["verdict"].as_str().is_some_and(|verdict| verdict.contains("not tried")), "{report}");
+    while let Some(event) = events.try_next() {
+        assert!(!matches!(event, portlease_gateway::Event::Mapped(_)), "{event:?}");
+    }
+}
+
+#[test]
+fn the_json_report_names_each_protocol_with_its_answer_or_its_reason() {
+    let gateway = gateway_with(Faults { upnp: Mode::Off, pcp: Mode::Silent, ..Faults::default() });
+    let (status, report) = report(&gateway, "");
+    assert_eq!(status, Some(0), "{report}");
+    let protocols = report["protocols"].as_array().unwrap();
+    let names: Vec<_> = protocols.iter().map(|protocol| protocol["protocol"].as_str().unwrap()).collect();
+    assert_eq!(names, ["pcp", "nat-pmp", "upnp"]);
+    assert_eq!(protocols[0]["kind"], "timeout", "{report}");
+    assert!(protocols[1]["round_trip_ms"].as_f64().is_some(), "{report}");
+    assert_eq!(protocols[2]["kind"], "unavailable", "{report}");
+    assert_eq!((&report["external_address"], &report["address_class"]), (&"192.0.1.1".into(), &"public".into()));
+    assert_eq!(report["mappable"], true);
+    assert_eq!(report["local_address"], "127.0.0.1");
+}
+
+#[test]
+fn a_refusing_router_is_status_1_and_told_apart_from_a_silent_one() {
+    let gateway = gateway_with(Faults {
+        nat_pmp: Mode::Off,
+        soap_errors: [("AddPortMapping".to_owned(), 606), ("AddAnyPortMapping".to_owned(), 606)].into(),
+        pcp: Mode::Refuse(2),
+        ..Faults::default()
+    });
+    let (status, refused) = report(&gateway, "");
+    assert_eq!((status, &refused["mappable"]), (Some(1), &false.into()), "{refused}");
+    assert_eq!(refused["test_mapping"]["kind"], "refused", "{refused}");
+    assert!(refused["verdict"].as_str().unwrap().contains("refuses"), "{refused}");
+
+    gateway.set_faults(Faults { pcp: Mode::Off, nat_pmp: Mode::Off, upnp: Mode::Off, ..Faults::default() });
+    let ended = run_at(&gateway, "doctor");
+    assert_eq!(ended.status, Some(1));
+    let text = ended.text();
+    assert!(text.contains("answers by none of the protocols") && text.contains("next: switch on UPnP"), "{text}");
+    assert!(text.contains("--X"), "the picture is cut: {text}");
+}
+
+#[test]
+fn carrier_grade_nat_is_drawn_and_explained() {
+    let gateway = gateway_with(Faults { cgnat: true, ..Faults::default() });
+    let ended = run_at(&gateway, "doctor");
+    let text = ended.text();
+    assert_eq!(ended.status, Some(0), "the port was mapped");
+    assert!(text.contains("[ provider's NAT ]") && text.contains("100.64.0.9 (cgnat)"), "{text}");
+    assert!(text.contains("nobody on the internet can reach it"), "{text}");
+    assert!(text.contains("ask the provider for a public IPv4 address"), "{text}");
+}
+
+#[test]
+fn a_router_without_an_external_address_is_no_promise() {
+    let gateway = gateway_with(Faults { empty_external_address: true, ..Faults::default() });
+    let (_, report) = report(&gateway, "");
+    assert!(report["external_address"].is_null(), "{report}");
+    assert_eq!(report["address_class"], "unknown", "{report}");
+    assert!(!report["verdict"].as_str().unwrap().contains("can be made reachable"), "{report}");
+}
+
+#[test]
+fn help_says_that_a_port_is_mapped_for_a_moment() {
+    let help = run("doctor --help").text();
+    assert!(help.contains("maps one UDP port for 120 s") && help.contains("--no-map"), "{help}");
+}

@@ -1,0 +1,344 @@
+//! `portlease map` against a simulated gateway. Most tests end it as users do, with Ctrl-C.
+#![cfg(unix)]
+
+mod common;
+
+use common::*;
+use portlease_gateway::{Faults, Mode};
+use serde_json::json;
+
+#[test]
+fn maps_holds_for_a_time_and_releases() {
+    let gateway = gateway();
+    let running = start_at(&gateway, "map 4000/udp --for 1");
+    let line = running.line();
+    assert!(line.starts_with("4000/udp mapped to 192.0.1.1:4000 by pcp for 1 h ("), "{line}");
+    assert_eq!(gateway.mappings()[0].internal.to_string(), "127.0.0.1:4000");
+    let ended = running.end();
+    assert_eq!((ended.status, ended.stdout), (Some(0), vec!["4000/udp released".to_owned()]));
+    assert!(ended.stderr.contains("releasing"), "{}", ended.stderr);
+    assert!(gateway.mappings().is_empty());
+}
+
+#[test]
+fn several_ports_have_their_own_external_ports() {
+    let gateway = gateway();
+    let running = start_at(&gateway, "map 4000/both 8080/tcp --external 4100 --external 4200 --json");
+    let mut mapped: Vec<String> = (0..3)
+        .map(|_| {
+            let event = running.event("installed");
+            format!("{}/{} {}", event["internal_port"], event["transport"], event["external"])
+        })
+        .collect();
+    mapped.sort();
+    assert_eq!(
+        mapped,
+        [r#"4000/"tcp" "192.0.1.1:4100""#, r#"4000/"udp" "192.0.1.1:4100""#, r#"8080/"tcp" "192.0.1.1:4200""#]
+    );
+    assert_eq!(running.interrupt().status, Some(0));
+}
+
+#[test]
+fn an_installed_event_has_every_documented_field() {
+    let gateway = gateway();
+    let running = start_at(&gateway, "map 4000/udp --json --ttl 10m");
+    let mut event = running.json();
+    assert!(event["elapsed_ms"].as_f64().is_some_and(|elapsed| elapsed > 0.0), "{event}");
+    event["elapsed_ms"] = json!(1.4);
+    assert_eq!(
+        event,
+        json!({"event": "installed", "transport": "udp", "internal_port": 4000, "external": "192.0.1.1:4000",
+               "protocol": "pcp", "ttl": 600, "address_class": "public", "elapsed_ms": 1.4})
+    );
+    let ended = running.interrupt();
+    assert_eq!(ended.json(), [json!({"event": "exited", "transport": "udp", "internal_port": 4000})]);
+    assert_eq!(ended.stderr, "", "for programs, what went well is on stdout alone");
+}
+
+#[test]
+fn each_protocol_can_be_chosen() {
+    for protocol in ["pcp", "nat-pmp", "upnp"] {
+        let gateway = gateway();
+        let running = start_at(&gateway, &format!("map 4000/tcp --json --protocol {protocol}"));
+        assert_eq!(running.json()["protocol"], protocol);
+        assert_eq!(gateway.mappings()[0].protocol.to_string(), protocol);
+        assert_eq!(running.interrupt().status, Some(0));
+    }
+}
+
+#[test]
+fn the_description_shows_in_the_routers_table() {
+    let gateway = gateway();
+    let running = start_at(&gateway, "map 4000/udp --protocol upnp --description my-game");
+    running.line();
+    assert_eq!(gateway.mappings()[0].description, "my-game");
+    assert_eq!(running.interrupt().status, Some(0));
+}
+
+#[test]
+fn a_short_lease_is_renewed_and_every_renewal_told() {
+    let gateway = gateway();
+    let running = start_at(&gateway, "map 4000/udp --json --ttl 1");
+    running.event("installed");
+    for _ in 0..2 {
+        let event = running.json();
+        assert_eq!((&event["event"], &event["external"]), (&json!("renewed"), &json!("192.0.1.1:4000")), "{event}");
+    }
+    assert_eq!(running.interrupt().status, Some(0));
+}
+
+#[test]
+fn a_moved_external_address_is_told() {
+    let gateway = gateway();
+    let running = start_at(&gateway, "map 4000/udp --json --ttl 1");
+    running.event("installed");
+    gateway.set_external_address(Some([192, 0, 1, 2].into()));
+    assert_eq!(running.event("changed")["external"], "192.0.1.2:4000");
+    assert_eq!(running.interrupt().status, Some(0));
+}
+
+#[test]
+fn a_lost_mapping_is_told_with_its_kind_and_mapped_again_when_the_router_lets_us() {
+    let gateway = gateway();
+    let running = start_at(&gateway, "map 4000/udp --json --ttl 1 --protocol nat-pmp");
+    running.event("installed");
+    gateway.set_faults(refusing());
+    let failed = running.event("failed");
+    assert_eq!(
+        (&failed["kind"], &failed["transport"], &failed["internal_port"]),
+        (&json!("refused"), &json!("udp"), &json!(4000))
+    );
+    let revoked = running.event("revoked");
+    assert!(revoked["message"].is_string() && revoked["external"].is_null(), "{revoked}");
+    running.complaint("lost its mapping");
+    gateway.set_faults(Faults::default());
+    running.event("installed");
+    assert_eq!(running.interrupt().status, Some(0));
+}
+
+#[test]
+fn with_retry_never_a_refusal_ends_with_status_1_and_its_kind_and_what_to_try() {
+    let gateway = gateway_with(refusing());
+    let ended = run_at(&gateway, "map 4000/udp --retry never");
+    assert_eq!((ended.status, ended.stdout.len()), (Some(1), 0), "{ended:?}");
+    let stderr = ended.stderr;
+    assert!(stderr.starts_with("portlease: refused: udp port 4000 could not be mapped: "), "{stderr}");
+    assert!(stderr.contains("NOT_AUTHORIZED") && stderr.contains("606"), "{stderr}");
+    assert!(stderr.contains("\n  try: allow port mapping"), "{stderr}");
+    assert_eq!(stderr.matches("portlease: refused:").count(), 1, "{stderr}");
+}
+
+#[test]
+fn with_retry_never_one_refused_port_releases_the_others() {
+    let gateway = gateway_with(Faults { port_errors: [(4001, 718)].into(), ..Faults::default() });
+    let ended = run_at(&gateway, "map 4000/udp 4001/udp --exact --protocol upnp --retry never");
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(gateway.mappings().is_empty());
+}
+
+#[test]
+fn a_failed_event_has_kind_and_message_in_json_and_the_kind_on_stderr() {
+    let gateway = gateway_with(refusing());
+    let ended = run_at(&gateway, "map 4000/udp --retry never --json");
+    let events = ended.json();
+    assert_eq!(events[0]["event"], "failed");
+    assert_eq!((&events[0]["kind"], &events[0]["transport"]), (&json!("refused"), &json!("udp")));
+    assert!(events[0]["message"].as_str().is_some_and(|message| message.contains("NOT_AUTHORIZED")));
+    assert_eq!((&events[1]["event"], &events[1]["kind"]), (&json!("exited"), &json!("refused")));
+    assert_eq!(ended.status, Some(1));
+    assert!(ended.stderr.contains("portlease: refused:"), "{}", ended.stderr);
+}
+
+#[test]
+fn by_default_it_goes_on_trying_until_the_router_lets_it() {
+    let gateway = gateway_with(Faults { upnp: Mode::Refuse(606), ..Faults::default() });
+    let running = start_at(&gateway, "map 4000/udp --protocol upnp");
+    running.complaint("portlease: refused:");
+    gateway.set_faults(Faults::default());
+    assert!(running.line().starts_with("4000/udp mapped to"));
+    assert_eq!(running.interrupt().status, Some(0));
+}
+
+#[test]
+fn the_same_advice_is_given_once() {
+    let gateway = gateway_with(Faults { upnp: Mode::Refuse(606), ..Faults::default() });
+    let running = start_at(&gateway, "map 4000/udp --protocol upnp");
+    assert!(running.note().contains("portlease: refused:"));
+    assert!(running.note().contains("try:"));
+    assert!(running.note().contains("portlease: refused:"));
+    assert!(!running.interrupt().stderr.contains("try:"));
+}
+
+#[test]
+fn with_for_and_nothing_mapped_the_status_is_1() {
+    let gateway = gateway_with(refusing());
+    let ended = run_at(&gateway, "map 4000/udp --for 2s");
+    assert_eq!(ended.status, Some(1));
+    assert!(ended.stderr.ends_with("portlease: refused: no port was mapped before the end"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_silent_router_is_unavailable() {
+    let gateway =
+        gateway_with(Faults { pcp: Mode::Silent, nat_pmp: Mode::Silent, upnp: Mode::Silent, ..Faults::default() });
+    let ended = run_at(&gateway, "map 4000/udp --retry never");
+    assert_eq!(ended.status, Some(1));
+    assert!(ended.stderr.contains("portlease: unavailable:") && ended.stderr.contains("try:"), "{}", ended.stderr);
+}
+
+#[test]
+fn exact_takes_no_other_port() {
+    let gateway = gateway();
+    let taken = ([127, 0, 0, 1], 9).into();
+    gateway.add_mapping(portlease_gateway::Transport::Udp, 4000, taken, None).unwrap();
+    let ended = run_at(&gateway, "map 4000/udp --exact --retry never");
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("--exact"), "{}", ended.stderr);
+    let running = start_at(&gateway, "map 4000/udp --json");
+    assert_ne!(running.event("installed")["external"], "192.0.1.1:4000");
+    assert_eq!(running.interrupt().status, Some(0));
+    assert_eq!(gateway.mappings().len(), 1, "the other's mapping stays");
+}
+
+#[test]
+fn behind_carrier_grade_nat_a_warning_says_plainly_that_nobody_can_reach_it() {
+    let gateway = gateway_with(Faults { cgnat: true, ..Faults::default() });
+    let ended = run_at(&gateway, "map 4000/udp --for 1");
+    assert_eq!(ended.status, Some(0), "the mapping was made");
+    assert!(ended.stderr.contains("portlease: warning: 4000/udp: 100.64.0.9"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("nobody on the internet can reach it"), "{}", ended.stderr);
+    let running = start_at(&gateway, "map 4000/udp --json");
+    assert_eq!(running.event("installed")["address_class"], "cgnat");
+    assert_eq!(running.interrupt().status, Some(0));
+}
+
+#[test]
+fn detach_leaves_the_mapping_and_says_for_how_long() {
+    let gateway = gateway();
+    let ended = run_at(&gateway, "map 4000/udp 4001/tcp --detach --ttl 2h");
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert!(ended.text().contains("4000/udp stays mapped to 192.0.1.1:4000 for 2 h more, until "), "{}", ended.text());
+    let left: Vec<u16> = gateway.mappings().iter().map(|mapping| mapping.external_port).collect();
+    assert_eq!(left, [4000, 4001]);
+}
+
+#[test]
+fn detach_tells_programs_when_the_mapping_ends() {
+    let gateway = gateway();
+    let before = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let ended = run_at(&gateway, "map 4000/udp --detach --json --ttl 600");
+    let events = ended.json();
+    let detached = events.iter().find(|event| event["event"] == "detached").unwrap();
+    assert_eq!((&detached["external"], &detached["expires_in"]), (&json!("192.0.1.1:4000"), &json!(600)));
+    let ends = detached["expires_at"].as_u64().unwrap();
+    assert!((before + 600..before + 660).contains(&ends), "{ends}");
+}
+
+#[test]
+fn detach_fails_as_a_whole_and_leaves_nothing() {
+    let gateway = gateway_with(Faults { port_errors: [(4001, 718)].into(), ..Faults::default() });
+    let ended = run_at(&gateway, "map 4000/udp 4001/udp --exact --protocol upnp --detach");
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("portlease: refused:"), "{}", ended.stderr);
+    assert!(gateway.mappings().is_empty());
+}
+
+mod signals {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+
+    #[test]
+    fn ctrl_c_and_sigterm_release() {
+        for signal in ["INT", "TERM"] {
+            let gateway = gateway();
+            let running = start_at(&gateway, "map 4000/udp 4000/tcp");
+            running.line();
+            running.line();
+            assert_eq!(gateway.mappings().len(), 2);
+            running.signal(signal);
+            let ended = running.end();
+            assert_eq!(ended.status, Some(0), "{signal}: {ended:?}");
+            assert!(ended.text().contains("4000/udp released") && ended.text().contains("4000/tcp released"));
+            assert!(gateway.mappings().is_empty(), "{signal}");
+        }
+    }
+
+    #[test]
+    fn ctrl_c_before_anything_was_mapped_is_status_1() {
+        let gateway = gateway_with(refusing());
+        let running = start_at(&gateway, "map 4000/udp");
+        running.complaint("portlease: refused:");
+        running.signal("INT");
+        let ended = running.end();
+        assert_eq!(ended.status, Some(1));
+        assert!(ended.stderr.contains("no port was mapped"), "{}", ended.stderr);
+    }
+
+    #[test]
+    fn a_second_ctrl_c_ends_at_once() {
+        let gateway = gateway();
+        let running = start_at(&gateway, "map 4000/udp --protocol upnp");
+        running.line();
+        gateway.set_faults(Faults { upnp: Mode::Silent, ..Faults::default() });
+        running.signal("INT");
+        running.complaint("releasing");
+        running.signal("INT");
+        let ended = running.end();
+        assert_eq!(ended.status, Some(1));
+        assert!(ended.stderr.contains("left before the router confirmed"), "{}", ended.stderr);
+    }
+
+    #[test]
+    fn a_router_that_went_away_does_not_keep_it_from_ending() {
+        let gateway = gateway();
+        let running = start_at(&gateway, "map 4000/udp");
+        running.line();
+        drop(gateway);
+        running.signal("INT");
+        assert_eq!(running.end().status, Some(0));
+    }
+
+    #[test]
+    fn it_releases_when_nobody_reads_its_output_any_more() {
+        let gateway = gateway();
+        let mut command = command("map 4000/udp --ttl 1");
+        let mut child = command.args(flags(&gateway)).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert!(line.contains("mapped to"), "{line}");
+        drop(stdout);
+        assert!(gateway.wait_for(PATIENCE, |state| state.mappings.is_empty()));
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+fn off_a_terminal_there_are_no_colours() {
+    let gateway = gateway_with(Faults { cgnat: true, ..Faults::default() });
+    let ended = run_at(&gateway, "map 4000/udp --for 1");
+    assert!(!ended.text().contains('\x1b') && !ended.stderr.contains('\x1b'), "{ended:?}");
+}
+
+#[cfg(target_os = "linux")]
+mod terminal {
+    use super::*;
+
+    #[test]
+    fn on_a_terminal_a_live_line_shows_the_time_to_renewal_in_colour() {
+        let gateway = gateway();
+        let ended = start_in_terminal("map 4000/udp --for 2", &flags(&gateway), false).end();
+        let text = ended.text();
+        assert!(text.contains("\x1b[32m192.0.1.1:4000\x1b[0m  pcp  renewal in 29 min 5"), "{text:?}");
+        assert!(text.contains("4000/udp mapped to") && text.contains("4000/udp released"), "{text:?}");
+        assert_eq!(ended.status, Some(0));
+    }
+
+    #[test]
+    fn no_color_is_respected() {
+        let gateway = gateway();
+        let text = start_in_terminal("map 4000/udp --for 2", &flags(&gateway), true).end().text();
+        assert!(!text.contains("\x1b[32m") && text.contains("4000/udp mapped to"), "{text:?}");
+    }
+}
