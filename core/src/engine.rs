@@ -139,7 +139,7 @@ impl Engine {
         let (alarm, mut rung) = oneshot::channel();
         let timer = self.handle.spawn(async move {
             tokio::time::sleep(limit).await;
-            drop(alarm.send(()));
+            let _ = alarm.send(()); // nobody waits any more
         });
         let _end = AbortOnDrop(timer.abort_handle());
         let mut wait = pin!(wait);
