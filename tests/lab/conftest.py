@@ -1,0 +1,63 @@
+"""Fixtures: a fresh lab for each test, and programs that do not outlive it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from homelab import LAN_HOST, Lab
+from portlease import Mapping
+
+MakeLab = Callable[..., Lab]
+Start = Callable[..., Mapping]
+
+# How much of the daemon's log a failed test shows.
+LOG_LINES = 40
+
+
+@pytest.fixture
+def make_lab() -> Iterator[MakeLab]:
+    """Makes the test's lab, with an echo server on 192.168.77.10:4000 and the daemon running unless `daemon=False`."""
+    labs: list[Lab] = []
+    # pytest-xdist's workers, where it is used, each have a lab of their own.
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "lab")
+
+    def make(*, wan: str = "192.0.1", daemon: bool = True, **options: Any) -> Lab:
+        lab = Lab(f"{worker}{len(labs)}", wan=wan)
+        labs.append(lab)
+        if daemon:
+            lab.daemon("start", **options)
+        lab.serve((LAN_HOST, 4000))
+        return lab
+
+    yield make
+    for lab in labs:
+        # pytest shows this for a test that failed, and for no other
+        log = lab.daemon_log().splitlines()[-LOG_LINES:]
+        print("\n".join([f"--- the rules on {lab.name}'s router", *lab.rules(), "--- its daemon's last words", *log]))
+        lab.close()
+
+
+@pytest.fixture
+def lab(make_lab: MakeLab) -> Lab:
+    """A home with an ordinary router."""
+    return make_lab()
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts `portlease map ... --json` in a lab."""
+    mappings: list[Mapping] = []
+
+    def start_one(lab: Lab, *arguments: str) -> Mapping:
+        mapping = Mapping(lab, *arguments)
+        mappings.append(mapping)
+        return mapping
+
+    yield start_one
+    for mapping in mappings:
+        mapping.close()
+        print(f"--- {mapping}")

@@ -1,0 +1,214 @@
+"""A home with a router, as the tests see it: the namespaces of lab.sh, what runs in them, and the router's table."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+
+LAN_HOST = "192.168.77.10"
+NEIGHBOUR = "192.168.77.11"
+ROUTER = "192.168.77.1"
+WAN_ADDRESS = "192.0.1.1"
+DEFAULT_HTTP_PORT = 5000
+
+# How long a packet that ought to arrive may take on a busy machine, and how long one that ought not is waited for. On
+# the wire both take 0.1 ms.
+ARRIVES_WITHIN = 2.0
+ARRIVES_NOT_WITHIN = 0.3
+# No command of the lab takes longer; a hang is a failure and says which command it was.
+COMMAND_TIMEOUT = 30.0
+POLL_INTERVAL = 0.05
+
+# The rules that the daemon writes, as nft prints them: one that redirects, one that lets the redirected packet pass.
+REDIRECT = re.compile(r'iif "wan0" @nh,72,8 (0x\w+) th dport (\d+) dnat ip to ([\d.]+):(\d+)')
+TRANSPORTS = {0x11: "udp", 0x6: "tcp"}
+UPNPC_LINE = re.compile(r"^\s*\d+ (UDP|TCP)\s+(\d+)->([\d.]+):(\d+)\s", re.MULTILINE)
+
+
+@dataclass(frozen=True, order=True)
+class Entry:
+    """One line of the router's table of mappings."""
+
+    transport: str
+    external_port: int
+    host: str
+    internal_port: int
+
+
+class Lab:
+    """A router and its daemon, a LAN and an internet of one host each. Made and taken down in 0.15 s."""
+
+    def __init__(self, name: str, *, wan: str = "192.0.1") -> None:
+        self.name = name
+        self._environment = os.environ | {"LAB": name, "WAN": wan}
+        self._servers: list[subprocess.Popen[str]] = []
+        self.sh("up")
+
+    def close(self) -> None:
+        """Ends everything that runs in the lab, then removes it."""
+        self.sh("down")
+        for server in self._servers:
+            server.wait(COMMAND_TIMEOUT)
+            for pipe in (server.stdin, server.stdout):
+                if pipe:
+                    pipe.close()
+
+    # The machines
+
+    def sh(self, *arguments: str, **environment: str) -> str:
+        """Runs lab.sh; its failure is the test's."""
+        done = subprocess.run(
+            [HERE / "lab.sh", *arguments],
+            env=self._environment | environment,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT,
+        )
+        assert done.returncode == 0, f"lab.sh {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    def inside(self, namespace: str, *command: str | Path) -> list[str]:
+        """The command line that runs a command in `lan`, `router` or `inet`."""
+        return ["ip", "netns", "exec", f"{self.name}-{namespace}", *map(str, command)]
+
+    def run(self, namespace: str, *command: str | Path) -> subprocess.CompletedProcess[str]:
+        """Runs a command in a namespace to its end, whatever its status."""
+        return subprocess.run(
+            self.inside(namespace, *command),
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT,
+        )
+
+    def probe(self, namespace: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs one of probe.py's tools in a namespace."""
+        return self.run(namespace, sys.executable, HERE / "probe.py", *arguments)
+
+    # The router
+
+    def daemon(self, action: str, *, mode: str = "default", min_lifetime: int = 120, extra: str = "") -> None:
+        """`start`, `stop`, `restart` (keeps the mappings) or `reboot` (loses them). Options as in lab.sh."""
+        self.sh("daemon", action, MODE=mode, MIN=str(min_lifetime), EXTRA=extra)
+
+    def daemon_log(self) -> str:
+        """What the daemon said."""
+        return self.sh("daemon", "log")
+
+    def loss(self, percent: int) -> None:
+        """Loses that share of the LAN's frames in each direction."""
+        self.sh("loss", str(percent))
+
+    def mute(self, what: str) -> None:
+        """What the router drops in silence: `on` all requests, `5351` PCP and NAT-PMP, `pcp` PCP version 2, `off` none."""
+        self.sh("mute", what)
+
+    def wan(self, address: str) -> None:
+        """The provider gives the router another address."""
+        self.sh("wan", address)
+
+    def rules(self) -> list[str]:
+        """The rules in the router's firewall that the daemon wrote."""
+        listing = self.run("router", "nft", "list", "ruleset")
+        assert listing.returncode == 0, listing.stderr
+        rules, ours = [], False
+        for line in map(str.strip, listing.stdout.splitlines()):
+            if line.startswith("chain "):
+                ours = "miniupnpd" in line
+            elif ours and line and line != "}":
+                rules.append(line)
+        return rules
+
+    def table(self) -> list[Entry]:
+        """The mappings in force, from the firewall itself and not by any of the protocols under test."""
+        redirects = [REDIRECT.fullmatch(rule) for rule in self.rules() if "dnat" in rule]
+        assert all(redirects), f"a rule that this test cannot read: {self.rules()}"
+        return sorted(
+            Entry(TRANSPORTS[int(found[1], 16)], int(found[2]), found[3], int(found[4])) for found in redirects if found
+        )
+
+    def upnpc_list(self, http_port: int = DEFAULT_HTTP_PORT) -> list[Entry]:
+        """The mappings as the daemon itself lists them to an independent UPnP client."""
+        url = f"http://{ROUTER}:{http_port}/rootDesc.xml"
+        listing = self.run("lan", "upnpc", "-u", url, "-l")
+        assert "SpecifiedArrayIndexInvalid" in listing.stdout, f"upnpc got no table: {listing.stdout}{listing.stderr}"
+        return sorted(
+            Entry(transport.lower(), int(external), host, int(internal))
+            for transport, external, host, internal in UPNPC_LINE.findall(listing.stdout)
+        )
+
+    def assert_nothing_is_mapped(self, *, upnp: bool = True, http_port: int = DEFAULT_HTTP_PORT) -> None:
+        """Neither in the firewall nor, where the router has UPnP, in the daemon's own list."""
+        assert self.rules() == []
+        if upnp:
+            assert self.upnpc_list(http_port) == []
+
+    def take(self, transport: str, port: int) -> None:
+        """The neighbour maps an external port to itself."""
+        self.sh("neighbour")
+        answer = self.probe("lan", "map", transport, str(port), "-e", str(port), "-s", NEIGHBOUR)
+        assert json.loads(answer.stdout).get("port") == port, f"the neighbour got {answer.stdout}{answer.stderr}"
+
+    # The packets
+
+    def serve(self, *endpoints: tuple[str, int]) -> None:
+        """Starts an echo server, UDP and TCP, on each (address, port) of the LAN and waits until it listens."""
+        names = [f"{address}:{port}" for address, port in endpoints]
+        server = subprocess.Popen(
+            self.inside("lan", sys.executable, HERE / "probe.py", "serve", *names),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._servers.append(server)
+        assert server.stdout and server.stdout.readline() == "ready\n", f"no echo server on {names}"
+
+    def reach(
+        self, transport: str, port: int, *, address: str = WAN_ADDRESS, within: float = ARRIVES_WITHIN
+    ) -> str | None:
+        """Sends one message from the internet; who echoed it (`address:port` in the LAN), or None."""
+        answer = self.probe("inet", "reach", transport, address, str(port), str(within))
+        return answer.stdout.strip() or None
+
+    def silent(self, transport: str, port: int, *, address: str = WAN_ADDRESS) -> bool:
+        """Whether a message from the internet reaches nobody."""
+        return self.reach(transport, port, address=address, within=ARRIVES_NOT_WITHIN) is None
+
+
+def eventually(condition: Callable[[], Any], within: float, what: str) -> Any:
+    """Waits for something that has no event of its own; its first true value."""
+    deadline = time.monotonic() + within
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {within} s: {what}"
+        time.sleep(POLL_INTERVAL)
+
+
+def always(condition: Callable[[], Any], during: float, what: str) -> None:
+    """Watches something for a while that must not change."""
+    deadline = time.monotonic() + during
+    while time.monotonic() < deadline:
+        assert condition(), f"no longer: {what}"
+        time.sleep(POLL_INTERVAL)
+
+
+def only(entries: Iterable[Entry]) -> Entry:
+    """The one entry that there is."""
+    found = list(entries)
+    assert len(found) == 1, f"want exactly one mapping on the router, there are {found}"
+    return found[0]
