@@ -157,7 +157,11 @@ fn delete(shared: &Shared, transport: Transport, internal: SocketAddr) -> Result
 
 /// Damages an answer as the switches say.
 pub(crate) fn mangle(answer: &mut [u8], internal_port: bool) {
-    if internal_port && let Some(byte) = answer.get_mut(9) {
+    // An answer about the address (opcode 128) has no port.
+    if internal_port
+        && answer.get(1).is_some_and(|opcode| *opcode != 128)
+        && let Some(byte) = answer.get_mut(9)
+    {
         *byte ^= 0x01;
     }
 }
