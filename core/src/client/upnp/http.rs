@@ -122,7 +122,13 @@ impl Decoder {
     /// Reads up to the end of a line and acts on the line, if it is complete.
     fn line(&mut self, bytes: &mut &[u8]) -> Result<(), HttpError> {
         let end = bytes.iter().position(|&byte| byte == b'\n');
-        let (now, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
+        let mut length = end.map_or(bytes.len(), |end| end + 1);
+        if matches!(self.state, State::ChunkSize { .. }) {
+            // A line that is too long is judged at the same byte, however the network has cut it.
+            length = length.min(MAX_CHUNK_LINE + 1 - self.pending.len());
+        }
+        let (now, rest) = bytes.split_at(length);
+        let complete = now.last() == Some(&b'\n');
         self.pending.extend_from_slice(now);
         *bytes = rest;
         self.overhead += now.len();
@@ -131,16 +137,16 @@ impl Decoder {
             return Err(malformed(format!("the answer's head is longer than {MAX_HEAD} bytes")));
         }
         match self.state {
-            State::Head if end.is_some() && ends_with_empty_line(&self.pending) => {
+            State::Head if complete && ends_with_empty_line(&self.pending) => {
                 let head = std::mem::take(&mut self.pending);
                 self.head(&head)?;
             }
-            State::ChunkSize { first } if end.is_some() || self.pending.len() > MAX_CHUNK_LINE => {
+            State::ChunkSize { first } if complete || self.pending.len() > MAX_CHUNK_LINE => {
                 let line = std::mem::take(&mut self.pending);
-                self.chunk_size(&line, first)?;
+                self.chunk_size(&line, first, complete)?;
             }
             // The line end behind a chunk, or the trailer: an empty line ends each.
-            State::ChunkEnd | State::Trailer if end.is_some() => {
+            State::ChunkEnd | State::Trailer if complete => {
                 let line = std::mem::take(&mut self.pending);
                 self.state = match self.state {
                     State::ChunkEnd => State::ChunkSize { first: false },
@@ -192,9 +198,10 @@ impl Decoder {
         Ok(())
     }
 
-    fn chunk_size(&mut self, line: &[u8], first: bool) -> Result<(), HttpError> {
+    fn chunk_size(&mut self, line: &[u8], first: bool, complete: bool) -> Result<(), HttpError> {
         let digits = line.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
         let size = std::str::from_utf8(digits).ok().and_then(|digits| usize::from_str_radix(digits, 16).ok());
+        let size = size.filter(|_| complete);
         self.state = match size {
             Some(0) => State::Trailer,
             Some(size) if size <= MAX_BODY => State::Chunk(size),
