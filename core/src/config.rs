@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::error::PortMappingError;
 use crate::mapping::Protocol;
 use crate::schedule::{
-    DEFAULT_FAILURE_THRESHOLD, DEFAULT_RENEWAL_INTERVAL, DEFAULT_TTL, MAX_TTL, MIN_TTL, RETRY_BACKOFF_MAX,
-    RETRY_BACKOFF_MIN,
+    DEFAULT_FAILURE_THRESHOLD, DEFAULT_RENEWAL_INTERVAL, DEFAULT_TTL, MAX_RETRY_BACKOFF, MAX_TTL, MIN_TTL,
+    RETRY_BACKOFF_MAX, RETRY_BACKOFF_MIN,
 };
 
 /// The port on which gateways listen for PCP and NAT-PMP (RFC 6887 19, RFC 6886 3).
@@ -26,7 +26,7 @@ pub enum RetryPolicy {
     Backoff {
         /// The first wait. Default 1 s.
         min: Duration,
-        /// The longest wait. Default 5 min.
+        /// The longest wait, at most a day. Default 5 min.
         max: Duration,
     },
 }
@@ -121,6 +121,14 @@ impl Config {
             return Err(PortMappingError::invalid(
                 "retry",
                 format!("the shortest wait, {min:?}, is longer than the longest, {max:?}"),
+            ));
+        }
+        if let RetryPolicy::Backoff { max, .. } = self.retry
+            && max > MAX_RETRY_BACKOFF
+        {
+            return Err(PortMappingError::invalid(
+                "retry",
+                format!("{max:?} between attempts is too long; allowed are {MAX_RETRY_BACKOFF:?}"),
             ));
         }
         let length = self.description.chars().count();

@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
@@ -123,15 +123,22 @@ impl Engine {
         let (answer, outcome) = oneshot::channel();
         let task = self.handle.spawn(async move { drop(answer.send(call.await)) });
         let _end = AbortOnDrop(task.abort_handle());
-        outcome.await.map_err(|_| PortMappingError::stopped("the mapper was stopped during the call"))
+        match outcome.await {
+            Ok(answer) => Ok(answer),
+            // Gone without an answer: by a panic, or with the engine.
+            Err(_) if task.is_finished() && !self.shutdown.is_cancelled() => {
+                Err(PortMappingError::internal("the call to the engine failed"))
+            }
+            Err(_) => Err(PortMappingError::stopped("the mapper was stopped during the call")),
+        }
     }
 
     /// Waits for `wait`, but not longer than `limit`. The timer runs on the engine, so that the caller needs no
-    /// runtime. `None` when the time was up, or when the engine ended before that.
-    pub(crate) async fn within<T>(&self, limit: Option<Duration>, wait: impl Future<Output = T>) -> Option<T> {
+    /// runtime.
+    pub(crate) async fn within<T>(&self, limit: Option<Duration>, wait: impl Future<Output = T>) -> Result<T, Alarm> {
         match limit {
-            None => Some(wait.await),
-            Some(limit) => self.until_alarm(limit, wait).await.ok(),
+            None => Ok(wait.await),
+            Some(limit) => self.until_alarm(limit, wait).await,
         }
     }
 
@@ -183,9 +190,22 @@ impl Engine {
 }
 
 /// Why a wait was given up.
-enum Alarm {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Alarm {
+    /// The limit was reached.
     TimeUp,
+    /// The engine ended before that.
     EngineEnded,
+}
+
+impl Alarm {
+    /// The error for whoever waited: `timeout` with this message, or `stopped`.
+    pub(crate) fn error(self, timeout: impl FnOnce() -> String) -> PortMappingError {
+        match self {
+            Self::TimeUp => PortMappingError::timeout(timeout()),
+            Self::EngineEnded => PortMappingError::stopped("the mapper was stopped during the wait"),
+        }
+    }
 }
 
 impl Drop for Engine {
@@ -219,11 +239,16 @@ impl Drop for AbortOnDrop {
     }
 }
 
-struct Unpark(Thread);
+/// Wakes a parked thread. The flag tells a wake-up for the future from one that something inside it has used up.
+struct Unpark {
+    thread: Thread,
+    woken: AtomicBool,
+}
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
     }
 }
 
@@ -249,17 +274,20 @@ pub fn wait<F: Future>(future: F) -> F::Output {
 /// Waits for a future on the calling thread for at most `limit`. `None` when the time is up; the future can be
 /// waited for again. For hosts that must look up from a wait now and then, to see whether they were interrupted.
 pub fn wait_for<F: Future>(mut future: Pin<&mut F>, limit: Duration) -> Option<F::Output> {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let unpark = Arc::new(Unpark { thread: thread::current(), woken: AtomicBool::new(false) });
+    let waker = Waker::from(Arc::clone(&unpark));
     let mut context = Context::from_waker(&waker);
     let end = Instant::now().checked_add(limit);
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return Some(output);
         }
-        match end.map(|end| end.saturating_duration_since(Instant::now())) {
-            None => thread::park(),
-            Some(Duration::ZERO) => return None,
-            Some(left) => thread::park_timeout(left),
+        while !unpark.woken.swap(false, Ordering::Acquire) {
+            match end.map(|end| end.saturating_duration_since(Instant::now())) {
+                None => thread::park(),
+                Some(Duration::ZERO) => return None,
+                Some(left) => thread::park_timeout(left),
+            }
         }
     }
 }
@@ -318,7 +346,8 @@ mod tests {
     #[test]
     fn a_limit_ends_a_wait_that_would_never_end() {
         let engine = engine();
-        assert!(wait(engine.within(Some(Duration::from_millis(10)), std::future::pending::<()>())).is_none());
+        let limit = Some(Duration::from_millis(10));
+        assert_eq!(wait(engine.within(limit, std::future::pending::<()>())), Err(Alarm::TimeUp));
     }
 
     #[test]

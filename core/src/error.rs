@@ -114,6 +114,8 @@ pub enum PortMappingError {
         message: String,
         /// For how long the gateway says that the refusal holds (RFC 6887 7.4); asking earlier is useless.
         retry_after: Option<Duration>,
+        /// The mapping that was to be renewed is gone for certain; otherwise it lives on until its lifetime ends.
+        mapping_lost: bool,
     },
     /// Kind `invalid`.
     #[error("{argument}: {message}")]
@@ -155,12 +157,17 @@ impl PortMappingError {
 
     /// An error of kind `refused` without a time for which the refusal holds.
     pub fn refused(message: impl Into<String>) -> Self {
-        Self::Refused { message: message.into(), retry_after: None }
+        Self::Refused { message: message.into(), retry_after: None, mapping_lost: false }
     }
 
     /// An error of kind `refused` that holds for a while.
     pub fn refused_for(message: impl Into<String>, retry_after: Duration) -> Self {
-        Self::Refused { message: message.into(), retry_after: Some(retry_after) }
+        Self::Refused { message: message.into(), retry_after: Some(retry_after), mapping_lost: false }
+    }
+
+    /// An error of kind `refused` that leaves no mapping behind.
+    pub fn refused_and_lost(message: impl Into<String>) -> Self {
+        Self::Refused { message: message.into(), retry_after: None, mapping_lost: true }
     }
 
     /// An error of kind `invalid` about the named argument.
@@ -189,6 +196,11 @@ impl PortMappingError {
             Self::Stopped { .. } => ErrorKind::Stopped,
             Self::Internal { .. } => ErrorKind::Internal,
         }
+    }
+
+    /// Whether the mapping that was to be renewed is gone for certain.
+    pub const fn mapping_lost(&self) -> bool {
+        matches!(self, Self::Refused { mapping_lost: true, .. })
     }
 
     /// For how long a refusal holds by the gateway's own word (RFC 6887 7.4), where it gave one.

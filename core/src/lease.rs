@@ -1,6 +1,7 @@
 //! The handle on one mapped port.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::engine::Engine;
@@ -20,11 +21,13 @@ pub struct Lease {
     engine: Arc<Engine>,
     sink: Arc<MappingSink>,
     shutdown: Shutdown,
+    /// The failed attempt that `ready` raised last.
+    raised: AtomicU64,
 }
 
 impl Lease {
     pub(crate) fn new(engine: Arc<Engine>, sink: Arc<MappingSink>, shutdown: Shutdown) -> Self {
-        Self { engine, sink, shutdown }
+        Self { engine, sink, shutdown, raised: AtomicU64::new(0) }
     }
 
     /// The lease's number within its mapper, from 1, as events name it.
@@ -40,8 +43,9 @@ impl Lease {
     /// Waits for a mapping, at most for `timeout`, and answers with the state that has it.
     ///
     /// Fails with the kind of the latest whole attempt if that failed (the lease goes on trying unless
-    /// `retry = never`), with `timeout` if no attempt has ended by then, and with `stopped` once the lease is
-    /// over. Dropping the future ends the wait, not the lease.
+    /// `retry = never`); each failed attempt is raised once, so that the next call waits for the next attempt.
+    /// Fails with `timeout` if no attempt has ended by then. Once the lease is over, fails with the kind that ended
+    /// it, or with `stopped`. Dropping the future ends the wait, not the lease.
     pub async fn ready(&self, timeout: impl Into<Option<Duration>>) -> Result<LeaseSnapshot, PortMappingError> {
         self.check_process()?;
         let limit = timeout.into();
@@ -50,9 +54,14 @@ impl Lease {
             loop {
                 match self.sink.readiness() {
                     Readiness::Ready => return Ok(self.sink.snapshot()),
-                    Readiness::Failed(error) => return Err(PortMappingError::clone(&error)),
-                    Readiness::Exited => return Err(PortMappingError::stopped("the lease is stopped")),
-                    Readiness::Pending => {}
+                    Readiness::Failed(error, attempt)
+                        if attempt > self.raised.fetch_max(attempt, Ordering::Relaxed) =>
+                    {
+                        return Err(PortMappingError::clone(&error));
+                    }
+                    Readiness::Exited(Some(error)) => return Err(PortMappingError::clone(&error)),
+                    Readiness::Exited(None) => return Err(PortMappingError::stopped("the lease is stopped")),
+                    Readiness::Failed(..) | Readiness::Pending => {}
                 }
                 if changed.changed().await.is_err() {
                     return Err(PortMappingError::internal("the lease's state ended before the lease"));
@@ -60,13 +69,12 @@ impl Lease {
             }
         };
         match self.engine.within(limit, wait).await {
-            Some(outcome) => outcome,
-            None => Err(PortMappingError::timeout(format!(
-                "no answer about {} port {} within {:?}; the lease goes on",
-                self.request().transport,
-                self.request().internal_port,
-                limit.unwrap_or_default()
-            ))),
+            Ok(outcome) => outcome,
+            Err(alarm) => Err(alarm.error(|| {
+                let MapRequest { transport, internal_port, .. } = self.request();
+                let limit = limit.unwrap_or_default();
+                format!("no answer about {transport} port {internal_port} within {limit:?}; the lease goes on")
+            })),
         }
     }
 
@@ -92,26 +100,28 @@ impl Lease {
     }
 
     /// Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` (default
-    /// 5 s), after which the release goes on in the background. May be called again; never fails for a gateway
-    /// that is gone.
-    pub async fn stop(&self, timeout: impl Into<Option<Duration>>) {
+    /// 5 s), after which the release goes on in the background: then the answer is `false`. May be called again;
+    /// never fails for a gateway that is gone.
+    pub async fn stop(&self, timeout: impl Into<Option<Duration>>) -> bool {
         if self.engine.foreign() {
-            return;
+            return true;
         }
         self.shutdown.release();
         let limit = timeout.into().unwrap_or(DEFAULT_STOP_TIMEOUT);
-        if self.engine.within(Some(limit), self.sink.wait_exited()).await.is_none() {
-            tracing::debug!(?limit, "the release of a mapping goes on in the background");
-        }
+        self.engine.within(Some(limit), self.sink.wait_exited()).await.is_ok() || self.sink.has_exited()
     }
 
-    /// Ends the lease and leaves the mapping on the gateway until its lifetime ends.
+    /// Ends the lease and leaves the mapping on the gateway until its lifetime ends; one without an end (see
+    /// [`LeaseSnapshot::permanent`]) stays until somebody deletes it.
     pub async fn detach(&self) {
         if self.engine.foreign() {
             return;
         }
         self.shutdown.detach();
-        self.engine.within(Some(DEFAULT_STOP_TIMEOUT), self.sink.wait_exited()).await;
+        let limit = Some(DEFAULT_STOP_TIMEOUT);
+        if let Err(alarm) = self.engine.within(limit, self.sink.wait_exited()).await {
+            tracing::debug!(?alarm, "a lease that was let go has not ended yet");
+        }
     }
 
     fn check_process(&self) -> Result<(), PortMappingError> {

@@ -35,22 +35,37 @@ impl fmt::Debug for Mapper {
     }
 }
 
+/// Ends the event queue with the engine, however that ends, so that no reader waits for events that cannot come.
+struct CloseOnDrop(Arc<EventQueue>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 #[derive(Debug, Default)]
 struct Leases {
     last_id: u64,
     /// Leases that have not exited; those that have are swept out at the next change.
-    sinks: Vec<Arc<MappingSink>>,
+    live: Vec<LiveLease>,
     /// Renewals of the leases that were swept out.
     past_renewals: u64,
+}
+
+#[derive(Debug)]
+struct LiveLease {
+    sink: Arc<MappingSink>,
+    shutdown: Shutdown,
 }
 
 impl Leases {
     fn sweep(&mut self) {
         let past = &mut self.past_renewals;
-        self.sinks.retain(|sink| {
-            let over = sink.has_exited();
+        self.live.retain(|lease| {
+            let over = lease.sink.has_exited();
             if over {
-                *past += sink.snapshot().renewals;
+                *past += lease.sink.snapshot().renewals;
             }
             !over
         });
@@ -71,11 +86,16 @@ impl Mapper {
     ///
     /// Fails with `internal` where the system gives no thread.
     pub fn start_with(client: Arc<dyn PortMapperClient>, timing: Timing) -> Result<Self, PortMappingError> {
+        let events = Arc::<EventQueue>::default();
         let engine = Engine::start({
             let client = Arc::clone(&client);
-            move || async move { client.settle().await }
+            let closing = CloseOnDrop(Arc::clone(&events));
+            move || async move {
+                client.settle().await;
+                drop(closing);
+            }
         })?;
-        Ok(Self { engine: Arc::new(engine), client, timing, events: Arc::default(), leases: Mutex::default() })
+        Ok(Self { engine: Arc::new(engine), client, timing, events, leases: Mutex::default() })
     }
 
     fn leases(&self) -> MutexGuard<'_, Leases> {
@@ -85,28 +105,29 @@ impl Mapper {
 
     /// Begins to map a port and returns at once; the lease tells how it goes.
     ///
-    /// Fails with `invalid` for a bad request, or where another lease of this mapper has the same port and
-    /// transport (two leases would release each other's mapping), and with `stopped`.
+    /// Fails with `invalid` for a bad request, or where another lease of this mapper has the same port, or asks for
+    /// the same external port, over the same transport (two leases would release each other's mapping), and with
+    /// `stopped`. A lease that was stopped or dropped is no longer in the way: the new one begins when it has let go.
     pub fn map(&self, request: MapRequest) -> Result<Lease, PortMappingError> {
         self.engine.check()?;
         request.validate()?;
         let shutdown = Shutdown::child_of(self.engine.shutdown());
-        let sink = {
+        let (sink, predecessors) = {
             let mut leases = self.leases();
             leases.sweep();
-            if leases.sinks.iter().any(|sink| same_port(sink.request(), &request)) {
-                return Err(PortMappingError::invalid(
-                    "port",
-                    format!(
-                        "{} port {} already has a lease of this mapper; stop that one first",
-                        request.transport, request.internal_port
-                    ),
-                ));
+            let mut predecessors = Vec::new();
+            for lease in &leases.live {
+                if let Some(clash) = clash(lease.sink.request(), &request) {
+                    if !lease.shutdown.is_requested() {
+                        return Err(clash);
+                    }
+                    predecessors.push(Arc::clone(&lease.sink));
+                }
             }
             leases.last_id += 1;
             let sink = Arc::new(MappingSink::new(leases.last_id, request, Arc::clone(&self.events)));
-            leases.sinks.push(Arc::clone(&sink));
-            sink
+            leases.live.push(LiveLease { sink: Arc::clone(&sink), shutdown: shutdown.clone() });
+            (sink, predecessors)
         };
         let client = Arc::clone(&self.client);
         let task = PortMapperTask::new(client, Arc::clone(&sink), request, self.timing, shutdown.clone());
@@ -114,21 +135,28 @@ impl Mapper {
             let sink = Arc::clone(&sink);
             move |error| sink.exited(&error)
         };
-        self.engine.spawn(task.run(), on_end);
+        let run = async move {
+            for predecessor in predecessors {
+                predecessor.wait_exited().await;
+            }
+            task.run().await;
+        };
+        self.engine.spawn(run, on_end);
         Ok(Lease::new(Arc::clone(&self.engine), sink, shutdown))
     }
 
     /// The present state of the mapper and of every lease that has not exited.
     pub fn snapshot(&self) -> MapperSnapshot {
+        // In a forked child the locks below may be held for ever by a thread that did not come along.
+        if self.engine.foreign() {
+            return MapperSnapshot { stopped: true, ..MapperSnapshot::default() };
+        }
         let view = self.client.view();
         let stopped = self.engine.check().is_err();
         let (leases, past_renewals) = {
             let mut leases = self.leases();
             leases.sweep();
-            let snapshots: Vec<_> = match self.engine.foreign() {
-                true => Vec::new(),
-                false => leases.sinks.iter().map(|sink| sink.snapshot()).collect(),
-            };
+            let snapshots: Vec<_> = leases.live.iter().map(|lease| lease.sink.snapshot()).collect();
             (snapshots, leases.past_renewals)
         };
         MapperSnapshot {
@@ -152,9 +180,9 @@ impl Mapper {
         }
         let limit = timeout.into();
         match self.engine.within(limit, self.events.pull()).await {
-            Some(Some(event)) => Ok(event),
-            Some(None) => Err(PortMappingError::stopped("the mapper is stopped, and no event is left")),
-            None => Err(PortMappingError::timeout(format!("no event within {:?}", limit.unwrap_or_default()))),
+            Ok(Some(event)) => Ok(event),
+            Ok(None) => Err(PortMappingError::stopped("the mapper is stopped, and no event is left")),
+            Err(alarm) => Err(alarm.error(|| format!("no event within {:?}", limit.unwrap_or_default()))),
         }
     }
 
@@ -177,19 +205,32 @@ impl Mapper {
     }
 
     /// Releases every mapping on the gateway and ends the engine's thread; waits for that, at most for `timeout`
-    /// (default 5 s), after which it goes on in the background. May be called again; never fails.
-    pub async fn stop(&self, timeout: impl Into<Option<Duration>>) {
-        let limit = timeout.into().unwrap_or(DEFAULT_STOP_TIMEOUT);
-        if !self.engine.stop(limit).await {
-            tracing::debug!(?limit, "the release of mappings goes on in the background");
-        }
-        self.events.close();
+    /// (default 5 s), after which it goes on in the background: then the answer is `false`. May be called again;
+    /// never fails.
+    pub async fn stop(&self, timeout: impl Into<Option<Duration>>) -> bool {
+        self.engine.stop(timeout.into().unwrap_or(DEFAULT_STOP_TIMEOUT)).await
     }
 }
 
-/// Whether two requests would fight for one entry of the gateway's table.
-fn same_port(one: &MapRequest, other: &MapRequest) -> bool {
-    (one.internal_port, one.transport, one.family) == (other.internal_port, other.transport, other.family)
+/// The error where two requests would fight for one entry of the gateway's table.
+fn clash(live: &MapRequest, new: &MapRequest) -> Option<PortMappingError> {
+    if (live.transport, live.family) != (new.transport, new.family) {
+        return None;
+    }
+    let transport = new.transport;
+    if live.internal_port == new.internal_port {
+        let message =
+            format!("{transport} port {} has a lease of this mapper already; stop that first", new.internal_port);
+        return Some(PortMappingError::invalid("port", message));
+    }
+    (live.suggested_port() == new.suggested_port()).then(|| {
+        let message = format!(
+            "{transport} port {} outside is asked for by this mapper's lease on port {}; name another",
+            new.suggested_port(),
+            live.internal_port
+        );
+        PortMappingError::invalid("external_port", message)
+    })
 }
 
 /// A lease together with the mapper that serves it alone.
@@ -211,8 +252,8 @@ impl OpenPort {
     }
 
     /// Releases the mapping and ends the engine; waits as [`Mapper::stop`] does.
-    pub async fn stop(&self, timeout: impl Into<Option<Duration>>) {
-        self.mapper.stop(timeout).await;
+    pub async fn stop(&self, timeout: impl Into<Option<Duration>>) -> bool {
+        self.mapper.stop(timeout).await
     }
 }
 

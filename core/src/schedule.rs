@@ -75,10 +75,14 @@ pub const UPNP_HEDGE: Duration = Duration::from_millis(60);
 /// How long UPnP waits where NAT-PMP has shown that it is alive.
 pub const UPNP_HEDGE_BEHIND_NAT_PMP: Duration = Duration::from_millis(500);
 
-/// How long a stop waits for a call in flight and for the delete behind it: the longest protocol deadline each.
-pub const REMOVE_DEADLINE: Duration = UPNP_DEADLINE;
+/// How long a task that is told to stop still waits for the answer to a request that may have made a mapping.
+pub const SHUTDOWN_GRACE: Duration = UPNP_DEADLINE;
+/// A net below a delete, which each client bounds by itself: its turn behind other calls, a search where the device
+/// has moved, and the call. How long a caller waits for it is the caller's own choice (`stop`).
+pub const RELEASE_DEADLINE: Duration =
+    UPNP_TURN_DEADLINE.saturating_add(UPNP_DISCOVERY_DEADLINE).saturating_add(UPNP_DEADLINE);
 /// How long an engine, all its leases done, still waits for late answers to be dealt with before its thread ends.
-pub const ENGINE_END_DEADLINE: Duration = Duration::from_secs(5);
+pub const ENGINE_END_DEADLINE: Duration = Duration::from_secs(10);
 /// How long `stop` waits for the gateway where the caller names no time.
 pub const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -98,11 +102,14 @@ pub fn renewal_delay(lifetime: Option<Duration>, interval: Duration, elapsed: Du
 /// The wait before attempt number `attempt` (0 is the first retry): doubling from `min` to `max`, spread by
 /// `jitter`, a number from -1 to 1; never earlier than a refusal's own hold.
 pub fn retry_delay(attempt: u32, min: Duration, max: Duration, hold: Option<Duration>, jitter: f64) -> Duration {
+    let max = max.min(MAX_RETRY_BACKOFF);
     let doubled = min.checked_mul(2u32.saturating_pow(attempt)).unwrap_or(max).min(max);
     let spread = doubled.mul_f64((1.0 + RETRY_JITTER * jitter).clamp(0.0, 2.0)).min(max);
     spread.max(hold.unwrap_or(Duration::ZERO).min(MAX_REFUSAL_HOLD)).max(MIN_RETRY_DELAY)
 }
 
+/// The longest wait between attempts that may be configured.
+pub const MAX_RETRY_BACKOFF: Duration = Duration::from_secs(86_400);
 /// The shortest wait between attempts to map, whatever the configured bounds.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
 
@@ -155,6 +162,11 @@ mod tests {
         let delay = |hold| retry_delay(0, RETRY_BACKOFF_MIN, RETRY_BACKOFF_MAX, Some(hold), 0.0);
         assert_eq!(delay(secs(600.0)), secs(600.0));
         assert_eq!(delay(Duration::from_secs(u64::from(u32::MAX))), MAX_REFUSAL_HOLD);
+    }
+
+    #[test]
+    fn a_huge_backoff_does_not_overflow() {
+        assert!(retry_delay(3, Duration::MAX, Duration::MAX, None, 1.0) <= MAX_RETRY_BACKOFF);
     }
 
     #[test]

@@ -33,6 +33,8 @@ struct Status {
     last_error: Option<Arc<ErrorReport>>,
     /// What `ready` raises: the failure of the latest whole attempt, until one succeeds.
     attempt_error: Option<Arc<PortMappingError>>,
+    /// Whole attempts that failed, since the start.
+    failed_attempts: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -56,10 +58,10 @@ pub enum Readiness {
     Ready,
     /// The first attempt is still under way.
     Pending,
-    /// The latest attempt failed.
-    Failed(Arc<PortMappingError>),
-    /// The lease is over without a failure.
-    Exited,
+    /// The latest attempt failed; the number tells it from those before.
+    Failed(Arc<PortMappingError>, u64),
+    /// The lease is over: because of a failure, or because it was told to stop.
+    Exited(Option<Arc<PortMappingError>>),
 }
 
 impl MappingSink {
@@ -109,8 +111,8 @@ impl MappingSink {
             return Readiness::Ready;
         }
         match &status.attempt_error {
-            Some(error) => Readiness::Failed(Arc::clone(error)),
-            None if status.state == LeaseState::Exited => Readiness::Exited,
+            error if status.state == LeaseState::Exited => Readiness::Exited(error.clone()),
+            Some(error) => Readiness::Failed(Arc::clone(error), status.failed_attempts),
             None => Readiness::Pending,
         }
     }
@@ -200,6 +202,7 @@ impl MappingSink {
             status.failures += 1;
             status.last_error = Some(Arc::clone(&report));
             status.attempt_error = Some(Arc::new(error.clone()));
+            status.failed_attempts += 1;
         });
         self.emit(EventKind::Failed, Some(report), asked_at.elapsed());
     }

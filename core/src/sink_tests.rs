@@ -67,13 +67,13 @@ fn readiness_follows_the_latest_attempt() {
     sink.probing();
     assert!(matches!(sink.readiness(), Readiness::Pending));
     sink.failed(&PortMappingError::unavailable("nothing"), Instant::now());
-    assert!(matches!(sink.readiness(), Readiness::Failed(error) if error.kind() == ErrorKind::Unavailable));
+    assert!(matches!(sink.readiness(), Readiness::Failed(error, 1) if error.kind() == ErrorKind::Unavailable));
     install(&sink, &mapping(1, 4000));
     assert!(matches!(sink.readiness(), Readiness::Ready));
     sink.revoked(&PortMappingError::timeout("no answer"));
     assert!(matches!(sink.readiness(), Readiness::Pending), "a revoked lease is being mapped again");
     sink.stopped(Some(&PortMappingError::timeout("the gateway did not answer the delete")));
-    assert!(matches!(sink.readiness(), Readiness::Exited), "a stop is no failure of the lease");
+    assert!(matches!(sink.readiness(), Readiness::Exited(None)), "a stop is no failure of the lease");
     assert_eq!(sink.snapshot().last_error.unwrap().kind, ErrorKind::Timeout);
 }
 

@@ -151,7 +151,7 @@ impl LeaseSnapshot {
 }
 
 /// A mapper at one moment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct MapperSnapshot {
     /// The gateway, once it was looked for and found.
     pub gateway: Option<IpAddr>,

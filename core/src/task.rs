@@ -12,7 +12,7 @@ use crate::client::PortMapperClient;
 use crate::config::{Config, RetryPolicy};
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping};
-use crate::schedule::{QUICK_RETRY_DELAY, REMOVE_DEADLINE, renewal_delay, retry_delay};
+use crate::schedule::{QUICK_RETRY_DELAY, RELEASE_DEADLINE, SHUTDOWN_GRACE, renewal_delay, retry_delay};
 use crate::sink::MappingSink;
 
 /// The rules about time that a lease follows.
@@ -55,6 +55,11 @@ impl Shutdown {
     /// Ends the task and releases the mapping.
     pub fn release(&self) {
         self.token.cancel();
+    }
+
+    /// Whether the task was told to end.
+    pub fn is_requested(&self) -> bool {
+        self.token.is_cancelled()
     }
 
     /// Ends the task and leaves the mapping to its lifetime.
@@ -143,7 +148,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
             biased;
             outcome = &mut install => End::Outcome(outcome),
             () = self.shutdown.token.cancelled() => {
-                match timeout(REMOVE_DEADLINE, install).await {
+                match timeout(SHUTDOWN_GRACE, install).await {
                     Ok(Ok(mapping)) => End::Shutdown(self.release(&mapping).await),
                     _ => End::Shutdown(None),
                 }
@@ -177,7 +182,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
                     if !expired {
                         self.sink.renewal_failed(&error, asked_at, renews_at);
                     }
-                    if expired || failures >= self.timing.failure_threshold {
+                    if expired || error.mapping_lost() || failures >= self.timing.failure_threshold {
                         self.sink.revoked(&error);
                         self.release(&mapping).await;
                         return End::Outcome(error);
@@ -197,6 +202,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         let attempt = async {
             match self.client.renew(mapping).await {
                 Ok(renewed) => Ok(renewed),
+                Err(error) if error.mapping_lost() => Err(error),
                 Err(error) => {
                     tracing::debug!(%error, "renewal failed once; quick retry");
                     sleep_until(Instant::now() + QUICK_RETRY_DELAY).await;
@@ -225,11 +231,11 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         if self.shutdown.keeps_mapping() {
             return None;
         }
-        let error = match timeout(REMOVE_DEADLINE, self.client.remove(mapping)).await {
+        let error = match timeout(RELEASE_DEADLINE, self.client.remove(mapping)).await {
             Ok(Ok(())) => return None,
             Ok(Err(error)) => error,
             Err(_) => PortMappingError::timeout(format!(
-                "{}: the gateway did not confirm the delete within {REMOVE_DEADLINE:?}",
+                "{}: the gateway did not confirm the delete within {RELEASE_DEADLINE:?}",
                 mapping.protocol
             )),
         };

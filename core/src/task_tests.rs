@@ -237,6 +237,17 @@ async fn a_reader_sees_the_expiry_at_its_very_moment() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_renewal_that_tells_that_the_mapping_is_gone_revokes_at_once() {
+    let bench = Bench::installing(HOUR);
+    bench.client.on_renew(SOON, Err(PortMappingError::refused_and_lost("pcp: another port")));
+    bench.run();
+    bench.expect(EventKind::Installed).await;
+    bench.expect(EventKind::Failed).await;
+    assert_eq!(bench.event().await.kind, EventKind::Revoked);
+    assert_about(bench.elapsed(), HOUR / 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shorter_granted_lifetime_sets_the_cadence_under_a_long_interval() {
     let bench = Bench::installing(HOUR);
     assert_eq!(bench.timing.renewal_interval, DEFAULT_RENEWAL_INTERVAL);
@@ -365,7 +376,7 @@ async fn stopped_in_mid_install_it_does_not_wait_for_ever() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     bench.shutdown.release();
     task.await.unwrap();
-    assert_about(bench.elapsed(), Duration::from_millis(100) + REMOVE_DEADLINE);
+    assert_about(bench.elapsed(), Duration::from_millis(100) + SHUTDOWN_GRACE);
 }
 
 #[tokio::test(start_paused = true)]
@@ -413,7 +424,7 @@ async fn a_gateway_that_does_not_answer_the_delete_holds_the_stop_up_only_so_lon
     bench.expect(EventKind::Installed).await;
     bench.shutdown.release();
     task.await.unwrap();
-    assert_about(bench.elapsed(), REMOVE_DEADLINE);
+    assert_about(bench.elapsed(), RELEASE_DEADLINE);
     let exited = bench.event().await;
     assert_eq!((exited.kind, exited.error.unwrap().kind), (EventKind::Exited, ErrorKind::Timeout));
 }

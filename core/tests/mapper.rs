@@ -115,11 +115,128 @@ async fn a_second_lease_on_the_same_port_is_invalid_until_the_first_is_over() {
     let first = mapper.map(UDP_4000).unwrap();
     let error = mapper.map(UDP_4000.external_port(5000)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(error.to_string().starts_with("port: udp port 4000 already has a lease"), "{error}");
+    assert!(error.to_string().starts_with("port: udp port 4000 has a lease of this mapper already"), "{error}");
     let tcp = mapper.map(MapRequest::new(4000, Transport::Tcp)).unwrap();
     tcp.ready(LONG).await.unwrap();
     first.stop(None).await;
     mapper.map(UDP_4000).unwrap().ready(LONG).await.unwrap();
+}
+
+#[tokio::test]
+async fn two_leases_may_not_ask_for_the_same_external_port() {
+    let gateway = gateway();
+    let mapper = Mapper::start(config(&gateway)).unwrap();
+    let _first = mapper.map(UDP_4000).unwrap();
+    let error = mapper.map(MapRequest::new(4001, Transport::Udp).external_port(4000)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().starts_with("external_port: udp port 4000 outside"), "{error}");
+}
+
+#[tokio::test]
+async fn a_port_can_be_mapped_again_as_soon_as_its_lease_was_dropped() {
+    let gateway = gateway();
+    gateway.update_faults(|faults| faults.pcp_delay_ms = 100);
+    let mapper = Mapper::start(config_for(&gateway, Protocol::Pcp)).unwrap();
+    let first = mapper.map(UDP_4000).unwrap();
+    first.ready(LONG).await.unwrap();
+    drop(first);
+    let second = mapper.map(UDP_4000).unwrap();
+    assert!(second.ready(LONG).await.unwrap().active);
+    let counters = gateway.counters();
+    assert_eq!(
+        (counters.get("pcp_map"), counters.get("pcp_delete")),
+        (2, 1),
+        "the new one waits for the old to let go"
+    );
+    assert_eq!(gateway.mappings().len(), 1);
+}
+
+#[tokio::test]
+async fn each_failed_attempt_is_raised_once_and_the_next_wait_is_for_the_next_attempt() {
+    let gateway = gateway();
+    gateway.update_faults(|faults| faults.pcp = Mode::Refuse(2));
+    let retry = RetryPolicy::Backoff { min: Duration::from_millis(200), max: Duration::from_millis(200) };
+    gateway.update_faults(|faults| faults.error_lifetime = Some(0));
+    let mapper = Mapper::start(Config { retry, ..config_for(&gateway, Protocol::Pcp) }).unwrap();
+    let lease = mapper.map(UDP_4000).unwrap();
+    assert_eq!(lease.ready(LONG).await.unwrap_err().kind(), ErrorKind::Refused);
+    assert_eq!(lease.ready(Duration::from_millis(20)).await.unwrap_err().kind(), ErrorKind::Timeout);
+    gateway.update_faults(|faults| faults.pcp = Mode::Normal);
+    let mut outcome = lease.ready(LONG).await;
+    if outcome.is_err() {
+        outcome = lease.ready(LONG).await; // the attempt that was under way when the gateway gave in
+    }
+    assert!(outcome.unwrap().active);
+}
+
+#[tokio::test]
+async fn an_answer_that_came_too_late_does_not_lock_the_port() {
+    let gateway = gateway();
+    gateway.update_faults(|faults| faults.pcp_delay_ms = 1500);
+    let retry = RetryPolicy::Backoff { min: Duration::from_millis(100), max: Duration::from_millis(100) };
+    let mapper = Mapper::start(Config { retry, ..config_for(&gateway, Protocol::Pcp) }).unwrap();
+    let lease = mapper.map(UDP_4000).unwrap();
+    assert_eq!(lease.ready(LONG).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!(gateway.wait_for(LONG, |state| !state.mappings.is_empty()), "the gateway has made the mapping");
+    gateway.update_faults(|faults| faults.pcp_delay_ms = 0);
+    loop {
+        match lease.ready(LONG).await {
+            Ok(snapshot) => break assert!(snapshot.active),
+            Err(error) => assert_ne!(error.kind(), ErrorKind::Refused, "its own nonce must be accepted: {error}"),
+        }
+    }
+    mapper.stop(None).await;
+    assert!(gateway.mappings().is_empty());
+}
+
+#[tokio::test]
+async fn many_leases_without_a_gateway_all_fail_within_two_seconds() {
+    let gateway = gateway();
+    gateway.update_faults(|faults| {
+        (faults.pcp, faults.nat_pmp, faults.upnp) = (Mode::Silent, Mode::Silent, Mode::Silent);
+    });
+    let mapper = Mapper::start(config(&gateway)).unwrap();
+    let asked = Instant::now();
+    let leases: Vec<_> = (0..8).map(|n| mapper.map(MapRequest::new(4000 + n, Transport::Udp)).unwrap()).collect();
+    for lease in &leases {
+        assert_eq!(lease.ready(LONG).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+    assert!(asked.elapsed() < Duration::from_millis(2500), "one search serves all: {:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn stop_waits_for_every_release_however_many_queue_at_a_slow_gateway() {
+    let gateway = gateway_with(|config| config.igd_version = 1);
+    gateway.update_faults(|faults| {
+        faults.http_delay_ms = 30;
+        faults.nonzero_lease_error = Some(725);
+    });
+    let mapper = Mapper::start(config_for(&gateway, Protocol::Upnp)).unwrap();
+    let leases: Vec<_> = (0..80).map(|n| mapper.map(MapRequest::new(21_000 + n, Transport::Udp)).unwrap()).collect();
+    for lease in &leases {
+        lease.ready(3 * LONG).await.unwrap();
+    }
+    assert!(mapper.stop(3 * LONG).await, "all is released in time");
+    assert!(gateway.mappings().is_empty(), "{} left", gateway.mappings().len());
+}
+
+#[tokio::test]
+async fn a_wait_for_events_ends_as_stopped_when_another_stops_the_mapper() {
+    let gateway = gateway();
+    let mapper = Arc::new(Mapper::start(config(&gateway)).unwrap());
+    for limit in [Some(LONG), None] {
+        let mapper = Arc::new(Mapper::start(config(&gateway)).unwrap());
+        let waiting = tokio::spawn({
+            let mapper = Arc::clone(&mapper);
+            async move { mapper.next_event(limit).await.unwrap_err().kind() }
+        });
+        tokio::task::yield_now().await;
+        assert!(mapper.stop(None).await);
+        assert_eq!(waiting.await.unwrap(), ErrorKind::Stopped, "{limit:?}");
+    }
+    // A stop that is given up goes on, and ends the waits all the same.
+    drop(tokio::time::timeout(Duration::ZERO, mapper.stop(None)).await);
+    assert_eq!(mapper.next_event(None).await.unwrap_err().kind(), ErrorKind::Stopped);
 }
 
 #[tokio::test]

@@ -14,6 +14,9 @@ use crate::output::Output;
 use crate::signals::Signals;
 use crate::{DONE, FAILED, Outcome, advice, status};
 
+/// How long the end waits for the router to confirm every delete; Ctrl-C ends the wait.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(30);
+
 /// What `--detach` leaves behind, as `--json` writes it.
 #[derive(Debug, Serialize)]
 struct Detached {
@@ -158,13 +161,14 @@ impl<'a> Session<'a> {
         if active > 0 && !self.output.json() {
             self.output.note("releasing, Ctrl-C again to leave at once");
         }
-        tokio::select! {
+        let released = tokio::select! {
             biased;
-            () = mapper.stop(None) => {}
-            () = signals.next() => {
-                self.output.warning("left before the router confirmed: what is still mapped ends with its lifetime");
-                return Ok(FAILED);
-            }
+            released = mapper.stop(RELEASE_PATIENCE) => released,
+            () = signals.next() => false,
+        };
+        if !released {
+            self.output.warning("left before the router confirmed: what is still mapped ends with its lifetime");
+            return Ok(FAILED);
         }
         if let Some(error) = closed {
             return Err(error.into());

@@ -41,6 +41,8 @@ pub struct RaceMapper {
 struct Field {
     path: Option<NetworkPath>,
     contestants: Option<Arc<[Contestant]>>,
+    /// Nothing answered: the path is to be looked for anew, because it may be another by now.
+    stale: bool,
     /// The protocol that won; it is asked first until it fails.
     decided: Option<Protocol>,
     seen: Vec<Protocol>,
@@ -81,14 +83,19 @@ impl RaceMapper {
     }
 
     fn contestants(&self) -> Result<Arc<[Contestant]>, PortMappingError> {
-        if let Some(contestants) = &self.field().contestants {
-            return Ok(Arc::clone(contestants));
+        let known = |field: &Field| field.contestants.clone().filter(|_| !field.stale);
+        if let Some(contestants) = known(&self.field()) {
+            return Ok(contestants);
         }
         let (path, contestants) = (self.find)()?;
-        let contestants: Arc<[Contestant]> = contestants.into();
         let mut field = self.field();
-        field.path = Some(path);
-        field.contestants = Some(Arc::clone(&contestants));
+        field.stale = false;
+        // The clients stay as long as the path does: they know of requests that are still under way.
+        if let Some(contestants) = known(&field).filter(|_| field.path.as_ref() == Some(&path)) {
+            return Ok(contestants);
+        }
+        let contestants: Arc<[Contestant]> = contestants.into();
+        *field = Field { path: Some(path), contestants: Some(Arc::clone(&contestants)), ..Field::default() };
         Ok(contestants)
     }
 
@@ -140,11 +147,13 @@ impl RaceMapper {
         if self.held(decided, request).is_some() {
             return None;
         }
-        Some(contestant.client.install(request, ttl).await.map_err(|error| Failure {
-            protocol: decided,
-            alive: true,
-            error,
-        }))
+        // Alone, and without a probe, but as a race: its mapping is released if nobody waits for it any more.
+        let alone = Contestant { install_is_probe: true, ..contestant.clone() };
+        let outcome = self.race(vec![alone], request, ttl).await;
+        Some(
+            outcome
+                .map_err(|failures| Failure { alive: true, ..failures.into_iter().next().unwrap_or_else(no_outcome) }),
+        )
     }
 
     /// Lets the contestants race in a task of their own, so that neither a loser's late mapping nor a winner's
@@ -157,13 +166,7 @@ impl RaceMapper {
     ) -> Result<PortMapping, Vec<Failure>> {
         let (answer, outcome) = oneshot::channel();
         self.behind.spawn(contest(field, *request, ttl, Arc::clone(&self.wanted), answer));
-        outcome.await.unwrap_or_else(|_| {
-            Err(vec![Failure {
-                protocol: Protocol::None,
-                alive: true,
-                error: PortMappingError::internal("the race of the protocols ended without an outcome"),
-            }])
-        })
+        outcome.await.unwrap_or_else(|_| Err(vec![no_outcome()]))
     }
 
     /// A host whose own address is public, and to which no gateway answers, stands in no NAT.
@@ -189,11 +192,14 @@ impl RaceMapper {
         let error = combine(failures, request);
         let mut field = self.field();
         field.decided = None;
-        if error.kind() != ErrorKind::Refused {
-            field.contestants = None;
-        }
+        field.stale |= error.kind() != ErrorKind::Refused;
         error
     }
+}
+
+fn no_outcome() -> Failure {
+    let error = PortMappingError::internal("the race of the protocols ended without an outcome");
+    Failure { protocol: Protocol::None, alive: true, error }
 }
 
 /// One error out of the failures of all protocols: a refusal says more than silence, and contact more than none.
@@ -237,10 +243,7 @@ impl PortMapperClient for RaceMapper {
         let contestants = self.contestants()?;
         let mut failures = Vec::new();
         match self.ask_decided(&contestants, request, ttl).await {
-            Some(Ok(mapping)) => {
-                self.wanted.insert(&mapping);
-                return Ok(mapping);
-            }
+            Some(Ok(mapping)) => return Ok(mapping),
             Some(Err(failure)) => failures.push(failure),
             None => {}
         }
@@ -305,7 +308,7 @@ impl PortMapperClient for RaceMapper {
             self.saw(*protocol);
         }
         if answers.iter().all(|(_, _, outcome)| outcome.is_err()) {
-            self.field().contestants = None;
+            self.field().stale = true;
         }
         let path = self.field().path.clone();
         Ok(GatewayReport {

@@ -227,9 +227,9 @@ pub(crate) fn wire_lifetime(ttl: Duration) -> u32 {
     u32::try_from(seconds).unwrap_or(u32::MAX).max(1)
 }
 
-/// The error for a gateway that grants another external port than the one insisted on.
+/// The error for a gateway that grants another external port than the one insisted on, which was deleted again.
 pub(crate) fn another_port(protocol: Protocol, wanted: u16, offered: u16) -> PortMappingError {
-    PortMappingError::refused(format!(
+    PortMappingError::refused_and_lost(format!(
         "{protocol}: the gateway does not give external port {wanted}, it offered {offered} in its place"
     ))
 }

@@ -2,8 +2,9 @@
 
 pub mod wire;
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,12 +23,20 @@ const ANY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 #[derive(Debug)]
 pub struct PcpMapper {
     port: Arc<GatewayPort>,
+    /// The nonce of each port, kept beyond its mapping: where the answer to a request was lost, or a mapping was given
+    /// up while the gateway was away, the gateway has an entry that only its first nonce can renew or delete.
+    nonces: Mutex<HashMap<(Transport, u16), [u8; 12]>>,
 }
 
 impl PcpMapper {
     /// Speaks to the gateway behind `port`.
     pub fn new(port: Arc<GatewayPort>) -> Self {
-        Self { port }
+        Self { port, nonces: Mutex::default() }
+    }
+
+    fn nonce_of(&self, request: &MapRequest) -> [u8; 12] {
+        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        *nonces.entry((request.transport, request.internal_port)).or_insert_with(rand::random)
     }
 
     /// Asks the gateway for a sign of life (ANNOUNCE, RFC 6887 14.1) and answers with the round-trip time. Maps nothing.
@@ -160,7 +169,7 @@ impl PortMapperClient for PcpMapper {
     }
 
     async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
-        self.install_with_nonce(request, ttl, rand::random()).await
+        self.install_with_nonce(request, ttl, self.nonce_of(request)).await
     }
 
     async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {

@@ -76,7 +76,7 @@ pub(super) async fn contest(
     request: MapRequest,
     ttl: Duration,
     wanted: Arc<Wanted>,
-    answer: oneshot::Sender<Result<PortMapping, Vec<Failure>>>,
+    mut answer: oneshot::Sender<Result<PortMapping, Vec<Failure>>>,
 ) {
     let course = watch::Sender::new(Course { stages: vec![Stage::Asking; field.len()], decided: false });
     let course = Arc::new(course);
@@ -92,19 +92,25 @@ pub(super) async fn contest(
             (place, outcome)
         });
     }
-    let mut failures = vec![None; field.len()];
+    let mut failures = Vec::new();
     let winner = loop {
-        match running.join_next().await {
+        let outcome = tokio::select! {
+            outcome = running.join_next() => outcome,
+            // Nobody waits any more: who has not asked for a mapping by now must not.
+            () = answer.closed(), if !course.borrow().decided => {
+                course.send_modify(|course| course.decided = true);
+                continue;
+            }
+        };
+        match outcome {
             Some(Ok((place, Ok(mapping)))) => break (place, mapping),
-            Some(Ok((place, Err(failure)))) => failures[place] = failure,
+            Some(Ok((_, Err(failure)))) => failures.extend(failure),
             Some(Err(panic)) => {
                 let error = PortMappingError::internal(format!("a protocol's client failed: {panic}"));
-                let failure = Failure { protocol: Protocol::None, alive: true, error };
-                drop(answer.send(Err(vec![failure])));
-                return;
+                failures.push(Failure { protocol: Protocol::None, alive: true, error });
             }
             None => {
-                drop(answer.send(Err(failures.into_iter().flatten().collect())));
+                drop(answer.send(Err(failures)));
                 return;
             }
         }
@@ -183,8 +189,14 @@ async fn settle_late(
         let Ok((place, Ok(late))) = outcome else { continue };
         if entry(&late) != entry(&mapping) || !wanted.contains(&mapping) {
             release(&field[place], &late).await;
-        } else if let Err(error) = field[winner].client.renew(&mapping).await {
+            continue;
+        }
+        if let Err(error) = field[winner].client.renew(&mapping).await {
             tracing::warn!(%error, protocol = %mapping.protocol, "could not take over an entry that two protocols share");
+        }
+        // The lease may have ended, and its mapping been deleted, while the renewal brought it back.
+        if !wanted.contains(&mapping) {
+            release(&field[winner], &mapping).await;
         }
     }
 }

@@ -99,3 +99,7 @@ impl ProtocolClient for UpnpMapper {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "contestant_tests.rs"]
+mod tests;

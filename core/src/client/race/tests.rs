@@ -193,6 +193,30 @@ async fn a_mapping_that_nobody_waits_for_any_more_is_released() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn once_nobody_waits_any_more_nobody_asks_for_a_mapping() {
+    let field = Field::new();
+    field.pcp.on_install(PCP_DEADLINE, Err(silent(PCP_DEADLINE)));
+    field.nat_pmp.on_probe(PCP_DEADLINE, Err(silent(PCP_DEADLINE)));
+    field.upnp.on_probe(300 * MS, Ok(()));
+    assert!(tokio::time::timeout(100 * MS, field.install()).await.is_err());
+    field.race.settle().await;
+    assert_eq!(field.upnp.calls().install, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decided_protocols_mapping_that_nobody_waits_for_is_released() {
+    let field = Field::new();
+    field.pcp.on_install(MS, Ok(mapping(Protocol::Pcp, 4000)));
+    field.install().await.unwrap();
+    field.race.settle().await;
+    field.pcp.on_install(800 * MS, Ok(mapping(Protocol::Pcp, 4001)));
+    let other = MapRequest::new(4001, Transport::Udp);
+    assert!(tokio::time::timeout(100 * MS, field.race.install(&other, HOUR)).await.is_err());
+    field.race.settle().await;
+    assert_eq!(field.pcp.calls().remove, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_nothing_answers_the_failure_is_unavailable_within_two_seconds_and_names_every_reason() {
     let field = Field::with_silent_port();
     field.upnp.on_probe(SSDP_DEADLINE, Err(PortMappingError::unavailable("no device answered")));

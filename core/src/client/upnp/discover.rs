@@ -122,7 +122,8 @@ impl Device {
     }
 }
 
-/// Searches, and takes the best device: at once where it is connected with a public address, else after a short grace.
+/// Searches, and takes the best device: at once where it is the default gateway, connected with a public address, else
+/// after a short grace.
 ///
 /// Fails with `unavailable` where nothing answered or nothing that answered maps ports, `transport` where nothing
 /// could be sent, or with the last device's own failure.
@@ -149,7 +150,8 @@ pub(super) async fn discover(config: &UpnpConfig, caller: &Caller) -> Result<Dev
     let mut useless = 0;
     let mut others_due = false;
     loop {
-        if best.as_ref().is_some_and(|device| device.rank() == Rank::Public) {
+        // Anybody on the LAN can claim a public address; only the default gateway is believed without a second look.
+        if best.as_ref().is_some_and(|device| device.rank() == Rank::Public && device.responder == config.gateway) {
             break;
         }
         if search.over() || others_due {

@@ -59,6 +59,8 @@ pub struct UpnpMapper {
     caller: Caller,
     /// The device that discovery found.
     device: Mutex<Option<Arc<Device>>>,
+    /// When the latest discovery that found none ended, and why.
+    failed: Mutex<Option<(Instant, PortMappingError)>>,
     /// One discovery at a time; the others use what it finds.
     discovery: Semaphore,
 }
@@ -72,6 +74,7 @@ impl UpnpMapper {
             description,
             config,
             device: Mutex::default(),
+            failed: Mutex::default(),
             discovery: Semaphore::new(1),
         }
     }
@@ -135,7 +138,7 @@ impl UpnpMapper {
         *self.device.lock().unwrap_or_else(PoisonError::into_inner) = device;
     }
 
-    /// Searches, unless another search has found a device since `asked`.
+    /// Searches, unless another search has ended since `asked`: then its outcome serves, whether device or failure.
     async fn search(&self, asked: Instant) -> Result<Arc<Device>, PortMappingError> {
         let turn = tokio::time::timeout(UPNP_DISCOVERY_TURN_DEADLINE, self.discovery.acquire()).await;
         let Ok(Ok(_permit)) = turn else {
@@ -147,9 +150,14 @@ impl UpnpMapper {
         if let Some(device) = self.known().filter(|device| device.found > asked) {
             return Ok(device);
         }
-        let found = discover::discover(&self.config, &self.caller).await;
-        let device = found.map(Arc::new);
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, error)) = failed.filter(|(ended, _)| *ended > asked) {
+            return Err(error);
+        }
+        let device = discover::discover(&self.config, &self.caller).await.map(Arc::new);
         self.remember(device.as_ref().ok().cloned());
+        let failed = device.as_ref().err().map(|error| (Instant::now(), error.clone()));
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
         device
     }
 
