@@ -38,12 +38,13 @@ pub const RETRANSMIT_INITIAL: Duration = Duration::from_millis(250);
 /// PCP's retransmission times are spread by this share up and down (RAND of RFC 6887 8.1.1).
 pub const PCP_RETRANSMIT_JITTER: f64 = 0.1;
 
-/// The deadline of one UPnP call (a SOAP action, a description).
-pub const UPNP_DEADLINE: Duration = Duration::from_secs(2);
+/// The deadline of one UPnP call (a SOAP action, a description): a little below the two seconds within which the user
+/// is told that nothing answers.
+pub const UPNP_DEADLINE: Duration = Duration::from_millis(1900);
 /// For how long SSDP answers are waited for: MX is 1 second, and answers may come at its end (UDA 1.1 1.3.2).
-pub const SSDP_DEADLINE: Duration = Duration::from_millis(1700);
+pub const SSDP_DEADLINE: Duration = Duration::from_millis(1400);
 /// When the M-SEARCH burst is sent again, after its start: it is UDP (UDA 1.1 1.3.2).
-pub const SSDP_REPEATS: [Duration; 2] = [Duration::from_millis(150), Duration::from_millis(500)];
+pub const SSDP_REPEATS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(350)];
 
 /// How long GetStatusInfo is waited for: its answer is good to have, and some routers give none.
 pub const UPNP_STATUS_DEADLINE: Duration = Duration::from_millis(500);
@@ -68,12 +69,18 @@ pub const UPNP_SERVICES_DEADLINE: Duration = Duration::from_secs(1);
 /// No further line is asked for after this.
 pub const UPNP_TABLE_DEADLINE: Duration = Duration::from_secs(20);
 
+/// How long the best protocol is asked before the others are: a PCP gateway on a wired LAN has answered by then, and is
+/// spared a NAT-PMP request and some fifteen SSDP datagrams, which it would have to handle before it could answer.
+pub const RACE_HEAD_START: Duration = Duration::from_millis(1);
 /// How long NAT-PMP waits, after the start of a race, for PCP to answer first.
-pub const NAT_PMP_HEDGE: Duration = Duration::from_millis(30);
+pub const NAT_PMP_HEDGE: Duration = Duration::from_millis(10);
 /// How long UPnP waits, after the start of a race, for PCP or NAT-PMP to answer first.
-pub const UPNP_HEDGE: Duration = Duration::from_millis(60);
+pub const UPNP_HEDGE: Duration = Duration::from_millis(50);
 /// How long UPnP waits where NAT-PMP has shown that it is alive.
 pub const UPNP_HEDGE_BEHIND_NAT_PMP: Duration = Duration::from_millis(500);
+
+/// How long the protocol that won before is asked alone, before the others join in.
+pub const DECIDED_HEAD_START: Duration = Duration::from_millis(200);
 
 /// How long a task that is told to stop still waits for the answer to a request that may have made a mapping.
 pub const SHUTDOWN_GRACE: Duration = UPNP_DEADLINE;

@@ -140,6 +140,7 @@ impl MappingSink {
     /// An attempt to map begins.
     pub fn probing(&self) {
         self.update(|status| status.state = LeaseState::Probing);
+        self.wake();
     }
 
     /// The gateway granted `mapping` by a call that began at `asked_at`; the next renewal is due at `renews_at`.
@@ -158,6 +159,7 @@ impl MappingSink {
     /// A renewal begins.
     pub fn renewing(&self) {
         self.update(|status| status.state = LeaseState::Renewing);
+        self.wake();
     }
 
     /// The gateway renewed the mapping. The same external address bumps the counter and keeps the published
@@ -255,9 +257,13 @@ impl MappingSink {
         let mut status = Status::clone(&self.status.load());
         change(&mut status);
         self.status.store(Arc::new(status));
+    }
+
+    fn wake(&self) {
         self.changed.send_replace(());
     }
 
+    /// The event of the change just made, and only then the wake-up: who sees the change finds the event too.
     fn emit(&self, kind: EventKind, error: Option<Arc<ErrorReport>>, elapsed: Duration) {
         let snapshot = self.snapshot();
         self.events.push(Event {
@@ -273,6 +279,7 @@ impl MappingSink {
             elapsed,
             dropped: 0,
         });
+        self.wake();
     }
 }
 

@@ -106,16 +106,23 @@ impl<C: PortMapperClient> PortMapperTask<C> {
 
     async fn run_until_over(&self) -> End<PortMappingError> {
         let mut failed_attempts = 0;
+        let mut request = self.request;
         while !self.shutdown.token.is_cancelled() {
             self.sink.probing();
             let asked_at = Instant::now();
-            let error = match self.establish().await {
+            let error = match self.establish(&request).await {
                 End::Shutdown(release_error) => return End::Shutdown(release_error),
                 End::Outcome(Ok(mapping)) => {
                     failed_attempts = 0;
                     match self.keep(mapping, asked_at).await {
                         End::Shutdown(release_error) => return End::Shutdown(release_error),
-                        End::Outcome(error) => error,
+                        End::Outcome((error, external_port)) => {
+                            // Whoever knows the port that is lost now shall find the app there again, if possible.
+                            if !request.exact {
+                                request.external_port = Some(external_port);
+                            }
+                            error
+                        }
                     }
                 }
                 End::Outcome(Err(error)) => {
@@ -137,13 +144,13 @@ impl<C: PortMapperClient> PortMapperTask<C> {
 
     /// Probe, then install. A shutdown in mid-install waits for the answer, because the gateway may have granted
     /// the mapping already, and releases it.
-    async fn establish(&self) -> End<Result<PortMapping, PortMappingError>> {
+    async fn establish(&self, request: &MapRequest) -> End<Result<PortMapping, PortMappingError>> {
         tokio::select! {
             biased;
             () = self.shutdown.token.cancelled() => return End::Shutdown(None),
             probed = self.client.probe() => if let Err(error) = probed { return End::Outcome(Err(error)) },
         }
-        let mut install = pin!(self.client.install(&self.request, self.timing.ttl));
+        let mut install = pin!(self.client.install(request, self.timing.ttl));
         tokio::select! {
             biased;
             outcome = &mut install => End::Outcome(outcome),
@@ -156,8 +163,9 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         }
     }
 
-    /// Publishes and renews the mapping until shutdown (and releases it then) or until it is lost.
-    async fn keep(&self, mut mapping: PortMapping, mut granted_at: Instant) -> End<PortMappingError> {
+    /// Publishes and renews the mapping until shutdown (and releases it then) or until it is lost: then the answer is
+    /// why, and the external port that it had.
+    async fn keep(&self, mut mapping: PortMapping, mut granted_at: Instant) -> End<(PortMappingError, u16)> {
         let mut failures = 0;
         let mut renews_at = self.renews_at(&mapping, granted_at, failures);
         self.sink.installed(&mapping, granted_at, renews_at);
@@ -185,7 +193,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
                     if expired || error.mapping_lost() || failures >= self.timing.failure_threshold {
                         self.sink.revoked(&error);
                         self.release(&mapping).await;
-                        return End::Outcome(error);
+                        return End::Outcome((error, mapping.external.port()));
                     }
                 }
             }

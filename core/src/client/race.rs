@@ -22,7 +22,7 @@ use crate::net::route::{NetworkPath, find_path};
 use crate::schedule::MAX_REFUSAL_HOLD;
 use crate::snapshot::{GatewayReport, ProtocolReport};
 use contest::{Failure, Wanted, contest};
-use contestant::{Contestant, contestants};
+use contestant::{Contestant, behind_decided, contestants};
 
 /// How the gateway and the clients for its protocols are found.
 type Finder = Box<dyn Fn() -> Result<(NetworkPath, Vec<Contestant>), PortMappingError> + Send + Sync>;
@@ -135,27 +135,6 @@ impl RaceMapper {
         }
     }
 
-    /// Asks the protocol that won before, where there is one.
-    async fn ask_decided(
-        &self,
-        contestants: &[Contestant],
-        request: &MapRequest,
-        ttl: Duration,
-    ) -> Option<Result<PortMapping, Failure>> {
-        let decided = self.field().decided?;
-        let contestant = contestants.iter().find(|contestant| contestant.protocol == decided)?;
-        if self.held(decided, request).is_some() {
-            return None;
-        }
-        // Alone, and without a probe, but as a race: its mapping is released if nobody waits for it any more.
-        let alone = Contestant { install_is_probe: true, ..contestant.clone() };
-        let outcome = self.race(vec![alone], request, ttl).await;
-        Some(
-            outcome
-                .map_err(|failures| Failure { alive: true, ..failures.into_iter().next().unwrap_or_else(no_outcome) }),
-        )
-    }
-
     /// Lets the contestants race in a task of their own, so that neither a loser's late mapping nor a winner's
     /// mapping that nobody waits for any more is left on the gateway.
     async fn race(
@@ -242,18 +221,15 @@ impl PortMapperClient for RaceMapper {
     async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
         let contestants = self.contestants()?;
         let mut failures = Vec::new();
-        match self.ask_decided(&contestants, request, ttl).await {
-            Some(Ok(mapping)) => return Ok(mapping),
-            Some(Err(failure)) => failures.push(failure),
-            None => {}
-        }
         let mut field = Vec::new();
-        let asked = failures.first().map(|failure| failure.protocol);
-        for contestant in contestants.iter().filter(|contestant| Some(contestant.protocol) != asked) {
+        for contestant in contestants.iter() {
             match self.held(contestant.protocol, request) {
                 Some(error) => failures.push(Failure { protocol: contestant.protocol, alive: true, error }),
                 None => field.push(contestant.clone()),
             }
+        }
+        if let Some(decided) = self.field().decided {
+            field = behind_decided(field, decided);
         }
         if !field.is_empty() {
             match self.race(field, request, ttl).await {

@@ -137,7 +137,13 @@ async fn run(
 ) -> Result<PortMapping, Option<Failure>> {
     let failed = |alive, error| Some(Failure { protocol: contestant.protocol, alive, error });
     let mut view = course.subscribe();
-    let mut alive = false;
+    let mut alive = contestant.proven;
+    if !contestant.head_start.is_zero() {
+        wait_for_turn(place, &mut view, |_| start + contestant.head_start).await;
+        if course.borrow().decided {
+            return Err(None);
+        }
+    }
     if !contestant.install_is_probe {
         tokio::select! {
             biased;
@@ -147,30 +153,29 @@ async fn run(
         alive = true;
         course.send_modify(|course| course.stages[place] = Stage::Alive);
     }
-    wait_for_turn(contestant, place, &mut view, start).await;
+    let hedge = |alive| if alive { contestant.hedge_behind_alive } else { contestant.hedge };
+    wait_for_turn(place, &mut view, |better_alive| start + hedge(better_alive)).await;
     if course.borrow().decided {
         return Err(None);
     }
     contestant.client.install(&request, ttl).await.map_err(|error| failed(alive, error))
 }
 
-/// Waits until every better contestant has failed, or this one's hedge is over.
-async fn wait_for_turn(contestant: &Contestant, place: usize, view: &mut watch::Receiver<Course>, start: Instant) {
+/// Waits until every better contestant has failed, or until the time that `turn` names: it is told whether a better
+/// one has shown that it is alive.
+async fn wait_for_turn(place: usize, view: &mut watch::Receiver<Course>, turn: impl Fn(bool) -> Instant) {
     loop {
-        let hedge = {
+        let turn = {
             let course = view.borrow_and_update();
             let better = &course.stages[..place];
             if course.decided || better.iter().all(|stage| *stage == Stage::Failed) {
                 return;
             }
-            match better.contains(&Stage::Alive) {
-                true => contestant.hedge_behind_alive,
-                false => contestant.hedge,
-            }
+            turn(better.contains(&Stage::Alive))
         };
         tokio::select! {
             biased;
-            () = sleep_until(start + hedge) => return,
+            () = sleep_until(turn) => return,
             changed = view.changed() => if changed.is_err() { return },
         }
     }

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::error::PortMappingError;
 use crate::mapping::Protocol;
 use crate::net::route::NetworkPath;
-use crate::schedule::{NAT_PMP_HEDGE, UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP};
+use crate::schedule::{DECIDED_HEAD_START, NAT_PMP_HEDGE, RACE_HEAD_START, UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP};
 use crate::snapshot::ProtocolOffer;
 
 /// A client of one protocol that can also tell what the gateway offers.
@@ -33,10 +33,31 @@ pub(super) struct Contestant {
     /// Whether the install itself shows whether the gateway speaks the protocol, so that probing would only
     /// cost a round trip.
     pub(super) install_is_probe: bool,
+    /// Whether the gateway has answered by this protocol before.
+    pub(super) proven: bool,
+    /// How long after the start it does nothing at all, unless all better ones have failed before.
+    pub(super) head_start: Duration,
     /// How long after the start it lets better protocols answer first.
     pub(super) hedge: Duration,
     /// The same where a better protocol has shown that it is alive.
     pub(super) hedge_behind_alive: Duration,
+}
+
+/// The same field for a race in which `decided` is known to work: it goes first and without a probe, and the others
+/// only stir when it does not answer.
+pub(super) fn behind_decided(field: Vec<Contestant>, decided: Protocol) -> Vec<Contestant> {
+    let (mut first, others): (Vec<_>, Vec<_>) = field.into_iter().partition(|one| one.protocol == decided);
+    if let [first] = &mut first[..] {
+        *first = Contestant { install_is_probe: true, proven: true, hedge: Duration::ZERO, ..first.clone() };
+        let late = |one: Contestant| Contestant {
+            head_start: DECIDED_HEAD_START,
+            hedge: DECIDED_HEAD_START + one.hedge,
+            hedge_behind_alive: DECIDED_HEAD_START + one.hedge_behind_alive,
+            ..one
+        };
+        return std::iter::once(first.clone()).chain(others.into_iter().map(late)).collect();
+    }
+    others
 }
 
 /// The configured protocols over `path`, in the configured order. The first never holds back.
@@ -56,6 +77,8 @@ pub(super) fn contestants(config: &Config, path: &NetworkPath) -> Vec<Contestant
                 protocol: *protocol,
                 client,
                 install_is_probe: *protocol == Protocol::Pcp,
+                proven: false,
+                head_start: if place == 0 { Duration::ZERO } else { RACE_HEAD_START },
                 hedge: if place == 0 { Duration::ZERO } else { hedge },
                 hedge_behind_alive: if place == 0 { Duration::ZERO } else { behind },
             }

@@ -3,7 +3,9 @@ use std::net::Ipv4Addr;
 use super::*;
 use crate::client::mock::MockPortMapperClient;
 use crate::mapping::Transport;
-use crate::schedule::{NAT_PMP_HEDGE, PCP_DEADLINE, SSDP_DEADLINE, UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP};
+use crate::schedule::{
+    DECIDED_HEAD_START, NAT_PMP_HEDGE, PCP_DEADLINE, SSDP_DEADLINE, UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP,
+};
 use crate::snapshot::ProtocolOffer;
 use contestant::ProtocolClient;
 
@@ -53,6 +55,8 @@ impl Field {
                 protocol,
                 client: Arc::new(Arc::clone(client)),
                 install_is_probe: protocol == Protocol::Pcp,
+                proven: false,
+                head_start: Duration::ZERO,
                 hedge,
                 hedge_behind_alive,
             });
@@ -85,11 +89,11 @@ impl Field {
 #[tokio::test(start_paused = true)]
 async fn a_pcp_gateway_is_one_call_away_and_nobody_else_asks_for_a_mapping() {
     let field = Field::new();
-    field.pcp.on_install(10 * MS, Ok(mapping(Protocol::Pcp, 4000)));
+    field.pcp.on_install(NAT_PMP_HEDGE - MS, Ok(mapping(Protocol::Pcp, 4000)));
     field.nat_pmp.on_probe(MS, Ok(()));
     field.upnp.on_probe(5 * MS, Ok(()));
     assert_eq!(field.install().await.unwrap().protocol, Protocol::Pcp);
-    assert_eq!(field.elapsed(), 10 * MS);
+    assert_eq!(field.elapsed(), NAT_PMP_HEDGE - MS);
     field.race.settle().await;
     assert_eq!((field.nat_pmp.calls().install, field.upnp.calls().install), (0, 0));
 }
@@ -128,7 +132,7 @@ async fn a_closed_port_lets_upnp_ask_as_soon_as_it_is_found() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_port_holds_upnp_up_only_for_its_hedge() {
     let field = Field::with_silent_port();
-    field.upnp.on_probe(52 * MS, Ok(())).on_install(2 * MS, Ok(mapping(Protocol::Upnp, 4000)));
+    field.upnp.on_probe(UPNP_HEDGE / 2, Ok(())).on_install(2 * MS, Ok(mapping(Protocol::Upnp, 4000)));
     assert_eq!(field.install().await.unwrap().protocol, Protocol::Upnp);
     assert_eq!(field.elapsed(), UPNP_HEDGE + 2 * MS);
 }
@@ -268,7 +272,9 @@ async fn if_the_decided_protocol_fails_the_others_race_again() {
     field.race.settle().await;
     field.pcp.on_install(PCP_DEADLINE, Err(silent(PCP_DEADLINE)));
     field.nat_pmp.on_probe(MS, Ok(())).on_install(MS, Ok(mapping(Protocol::NatPmp, 4000)));
+    let before = Instant::now();
     assert_eq!(field.install().await.unwrap().protocol, Protocol::NatPmp);
+    assert_eq!(before.elapsed(), DECIDED_HEAD_START + NAT_PMP_HEDGE + MS, "and not only when its deadline is over");
     assert_eq!(field.race.view().protocols, [Protocol::Pcp, Protocol::NatPmp]);
 }
 

@@ -1,0 +1,74 @@
+//! What an attempt that went wrong leaves on the gateway, and that it is taken up again or cleaned away.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{LONG, config_for, gateway};
+use portlease::schedule::UPNP_EXTERNAL_ADDRESS_FRESH;
+use portlease::{Config, EventKind, MapRequest, Mapper, Protocol, RetryPolicy, Transport};
+use portlease_gateway::{Gateway, Mode};
+
+const UDP_4000: MapRequest = MapRequest::new(4000, Transport::Udp);
+const SOON: RetryPolicy = RetryPolicy::Backoff { min: Duration::from_millis(100), max: Duration::from_millis(100) };
+
+async fn until(mapper: &Mapper, kind: EventKind) {
+    while mapper.next_event(LONG).await.expect("an event").kind != kind {}
+}
+
+#[tokio::test]
+async fn a_stop_during_a_slow_install_by_the_decided_protocol_leaves_nothing() {
+    let gateway = gateway();
+    let mapper = Mapper::start(config_for(&gateway, Protocol::Upnp)).unwrap();
+    let first = mapper.map(UDP_4000).unwrap();
+    first.ready(LONG).await.unwrap();
+    // What discovery learned of the address is stale by then, so that the install is two calls, of 1.5 s each: longer
+    // than a stop waits for it.
+    tokio::time::sleep(UPNP_EXTERNAL_ADDRESS_FRESH + Duration::from_millis(100)).await;
+    gateway.update_faults(|faults| faults.http_delay_ms = 1500);
+    let second = mapper.map(MapRequest::new(4001, Transport::Udp)).unwrap();
+    assert!(gateway.wait_for(LONG, |state| state.counters.get("soap_GetExternalIPAddress") == 2));
+    second.stop(LONG).await;
+    first.stop(LONG).await;
+    mapper.stop(LONG).await;
+    assert!(gateway.mappings().is_empty(), "{:?}", gateway.mappings());
+}
+
+/// What the lease of a PCP gateway that keeps to RFC 6887 11.3 (another nonce is NOT_AUTHORIZED) comes to next.
+async fn next_of(gateway: &Gateway, mapper: &Mapper) -> EventKind {
+    gateway.update_faults(|faults| {
+        faults.pcp = Mode::Normal;
+        faults.pcp_delay_ms = 0;
+    });
+    mapper.next_event(LONG).await.expect("an event").kind
+}
+
+#[tokio::test]
+async fn a_pcp_mapping_whose_grant_was_lost_is_taken_up_by_the_next_attempt() {
+    let gateway = gateway();
+    gateway.update_faults(|faults| faults.pcp_delay_ms = 1100);
+    let mapper = Mapper::start(Config { retry: SOON, ..config_for(&gateway, Protocol::Pcp) }).unwrap();
+    let _lease = mapper.map(UDP_4000).unwrap();
+    until(&mapper, EventKind::Failed).await;
+    assert_eq!(gateway.mappings().len(), 1);
+    assert_eq!(next_of(&gateway, &mapper).await, EventKind::Installed);
+}
+
+#[tokio::test]
+async fn a_pcp_mapping_that_was_revoked_in_a_silence_is_taken_up_again_behind_it() {
+    let gateway = gateway();
+    let config = Config {
+        retry: SOON,
+        failure_threshold: 1,
+        renewal_interval: Duration::ZERO,
+        ..config_for(&gateway, Protocol::Pcp)
+    };
+    let mapper = Mapper::start(config).unwrap();
+    let _lease = mapper.map(UDP_4000).unwrap();
+    until(&mapper, EventKind::Installed).await;
+    gateway.update_faults(|faults| faults.pcp = Mode::Silent);
+    until(&mapper, EventKind::Revoked).await;
+    // The delete is lost, and one attempt to map again.
+    until(&mapper, EventKind::Failed).await;
+    assert_eq!(next_of(&gateway, &mapper).await, EventKind::Installed);
+}
