@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, JoinHandle, Thread};
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::PortMappingError;
-use crate::schedule::ENGINE_END_DEADLINE;
+use crate::schedule::{ENGINE_END_DEADLINE, FORK_CHECK_INTERVAL};
 
 /// A thread that runs the tasks of one mapper and nothing else. Dropping it asks the tasks to end and lets them
 /// release their mappings in the background; it never waits.
@@ -29,6 +29,9 @@ pub(crate) struct Engine {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// The process that started the thread: after a fork the child has the memory but not the thread.
     process: u32,
+    started: Instant,
+    /// When [`foreign`](Self::foreign) was last found not to be so, in milliseconds after `started`.
+    own_at: AtomicU64,
 }
 
 impl Engine {
@@ -72,7 +75,16 @@ impl Engine {
             .name("portlease".to_owned())
             .spawn(run)
             .map_err(|error| PortMappingError::internal(format!("cannot start the engine's thread: {error}")))?;
-        Ok(Self { handle, tasks, shutdown, ended, thread: Mutex::new(Some(thread)), process: std::process::id() })
+        Ok(Self {
+            handle,
+            tasks,
+            shutdown,
+            ended,
+            thread: Mutex::new(Some(thread)),
+            process: std::process::id(),
+            started: Instant::now(),
+            own_at: AtomicU64::new(0),
+        })
     }
 
     /// Fails with `stopped` where the engine was stopped or belongs to another process.
@@ -89,6 +101,21 @@ impl Engine {
     /// Whether this process is a fork of the one that started the engine.
     pub(crate) fn foreign(&self) -> bool {
         std::process::id() != self.process
+    }
+
+    /// The same for those who only read: asks the system at most once in [`FORK_CHECK_INTERVAL`], because asking costs
+    /// more than the read.
+    pub(crate) fn foreign_to_reader(&self) -> bool {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let interval = FORK_CHECK_INTERVAL.as_millis() as u64;
+        if now.saturating_sub(self.own_at.load(Ordering::Relaxed)) < interval && now >= interval {
+            return false;
+        }
+        let foreign = self.foreign();
+        if !foreign {
+            self.own_at.store(now, Ordering::Relaxed);
+        }
+        foreign
     }
 
     /// The token whose cancellation ends every task.
@@ -312,6 +339,7 @@ mod tests {
     fn in_a_forked_child_the_engine_answers_stopped_and_stopping_it_returns_at_once() {
         let engine = forked();
         assert_eq!(engine.check().unwrap_err().kind(), ErrorKind::Stopped);
+        assert!(engine.foreign_to_reader());
         assert_eq!(wait(engine.call(async {})).unwrap_err().kind(), ErrorKind::Stopped);
         assert!(wait(engine.stop(Duration::from_secs(10))));
         assert!(!engine.shutdown.is_cancelled(), "the parent's leases must live on");

@@ -78,24 +78,24 @@ impl Lease {
         }
     }
 
-    /// A lock-free copy of the present state. In a forked child the lease has exited.
+    /// A lock-free copy of the present state. In a forked child the lease has exited, 10 ms after the fork at the latest.
     pub fn snapshot(&self) -> LeaseSnapshot {
         let snapshot = self.sink.snapshot();
-        match self.check_process() {
-            Ok(()) => snapshot,
-            Err(error) => LeaseSnapshot {
-                state: LeaseState::Exited,
-                active: false,
-                mapping: None,
-                ttl: None,
-                expires_in: None,
-                renews_in: None,
-                permanent: false,
-                last_error: Some(Arc::new(ErrorReport::from(&error))),
-                nat_class: NatClass::Unknown,
-                address_class: AddressClass::Unknown,
-                ..snapshot
-            },
+        if !self.engine.foreign_to_reader() {
+            return snapshot;
+        }
+        LeaseSnapshot {
+            state: LeaseState::Exited,
+            active: false,
+            mapping: None,
+            ttl: None,
+            expires_in: None,
+            renews_in: None,
+            permanent: false,
+            last_error: Some(Arc::new(ErrorReport::from(&forked()))),
+            nat_class: NatClass::Unknown,
+            address_class: AddressClass::Unknown,
+            ..snapshot
         }
     }
 
@@ -126,10 +126,14 @@ impl Lease {
 
     fn check_process(&self) -> Result<(), PortMappingError> {
         match self.engine.foreign() {
-            true => Err(PortMappingError::stopped("the lease belongs to the process before the fork")),
+            true => Err(forked()),
             false => Ok(()),
         }
     }
+}
+
+fn forked() -> PortMappingError {
+    PortMappingError::stopped("the lease belongs to the process before the fork")
 }
 
 impl Drop for Lease {

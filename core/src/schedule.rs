@@ -90,6 +90,8 @@ pub const RELEASE_DEADLINE: Duration =
     UPNP_TURN_DEADLINE.saturating_add(UPNP_DISCOVERY_DEADLINE).saturating_add(UPNP_DEADLINE);
 /// How long an engine, all its leases done, still waits for late answers to be dealt with before its thread ends.
 pub const ENGINE_END_DEADLINE: Duration = Duration::from_secs(10);
+/// For how long a snapshot may take it for granted that the process has not forked.
+pub const FORK_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 /// How long `stop` waits for the gateway where the caller names no time.
 pub const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
