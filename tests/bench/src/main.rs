@@ -1,0 +1,53 @@
+//! Benchmarks of portlease beside its peers. Each subcommand measures one thing and prints JSON lines;
+//! `tests/bench/bench.py` sets the surroundings up, runs them all and makes the table.
+//!
+//! # Layout
+//! `clients` holds portlease, its peers and the raw exchanges behind one trait; `contest` lets them map in turns;
+//! `leases`, `snapshot` and `idle` measure portlease alone; `gateway` is the simulated gateway as a process;
+//! `record` is what is printed, `stats` the arithmetic.
+
+mod clients;
+mod contest;
+mod gateway;
+mod idle;
+mod leases;
+mod process;
+mod record;
+mod snapshot;
+mod stats;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(about = "Measures portlease beside its peers and prints JSON lines; bench.py is the driver")]
+enum Command {
+    /// Time from the call to a mapping in hand, for every library and tool, in turns.
+    Map(contest::Arguments),
+    /// Many leases on one mapper against the simulated gateway: time until all are ready, memory.
+    Leases(leases::Arguments),
+    /// Reading a snapshot, in nanoseconds.
+    Snapshot(snapshot::Arguments),
+    /// CPU time and wake-ups of a mapper with one open lease and nothing to do.
+    Idle(idle::Arguments),
+    /// Runs the simulated gateway until standard input ends; prints its addresses as one JSON line.
+    Gateway(gateway::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Command::parse() {
+        Command::Map(arguments) => contest::run(&arguments),
+        Command::Leases(arguments) => leases::run(&arguments),
+        Command::Snapshot(arguments) => snapshot::run(&arguments),
+        Command::Idle(arguments) => idle::run(&arguments),
+        Command::Gateway(arguments) => gateway::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("portlease-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
