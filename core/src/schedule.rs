@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// The lifetime asked for where the user names none: one hour, as RFC 6886 3.3 recommends at most two.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(3600);
 /// The shortest lifetime that may be asked for.
@@ -94,6 +96,15 @@ pub const ENGINE_END_DEADLINE: Duration = Duration::from_secs(10);
 pub const FORK_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 /// How long `stop` waits for the gateway where the caller names no time.
 pub const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The oldest that a grant can be when the call that brought it ends: two exchanges of NAT-PMP one after another.
+pub const GRANT_MAX_AGE: Duration = PCP_DEADLINE.saturating_mul(2);
+
+/// From when the lifetime of a grant counts that is here `now`: from when it was asked for, because an address must
+/// not outlive its lease; but what was spent waiting for a turn before that is no part of the lease.
+pub fn grant_time(asked_at: Instant, now: Instant) -> Instant {
+    now.checked_sub(GRANT_MAX_AGE).map_or(asked_at, |oldest| asked_at.max(oldest))
+}
 
 /// When a mapping is renewed: at 1/2, 3/4, 7/8 ... of the granted lifetime (RFC 6887 11.2.1), never later than
 /// the renewal interval after the attempt before, and never sooner than [`MIN_RENEWAL_DELAY`].

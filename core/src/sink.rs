@@ -11,6 +11,7 @@ use crate::error::{ErrorReport, PortMappingError};
 use crate::event::{Event, EventKind, EventQueue};
 use crate::mapping::{MapRequest, PortMapping};
 use crate::net::address::AddressClass;
+use crate::schedule::grant_time;
 use crate::snapshot::{LeaseSnapshot, LeaseState, NatClass, PublishedMapping};
 
 /// Where one lease's task publishes: each change is one new immutable status, put in place by one atomic swap,
@@ -285,8 +286,8 @@ impl MappingSink {
 
 impl Grant {
     fn new(published: Arc<PublishedMapping>, mapping: &PortMapping, asked_at: Instant, renews_at: Instant) -> Self {
-        // The lifetime counts from the request, not from the answer: an address must never outlive its lease.
-        let expires_at = mapping.lifetime.and_then(|lifetime| asked_at.checked_add(lifetime));
+        let granted_at = grant_time(asked_at, Instant::now());
+        let expires_at = mapping.lifetime.and_then(|lifetime| granted_at.checked_add(lifetime));
         Self { mapping: published, lifetime: mapping.lifetime, expires_at, renews_at }
     }
 }

@@ -12,7 +12,7 @@ use crate::client::PortMapperClient;
 use crate::config::{Config, RetryPolicy};
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping};
-use crate::schedule::{QUICK_RETRY_DELAY, RELEASE_DEADLINE, SHUTDOWN_GRACE, renewal_delay, retry_delay};
+use crate::schedule::{QUICK_RETRY_DELAY, RELEASE_DEADLINE, SHUTDOWN_GRACE, grant_time, renewal_delay, retry_delay};
 use crate::sink::MappingSink;
 
 /// The rules about time that a lease follows.
@@ -165,10 +165,11 @@ impl<C: PortMapperClient> PortMapperTask<C> {
 
     /// Publishes and renews the mapping until shutdown (and releases it then) or until it is lost: then the answer is
     /// why, and the external port that it had.
-    async fn keep(&self, mut mapping: PortMapping, mut granted_at: Instant) -> End<(PortMappingError, u16)> {
+    async fn keep(&self, mut mapping: PortMapping, asked_at: Instant) -> End<(PortMappingError, u16)> {
         let mut failures = 0;
+        let mut granted_at = grant_time(asked_at, Instant::now());
         let mut renews_at = self.renews_at(&mapping, granted_at, failures);
-        self.sink.installed(&mapping, granted_at, renews_at);
+        self.sink.installed(&mapping, asked_at, renews_at);
         loop {
             if self.sleep_or_shutdown(renews_at).await {
                 return End::Shutdown(self.release(&mapping).await);
@@ -179,7 +180,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
             match self.renew(&mapping, expires_at).await {
                 End::Shutdown(_) => return End::Shutdown(self.release(&mapping).await),
                 End::Outcome(Ok(renewed)) => {
-                    (mapping, granted_at, failures) = (renewed, asked_at, 0);
+                    (mapping, granted_at, failures) = (renewed, grant_time(asked_at, Instant::now()), 0);
                     renews_at = self.renews_at(&mapping, granted_at, failures);
                     self.sink.renewed(&mapping, asked_at, renews_at);
                 }

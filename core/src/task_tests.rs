@@ -9,7 +9,9 @@ use crate::error::ErrorKind;
 use crate::event::{Event, EventKind, EventQueue};
 use crate::mapping::Transport;
 use crate::net::address::AddressClass;
-use crate::schedule::{DEFAULT_RENEWAL_INTERVAL, MIN_RENEWAL_INTERVAL, RETRY_BACKOFF_MAX, RETRY_BACKOFF_MIN};
+use crate::schedule::{
+    DEFAULT_RENEWAL_INTERVAL, GRANT_MAX_AGE, MIN_RENEWAL_INTERVAL, RETRY_BACKOFF_MAX, RETRY_BACKOFF_MIN,
+};
 use crate::snapshot::{LeaseSnapshot, LeaseState, NatClass};
 
 const REQUEST: MapRequest = MapRequest::new(4000, Transport::Udp);
@@ -112,6 +114,17 @@ async fn an_install_publishes_the_external_address() {
     assert_eq!((snapshot.active, snapshot.nat_class), (true, NatClass::Open));
     assert_eq!(snapshot.address_class, AddressClass::Public);
     assert_eq!((snapshot.ttl, snapshot.expires_in), (Some(HOUR), Some(HOUR)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_a_turn_is_no_part_of_the_lease() {
+    let bench = Bench::new();
+    let lifetime = Duration::from_secs(8);
+    bench.client.on_probe(SOON, Ok(())).on_install(Duration::from_secs(20), granted(HOME, lifetime));
+    bench.run();
+    let snapshot = bench.expect(EventKind::Installed).await;
+    assert!(snapshot.active, "a grant that has just come has not expired");
+    assert_about(snapshot.expires_in.unwrap(), lifetime - GRANT_MAX_AGE);
 }
 
 #[tokio::test(start_paused = true)]

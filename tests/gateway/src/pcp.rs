@@ -267,7 +267,7 @@ fn delete(
             }
             return Ok(());
         };
-        let Some(port) = state.table.of_internal(transport, internal, suggested) else {
+        let Some(port) = state.table.of_internal(transport, internal, suggested, Some(nonce)) else {
             return Ok(());
         };
         if !owned(&(transport, port), state) {

@@ -153,15 +153,20 @@ impl Table {
         self.entries.values().filter_map(|entry| entry.expires_at).min()
     }
 
-    /// Where the mapping of this internal port is. UPnP can give one internal port several external ones: then the
-    /// suggested one is meant, or else the lowest.
-    pub(crate) fn of_internal(&self, transport: Transport, internal: SocketAddr, suggested: u16) -> Option<u16> {
-        let mut ports = self
-            .iter()
+    /// Where the mapping of this internal port is. UPnP can give one internal port several external ones: then the one
+    /// that PCP made with the same nonce is meant (RFC 6887, 11.3), or the suggested one, or else the lowest.
+    pub(crate) fn of_internal(
+        &self,
+        transport: Transport,
+        internal: SocketAddr,
+        suggested: u16,
+        nonce: Option<Nonce>,
+    ) -> Option<u16> {
+        self.iter()
             .filter(|((of, _), entry)| *of == transport && entry.internal == internal)
-            .map(|((_, port), _)| port);
-        let first = ports.next()?;
-        if first == suggested || ports.any(|port| port == suggested) { Some(suggested) } else { Some(first) }
+            .map(|((_, port), entry)| (nonce.is_some() && entry.nonce == nonce, port == suggested, port))
+            .max_by_key(|(own, wished, port)| (*own, *wished, std::cmp::Reverse(*port)))
+            .map(|(_, _, port)| port)
     }
 
     /// The keys of all mappings of one host and transport (`None`: both).
@@ -174,7 +179,7 @@ impl Table {
 
     /// PCP and NAT-PMP: the internal port names the mapping (RFC 6887, 11.3; RFC 6886, 3.3).
     pub(crate) fn decide_by_internal(&self, ask: &Ask, rules: Rules, now: Instant) -> Result<Decision, Refusal> {
-        if let Some(port) = self.of_internal(ask.transport, ask.internal, ask.suggested) {
+        if let Some(port) = self.of_internal(ask.transport, ask.internal, ask.suggested, ask.nonce) {
             let entry = &self.entries[&(ask.transport, port)];
             let other_nonce = ask.nonce.is_some() && entry.nonce.is_some() && entry.nonce != ask.nonce;
             if entry.protocol == Protocol::Static || (other_nonce && !rules.nonce_takeover) {
