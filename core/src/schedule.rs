@@ -42,7 +42,7 @@ pub const PCP_RETRANSMIT_JITTER: f64 = 0.1;
 
 /// The deadline of one UPnP call (a SOAP action, a description): a little below the two seconds within which the user
 /// is told that nothing answers.
-pub const UPNP_DEADLINE: Duration = Duration::from_millis(1900);
+pub const UPNP_DEADLINE: Duration = Duration::from_millis(1800);
 /// For how long SSDP answers are waited for: MX is 1 second, and answers may come at its end (UDA 1.1 1.3.2).
 pub const SSDP_DEADLINE: Duration = Duration::from_millis(1400);
 /// When the M-SEARCH burst is sent again, after its start: it is UDP (UDA 1.1 1.3.2).

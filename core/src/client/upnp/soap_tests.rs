@@ -40,7 +40,7 @@ fn a_call_that_failed_is_explained_by_the_kind_that_it_deserves() {
         (CallError::Fault(fault(606)), ErrorKind::Refused, "FRITZ!Box"),
         (CallError::Gone(404), ErrorKind::Unavailable, "404"),
         (CallError::Nonsense("x".into()), ErrorKind::Unavailable, "makes no sense: x"),
-        (CallError::Http(HttpError::Timeout(UPNP_DEADLINE)), ErrorKind::Timeout, "no answer within 1.9 s"),
+        (CallError::Http(HttpError::Timeout(UPNP_DEADLINE)), ErrorKind::Timeout, "no answer within 1.8 s"),
         (CallError::Http(HttpError::Refused(io::Error::other("r"))), ErrorKind::Transport, "http://192.168.1.1/c: r"),
         (CallError::Http(HttpError::Malformed("m".into())), ErrorKind::Unavailable, "makes no sense: m"),
         (CallError::Crowded, ErrorKind::Timeout, "no turn"),
