@@ -45,19 +45,18 @@ pub(super) struct Contestant {
 
 /// The same field for a race in which `decided` is known to work: it goes first and without a probe, and the others
 /// only stir when it does not answer.
-pub(super) fn behind_decided(field: Vec<Contestant>, decided: Protocol) -> Vec<Contestant> {
-    let (mut first, others): (Vec<_>, Vec<_>) = field.into_iter().partition(|one| one.protocol == decided);
-    if let [first] = &mut first[..] {
-        *first = Contestant { install_is_probe: true, proven: true, hedge: Duration::ZERO, ..first.clone() };
-        let late = |one: Contestant| Contestant {
-            head_start: DECIDED_HEAD_START,
-            hedge: DECIDED_HEAD_START + one.hedge,
-            hedge_behind_alive: DECIDED_HEAD_START + one.hedge_behind_alive,
-            ..one
-        };
-        return std::iter::once(first.clone()).chain(others.into_iter().map(late)).collect();
+pub(super) fn behind_decided(mut field: Vec<Contestant>, decided: Protocol) -> Vec<Contestant> {
+    let Some(place) = field.iter().position(|one| one.protocol == decided) else { return field };
+    let mut first = field.remove(place);
+    first.install_is_probe = true;
+    first.proven = true;
+    for late in &mut field {
+        late.head_start = DECIDED_HEAD_START;
+        late.hedge += DECIDED_HEAD_START;
+        late.hedge_behind_alive += DECIDED_HEAD_START;
     }
-    others
+    field.insert(0, first);
+    field
 }
 
 /// The configured protocols over `path`, in the configured order. The first never holds back.
