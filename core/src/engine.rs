@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::PortMappingError;
+use crate::fork;
 use crate::schedule::{ENGINE_END_DEADLINE, FORK_CHECK_INTERVAL};
 
 /// A thread that runs the tasks of one mapper and nothing else. Dropping it asks the tasks to end and lets them
@@ -29,6 +30,8 @@ pub(crate) struct Engine {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// The process that started the thread: after a fork the child has the memory but not the thread.
     process: u32,
+    /// The same by the word of the host's hook (see [`fork`]).
+    generation: u32,
     started: Instant,
     /// When [`foreign`](Self::foreign) was last found not to be so, in milliseconds after `started`.
     own_at: AtomicU64,
@@ -82,6 +85,7 @@ impl Engine {
             ended,
             thread: Mutex::new(Some(thread)),
             process: std::process::id(),
+            generation: fork::birth(),
             started: Instant::now(),
             own_at: AtomicU64::new(0),
         })
@@ -103,9 +107,12 @@ impl Engine {
         std::process::id() != self.process
     }
 
-    /// The same for those who only read: asks the system at most once in [`FORK_CHECK_INTERVAL`], because asking costs
-    /// more than the read.
+    /// The same for those who only read: goes by the host's hook, else asks the system at most once in
+    /// [`FORK_CHECK_INTERVAL`], because asking costs more than the read.
     pub(crate) fn foreign_to_reader(&self) -> bool {
+        if let Some(generation) = fork::generation() {
+            return generation != self.generation;
+        }
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let interval = FORK_CHECK_INTERVAL.as_millis() as u64;
         if now.saturating_sub(self.own_at.load(Ordering::Relaxed)) < interval && now >= interval {

@@ -67,17 +67,17 @@ impl fmt::Display for EventKind {
     }
 }
 
-/// Something that happened to a lease.
+/// Something that happened to a lease, or to all of them at once.
 #[derive(Debug, Clone)]
 pub struct Event {
     /// What happened.
     pub kind: EventKind,
-    /// The number of the lease.
-    pub lease: u64,
-    /// UDP or TCP.
-    pub transport: Transport,
-    /// The local port.
-    pub internal_port: u16,
+    /// The number of the lease; `None` where the event is about the whole machine (`network-changed`).
+    pub lease: Option<u64>,
+    /// UDP or TCP, where the event is about a lease.
+    pub transport: Option<Transport>,
+    /// The local port, where the event is about a lease.
+    pub internal_port: Option<u16>,
     /// The external address and port, where there is a mapping.
     pub external: Option<SocketAddr>,
     /// The protocol of the mapping.
@@ -172,9 +172,9 @@ mod tests {
     fn event(lease: u64) -> Event {
         Event {
             kind: EventKind::Renewed,
-            lease,
-            transport: Transport::Udp,
-            internal_port: 4000,
+            lease: Some(lease),
+            transport: Some(Transport::Udp),
+            internal_port: Some(4000),
             external: None,
             protocol: None,
             ttl: None,
@@ -192,7 +192,7 @@ mod tests {
             queue.push(event(lease));
         }
         let first = queue.pull().await.unwrap();
-        assert_eq!((first.lease, first.dropped), (3, 3));
+        assert_eq!((first.lease, first.dropped), (Some(3), 3));
         assert_eq!(queue.pull().await.unwrap().dropped, 0);
         assert_eq!(queue.dropped(), 3);
     }
@@ -202,7 +202,7 @@ mod tests {
         let queue = EventQueue::default();
         queue.push(event(1));
         queue.close();
-        assert_eq!(queue.pull().await.unwrap().lease, 1);
+        assert_eq!(queue.pull().await.unwrap().lease, Some(1));
         assert!(queue.pull().await.is_none());
     }
 
@@ -215,6 +215,6 @@ mod tests {
         });
         tokio::task::yield_now().await;
         queue.push(event(7));
-        assert_eq!(reader.await.unwrap(), 7);
+        assert_eq!(reader.await.unwrap(), Some(7));
     }
 }

@@ -28,12 +28,14 @@
 //! | [`net`] | default route, local address, address classes |
 //! | [`task`] | the life of one lease: probe, install, renew, revoke |
 //! | [`sink`], [`snapshot`], [`event`] | how the task publishes and what readers see |
+//! | [`fork`] | for hosts that can tell of a fork |
 
 pub mod client;
 pub mod config;
 mod engine;
 pub mod error;
 pub mod event;
+pub mod fork;
 mod lease;
 mod mapper;
 pub mod mapping;

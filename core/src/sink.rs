@@ -269,9 +269,9 @@ impl MappingSink {
         let snapshot = self.snapshot();
         self.events.push(Event {
             kind,
-            lease: self.id,
-            transport: self.request.transport,
-            internal_port: self.request.internal_port,
+            lease: Some(self.id),
+            transport: Some(self.request.transport),
+            internal_port: Some(self.request.internal_port),
             external: snapshot.external(),
             protocol: snapshot.protocol(),
             ttl: snapshot.ttl,

@@ -34,14 +34,13 @@ pub(crate) struct JsonEvent {
 
 impl From<&Event> for JsonEvent {
     fn from(event: &Event) -> Self {
-        let of_lease = event.kind != EventKind::NetworkChanged;
         let mapped = event.external.is_some();
         Self {
             event: event.kind.as_str(),
             kind: event.error.as_ref().map(|error| error.kind.as_str()),
             message: event.error.as_ref().map(|error| error.message.clone()),
-            transport: of_lease.then_some(event.transport.as_str()),
-            internal_port: of_lease.then_some(event.internal_port),
+            transport: event.transport.map(|transport| transport.as_str()),
+            internal_port: event.internal_port,
             external: event.external.map(|external| external.to_string()),
             protocol: event.protocol.map(|protocol| protocol.as_str()),
             ttl: mapped.then_some(event.ttl.map(|ttl| ttl.as_secs())),
@@ -83,9 +82,12 @@ pub(crate) fn external(address: std::net::SocketAddr) -> String {
     }
 }
 
-/// A port for people, as on the command line.
+/// A port for people, as on the command line; empty for an event that is about none.
 pub(crate) fn port(event: &Event) -> String {
-    format!("{}/{}", event.internal_port, event.transport)
+    match (event.internal_port, event.transport) {
+        (Some(port), Some(transport)) => format!("{port}/{transport}"),
+        _ => String::new(),
+    }
 }
 
 /// What a good event says to people; nothing for a failure.
@@ -131,9 +133,9 @@ mod tests {
     fn event(kind: EventKind) -> Event {
         Event {
             kind,
-            lease: 1,
-            transport: Transport::Udp,
-            internal_port: 4000,
+            lease: Some(1),
+            transport: Some(Transport::Udp),
+            internal_port: Some(4000),
             external: Some(([192, 0, 1, 1], 4000).into()),
             protocol: Some(Protocol::Pcp),
             ttl: Some(Duration::from_secs(3600)),
@@ -181,8 +183,9 @@ mod tests {
 
     #[test]
     fn a_change_of_network_is_about_no_port() {
-        let change = Event { external: None, elapsed: Duration::ZERO, ..event(EventKind::NetworkChanged) };
-        assert_eq!(json(&Event { protocol: None, ..change }), r#"{"event":"network-changed"}"#);
+        let change = Event { lease: None, transport: None, internal_port: None, ..event(EventKind::NetworkChanged) };
+        let change = Event { external: None, protocol: None, elapsed: Duration::ZERO, ..change };
+        assert_eq!(json(&change), r#"{"event":"network-changed"}"#);
     }
 
     #[test]

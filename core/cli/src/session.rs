@@ -99,7 +99,7 @@ impl<'a> Session<'a> {
     /// Tells one event; answers whether it ends the holding.
     fn take(&mut self, event: &Event, count: usize) -> io::Result<Option<End>> {
         if matches!(event.kind, EventKind::Installed | EventKind::Changed) {
-            self.mapped.insert(event.lease);
+            self.mapped.extend(event.lease);
         }
         self.tell(event)?;
         Ok(match event.kind {
@@ -187,7 +187,10 @@ impl<'a> Session<'a> {
     /// Tells what happens while the leases are released.
     fn tell_end(&mut self, event: &Event) -> io::Result<()> {
         self.tell(event)?;
-        if event.kind != EventKind::Exited || !self.mapped.contains(&event.lease) || self.detaching {
+        if event.kind != EventKind::Exited
+            || !event.lease.is_some_and(|lease| self.mapped.contains(&lease))
+            || self.detaching
+        {
             return Ok(());
         }
         let port = event::port(event);

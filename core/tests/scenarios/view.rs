@@ -65,7 +65,7 @@ pub(crate) fn event(event: &Event) -> Value {
     json!({
         "kind": event.kind.as_str(),
         "lease": event.lease,
-        "transport": event.transport.as_str(),
+        "transport": text(event.transport),
         "internal_port": event.internal_port,
         "external": text(event.external),
         "protocol": text(event.protocol),

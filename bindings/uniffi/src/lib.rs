@@ -1,0 +1,1 @@
+//! portlease for Kotlin and Swift, by UniFFI.
