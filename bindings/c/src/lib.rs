@@ -1,1 +1,29 @@
-//! The C ABI of portlease.
+//! The C ABI of portlease: convert, call, convert back. `include/portlease.h` is generated from this crate; its prologue
+//! (`prologue.h`) has the rules for callers.
+//!
+//! # Layout
+//!
+//! | module | what |
+//! |---|---|
+//! | [`error`] | kinds and the caller's error buffer |
+//! | [`names`] | enums, their numbers and their stable strings |
+//! | [`config`] | settings and requests as C gives them |
+//! | [`snapshot`], [`event`], [`gateway`] | what is filled in for the caller |
+//! | [`mapper`], [`lease`] | the handles and the calls that block |
+//! | [`waits`] | many waits at once, that can be cancelled |
+//! | `pending`, `signal` | what they are made of |
+//! | [`memory`] | every pointer that comes from C passes here |
+
+pub mod config;
+pub mod error;
+pub mod event;
+mod fork;
+pub mod gateway;
+pub mod lease;
+pub mod mapper;
+pub mod memory;
+pub mod names;
+mod pending;
+mod signal;
+pub mod snapshot;
+pub mod waits;

@@ -1,0 +1,34 @@
+// Holds UDP port 4000 open until Enter.
+//   minimal [port [gateway pcp_port ssdp_address]]
+#include <portlease.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int main(int argc, char **argv) {
+  uint16_t port = argc > 1 ? (uint16_t)atoi(argv[1]) : 4000;
+  portlease_config config = PORTLEASE_INIT(portlease_config); // all defaults: what a home needs
+  if (argc > 4) {                                             // a simulated or unusual router
+    config.gateway = argv[2];
+    config.pcp_port = (uint16_t)atoi(argv[3]);
+    config.ssdp_address = argv[4];
+  }
+
+  portlease_mapper *mapper;
+  portlease_lease *lease;
+  portlease_lease_snapshot now = PORTLEASE_INIT(portlease_lease_snapshot);
+  portlease_error error;
+  if (portlease_open(port, PORTLEASE_TRANSPORT_UDP, &config, &mapper, &lease, &now, &error) != PORTLEASE_OK) {
+    fprintf(stderr, "no port: %s (%s)\n", error.message, portlease_kind_name(error.kind));
+    return 1; // normal: mapping is an optimisation, a router may say no
+  }
+  printf("reachable at %s:%u by %s, address %s\n", now.external_address, (unsigned)now.external_port,
+         portlease_protocol_name(now.protocol), portlease_address_class_name(now.address_class));
+  fflush(stdout);
+
+  getchar();
+
+  portlease_mapper_stop(mapper, PORTLEASE_DEFAULT_TIMEOUT, NULL); // nothing is left on the router
+  portlease_lease_free(lease);
+  portlease_mapper_free(mapper);
+  return 0;
+}

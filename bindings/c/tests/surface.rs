@@ -1,0 +1,224 @@
+//! The header has what `tests/surface.json` lists: no language may have less, or more, without that file.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+const SURFACE: &str = include_str!("../../../tests/surface.json");
+const HEADER: &str = include_str!("../../../include/portlease.h");
+
+/// What a field of the file is in C, where it is not one field of the same name: text with a port is two fields,
+/// `interface` is a macro of Windows, a choice is spread out, and arrays are the caller's own.
+const FIELDS: [(&str, &str, &[&str]); 7] = [
+    ("portlease_config", "interface", &["interface_name"]),
+    ("portlease_config", "retry", &["retry_never", "retry_min", "retry_max"]),
+    ("portlease_lease_snapshot", "external", &["external_address", "external_port"]),
+    ("portlease_event", "external", &["external_address", "external_port"]),
+    ("portlease_mapper_snapshot", "leases", &["lease_count"]),
+    ("portlease_gateway_report", "interface", &["interface_name"]),
+    ("portlease_gateway_report", "protocols", &["protocol_count"]),
+];
+
+/// Numbers are for ever: one that has been in a release stays what it is. New ones are added here with their release.
+const NUMBERS: [(&str, i64); 43] = [
+    ("PORTLEASE_OK", 0),
+    ("PORTLEASE_UNAVAILABLE", 1),
+    ("PORTLEASE_TIMEOUT", 2),
+    ("PORTLEASE_TRANSPORT", 3),
+    ("PORTLEASE_REFUSED", 4),
+    ("PORTLEASE_INVALID", 5),
+    ("PORTLEASE_STOPPED", 6),
+    ("PORTLEASE_INTERNAL", 7),
+    ("PORTLEASE_CANCELLED", 100),
+    ("PORTLEASE_STATE_IDLE", 0),
+    ("PORTLEASE_STATE_PROBING", 1),
+    ("PORTLEASE_STATE_INSTALLED", 2),
+    ("PORTLEASE_STATE_RENEWING", 3),
+    ("PORTLEASE_STATE_REVOKED", 4),
+    ("PORTLEASE_STATE_EXITED", 5),
+    ("PORTLEASE_EVENT_ABSENT", 0),
+    ("PORTLEASE_EVENT_INSTALLED", 1),
+    ("PORTLEASE_EVENT_RENEWED", 2),
+    ("PORTLEASE_EVENT_CHANGED", 3),
+    ("PORTLEASE_EVENT_FAILED", 4),
+    ("PORTLEASE_EVENT_REVOKED", 5),
+    ("PORTLEASE_EVENT_EXITED", 6),
+    ("PORTLEASE_EVENT_NETWORK_CHANGED", 7),
+    ("PORTLEASE_PROTOCOL_ABSENT", 0),
+    ("PORTLEASE_PROTOCOL_PCP", 1),
+    ("PORTLEASE_PROTOCOL_NAT_PMP", 2),
+    ("PORTLEASE_PROTOCOL_UPNP", 3),
+    ("PORTLEASE_PROTOCOL_NONE", 4),
+    ("PORTLEASE_TRANSPORT_ABSENT", 0),
+    ("PORTLEASE_TRANSPORT_UDP", 1),
+    ("PORTLEASE_TRANSPORT_TCP", 2),
+    ("PORTLEASE_FAMILY_IPV4", 0),
+    ("PORTLEASE_NAT_UNKNOWN", 0),
+    ("PORTLEASE_NAT_OPEN", 1),
+    ("PORTLEASE_ADDRESS_UNKNOWN", 0),
+    ("PORTLEASE_ADDRESS_PUBLIC", 1),
+    ("PORTLEASE_ADDRESS_CGNAT", 2),
+    ("PORTLEASE_ADDRESS_PRIVATE", 3),
+    ("PORTLEASE_ADDRESS_RESERVED", 4),
+    ("PORTLEASE_ADDRESS_SIZE", 46),
+    ("PORTLEASE_MESSAGE_SIZE", 508),
+    ("PORTLEASE_MAX_PROTOCOLS", 8),
+    ("PORTLEASE_NAME_SIZE", 128),
+];
+
+/// What every language has in its own way, and C by functions: the ends of handles, names, the version, waits.
+const OF_C: [&str; 22] = [
+    "portlease_version",
+    "portlease_kind_name",
+    "portlease_state_name",
+    "portlease_event_kind_name",
+    "portlease_protocol_name",
+    "portlease_transport_name",
+    "portlease_nat_class_name",
+    "portlease_address_class_name",
+    "portlease_mapper_free",
+    "portlease_lease_free",
+    "portlease_waits_new",
+    "portlease_waits_cancel",
+    "portlease_waits_next",
+    "portlease_waits_descriptor",
+    "portlease_waits_stop",
+    "portlease_waits_free",
+    // Waits for the calls that block.
+    "portlease_waits_lease_ready",
+    "portlease_waits_lease_stop",
+    "portlease_waits_lease_detach",
+    "portlease_waits_mapper_next_event",
+    "portlease_waits_mapper_probe",
+    "portlease_waits_mapper_stop",
+];
+
+fn listed(path: &str) -> BTreeSet<String> {
+    let surface: Value = serde_json::from_str(SURFACE).expect("surface.json is JSON");
+    let names = surface.pointer(path).and_then(Value::as_array).unwrap_or_else(|| panic!("no list {path}"));
+    names.iter().map(|name| name.as_str().expect("a name").to_owned()).collect()
+}
+
+fn set<T: ToString>(names: impl IntoIterator<Item = T>) -> BTreeSet<String> {
+    names.into_iter().map(|name| name.to_string()).collect()
+}
+
+/// The header's lines without its comments.
+fn code() -> impl Iterator<Item = &'static str> {
+    HEADER.lines().map(|line| line.split("//").next().unwrap_or_default().trim_end())
+}
+
+/// What is between the braces of a type.
+fn body(kind: &str, name: &str) -> Vec<&'static str> {
+    let head = format!("typedef {kind} {name} {{");
+    let inside: Vec<_> =
+        code().skip_while(|line| *line != head).skip(1).take_while(|line| !line.starts_with('}')).collect();
+    assert!(!inside.is_empty(), "no `{head}` in the header");
+    inside.into_iter().filter(|line| !line.trim().is_empty()).collect()
+}
+
+/// The names of an enum's values as the file writes them.
+fn values(name: &str, prefix: &str) -> BTreeSet<String> {
+    let constants = body("enum", name).into_iter().map(|line| line.trim().split(' ').next().unwrap_or_default());
+    let names = constants.map(|constant| constant.strip_prefix(prefix).expect("the enum's prefix"));
+    set(names.filter(|name| *name != "ABSENT").map(|name| name.to_lowercase().replace('_', "-")))
+}
+
+/// The names of a struct's fields.
+fn fields(name: &str) -> BTreeSet<String> {
+    let declared = body("struct", name).into_iter().map(|line| {
+        let field = line.trim_end_matches(';').split('[').next().unwrap_or_default();
+        field.rsplit([' ', '*']).next().unwrap_or_default()
+    });
+    let mut fields = set(declared);
+    if name != "portlease_error" {
+        assert!(fields.remove("struct_size"), "{name} cannot grow");
+    }
+    fields
+}
+
+/// Every function that the header declares.
+fn functions() -> BTreeSet<String> {
+    let inside = code().skip_while(|line| *line != "extern \"C\" {").take_while(|line| !line.starts_with('}'));
+    let whole = inside.collect::<Vec<_>>().join("\n");
+    let declarations = whole.split(';').filter_map(|text| text.rsplit("\n\n").next()?.split_once('('));
+    let named = declarations.filter_map(|(head, _)| head.rsplit([' ', '*', '\n']).next());
+    set(named.filter(|name| name.starts_with("portlease_")))
+}
+
+#[test]
+fn enums_have_the_names_of_the_file() {
+    let mut kinds = values("portlease_kind", "PORTLEASE_");
+    assert!(kinds.remove("ok") && kinds.remove("cancelled"), "what is no failure is no kind");
+    assert_eq!(listed("/kinds"), kinds);
+    assert_eq!(listed("/states"), values("portlease_state", "PORTLEASE_STATE_"));
+    assert_eq!(listed("/events"), values("portlease_event_kind", "PORTLEASE_EVENT_"));
+    assert_eq!(listed("/protocols_of_mappings"), values("portlease_protocol", "PORTLEASE_PROTOCOL_"));
+    assert_eq!(listed("/transports"), values("portlease_transport", "PORTLEASE_TRANSPORT_"));
+    assert_eq!(listed("/nat_classes"), values("portlease_nat_class", "PORTLEASE_NAT_"));
+    assert_eq!(listed("/address_classes"), values("portlease_address_class", "PORTLEASE_ADDRESS_"));
+}
+
+#[test]
+fn structs_have_the_fields_of_the_file() {
+    for (path, name) in [
+        ("/config", "portlease_config"),
+        ("/request", "portlease_request"),
+        ("/lease_snapshot", "portlease_lease_snapshot"),
+        ("/mapper_snapshot", "portlease_mapper_snapshot"),
+        ("/event", "portlease_event"),
+        ("/gateway_report", "portlease_gateway_report"),
+        ("/protocol_report", "portlease_protocol_report"),
+        ("/error", "portlease_error"),
+    ] {
+        let expected = listed(path).into_iter().flat_map(|field| {
+            let spread = FIELDS.iter().find(|(of, was, _)| *of == name && *was == field);
+            spread.map_or_else(|| set([&field]), |(_, _, parts)| set(parts.iter()))
+        });
+        assert_eq!(
+            expected.collect::<BTreeSet<_>>(),
+            fields(name),
+            "{name}: the file on the left, the header on the right"
+        );
+    }
+}
+
+#[test]
+fn functions_are_the_methods_of_the_file_and_what_c_needs_besides() {
+    let method = |handle: &str, name: String| match name.as_str() {
+        // A type and a function cannot have one name.
+        "snapshot" => format!("portlease_{handle}_get_snapshot"),
+        name => format!("portlease_{handle}_{name}"),
+    };
+    let mut expected = set(OF_C);
+    expected.extend(listed("/methods/module").into_iter().map(|name| format!("portlease_{name}")));
+    for handle in ["mapper", "lease"] {
+        expected.extend(listed(&format!("/methods/{handle}")).into_iter().map(|name| method(handle, name)));
+    }
+    assert_eq!(expected, functions(), "the file on the left, the header on the right");
+}
+
+#[test]
+fn numbers_are_explicit_and_are_what_they_always_were() {
+    let of_enums = code().filter_map(|line| line.trim().strip_suffix(',')?.split_once(" = "));
+    let of_macros = code().filter_map(|line| line.strip_prefix("#define ")?.split_once(' '));
+    let numbers = of_enums.chain(of_macros.filter(|(name, _)| !name.contains("VERSION")));
+    let found: BTreeSet<(String, i64)> =
+        numbers.filter_map(|(name, number)| Some((name.to_owned(), number.parse().ok()?))).collect();
+    assert_eq!(NUMBERS.map(|(name, number)| (name.to_owned(), number)).into_iter().collect::<BTreeSet<_>>(), found);
+    let constants = code().filter(|line| line.starts_with("  PORTLEASE_")).count();
+    assert_eq!(constants, NUMBERS.len() - 4, "a value without a number of its own");
+}
+
+#[test]
+fn the_version_macros_are_the_packages() {
+    for (part, value) in [
+        ("MAJOR", env!("CARGO_PKG_VERSION_MAJOR").to_owned()),
+        ("MINOR", env!("CARGO_PKG_VERSION_MINOR").to_owned()),
+        ("PATCH", env!("CARGO_PKG_VERSION_PATCH").to_owned()),
+        ("STRING", format!("\"{}\"", env!("CARGO_PKG_VERSION"))),
+    ] {
+        let line = format!("#define PORTLEASE_VERSION_{part} {value}");
+        assert!(HEADER.lines().any(|there| there == line), "no `{line}`");
+    }
+}

@@ -1,0 +1,133 @@
+"""The tests that are written in C and C++, plain, under valgrind, and with the compiler's sanitizers."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from conftest import BINDING, CHECKOUT, HERE, PATIENCE, STRICT, Build, Gateway, need, run
+
+SCENARIOS = CHECKOUT / "tests/scenarios"
+RUNNER = ["scenarios.c", "play.c", "format.c", "matching.c", "view.c", "calls.c", "gateway.c"]
+PROGRAMS = ["misuse", "threads", "waits", "fork"]
+
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+SANITIZER_OPTIONS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
+# Memory that nothing points to any more is lost, and so is what is only pointed to by what is lost.
+VALGRIND = [
+    "valgrind", "--quiet", "--error-exitcode=99", "--fair-sched=yes", "--leak-check=full",
+    "--show-leak-kinds=definite,indirect,possible", "--errors-for-leak-kinds=definite,indirect",
+]  # fmt: skip
+# Memory to whose middle something points is perhaps lost. Of that there is the handle on the main thread, which Rust's
+# standard library keeps as long as that lives, and nothing else.
+MAIN_THREAD = "48 bytes in 1 blocks are possibly lost"
+
+
+def clean(said: str) -> None:
+    """Valgrind has found nothing but what is known."""
+    perhaps_lost = [line for line in said.splitlines() if "possibly lost" in line]
+    assert len(perhaps_lost) <= 1 and all(MAIN_THREAD in line for line in perhaps_lost), said
+    for complaint in ("Invalid", "uninitialised", "definitely lost", "indirectly lost"):
+        assert complaint not in said, said
+
+
+def played(printed: str, path: Path) -> None:
+    """Every file is there with a line of its own."""
+    names = {path.stem for path in path.rglob("*.json")}
+    assert set(re.findall(r"^ok   (?:must fail: )?(\w+): ", printed, re.M)) == names
+
+
+@pytest.mark.parametrize("way", [[], ["--waits"]], ids=["by calls that block", "by waits"])
+def test_every_scenario(build: Build, gateway_program: Path, way: list[str]) -> None:
+    program = build("scenarios", *RUNNER)
+    # What the gateways say on stderr would come in the middle of a line.
+    played(run([program, *way, gateway_program, SCENARIOS], stderr=None), SCENARIOS)
+
+
+@pytest.mark.parametrize("way", [[], ["--waits"]], ids=["by calls that block", "by waits"])
+def test_every_scenario_with_sanitizers(build: Build, gateway_program: Path, way: list[str]) -> None:
+    program = build("scenarios-sanitized", *RUNNER, flags=SANITIZERS)
+    played(run([program, *way, gateway_program, SCENARIOS], env=SANITIZER_OPTIONS, stderr=None), SCENARIOS)
+
+
+def test_no_scenario_leaks_or_touches_what_it_must_not(build: Build, gateway_program: Path) -> None:
+    """Under valgrind an answer may come after its deadline, so that here only memory counts, not what was seen."""
+    need("valgrind")
+    program = build("scenarios", *RUNNER)
+    command = [*VALGRIND, program, gateway_program, SCENARIOS]
+    ended = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert re.search(r"^\d{3} scenarios, ", ended.stdout, re.M), ended.stdout + ended.stderr
+    assert ended.returncode in (0, 1), ended.stderr
+    clean(ended.stderr)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_program(build: Build, gateway_program: Path, name: str) -> None:
+    assert "ok   " in run([build(name, f"{name}.c", "gateway.c"), gateway_program])
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_program_with_sanitizers(build: Build, gateway_program: Path, name: str) -> None:
+    program = build(f"{name}-sanitized", f"{name}.c", "gateway.c", flags=SANITIZERS)
+    run([program, gateway_program], env=SANITIZER_OPTIONS)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_program_under_valgrind(build: Build, gateway_program: Path, name: str) -> None:
+    need("valgrind")
+    # The child of a fork has memory of threads that did not come along: there it is lost by nature.
+    leaks = ["--leak-check=no"] if name == "fork" else []
+    clean(run([*VALGRIND, *leaks, build(name, f"{name}.c", "gateway.c"), gateway_program]))
+
+
+@pytest.mark.parametrize("standard", ["c++11", "c++17", "c++20"])
+def test_the_header_in_cplusplus(prefix: Path, gateway: Gateway, tmp_path: Path, standard: str) -> None:
+    need("g++")
+    program = tmp_path / "cplusplus"
+    where = [f"-I{prefix}/include", f"-L{prefix}/lib", f"-Wl,-rpath,{prefix}/lib"]
+    run(["g++", f"-std={standard}", *STRICT, *where, HERE / "cplusplus.cpp", "-o", program, "-lportlease"])
+    assert "ok   192.0.1.1:4000" in run([program, *gateway.address])
+    assert gateway.mappings() == []
+
+
+@pytest.mark.parametrize("standard", ["c99", "c11", "c17"])
+def test_the_header_alone_is_strict_c(prefix: Path, tmp_path: Path, standard: str) -> None:
+    source = tmp_path / "alone.c"
+    source.write_text("#include <portlease.h>\n#include <portlease.h>\nint main(void) { return 0; }\n")
+    flags = ["-Wconversion", "-Wstrict-prototypes", "-Wundef", "-Wshadow"]
+    run(["gcc", f"-std={standard}", *STRICT, *flags, f"-I{prefix}/include", "-c", source, "-o", tmp_path / "alone.o"])
+
+
+def test_the_benchmark_measures_both_of_its_calls(build: Build, gateway_program: Path) -> None:
+    figures = json.loads(run([build("bench", "bench.c", "gateway.c", flags=["-O2"]), gateway_program]))
+    assert figures.keys() == {"snapshot_ns", "map_and_stop_ns"} and min(figures.values()) > 0
+
+
+README = (BINDING / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["minimal", "poll_loop"])
+def test_an_example_builds_with_the_readmes_line_and_runs(
+    prefix: Path, gateway: Gateway, tmp_path: Path, name: str
+) -> None:
+    line = re.search(rf"^(cc .*{name}\.c.*)$", README, re.M)
+    assert line, f"the README has no line that builds {name}.c"
+    (tmp_path / "examples").symlink_to(BINDING / "examples")
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig"),
+        "LD_LIBRARY_PATH": str(prefix / "lib"),
+    }
+    run(["sh", "-ec", line[1]], cwd=tmp_path, env=environment)
+    command = [str(tmp_path / name), "4000", *gateway.address]
+    example = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    assert example.stdout
+    assert "192.0.1.1:4000 by pcp" in example.stdout.readline()
+    assert [mapping["external_port"] for mapping in gateway.mappings()] == [4000]
+    example.communicate("\n", timeout=PATIENCE)  # Enter, and the end of the input
+    assert example.returncode == 0
+    assert gateway.mappings() == []

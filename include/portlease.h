@@ -1,0 +1,426 @@
+// portlease: makes a local port reachable from the internet through the user's own router, and keeps it reachable.
+// PCP (RFC 6887), NAT-PMP (RFC 6886) and UPnP-IGD 1 and 2 behind one handle. C99, C++11.
+//
+//   portlease_mapper *mapper;
+//   portlease_lease *lease;
+//   portlease_lease_snapshot now = PORTLEASE_INIT(portlease_lease_snapshot);
+//   portlease_error error;
+//   if (portlease_open(4000, PORTLEASE_TRANSPORT_UDP, NULL, &mapper, &lease, &now, &error) != PORTLEASE_OK) {
+//     fprintf(stderr, "no port: %s (%s)\n", error.message, portlease_kind_name(error.kind));
+//     return 1; // normal: mapping is an optimisation, a router may say no
+//   }
+//   printf("reachable at %s:%u\n", now.external_address, (unsigned)now.external_port);
+//   ...
+//   portlease_mapper_stop(mapper, PORTLEASE_DEFAULT_TIMEOUT, NULL); // nothing is left on the router
+//   portlease_lease_free(lease);
+//   portlease_mapper_free(mapper);
+//
+// Ownership. Handles belong to the caller, who frees each once, in any order; freeing NULL does nothing. Freeing never
+// blocks: what was not stopped is released in the background, as long as the process lives. Everything else is the
+// caller's memory, filled in by value; nothing that is passed in is kept.
+// Threads. Every function may be called from any thread at any time, also on the same handle; only the free functions
+// need the handle to themselves. portlease calls nobody back and runs no code of the caller.
+// Blocking. Functions that wait take a time-out in seconds: 0 does not wait, INFINITY waits without limit, a negative
+// one (PORTLEASE_DEFAULT_TIMEOUT) is the call's default, NaN is PORTLEASE_INVALID. They end early when the handle is
+// stopped by another thread. Waits that can be cancelled, or must not block: portlease_waits.
+// Errors. `error` may be NULL; it is written by every call, with PORTLEASE_OK and "" where nothing failed. A call that
+// fails fills in nothing else (handles become NULL).
+// Structs begin with struct_size, which the caller sets; PORTLEASE_INIT(type) does, and zeroes the rest. So programs
+// and libraries of different versions fit: fields are added at the end only. Options that this version does not know
+// must be zero; results that an older library does not know become zero. In arrays the first item's counts.
+// Text is UTF-8. In results it always ends, cut off where it is too long; the bytes behind its end mean nothing.
+// Forks. In the child every handle answers PORTLEASE_STOPPED; the parent's mappings live on. Free what you like there.
+
+#ifndef PORTLEASE_H
+#define PORTLEASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PORTLEASE_VERSION_MAJOR 0
+#define PORTLEASE_VERSION_MINOR 1
+#define PORTLEASE_VERSION_PATCH 0
+#define PORTLEASE_VERSION_STRING "0.1.0"
+
+/// Each call's own default time-out.
+#define PORTLEASE_DEFAULT_TIMEOUT (-1.0)
+
+/// The size of an address as text with its end: as INET6_ADDRSTRLEN.
+#define PORTLEASE_ADDRESS_SIZE 46
+
+/// The size of an error message with its end.
+#define PORTLEASE_MESSAGE_SIZE 508
+
+/// How many protocols a list holds; shorter ones end with PORTLEASE_PROTOCOL_ABSENT.
+#define PORTLEASE_MAX_PROTOCOLS 8
+
+/// The size of a name with its end.
+#define PORTLEASE_NAME_SIZE 128
+
+/// What a call answers: PORTLEASE_OK or why not. Programs go by this; messages are for people.
+typedef enum portlease_kind {
+  PORTLEASE_OK = 0, ///< Done.
+  /// No gateway, or none of the protocols answered, or the gateway says that it has no such service.
+  PORTLEASE_UNAVAILABLE = 1,
+  PORTLEASE_TIMEOUT = 2, ///< A call ran past its deadline.
+  PORTLEASE_TRANSPORT = 3, ///< A socket-level error on the way to the gateway.
+  PORTLEASE_REFUSED = 4, ///< The gateway answered no; the message has protocol and code.
+  PORTLEASE_INVALID = 5, ///< An argument of the caller; the message names it and says what is allowed.
+  PORTLEASE_STOPPED = 6, ///< The handle is stopped, or belongs to the process before a fork.
+  PORTLEASE_INTERNAL = 7, ///< A defect in portlease.
+  PORTLEASE_CANCELLED = 100, ///< Only from portlease_waits_next: the caller cancelled this wait. Nothing has failed.
+} portlease_kind;
+
+/// Where a lease stands.
+typedef enum portlease_state {
+  PORTLEASE_STATE_IDLE = 0, ///< Not begun, or waiting for the next attempt.
+  PORTLEASE_STATE_PROBING = 1, ///< Asking the gateway for a mapping.
+  PORTLEASE_STATE_INSTALLED = 2, ///< Mapped.
+  PORTLEASE_STATE_RENEWING = 3, ///< Mapped, and asking the gateway to keep it.
+  PORTLEASE_STATE_REVOKED = 4, ///< The mapping was lost: renewals failed or its lifetime ran out.
+  PORTLEASE_STATE_EXITED = 5, ///< Over: stopped, or failed without retry.
+} portlease_state;
+
+/// What happened.
+typedef enum portlease_event_kind {
+  PORTLEASE_EVENT_ABSENT = 0, ///< None: what a struct holds before it was filled in.
+  PORTLEASE_EVENT_INSTALLED = 1, ///< The gateway granted a mapping.
+  PORTLEASE_EVENT_RENEWED = 2, ///< The gateway granted the same mapping again.
+  PORTLEASE_EVENT_CHANGED = 3, ///< A renewal brought another external address.
+  PORTLEASE_EVENT_FAILED = 4, ///< An attempt to map or to renew failed; the lease goes on.
+  PORTLEASE_EVENT_REVOKED = 5, ///< The mapping was lost.
+  PORTLEASE_EVENT_EXITED = 6, ///< The lease is over.
+  PORTLEASE_EVENT_NETWORK_CHANGED = 7, ///< The machine's network changed; about no lease.
+} portlease_event_kind;
+
+/// What made a mapping.
+typedef enum portlease_protocol {
+  PORTLEASE_PROTOCOL_ABSENT = 0, ///< There is no mapping; the end of a list of protocols.
+  PORTLEASE_PROTOCOL_PCP = 1, ///< Port Control Protocol (RFC 6887).
+  PORTLEASE_PROTOCOL_NAT_PMP = 2, ///< NAT Port Mapping Protocol (RFC 6886).
+  PORTLEASE_PROTOCOL_UPNP = 3, ///< UPnP Internet Gateway Device 1 or 2.
+  PORTLEASE_PROTOCOL_NONE = 4, ///< None was needed: this host has a public address of its own. Cannot be asked for.
+} portlease_protocol;
+
+/// The transport protocol of a port.
+typedef enum portlease_transport {
+  PORTLEASE_TRANSPORT_ABSENT = 0, ///< In an event that is about no lease; invalid in a request.
+  PORTLEASE_TRANSPORT_UDP = 1, ///< UDP.
+  PORTLEASE_TRANSPORT_TCP = 2, ///< TCP.
+} portlease_transport;
+
+/// Whether the port can be assumed open to the other side of the NAT.
+typedef enum portlease_nat_class {
+  PORTLEASE_NAT_UNKNOWN = 0, ///< Nothing is known.
+  PORTLEASE_NAT_OPEN = 1, ///< A granted, unexpired mapping is published.
+} portlease_nat_class;
+
+/// Whether the internet can reach the external address.
+typedef enum portlease_address_class {
+  PORTLEASE_ADDRESS_UNKNOWN = 0, ///< There is no mapping, or the gateway does not know its own address.
+  PORTLEASE_ADDRESS_PUBLIC = 1, ///< It can.
+  PORTLEASE_ADDRESS_CGNAT = 2, ///< It cannot: the provider's carrier-grade NAT is in front (100.64.0.0/10).
+  PORTLEASE_ADDRESS_PRIVATE = 3, ///< It cannot: a private address (RFC 1918), so there is a second router.
+  PORTLEASE_ADDRESS_RESERVED = 4, ///< It cannot: an address that is set apart for something else.
+} portlease_address_class;
+
+/// The address family of a mapping.
+typedef enum portlease_family {
+  PORTLEASE_FAMILY_IPV4 = 0, ///< An IPv4 port mapping through NAT.
+} portlease_family;
+
+/// The promise to keep one port mapped.
+typedef struct portlease_lease portlease_lease;
+
+/// A background engine: finds the gateway once, serves many leases.
+typedef struct portlease_mapper portlease_mapper;
+
+/// Many waits at once. Each is begun by a function below, which returns at once, and its end is handed out by
+/// portlease_waits_next, exactly once, also when it was cancelled. Nothing happens between two calls of that: there is
+/// no thread behind it. A wait keeps what its handle stands for alive, so the handle may be freed before.
+typedef struct portlease_waits portlease_waits;
+
+/// The configuration of a mapper. Zero, NULL and "" mean the default, which suits a home. Text is copied.
+typedef struct portlease_config {
+  size_t struct_size; ///< sizeof(portlease_config)
+  /// The gateway's IPv4 address. Default: the gateway of the default route with the lowest metric.
+  const char *gateway;
+  /// The local address to which the gateway shall forward. Default: the one from which the gateway is reached.
+  const char *local_address;
+  /// The interface whose default route is used. Default: that of the lowest-metric default route.
+  const char *interface_name;
+  /// The protocols to try, in order of preference. Default: PCP, NAT-PMP, UPnP.
+  portlease_protocol protocols[PORTLEASE_MAX_PROTOCOLS];
+  double ttl; ///< The lifetime to ask for, 1 to 86400 s. Default 3600.
+  /// The longest wait between renewals in seconds; the granted lifetime may make it shorter. Default 1800.
+  double renewal_interval;
+  uint32_t failure_threshold; ///< Consecutive failed renewals after which the mapping is revoked. Default 3.
+  uint16_t pcp_port; ///< The gateway's PCP and NAT-PMP port. Default 5351.
+  bool retry_never; ///< After a failure: false tries again, true ends the lease.
+  double retry_min; ///< The first wait after a failure in seconds, doubling up to the longest. Default 1.
+  double retry_max; ///< The longest wait after a failure in seconds, at most 86400. Default 300.
+  /// What the gateway shows beside the mapping (UPnP), at most 64 characters. Default "portlease".
+  const char *description;
+  /// Where SSDP searches go, "address:port". Default: 239.255.255.250:1900, and port 1900 of the gateway.
+  const char *ssdp_address;
+} portlease_config;
+
+/// Why a call, an attempt or a lease failed. `kind` PORTLEASE_OK: nothing did, and the message is empty.
+typedef struct portlease_error {
+  portlease_kind kind; ///< What programs go by.
+  /// For people: UTF-8, lower case, no full stop, cut off where it is too long.
+  char message[PORTLEASE_MESSAGE_SIZE];
+} portlease_error;
+
+/// One lease at one moment.
+typedef struct portlease_lease_snapshot {
+  size_t struct_size; ///< sizeof(portlease_lease_snapshot)
+  uint64_t id; ///< The lease's number within its mapper, from 1.
+  portlease_state state; ///< Where the lease stands.
+  bool active; ///< Whether a granted, unexpired mapping is published.
+  bool permanent; ///< Whether the mapping stays on the gateway until it is deleted.
+  uint16_t internal_port; ///< The local port.
+  uint16_t external_port; ///< The external port; 0 while not active.
+  /// The external address; "" while not active, 0.0.0.0 where the gateway does not know its own.
+  char external_address[PORTLEASE_ADDRESS_SIZE];
+  portlease_transport transport; ///< UDP or TCP.
+  portlease_protocol protocol; ///< What made the mapping; absent while not active.
+  double ttl; ///< The granted lifetime in seconds; negative while not active and where the mapping is permanent.
+  double expires_in; ///< Seconds until the gateway ends the mapping if it is not renewed; negative as for `ttl`.
+  double renews_in; ///< Seconds until the next renewal is due; negative while not active.
+  uint64_t renewals; ///< Successful renewals of the present mapping and of those before it.
+  uint64_t failures; ///< Consecutive failures: of renewals while active, of attempts to map otherwise.
+  portlease_nat_class nat_class; ///< Open while active.
+  portlease_address_class address_class; ///< The class of the external address.
+  portlease_error last_error; ///< The latest failure; cleared by the next success.
+} portlease_lease_snapshot;
+
+/// One port to be mapped. `internal_port` and `transport` must be set.
+typedef struct portlease_request {
+  size_t struct_size; ///< sizeof(portlease_request)
+  portlease_transport transport; ///< UDP or TCP.
+  uint16_t internal_port; ///< The local port.
+  uint16_t external_port; ///< The external port that is wished for; 0 wishes for the internal port.
+  bool exact; ///< true: this external port or none (PORTLEASE_REFUSED). false: the gateway may grant another.
+  portlease_family family; ///< IPv4.
+} portlease_request;
+
+/// A mapper at one moment.
+typedef struct portlease_mapper_snapshot {
+  size_t struct_size; ///< sizeof(portlease_mapper_snapshot)
+  char gateway[PORTLEASE_ADDRESS_SIZE]; ///< The gateway, once it was looked for and found; else "".
+  /// The local address to which the gateway forwards, once known; else "".
+  char local_address[PORTLEASE_ADDRESS_SIZE];
+  portlease_protocol protocols[PORTLEASE_MAX_PROTOCOLS]; ///< The protocols by which the gateway has answered so far.
+  bool stopped; ///< Whether the mapper was stopped.
+  size_t active; ///< Leases with a granted, unexpired mapping.
+  /// Leases that have not exited: how many there are, also where fewer fit into the caller's array.
+  size_t lease_count;
+  uint64_t renewals; ///< Successful renewals, all leases together.
+  uint64_t events_dropped; ///< Events that nobody pulled in time and that were dropped for newer ones.
+} portlease_mapper_snapshot;
+
+/// Something that happened to a lease, or to all of them at once.
+typedef struct portlease_event {
+  size_t struct_size; ///< sizeof(portlease_event)
+  uint64_t lease; ///< The number of the lease; 0 where the event is about the whole machine (network-changed).
+  portlease_event_kind kind; ///< What happened.
+  portlease_transport transport; ///< UDP or TCP; absent where the event is about no lease.
+  portlease_protocol protocol; ///< What made the mapping; absent where there is none.
+  portlease_address_class address_class; ///< The class of the external address.
+  uint16_t internal_port; ///< The local port; 0 where the event is about no lease.
+  uint16_t external_port; ///< The external port; 0 where there is no mapping.
+  char external_address[PORTLEASE_ADDRESS_SIZE]; ///< The external address; "" where there is no mapping.
+  double ttl; ///< The granted lifetime in seconds; negative where there is no mapping or it is permanent.
+  double elapsed; ///< How many seconds the attempt took that this event ends; 0 where it ends none.
+  uint64_t dropped; ///< How many events were dropped just before this one because nobody pulled them.
+  portlease_error error; ///< Why, for failed, revoked and, where there is a reason, exited.
+} portlease_event;
+
+/// What a gateway offers, asked without mapping anything.
+typedef struct portlease_gateway_report {
+  size_t struct_size; ///< sizeof(portlease_gateway_report)
+  char gateway[PORTLEASE_ADDRESS_SIZE]; ///< The gateway's address, or "".
+  char local_address[PORTLEASE_ADDRESS_SIZE]; ///< The local address from which it is reached, or "".
+  char interface_name[PORTLEASE_NAME_SIZE]; ///< The interface of the default route where it is known, or "".
+  size_t protocol_count; ///< How many protocols were asked, also where fewer fit into the caller's array.
+} portlease_gateway_report;
+
+/// One protocol's part of a report, in the configured order.
+typedef struct portlease_protocol_report {
+  size_t struct_size; ///< sizeof(portlease_protocol_report)
+  portlease_protocol protocol; ///< Which protocol.
+  /// The gateway's external address, or "" where the protocol cannot tell without mapping.
+  char external_address[PORTLEASE_ADDRESS_SIZE];
+  char device[PORTLEASE_NAME_SIZE]; ///< The device's name (UPnP), or "".
+  double round_trip; ///< How many seconds the answer took; negative where there was none.
+  portlease_error error; ///< Why the protocol has no offer; PORTLEASE_OK where it has one.
+} portlease_protocol_report;
+
+/// One wait that is over. Set the pointers to where results shall go, or to NULL; each is filled in only by the calls
+/// that have such a result.
+typedef struct portlease_completion {
+  size_t struct_size; ///< sizeof(portlease_completion)
+  uint64_t token; ///< Filled in: the token with which the wait was begun.
+  portlease_lease_snapshot *snapshot; ///< From portlease_waits_lease_ready.
+  portlease_event *event; ///< From portlease_waits_mapper_next_event.
+  portlease_gateway_report *report; ///< From portlease_waits_mapper_probe.
+  portlease_protocol_report *protocols; ///< From portlease_waits_mapper_probe: an array.
+  size_t protocols_capacity; ///< How many fit into `protocols`.
+  /// Filled in: how the call ended, as the call that blocks would have; PORTLEASE_CANCELLED where it was cancelled.
+  portlease_error error;
+} portlease_completion;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/// The version of the library, which may be newer than that of the header (PORTLEASE_VERSION_STRING).
+const char *portlease_version(void);
+
+/// The stable names of all enums, the same in every language: "refused", "nat-pmp". They live for ever; "" for a
+/// number that has no name, never NULL. PORTLEASE_OK is "ok", PORTLEASE_CANCELLED is "cancelled".
+const char *portlease_kind_name(portlease_kind kind);
+const char *portlease_state_name(portlease_state state);
+const char *portlease_event_kind_name(portlease_event_kind kind);
+const char *portlease_protocol_name(portlease_protocol protocol);
+const char *portlease_transport_name(portlease_transport transport);
+const char *portlease_nat_class_name(portlease_nat_class value);
+const char *portlease_address_class_name(portlease_address_class value);
+
+/// Maps one port and waits for the mapping: start, map and ready in one line. `config`, `snapshot`: or NULL. Blocks
+/// until the first attempt has ended, about 2 s at most. Fails as these three do; then both handles are NULL and
+/// nothing is left behind. Stop the mapper to release the port, and free both handles.
+portlease_kind portlease_open(uint16_t port, portlease_transport transport, const portlease_config *config,
+    portlease_mapper **mapper, portlease_lease **lease, portlease_lease_snapshot *snapshot, portlease_error *error);
+
+/// Checks the configuration (NULL: the default) and starts the engine's thread. Does not touch the network, does not
+/// block. Fails with PORTLEASE_INVALID, naming the field.
+portlease_kind portlease_mapper_start(const portlease_config *config, portlease_mapper **mapper,
+    portlease_error *error);
+
+/// Begins to map a port and returns at once; the lease tells how it goes. Fails with PORTLEASE_INVALID for a bad
+/// request and for a port that another lease of this mapper has, and with PORTLEASE_STOPPED.
+portlease_kind portlease_mapper_map(portlease_mapper *mapper, const portlease_request *request,
+    portlease_lease **lease, portlease_error *error);
+
+/// The present state of the mapper and of its leases, of which as many as fit go to `leases` (NULL where `capacity`
+/// is 0). Does not block. Fails with PORTLEASE_INVALID only.
+portlease_kind portlease_mapper_get_snapshot(const portlease_mapper *mapper, portlease_mapper_snapshot *snapshot,
+    portlease_lease_snapshot *leases, size_t capacity, portlease_error *error);
+
+/// Pulls the next event, waiting for it (default: without limit). Fails with PORTLEASE_TIMEOUT, and with
+/// PORTLEASE_STOPPED once the mapper is stopped and its last event was pulled. The queue holds 1024; then the oldest
+/// are dropped and counted.
+portlease_kind portlease_mapper_next_event(portlease_mapper *mapper, double timeout_seconds, portlease_event *event,
+    portlease_error *error);
+
+/// Asks by every configured protocol what the gateway offers; maps nothing. Blocks for about 2 s at most. `report` or
+/// NULL; `protocols`: `capacity` of them, NULL where that is 0. Fails with PORTLEASE_UNAVAILABLE or PORTLEASE_REFUSED
+/// where no protocol has an offer, with PORTLEASE_TRANSPORT, and with PORTLEASE_STOPPED.
+portlease_kind portlease_mapper_probe(portlease_mapper *mapper, portlease_gateway_report *report,
+    portlease_protocol_report *protocols, size_t capacity, portlease_error *error);
+
+/// Releases every mapping on the gateway and ends the engine's thread; waits for that (default: 5 s), after which it
+/// goes on in the background: PORTLEASE_TIMEOUT. May be called again, and from several threads; else never fails but
+/// with PORTLEASE_INVALID.
+portlease_kind portlease_mapper_stop(portlease_mapper *mapper, double timeout_seconds, portlease_error *error);
+
+/// Frees the handle. Its leases live on; the engine ends when the last of them is freed, too. Never blocks.
+void portlease_mapper_free(portlease_mapper *mapper);
+
+/// The lease's number within its mapper, from 1, as events name it; 0 for NULL. Does not block.
+uint64_t portlease_lease_id(const portlease_lease *lease);
+
+/// Waits for a mapping (default: without limit) and fills in the state that has it (`snapshot` or NULL). Fails with
+/// the kind of the latest whole attempt if that failed, each once, so that the next call waits for the next attempt;
+/// with PORTLEASE_TIMEOUT if none has ended by then; once the lease is over with what ended it, or PORTLEASE_STOPPED.
+portlease_kind portlease_lease_ready(portlease_lease *lease, double timeout_seconds,
+    portlease_lease_snapshot *snapshot, portlease_error *error);
+
+/// A copy of the present state. Takes no lock, never blocks. Fails with PORTLEASE_INVALID only.
+portlease_kind portlease_lease_get_snapshot(const portlease_lease *lease, portlease_lease_snapshot *snapshot,
+    portlease_error *error);
+
+/// Releases the mapping on the gateway and ends the lease; waits for that (default: 5 s), after which it goes on in the
+/// background: PORTLEASE_TIMEOUT. May be called again; never fails for a gateway that is gone.
+portlease_kind portlease_lease_stop(portlease_lease *lease, double timeout_seconds, portlease_error *error);
+
+/// Ends the lease and leaves the mapping on the gateway until its lifetime ends; a permanent one stays until somebody
+/// deletes it. Blocks for 5 s at most.
+portlease_kind portlease_lease_detach(portlease_lease *lease, portlease_error *error);
+
+/// Frees the handle; a lease that was not stopped is released in the background. Never blocks.
+void portlease_lease_free(portlease_lease *lease);
+
+/// Makes a place for waits. Does not block. Free it with portlease_waits_free.
+portlease_kind portlease_waits_new(portlease_waits **waits, portlease_error *error);
+
+/// Begins portlease_lease_ready. `token` is the caller's and comes back in the completion. None of these functions
+/// blocks; they fail with PORTLEASE_INVALID, also where a wait with this token is not over, and with
+/// PORTLEASE_STOPPED; then no completion comes.
+portlease_kind portlease_waits_lease_ready(portlease_waits *waits, portlease_lease *lease, double timeout_seconds,
+    uint64_t token, portlease_error *error);
+
+/// Begins portlease_lease_stop.
+portlease_kind portlease_waits_lease_stop(portlease_waits *waits, portlease_lease *lease, double timeout_seconds,
+    uint64_t token, portlease_error *error);
+
+/// Begins portlease_lease_detach.
+portlease_kind portlease_waits_lease_detach(portlease_waits *waits, portlease_lease *lease, uint64_t token,
+    portlease_error *error);
+
+/// Begins portlease_mapper_next_event. An event is pulled only by a wait that is handed out with it: cancelling loses
+/// none.
+portlease_kind portlease_waits_mapper_next_event(portlease_waits *waits, portlease_mapper *mapper,
+    double timeout_seconds, uint64_t token, portlease_error *error);
+
+/// Begins portlease_mapper_probe.
+portlease_kind portlease_waits_mapper_probe(portlease_waits *waits, portlease_mapper *mapper, uint64_t token,
+    portlease_error *error);
+
+/// Begins portlease_mapper_stop.
+portlease_kind portlease_waits_mapper_stop(portlease_waits *waits, portlease_mapper *mapper, double timeout_seconds,
+    uint64_t token, portlease_error *error);
+
+/// Cancels the wait with this token: it ends with PORTLEASE_CANCELLED, unless it was over already. Cancels the wait
+/// only: the lease goes on, and so does a stop or detach. Does not block. Fails with PORTLEASE_INVALID for NULL only.
+portlease_kind portlease_waits_cancel(portlease_waits *waits, uint64_t token, portlease_error *error);
+
+/// Hands out the next wait that is over, waiting for one (default: without limit; 0 only looks). Several threads may
+/// call it. Fails with PORTLEASE_TIMEOUT, and with PORTLEASE_STOPPED once the waits are stopped and all handed out.
+/// `error` is this call's own; how the wait went is in `completion`.
+portlease_kind portlease_waits_next(portlease_waits *waits, double timeout_seconds, portlease_completion *completion,
+    portlease_error *error);
+
+/// A descriptor for poll(2), select(2) and their kin: readable when portlease_waits_next(waits, 0, ...) is worth a
+/// call; call that until it answers PORTLEASE_TIMEOUT. Belongs to `waits`: never read from it, never close it.
+/// PORTLEASE_INVALID where the system has no such thing (Windows).
+portlease_kind portlease_waits_descriptor(portlease_waits *waits, int32_t *descriptor, portlease_error *error);
+
+/// Cancels all waits and lets none begin any more, which wakes every thread in portlease_waits_next. Does not block.
+portlease_kind portlease_waits_stop(portlease_waits *waits, portlease_error *error);
+
+/// Frees it and cancels what is in it; no completions come any more. No other thread may be in a call on it (stop
+/// first, and let them return). Never blocks.
+void portlease_waits_free(portlease_waits *waits);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+
+/// A struct that begins with struct_size, ready to be used: portlease_config config = PORTLEASE_INIT(portlease_config);
+#ifdef __cplusplus
+template <class T> inline T portlease_init() {
+  T value = T();
+  value.struct_size = sizeof(T);
+  return value;
+}
+#define PORTLEASE_INIT(type) portlease_init<type>()
+#else
+#define PORTLEASE_INIT(type) {.struct_size = sizeof(type)}
+#endif
+
+#endif // PORTLEASE_H
