@@ -1,0 +1,157 @@
+package portlease
+
+// #include <portlease.h>
+import "C"
+
+import (
+	"net/netip"
+	"time"
+	"unsafe"
+)
+
+// failure is an error out of a struct of the library, nil where nothing has failed.
+func failure(e *C.portlease_error) *Error {
+	if e.kind == C.PORTLEASE_OK {
+		return nil
+	}
+	return &Error{Kind(e.kind), text(e.message[:])}
+}
+
+// outcome is what a call answered, with the text that it wrote.
+func outcome(kind C.portlease_kind, e *C.portlease_error) error {
+	if kind == C.PORTLEASE_OK {
+		return nil
+	}
+	return &Error{Kind(kind), text(e.message[:])}
+}
+
+// duration is a time of the library; one that is absent is negative there, and zero here.
+func duration(seconds C.double) time.Duration {
+	if seconds <= 0 {
+		return 0
+	}
+	return time.Duration(float64(seconds) * float64(time.Second))
+}
+
+// text is a text of the library, which ends with a zero byte.
+func text(from []C.char) string {
+	bytes := unsafe.Slice((*byte)(unsafe.Pointer(&from[0])), len(from))
+	end := 0
+	for end < len(bytes) && bytes[end] != 0 {
+		end++
+	}
+	return string(bytes[:end])
+}
+
+// address reads an address; not valid where the text is empty. IPv4, which is what snapshots have, it reads by itself,
+// because a copy of the text would be most of the cost of a snapshot.
+func address(from []C.char) netip.Addr {
+	var octets [4]byte
+	at, digits := 0, 0
+	for _, char := range from {
+		switch {
+		case char >= '0' && char <= '9':
+			octets[at] = octets[at]*10 + byte(char-'0')
+			digits++
+		case char == '.' && digits > 0 && at < 3:
+			at, digits = at+1, 0
+		case char == 0 && digits > 0 && at == 3:
+			return netip.AddrFrom4(octets)
+		default:
+			other, err := netip.ParseAddr(text(from))
+			if err != nil {
+				return netip.Addr{}
+			}
+			return other
+		}
+	}
+	return netip.Addr{}
+}
+
+// endpoint reads an address and a port; not valid where there is no address.
+func endpoint(from []C.char, port C.uint16_t) netip.AddrPort {
+	host := address(from)
+	if !host.IsValid() {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(host, uint16(port))
+}
+
+func leaseSnapshot(from *C.portlease_lease_snapshot) LeaseSnapshot {
+	return LeaseSnapshot{
+		ID:           uint64(from.id),
+		State:        LeaseState(from.state),
+		Active:       bool(from.active),
+		External:     endpoint(from.external_address[:], from.external_port),
+		InternalPort: uint16(from.internal_port),
+		Transport:    Transport(from.transport),
+		Protocol:     Protocol(from.protocol),
+		TTL:          duration(from.ttl),
+		ExpiresIn:    duration(from.expires_in),
+		RenewsIn:     duration(from.renews_in),
+		Permanent:    bool(from.permanent),
+		Renewals:     uint64(from.renewals),
+		Failures:     uint32(from.failures),
+		LastError:    failure(&from.last_error),
+		NATClass:     NATClass(from.nat_class),
+		AddressClass: AddressClass(from.address_class),
+	}
+}
+
+func mapperSnapshot(from *C.portlease_mapper_snapshot, leases []C.portlease_lease_snapshot) MapperSnapshot {
+	to := MapperSnapshot{
+		Gateway:       address(from.gateway[:]),
+		LocalAddress:  address(from.local_address[:]),
+		Active:        int(from.active),
+		Renewals:      uint64(from.renewals),
+		EventsDropped: uint64(from.events_dropped),
+		Leases:        make([]LeaseSnapshot, len(leases)),
+		Stopped:       bool(from.stopped),
+	}
+	for _, protocol := range from.protocols {
+		if protocol == C.PORTLEASE_PROTOCOL_ABSENT {
+			break
+		}
+		to.Protocols = append(to.Protocols, Protocol(protocol))
+	}
+	for i := range leases {
+		to.Leases[i] = leaseSnapshot(&leases[i])
+	}
+	return to
+}
+
+func event(from *C.portlease_event) Event {
+	return Event{
+		Kind:         EventKind(from.kind),
+		Lease:        uint64(from.lease),
+		Transport:    Transport(from.transport),
+		InternalPort: uint16(from.internal_port),
+		External:     endpoint(from.external_address[:], from.external_port),
+		Protocol:     Protocol(from.protocol),
+		TTL:          duration(from.ttl),
+		AddressClass: AddressClass(from.address_class),
+		Error:        failure(&from.error),
+		Elapsed:      duration(from.elapsed),
+		Dropped:      uint64(from.dropped),
+	}
+}
+
+func gatewayReport(from *C.portlease_gateway_report, protocols []C.portlease_protocol_report) GatewayReport {
+	to := GatewayReport{
+		Gateway:      address(from.gateway[:]),
+		LocalAddress: address(from.local_address[:]),
+		Interface:    text(from.interface_name[:]),
+		Protocols:    make([]ProtocolReport, len(protocols)),
+	}
+	for i := range protocols {
+		part := &protocols[i]
+		to.Protocols[i] = ProtocolReport{
+			Protocol:        Protocol(part.protocol),
+			ExternalAddress: address(part.external_address[:]),
+			Device:          text(part.device[:]),
+			RoundTrip:       duration(part.round_trip),
+			Error:           failure(&part.error),
+		}
+	}
+	return to
+}

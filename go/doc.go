@@ -1,0 +1,37 @@
+// Package portlease makes a local port reachable from the internet through the user's own router, and keeps it
+// reachable: PCP (RFC 6887), NAT-PMP (RFC 6886) and UPnP-IGD 1 and 2 behind one handle.
+//
+//	port, err := portlease.Open(ctx, 4000, portlease.UDP)
+//	if err != nil {
+//		return err // a router that says no is a normal outcome with a reason
+//	}
+//	defer port.Close() // nothing is left on the router
+//	fmt.Println("reachable at", port.Snapshot().External)
+//
+// A [Mapper] is a background engine that finds the router once and serves many leases. A [Lease] is the promise to keep
+// one port mapped: it is renewed by the lifetime that the router granted, follows a moved external address, and comes
+// back after an outage.
+//
+// # Waiting
+//
+// Calls that wait take a context first. When it ends they return its error at once; only the wait ends with it, not the
+// lease, and no event is lost. However many goroutines wait, a mapper has one thread of the operating system for all of
+// them, and none while nobody waits.
+//
+// # Ending
+//
+// Stop and Close release what is mapped; both may be called again, and neither fails because the router is gone. A
+// mapper and its leases keep each other. Once nobody holds any of them they are garbage collected and released in the
+// background, some time later: a program that ends before leaves its mappings to their lifetime.
+//
+// # Errors
+//
+// Errors are of type [*Error], with a stable [Kind] that errors.Is matches: [ErrUnavailable], [ErrRefused] and so on. A
+// context's own error is returned as it is, with its cause where it has one of its own.
+//
+// # Linking
+//
+// The package stands on the C library of the same name. By default it is linked as a shared library that pkg-config
+// finds; the build tag portlease_static links the archive into the program instead. The module's README says how to
+// get either.
+package portlease

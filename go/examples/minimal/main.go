@@ -1,0 +1,55 @@
+// Minimal maps one port on the home router, says where it is reachable, and keeps it so until it is interrupted.
+//
+//	go run ./examples/minimal 4000 udp
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	portlease "github.com/portlease/portlease/go"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) != 2 {
+		return errors.New("usage: minimal PORT udp|tcp")
+	}
+	number, err := strconv.ParseUint(args[0], 10, 16)
+	if err != nil {
+		return fmt.Errorf("%q is no port", args[0])
+	}
+	var transport portlease.Transport
+	if err := transport.UnmarshalText([]byte(args[1])); err != nil {
+		return err
+	}
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	opening, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	port, err := portlease.Open(opening, uint16(number), transport)
+	if err != nil {
+		return err
+	}
+	defer port.Close() // nothing is left on the router
+
+	snapshot := port.Snapshot()
+	fmt.Printf("%d/%v is reachable at %v (%v, %v)\n",
+		number, transport, snapshot.External, snapshot.Protocol, snapshot.AddressClass)
+
+	<-ctx.Done()
+	return nil
+}

@@ -1,0 +1,456 @@
+package portlease_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	portlease "github.com/portlease/portlease/go"
+)
+
+var (
+	_ io.Closer = (*portlease.Mapper)(nil)
+	_ io.Closer = (*portlease.Lease)(nil)
+	_ io.Closer = (*portlease.OpenPort)(nil)
+
+	_ slog.LogValuer = portlease.LeaseSnapshot{}
+	_ slog.LogValuer = portlease.MapperSnapshot{}
+	_ slog.LogValuer = portlease.GatewayReport{}
+	_ slog.LogValuer = portlease.ProtocolReport{}
+	_ slog.LogValuer = portlease.Event{}
+	_ slog.LogValuer = (*portlease.Error)(nil)
+)
+
+func TestCloseMayBeCalledAgain(t *testing.T) {
+	t.Parallel()
+	mapper, g := start(t, nil)
+	lease := mapUDP(t, mapper, 4000)
+	if _, err := lease.Ready(patient(t)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := lease.Close(); err != nil {
+			t.Errorf("close of the lease: %v", err)
+		}
+	}
+	g.waitForMappings(t, 0)
+	for range 2 {
+		if err := mapper.Close(); err != nil {
+			t.Errorf("close of the mapper: %v", err)
+		}
+		if err := mapper.Stop(patient(t)); err != nil {
+			t.Errorf("stop of the mapper: %v", err)
+		}
+	}
+	if err := lease.Stop(patient(t)); err != nil {
+		t.Errorf("stop of a lease without a mapper: %v", err)
+	}
+}
+
+func TestManyMayStopAtOnce(t *testing.T) {
+	t.Parallel()
+	mapper, g := start(t, nil)
+	lease := mapUDP(t, mapper, 4000)
+	if _, err := lease.Ready(patient(t)); err != nil {
+		t.Fatal(err)
+	}
+	failures := make(chan error)
+	for i := range 20 {
+		go func() {
+			if i%2 == 0 {
+				failures <- lease.Close()
+			} else {
+				failures <- mapper.Close()
+			}
+		}()
+	}
+	for range 20 {
+		if err := <-failures; err != nil {
+			t.Error(err)
+		}
+	}
+	if left := g.mappings(t); left != 0 {
+		t.Errorf("%d mappings are left", left)
+	}
+}
+
+func TestEveryCallOnAStoppedMapperAnswersStopped(t *testing.T) {
+	t.Parallel()
+	mapper, _ := start(t, nil)
+	lease := mapUDP(t, mapper, 4000)
+	mapper.Close()
+	_, onMap := mapper.Map(portlease.Request{Port: 4001, Transport: portlease.UDP})
+	_, onReady := lease.Ready(patient(t))
+	_, onProbe := mapper.Probe(patient(t))
+	var onEvent error
+	for onEvent == nil {
+		_, onEvent = mapper.NextEvent(patient(t))
+	}
+	for call, err := range map[string]error{"map": onMap, "ready": onReady, "probe": onProbe, "next event": onEvent} {
+		if !errors.Is(err, portlease.ErrStopped) {
+			t.Errorf("%s: %v", call, err)
+		}
+	}
+	if err := lease.Detach(patient(t)); err != nil {
+		t.Errorf("detach: %v", err)
+	}
+	if snapshot := lease.Snapshot(); snapshot.State != portlease.StateExited || snapshot.ID != lease.ID() {
+		t.Errorf("the lease is %+v", snapshot)
+	}
+	if !mapper.Snapshot().Stopped {
+		t.Error("the mapper's snapshot does not say so")
+	}
+}
+
+func TestHandlesThatWereNeverMadeAnswerInvalidAndDoNotCrash(t *testing.T) {
+	t.Parallel()
+	var mapper portlease.Mapper
+	var lease portlease.Lease
+	_, onMap := mapper.Map(portlease.Request{Port: 4000, Transport: portlease.UDP})
+	_, onEvent := mapper.NextEvent(patient(t))
+	_, onProbe := mapper.Probe(patient(t))
+	_, onReady := lease.Ready(patient(t))
+	for call, err := range map[string]error{"map": onMap, "next event": onEvent, "probe": onProbe, "ready": onReady} {
+		if !errors.Is(err, portlease.ErrInvalid) {
+			t.Errorf("%s: %v", call, err)
+		}
+	}
+	if err := errors.Join(mapper.Close(), lease.Close()); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	if lease.Snapshot().Active || mapper.Snapshot().Active != 0 || lease.ID() != 0 {
+		t.Error("there is something where nothing is")
+	}
+}
+
+func TestAMapperThatNobodyHoldsAnyMoreReleasesItsMappings(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, nil)
+	func() {
+		mapper, err := portlease.Start(g.config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		lease := mapUDP(t, mapper, 4000)
+		if _, err := lease.Ready(patient(t)); err != nil {
+			t.Fatal(err)
+		}
+		if g.mappings(t) != 1 {
+			t.Fatal("nothing is mapped")
+		}
+		runtime.KeepAlive(lease)
+	}()
+	eventually(t, "the garbage collector releases", func() bool {
+		runtime.GC()
+		return g.mappings(t) == 0
+	})
+}
+
+func TestWhatIsMappedStaysSoAsLongAsAnyHandleIsHeld(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, nil)
+	both := func() (*portlease.Mapper, *portlease.Lease) {
+		mapper, err := portlease.Start(g.config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept := mapUDP(t, mapper, 4000)
+		for _, lease := range []*portlease.Lease{kept, mapUDP(t, mapper, 4001)} {
+			if _, err := lease.Ready(patient(t)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return mapper, kept
+	}
+	stay := func(of string) {
+		for range 5 {
+			runtime.GC()
+			time.Sleep(look)
+		}
+		if left := g.mappings(t); left != 2 {
+			t.Errorf("%d mappings are left while the %s is held", left, of)
+		}
+	}
+	end := func() {
+		eventually(t, "the garbage collector releases", func() bool {
+			runtime.GC()
+			return g.mappings(t) == 0
+		})
+	}
+	mapper, _ := both()
+	stay("mapper")
+	runtime.KeepAlive(mapper)
+	end()
+	_, lease := both()
+	stay("lease")
+	runtime.KeepAlive(lease)
+	end()
+}
+
+func TestAMapperDoesNotKeepLeasesThatAreOver(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, silent)
+	config := g.config()
+	config.Protocols = []portlease.Protocol{portlease.PCP}
+	config.PCPPort = 9 // closed, so that every attempt fails at once
+	config.Retry = portlease.RetryPolicy{Never: true}
+	mapper := startMapper(t, config)
+	collected := make(chan struct{}, 1000)
+	for i := range cap(collected) {
+		lease := mapUDP(t, mapper, uint16(8000+i))
+		runtime.AddCleanup(lease, func(struct{}) { collected <- struct{}{} }, struct{}{})
+		if i%2 == 0 {
+			lease.Close()
+		} else if _, err := lease.Ready(patient(t)); err == nil {
+			t.Fatal("mapped by a gateway that is not there")
+		}
+	}
+	eventually(t, "most leases are collected", func() bool {
+		runtime.GC()
+		return len(collected) > cap(collected)*9/10
+	})
+	runtime.KeepAlive(mapper)
+}
+
+func TestAWaitKeepsItsHandleAlive(t *testing.T) {
+	t.Parallel()
+	_, g := start(t, nil)
+	g.set(t, map[string]any{"pcp_delay_ms": 300, "nat_pmp": "silent", "upnp": "silent", "ssdp": "silent"})
+	collecting, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		for collecting.Err() == nil {
+			runtime.GC()
+		}
+	}()
+	// No variable holds the mapper, or the lease, during the wait.
+	snapshot, err := mapUDP(t, func() *portlease.Mapper {
+		mapper, err := portlease.Start(g.config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return mapper
+	}(), 4000).Ready(patient(t))
+	if err != nil || !snapshot.Active {
+		t.Errorf("%+v, %v", snapshot, err)
+	}
+}
+
+func TestEventsEndSilentlyWithTheMapper(t *testing.T) {
+	t.Parallel()
+	mapper, _ := start(t, nil)
+	mapUDP(t, mapper, 4000)
+	var seen []portlease.EventKind
+	for event, err := range mapper.Events(patient(t)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen = append(seen, event.Kind)
+		if event.Kind == portlease.EventInstalled {
+			mapper.Close()
+		}
+	}
+	if len(seen) != 2 || seen[0] != portlease.EventInstalled || seen[1] != portlease.EventExited {
+		t.Errorf("seen %v", seen)
+	}
+	for event, err := range mapper.Events(patient(t)) {
+		t.Errorf("an event after the end: %+v, %v", event, err)
+	}
+}
+
+func TestLeavingTheLoopOverEventsLosesNone(t *testing.T) {
+	t.Parallel()
+	mapper, _ := start(t, nil)
+	mapUDP(t, mapper, 4000)
+	for event, err := range mapper.Events(patient(t)) {
+		if err != nil || event.Kind != portlease.EventInstalled {
+			t.Fatal(event, err)
+		}
+		break
+	}
+	mapper.Close()
+	for event, err := range mapper.Events(patient(t)) {
+		if err != nil || event.Kind != portlease.EventExited {
+			t.Fatal(event, err)
+		}
+		return
+	}
+	t.Error("the event behind the first is lost")
+}
+
+func TestWhatTheLibraryCannotTakeIsInvalidAndNamed(t *testing.T) {
+	t.Parallel()
+	for name, config := range map[string]portlease.Config{
+		"interface":        {Interface: "eth\x000"},
+		"description":      {Description: strings.Repeat("x", 1<<20)},
+		"gateway":          {Gateway: netip.MustParseAddr("fe80::1%eth0")},
+		"ttl":              {TTL: -time.Second},
+		"renewal_interval": {RenewalInterval: -1},
+		"retry":            {Retry: portlease.RetryPolicy{Min: time.Hour, Max: time.Minute}},
+		"protocols":        {Protocols: []portlease.Protocol{portlease.PCP, 77}},
+		"local_address":    {LocalAddress: netip.MustParseAddr("224.0.0.1")},
+	} {
+		mapper, err := portlease.Start(config)
+		if !errors.Is(err, portlease.ErrInvalid) || !strings.Contains(err.Error(), name) || mapper != nil {
+			t.Errorf("%s: %v, %v", name, mapper, err)
+		}
+	}
+	for name, config := range map[string]portlease.Config{
+		"retry, min":  {Retry: portlease.RetryPolicy{Min: -1}},
+		"retry, both": {Retry: portlease.RetryPolicy{Never: true, Min: time.Second}},
+		"protocols, repeated": {Protocols: []portlease.Protocol{
+			portlease.PCP, portlease.PCP, portlease.PCP, portlease.PCP, portlease.PCP, portlease.PCP, portlease.PCP,
+			portlease.PCP, portlease.PCP, portlease.PCP, portlease.PCP, portlease.PCP, portlease.PCP, portlease.PCP,
+		}},
+		"protocols, none": {Protocols: []portlease.Protocol{0}},
+	} {
+		if _, err := portlease.Start(config); !errors.Is(err, portlease.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	mapper, _ := start(t, nil)
+	for name, request := range map[string]portlease.Request{
+		"port":      {Transport: portlease.UDP},
+		"transport": {Port: 4000},
+		"family":    {Port: 4000, Transport: portlease.UDP, Family: 9},
+	} {
+		_, err := mapper.Map(request)
+		if !errors.Is(err, portlease.ErrInvalid) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestErrorsAreMatchedByKind(t *testing.T) {
+	t.Parallel()
+	mapper, _ := start(t, map[string]any{"faults": map[string]any{"pcp": map[string]any{"refuse": 2}, "nat_pmp": "off", "upnp": "off"}})
+	_, err := mapUDP(t, mapper, 4000).Ready(patient(t))
+	var failed *portlease.Error
+	if !errors.As(err, &failed) || failed.Kind != portlease.KindRefused || !strings.Contains(failed.Message, "pcp NOT_AUTHORIZED") {
+		t.Fatalf("%v", err)
+	}
+	if !errors.Is(err, portlease.ErrRefused) || errors.Is(err, portlease.ErrUnavailable) || errors.Is(err, portlease.ErrTimeout) {
+		t.Errorf("%v is of another kind", err)
+	}
+	if !strings.HasPrefix(err.Error(), "portlease: refused: ") {
+		t.Errorf("%q", err.Error())
+	}
+	var timeout net.Error
+	for _, late := range []error{portlease.ErrTimeout, &portlease.Error{Kind: portlease.KindTimeout}} {
+		said, ok := late.(interface{ Timeout() bool })
+		if !ok || !said.Timeout() || !errors.Is(late, portlease.ErrTimeout) {
+			t.Errorf("%v is no timeout", late)
+		}
+	}
+	if failed.Timeout() || errors.As(err, &timeout) {
+		t.Errorf("%v is a timeout", err)
+	}
+	var none *portlease.Error
+	if none.Timeout() || none.Is(portlease.ErrRefused) || none.Error() == "" {
+		t.Error("no error is one")
+	}
+}
+
+func TestALogShowsWhatThereIs(t *testing.T) {
+	t.Parallel()
+	mapper, _ := start(t, nil)
+	lease := mapUDP(t, mapper, 4000)
+	if _, err := lease.Ready(patient(t)); err != nil {
+		t.Fatal(err)
+	}
+	event, err := mapper.NextEvent(patient(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := mapper.Probe(patient(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	slog.New(slog.NewTextHandler(&out, nil)).Info("all",
+		"lease", lease.Snapshot(), "mapper", mapper.Snapshot(), "event", event, "report", report,
+		"error", &portlease.Error{Kind: portlease.KindRefused, Message: "no"}, "none", (*portlease.Error)(nil))
+	for _, want := range []string{
+		"lease.state=installed", "lease.external=", "lease.protocol=pcp", "lease.expires_in=", "mapper.active=1",
+		"mapper.gateway=127.", "event.kind=installed", "event.lease=1", "report.pcp.round_trip=", "error.kind=refused",
+		"none=<nil>",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %s in %s", want, out.String())
+		}
+	}
+}
+
+func TestASnapshotAsJSONReadsBack(t *testing.T) {
+	t.Parallel()
+	mapper, _ := start(t, nil)
+	lease := mapUDP(t, mapper, 4000)
+	before := lease.Snapshot()
+	after, err := lease.Ready(patient(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, snapshot := range []portlease.LeaseSnapshot{before, after} {
+		line, err := json.Marshal(snapshot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back portlease.LeaseSnapshot
+		if err := json.Unmarshal(line, &back); err != nil || back != snapshot {
+			t.Errorf("%s reads back as %+v, %v", line, back, err)
+		}
+	}
+}
+
+func TestOpenOwnsItsMapper(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, nil)
+	port, err := portlease.Open(patient(t), 4000, portlease.UDP, g.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if snapshot := port.Snapshot(); !snapshot.Active || snapshot.External.Port() != 4000 {
+		t.Errorf("%+v", snapshot)
+	}
+	if event, err := port.Mapper().NextEvent(patient(t)); err != nil || event.Kind != portlease.EventInstalled {
+		t.Errorf("%+v, %v", event, err)
+	}
+	if err := port.Close(); err != nil || g.mappings(t) != 0 || !port.Mapper().Snapshot().Stopped {
+		t.Errorf("close: %v; %d mappings are left", err, g.mappings(t))
+	}
+	if err := port.Stop(patient(t)); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+}
+
+func TestAnOpenThatFailsLeavesNothing(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, silent)
+	if _, err := portlease.Open(patient(t), 0, portlease.UDP, g.config()); !errors.Is(err, portlease.ErrInvalid) {
+		t.Errorf("port 0: %v", err)
+	}
+	if _, err := portlease.Open(patient(t), 4000, portlease.UDP, portlease.Config{}, portlease.Config{}); !errors.Is(err, portlease.ErrInvalid) {
+		t.Errorf("two configurations: %v", err)
+	}
+	if _, err := portlease.Open(patient(t), 4000, portlease.UDP, g.config()); !errors.Is(err, portlease.ErrUnavailable) {
+		t.Errorf("a gateway that is silent: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*look)
+	defer cancel()
+	begin := time.Now()
+	if _, err := portlease.Open(ctx, 4000, portlease.UDP, g.config()); err != context.DeadlineExceeded {
+		t.Errorf("little time: %v", err)
+	}
+	if took := time.Since(begin); took > atOnce {
+		t.Errorf("it took %v", took)
+	}
+}

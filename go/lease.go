@@ -1,0 +1,120 @@
+package portlease
+
+/*
+#include <portlease.h>
+
+#cgo noescape portlease_lease_get_snapshot
+#cgo nocallback portlease_lease_get_snapshot
+*/
+import "C"
+
+import (
+	"context"
+	"math"
+	"runtime"
+)
+
+// Lease is the promise to keep one port mapped. All its methods may be called from many goroutines at once.
+//
+// [Lease.Stop] and [Lease.Close] release the mapping, and so do those of its mapper. A lease that is dropped goes on as
+// long as its mapper, or another lease of that, is held.
+type Lease struct {
+	c      *C.portlease_lease
+	waits  *waits
+	mapper *Mapper
+}
+
+// ID is the lease's number within its mapper, from 1, as events name it.
+func (l *Lease) ID() uint64 {
+	id := C.portlease_lease_id(l.c)
+	runtime.KeepAlive(l)
+	return uint64(id)
+}
+
+// Ready waits for a mapping until the context ends, and gives the state that has it.
+//
+// It fails with the kind of the latest whole attempt if that failed; the lease goes on trying, unless it is told to try
+// once. Each failed attempt is told once, so that the next call waits for the next attempt. Once the lease is over it
+// fails with what ended it, or with [ErrStopped]; and with the context's error, which ends the wait and not the lease.
+func (l *Lease) Ready(ctx context.Context) (LeaseSnapshot, error) {
+	begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
+		return C.portlease_waits_lease_ready(w, l.c, C.PORTLEASE_DEFAULT_TIMEOUT, token, failed)
+	}
+	snapshot, err := await(ctx, l.waits, begin, func(from *answer) LeaseSnapshot {
+		return leaseSnapshot(&from.snapshot)
+	})
+	runtime.KeepAlive(l)
+	return snapshot, err
+}
+
+// Snapshot is a copy of the present state. It takes no lock and never waits.
+func (l *Lease) Snapshot() LeaseSnapshot {
+	var snapshot C.portlease_lease_snapshot
+	snapshot.struct_size = C.sizeof_portlease_lease_snapshot
+	C.portlease_lease_get_snapshot(l.c, &snapshot, nil)
+	runtime.KeepAlive(l)
+	return leaseSnapshot(&snapshot)
+}
+
+// Stop releases the mapping on the gateway and ends the lease. It waits for that until the context ends, and for 5 s
+// where the context has no deadline; then it goes on in the background, and the error is the context's, or
+// [ErrTimeout]. It begins the release in any case, also with a context that has ended, may be called again, and never
+// fails because the gateway is gone.
+func (l *Lease) Stop(ctx context.Context) error {
+	begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
+		return C.portlease_waits_lease_stop(w, l.c, stopTimeout(ctx), token, failed)
+	}
+	err := stop(ctx, l.waits, begin, func() C.portlease_kind { return C.portlease_lease_stop(l.c, 0, nil) })
+	l.mapper.letGo(l)
+	return err
+}
+
+// Close is Stop without a context.
+func (l *Lease) Close() error {
+	return l.Stop(context.Background())
+}
+
+// Detach ends the lease and leaves the mapping on the gateway until its lifetime ends; a permanent one (see
+// [LeaseSnapshot]) stays until somebody deletes it. It waits for the lease's end until the context ends, 5 s at most,
+// and fails with the context's error only: the lease ends in any case.
+func (l *Lease) Detach(ctx context.Context) error {
+	if l.waits == nil {
+		return nil
+	}
+	begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
+		return C.portlease_waits_lease_detach(w, l.c, token, failed)
+	}
+	_, over, err := l.waits.start(begin, func(*answer) {})
+	l.mapper.letGo(l)
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-over:
+		return err
+	case <-ctx.Done():
+		// Not cancelled: a detach that has not begun yet would not begin any more.
+		return ended(ctx)
+	}
+}
+
+// stopTimeout is for how long the library waits in a stop: the context's deadline comes instead of the default.
+func stopTimeout(ctx context.Context) C.double {
+	if _, limited := ctx.Deadline(); limited {
+		return C.double(math.Inf(1))
+	}
+	return C.PORTLEASE_DEFAULT_TIMEOUT
+}
+
+// stop waits for the end of a stop. One whose wait is cancelled has perhaps not begun: begun makes sure of that, and says
+// whether it is over.
+func stop(ctx context.Context, w *waits, begin begin, begun func() C.portlease_kind) error {
+	if w == nil {
+		return nil
+	}
+	_, err := await(ctx, w, begin, func(*answer) struct{} { return struct{}{} })
+	if ctx.Err() != nil && err != nil && begun() == C.PORTLEASE_OK {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,6 @@
+//go:build !portlease_static
+
+package portlease
+
+// #cgo pkg-config: portlease
+import "C"

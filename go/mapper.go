@@ -1,0 +1,184 @@
+package portlease
+
+/*
+#include <stdlib.h>
+#include <portlease.h>
+
+#cgo noescape portlease_mapper_get_snapshot
+#cgo nocallback portlease_mapper_get_snapshot
+*/
+import "C"
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"maps"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// Mapper is a background engine that maps ports on the home router and keeps them mapped: it finds the router once and
+// serves many leases. All its methods may be called from many goroutines at once.
+//
+// [Mapper.Stop] and [Mapper.Close] release everything. A mapper that is garbage collected without them releases in the
+// background. It and its leases keep each other: what is mapped stays so as long as any of them is held, also where a
+// program has dropped the lease.
+type Mapper struct {
+	c     *C.portlease_mapper
+	waits *waits
+	// How many leases the latest snapshot had: the room for the next.
+	room atomic.Uint32
+
+	mutex sync.Mutex
+	// The leases that nobody has stopped.
+	leases map[*Lease]struct{}
+	// How many there may be before those that have ended by themselves are looked for.
+	enough int
+}
+
+// Start checks the configuration and starts the engine's thread. It does not touch the network.
+//
+// It fails with [ErrInvalid], naming the field, and with [ErrInternal] where the system gives no thread.
+func Start(config Config) (*Mapper, error) {
+	waits, err := newWaits()
+	if err != nil {
+		return nil, err
+	}
+	options, free, err := config.options()
+	if err != nil {
+		return nil, err
+	}
+	defer free()
+	m := &Mapper{waits: waits, leases: map[*Lease]struct{}{}}
+	var failed C.portlease_error
+	if err := outcome(C.portlease_mapper_start(&options, &m.c, &failed), &failed); err != nil {
+		return nil, err
+	}
+	// Never blocks: what is mapped is released by the engine.
+	runtime.AddCleanup(m, func(c *C.portlease_mapper) { C.portlease_mapper_free(c) }, m.c)
+	return m, nil
+}
+
+// Map begins to map a port and returns at once; the lease tells how it goes.
+//
+// It fails with [ErrInvalid] for a bad request, and where another lease of this mapper has the same port or asks for the
+// same external port, and with [ErrStopped].
+func (m *Mapper) Map(request Request) (*Lease, error) {
+	options := C.portlease_request{
+		struct_size:   C.sizeof_portlease_request,
+		transport:     C.portlease_transport(request.Transport),
+		internal_port: C.uint16_t(request.Port),
+		external_port: C.uint16_t(request.ExternalPort),
+		exact:         C.bool(request.Exact),
+		family:        C.portlease_family(request.Family),
+	}
+	l := &Lease{waits: m.waits, mapper: m}
+	var failed C.portlease_error
+	err := outcome(C.portlease_mapper_map(m.c, &options, &l.c, &failed), &failed)
+	runtime.KeepAlive(m)
+	if err != nil {
+		return nil, err
+	}
+	runtime.AddCleanup(l, func(c *C.portlease_lease) { C.portlease_lease_free(c) }, l.c)
+	m.keep(l)
+	return l, nil
+}
+
+// keep holds a lease until it is stopped. Those that have ended by themselves are let go of whenever there are twice as
+// many as there were.
+func (m *Mapper) keep(l *Lease) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	m.leases[l] = struct{}{}
+	if len(m.leases) <= m.enough {
+		return
+	}
+	maps.DeleteFunc(m.leases, func(l *Lease, _ struct{}) bool { return l.Snapshot().State == StateExited })
+	m.enough = 2*len(m.leases) + 8
+}
+
+// letGo is for leases that are told to end.
+func (m *Mapper) letGo(l *Lease) {
+	if m != nil {
+		m.mutex.Lock()
+		defer m.mutex.Unlock()
+		delete(m.leases, l)
+	}
+}
+
+// Snapshot is the present state of the mapper and of every lease that has not exited. It never waits.
+func (m *Mapper) Snapshot() MapperSnapshot {
+	for {
+		var snapshot C.portlease_mapper_snapshot
+		snapshot.struct_size = C.sizeof_portlease_mapper_snapshot
+		room := m.room.Load() + 1
+		leases := make([]C.portlease_lease_snapshot, room)
+		leases[0].struct_size = C.sizeof_portlease_lease_snapshot
+		C.portlease_mapper_get_snapshot(m.c, &snapshot, &leases[0], C.size_t(room), nil)
+		runtime.KeepAlive(m)
+		m.room.Store(uint32(snapshot.lease_count))
+		if snapshot.lease_count <= C.size_t(room) {
+			return mapperSnapshot(&snapshot, leases[:snapshot.lease_count])
+		}
+	}
+}
+
+// NextEvent pulls the next event, waiting for it until the context ends.
+//
+// It fails with the context's error, and with [ErrStopped] once the mapper is stopped and its last event was pulled. The
+// queue holds 1024 events; then the oldest are dropped, and Dropped of the next one says how many.
+func (m *Mapper) NextEvent(ctx context.Context) (Event, error) {
+	begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
+		return C.portlease_waits_mapper_next_event(w, m.c, C.PORTLEASE_DEFAULT_TIMEOUT, token, failed)
+	}
+	next, err := await(ctx, m.waits, begin, func(from *answer) Event { return event(&from.event) })
+	runtime.KeepAlive(m)
+	return next, err
+}
+
+// Events are the events one after the other, for range. The loop ends by itself once the mapper is stopped and its last
+// event was seen. When the context ends its error comes last. Leaving the loop loses no event.
+func (m *Mapper) Events(ctx context.Context) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		for {
+			event, err := m.NextEvent(ctx)
+			if errors.Is(err, ErrStopped) || !yield(event, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Probe asks by every configured protocol what the gateway offers. It maps nothing, and takes about 2 s at most.
+//
+// It fails with [ErrUnavailable] or [ErrRefused] where no protocol has an offer, the message naming each one's reason,
+// with [ErrTransport], with [ErrStopped] and with the context's error.
+func (m *Mapper) Probe(ctx context.Context) (GatewayReport, error) {
+	begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
+		return C.portlease_waits_mapper_probe(w, m.c, token, failed)
+	}
+	report, err := await(ctx, m.waits, begin, func(from *answer) GatewayReport {
+		return gatewayReport(&from.report, from.protocols[:min(from.report.protocol_count, C.PORTLEASE_MAX_PROTOCOLS)])
+	})
+	runtime.KeepAlive(m)
+	return report, err
+}
+
+// Stop releases every mapping on the gateway and ends the engine's thread. It waits for that until the context ends, and
+// for 5 s where the context has no deadline; then it goes on in the background, and the error is the context's, or
+// [ErrTimeout]. It begins the release in any case, also with a context that has ended, and may be called again.
+func (m *Mapper) Stop(ctx context.Context) error {
+	begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
+		return C.portlease_waits_mapper_stop(w, m.c, stopTimeout(ctx), token, failed)
+	}
+	err := stop(ctx, m.waits, begin, func() C.portlease_kind { return C.portlease_mapper_stop(m.c, 0, nil) })
+	runtime.KeepAlive(m)
+	return err
+}
+
+// Close is Stop without a context.
+func (m *Mapper) Close() error {
+	return m.Stop(context.Background())
+}

@@ -1,0 +1,321 @@
+package portlease_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	portlease "github.com/portlease/portlease/go"
+)
+
+// atOnce is how long a cancelled wait may take on a busy machine. The waits here would take many seconds otherwise.
+const atOnce = time.Second
+
+// silent is a gateway that answers nothing.
+var silent = map[string]any{"faults": map[string]any{"pcp": "silent", "nat_pmp": "silent", "upnp": "silent", "ssdp": "silent"}}
+
+// start starts a mapper on a gateway of its own. Both end with the test.
+func start(t testing.TB, settings map[string]any) (*portlease.Mapper, *simulated) {
+	t.Helper()
+	g := startGateway(t, settings)
+	return startMapper(t, g.config()), g
+}
+
+func startMapper(t testing.TB, config portlease.Config) *portlease.Mapper {
+	t.Helper()
+	mapper, err := portlease.Start(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { mapper.Close() })
+	return mapper
+}
+
+// mapUDP maps a port.
+func mapUDP(t testing.TB, mapper *portlease.Mapper, port uint16) *portlease.Lease {
+	t.Helper()
+	lease, err := mapper.Map(portlease.Request{Port: port, Transport: portlease.UDP})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lease
+}
+
+// patient is a context that ends long after everything that works.
+func patient(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// untilEnded waits again where a wait is over before its context, as it is once a silent gateway was given up.
+func untilEnded[T any](ctx context.Context, wait func(context.Context) (T, error)) error {
+	for {
+		if _, err := wait(ctx); err != nil && !errors.Is(err, portlease.ErrUnavailable) {
+			return err
+		}
+	}
+}
+
+func TestCancellingEndsEveryWaitAtOnceAndNothingElse(t *testing.T) {
+	t.Parallel()
+	mapper, _ := start(t, silent)
+	lease := mapUDP(t, mapper, 4000)
+	waits := map[string]func(context.Context) error{
+		"ready":      func(ctx context.Context) error { return untilEnded(ctx, lease.Ready) },
+		"next event": func(ctx context.Context) error { return untilEnded(ctx, mapper.NextEvent) },
+		"probe":      func(ctx context.Context) error { return untilEnded(ctx, mapper.Probe) },
+		"events": func(ctx context.Context) error {
+			for event, err := range mapper.Events(ctx) {
+				if err != nil {
+					return err
+				}
+				t.Logf("%+v", event)
+			}
+			return nil
+		},
+	}
+	for name, wait := range waits {
+		ctx, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(5*look, cancel)
+		begin := time.Now()
+		if err := wait(ctx); err != context.Canceled {
+			t.Errorf("%s: %v, want context.Canceled itself", name, err)
+		}
+		if took := time.Since(begin); took > atOnce {
+			t.Errorf("%s took %v", name, took)
+		}
+		ctx, cancel = context.WithTimeout(context.Background(), 5*look)
+		if err := wait(ctx); err != context.DeadlineExceeded {
+			t.Errorf("%s: %v, want context.DeadlineExceeded itself", name, err)
+		}
+		cancel()
+		if err := wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v with a context that has ended before", name, err)
+		}
+	}
+	if snapshot := lease.Snapshot(); snapshot.State == portlease.StateExited {
+		t.Errorf("the lease has ended with the wait: %+v", snapshot)
+	}
+}
+
+func TestTheCauseOfACancellationIsInTheError(t *testing.T) {
+	t.Parallel()
+	mapper, _ := start(t, silent)
+	cause := errors.New("the game is over")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(cause)
+	_, err := mapper.NextEvent(ctx)
+	if !errors.Is(err, context.Canceled) || !errors.Is(err, cause) {
+		t.Errorf("%v is not both", err)
+	}
+}
+
+func TestAStopThatIsCancelledStillReleases(t *testing.T) {
+	t.Parallel()
+	mapper, g := start(t, nil)
+	first, second := mapUDP(t, mapper, 4000), mapUDP(t, mapper, 4001)
+	for _, lease := range []*portlease.Lease{first, second} {
+		if _, err := lease.Ready(patient(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := first.Stop(ended); err != nil && err != context.Canceled {
+		t.Errorf("stop: %v", err)
+	}
+	g.waitForMappings(t, 1)
+	if err := mapper.Stop(ended); err != nil && err != context.Canceled {
+		t.Errorf("stop of the mapper: %v", err)
+	}
+	g.waitForMappings(t, 0)
+}
+
+func TestAStopBehindADeadRouterSaysWhenItGoesOnBehind(t *testing.T) {
+	t.Parallel()
+	mapper, g := start(t, nil)
+	lease := mapUDP(t, mapper, 4000)
+	if _, err := lease.Ready(patient(t)); err != nil {
+		t.Fatal(err)
+	}
+	g.set(t, map[string]any{"pcp": "silent", "nat_pmp": "silent"})
+	ctx, cancel := context.WithTimeout(context.Background(), 5*look)
+	defer cancel()
+	if err := lease.Stop(ctx); err != context.DeadlineExceeded {
+		t.Errorf("a short stop: %v", err)
+	}
+	if err := lease.Stop(context.Background()); err != nil {
+		t.Errorf("a stop with time: %v", err)
+	}
+	if state := lease.Snapshot().State; state != portlease.StateExited {
+		t.Errorf("the lease is %v", state)
+	}
+}
+
+func TestAHundredWaitsNeedNoHundredThreads(t *testing.T) {
+	mapper, _ := start(t, silent)
+	lease := mapUDP(t, mapper, 4000)
+	before := threads(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	var waiting sync.WaitGroup
+	failures := make(chan error, 100)
+	for i := range 100 {
+		waiting.Add(1)
+		go func() {
+			defer waiting.Done()
+			switch i % 3 {
+			case 0:
+				failures <- untilEnded(ctx, lease.Ready)
+			case 1:
+				failures <- untilEnded(ctx, mapper.NextEvent)
+			case 2:
+				failures <- untilEnded(ctx, mapper.Probe)
+			}
+		}()
+	}
+	time.Sleep(20 * look)
+	if grown := threads(t) - before; grown > 10 {
+		t.Errorf("100 waits have started %d threads", grown)
+	}
+	cancel()
+	waiting.Wait()
+	close(failures)
+	for err := range failures {
+		if err != context.Canceled {
+			t.Errorf("a wait ended with %v", err)
+		}
+	}
+}
+
+func TestAHundredGoroutinesMapAndStop(t *testing.T) {
+	t.Parallel()
+	mapper, g := start(t, nil)
+	ctx := patient(t)
+	var working sync.WaitGroup
+	for i := range 100 {
+		working.Add(1)
+		go func() {
+			defer working.Done()
+			lease, err := mapper.Map(portlease.Request{Port: uint16(5000 + i), Transport: portlease.TCP})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			snapshot, err := lease.Ready(ctx)
+			if err != nil || snapshot.External.Port() != uint16(5000+i) {
+				t.Errorf("%+v, %v", snapshot, err)
+			}
+			for range 10 {
+				lease.Snapshot()
+				mapper.Snapshot()
+			}
+			if err := lease.Stop(ctx); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	working.Wait()
+	// What a protocol that lost the race has mapped late is released a little later.
+	g.waitForMappings(t, 0)
+}
+
+func TestNoEventIsLostByACancelledWait(t *testing.T) {
+	t.Parallel()
+	mapper, _ := start(t, nil)
+	const leases, impatient = 50, 500
+	for i := range leases {
+		mapUDP(t, mapper, uint16(6000+i))
+	}
+	seen := map[uint64]int{}
+	for i := 0; len(seen) < leases; i++ {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		if i < impatient {
+			// From a nanosecond to 8 ms, as many of each magnitude.
+			cancel()
+			ctx, cancel = context.WithTimeout(context.Background(), time.Duration(1)<<rand.N(23))
+		}
+		event, err := mapper.NextEvent(ctx)
+		cancel()
+		switch {
+		case err == nil && event.Kind == portlease.EventInstalled:
+			seen[event.Lease]++
+		case err == nil:
+			t.Errorf("%+v", event)
+		case i >= impatient || !errors.Is(err, context.DeadlineExceeded):
+			t.Fatalf("%v, with the events of %d of %d leases; %d are active", err, len(seen), leases, mapper.Snapshot().Active)
+		}
+	}
+	for lease, times := range seen {
+		if times != 1 {
+			t.Errorf("lease %d has %d events", lease, times)
+		}
+	}
+}
+
+// threads counts those of this process.
+func threads(t testing.TB) int { return entries(t, "/proc/self/task") }
+
+func entries(t testing.TB, folder string) int {
+	t.Helper()
+	found, err := os.ReadDir(folder)
+	if err != nil {
+		t.Skipf("%s cannot tell: %v", runtime.GOOS, err)
+	}
+	return len(found)
+}
+
+func TestTwoHundredLivesLeaveNothingBehind(t *testing.T) {
+	g := startGateway(t, nil)
+	life := func(i int) error {
+		mapper, err := portlease.Start(g.config())
+		if err != nil {
+			return err
+		}
+		defer mapper.Close()
+		lease, err := mapper.Map(portlease.Request{Port: uint16(7000 + i), Transport: portlease.UDP})
+		if err != nil {
+			return err
+		}
+		ctx := patient(t)
+		if _, err := lease.Ready(ctx); err != nil {
+			return err
+		}
+		if _, err := mapper.NextEvent(ctx); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
+		defer cancel()
+		if _, err := mapper.NextEvent(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("a second event: %w", err)
+		}
+		return mapper.Stop(patient(t))
+	}
+	measure := func() (goroutines, files, tasks int) {
+		runtime.GC()
+		return runtime.NumGoroutine(), entries(t, "/proc/self/fd"), threads(t)
+	}
+	for i := range 20 {
+		if err := life(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	goroutines, files, tasks := measure()
+	for i := range 200 {
+		if err := life(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Goroutines and threads of other tests, and of the garbage collector, come and go: what leaks grows by 200.
+	eventually(t, "goroutines, open files and threads as before", func() bool {
+		g, f, n := measure()
+		t.Logf("goroutines %d -> %d, open files %d -> %d, threads %d -> %d", goroutines, g, files, f, tasks, n)
+		return g < goroutines+20 && f < files+20 && n < tasks+20
+	})
+}
