@@ -23,7 +23,9 @@ use crate::schedule::{ENGINE_END_DEADLINE, FORK_CHECK_INTERVAL};
 /// release their mappings in the background; it never waits.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    handle: Handle,
+    /// Gone with the runtime: it holds the runtime's event queue open, and a host with a garbage collector may keep a
+    /// stopped engine for long.
+    handle: Arc<Mutex<Option<Handle>>>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
     ended: watch::Receiver<bool>,
@@ -49,12 +51,12 @@ impl Engine {
             .enable_time()
             .build()
             .map_err(|error| PortMappingError::internal(format!("cannot create the engine's runtime: {error}")))?;
-        let handle = runtime.handle().clone();
+        let handle = Arc::new(Mutex::new(Some(runtime.handle().clone())));
         let tasks = TaskTracker::new();
         let shutdown = CancellationToken::new();
         let (end, ended) = watch::channel(false);
         let run = {
-            let (tasks, shutdown) = (tasks.clone(), shutdown.clone());
+            let (tasks, shutdown, handle) = (tasks.clone(), shutdown.clone(), Arc::clone(&handle));
             move || {
                 let body = AssertUnwindSafe(|| {
                     runtime.block_on(async {
@@ -71,6 +73,7 @@ impl Engine {
                 if catch_unwind(body).is_err() {
                     tracing::error!("the engine ended by a panic");
                 }
+                drop(handle.lock().unwrap_or_else(PoisonError::into_inner).take());
                 end.send_replace(true);
             }
         };
@@ -125,6 +128,11 @@ impl Engine {
         foreign
     }
 
+    /// The runtime, until the engine has ended.
+    fn handle(&self) -> Option<Handle> {
+        self.handle.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The token whose cancellation ends every task.
     pub(crate) fn shutdown(&self) -> &CancellationToken {
         &self.shutdown
@@ -145,7 +153,10 @@ impl Engine {
                 end.call(PortMappingError::internal(format!("the lease's task failed: {ended}")));
             }
         };
-        self.tasks.spawn_on(supervised, &self.handle);
+        // Without a runtime the task is dropped, which tells `on_end`.
+        if let Some(handle) = self.handle() {
+            self.tasks.spawn_on(supervised, &handle);
+        }
     }
 
     /// Runs a call on the engine and waits for its answer from anywhere; dropping the wait ends the call.
@@ -155,7 +166,9 @@ impl Engine {
     ) -> Result<T, PortMappingError> {
         self.check()?;
         let (answer, outcome) = oneshot::channel();
-        let task = self.handle.spawn(async move { drop(answer.send(call.await)) });
+        let Some(handle) = self.handle() else { return Err(stopped_during_call()) };
+        let task = handle.spawn(async move { drop(answer.send(call.await)) });
+        drop(handle);
         let _end = AbortOnDrop(task.abort_handle());
         match outcome.await {
             Ok(answer) => Ok(answer),
@@ -163,7 +176,7 @@ impl Engine {
             Err(_) if task.is_finished() && !self.shutdown.is_cancelled() => {
                 Err(PortMappingError::internal("the call to the engine failed"))
             }
-            Err(_) => Err(PortMappingError::stopped("the mapper was stopped during the call")),
+            Err(_) => Err(stopped_during_call()),
         }
     }
 
@@ -178,11 +191,12 @@ impl Engine {
 
     async fn until_alarm<T>(&self, limit: Duration, wait: impl Future<Output = T>) -> Result<T, Alarm> {
         let (alarm, mut rung) = oneshot::channel();
-        let timer = self.handle.spawn(async move {
+        let ring = async move {
             tokio::time::sleep(limit).await;
             let _ = alarm.send(()); // nobody waits any more
-        });
-        let _end = AbortOnDrop(timer.abort_handle());
+        };
+        // Where the runtime is gone, `ring` is dropped, which ends a wait that is not over.
+        let _end = self.handle().map(|handle| AbortOnDrop(handle.spawn(ring).abort_handle()));
         let mut wait = pin!(wait);
         std::future::poll_fn(move |context| {
             if let Poll::Ready(output) = wait.as_mut().poll(context) {
@@ -221,6 +235,10 @@ impl Engine {
         }
         true
     }
+}
+
+fn stopped_during_call() -> PortMappingError {
+    PortMappingError::stopped("the mapper was stopped during the call")
 }
 
 /// Why a wait was given up.
@@ -368,14 +386,15 @@ mod tests {
     #[test]
     fn a_wait_that_is_given_up_ends_its_timer() {
         let engine = engine();
-        let before = engine.handle.metrics().num_alive_tasks();
+        let alive_tasks = || engine.handle().unwrap().metrics().num_alive_tasks();
+        let before = alive_tasks();
         for _ in 0..10 {
             let mut waiting = pin!(engine.within(Some(Duration::from_secs(600)), std::future::pending::<()>()));
             assert!(wait_for(waiting.as_mut(), Duration::ZERO).is_none());
         }
         // The engine's own thread sweeps the aborted timers out; a call that it answers comes behind them.
         wait(engine.call(async {})).unwrap();
-        assert!(engine.handle.metrics().num_alive_tasks() <= before + 1);
+        assert!(alive_tasks() <= before + 1);
     }
 
     #[test]

@@ -135,6 +135,16 @@ impl EventQueue {
         self.changed.send_replace(());
     }
 
+    /// Gives an event back that was pulled and did not arrive: it is the next to be pulled.
+    pub fn put_back(&self, event: Event) {
+        {
+            let mut state = self.lock();
+            state.dropped_since_pull += event.dropped;
+            state.events.push_front(event);
+        }
+        self.changed.send_replace(());
+    }
+
     /// Ends the queue: what is in it can still be pulled, then pulling answers `None`.
     pub fn close(&self) {
         self.lock().closed = true;
@@ -195,6 +205,20 @@ mod tests {
         assert_eq!((first.lease, first.dropped), (Some(3), 3));
         assert_eq!(queue.pull().await.unwrap().dropped, 0);
         assert_eq!(queue.dropped(), 3);
+    }
+
+    #[tokio::test]
+    async fn an_event_that_is_put_back_comes_first_again_with_what_was_dropped_before_it() {
+        let queue = EventQueue::default();
+        for lease in 0..EVENT_QUEUE_LENGTH as u64 + 3 {
+            queue.push(event(lease));
+        }
+        let first = queue.pull().await.unwrap();
+        queue.close();
+        queue.put_back(first);
+        let again = queue.pull().await.unwrap();
+        assert_eq!((again.lease, again.dropped), (Some(3), 3));
+        assert_eq!(queue.pull().await.unwrap().dropped, 0);
     }
 
     #[tokio::test]

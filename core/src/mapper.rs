@@ -186,6 +186,14 @@ impl Mapper {
         }
     }
 
+    /// Gives an event back that [`next_event`](Self::next_event) answered with and that did not arrive where it was
+    /// wanted: the next pull gets it. For hosts in which a wait can be cancelled between its end and its result.
+    pub fn put_back(&self, event: Event) {
+        if !self.engine.foreign() {
+            self.events.put_back(event);
+        }
+    }
+
     /// Asks by every configured protocol what the gateway offers; maps nothing.
     ///
     /// Fails with `unavailable` or `refused` where no protocol has an offer, the message naming each one's reason,

@@ -1,1 +1,81 @@
-//! The Python extension module of portlease.
+//! The Python extension module of portlease: `portlease._portlease`, on which the package in `python/` stands.
+//!
+//! It converts, calls core, converts back. No foreign code runs on an engine's thread, and every wait releases the GIL.
+//!
+//! # Layout
+//!
+//! | module | what |
+//! |---|---|
+//! | `args` | from Python's types to core's |
+//! | `error`, `names`, `view` | from core's types to Python's |
+//! | `snapshot`, `event` | what readers see |
+//! | `mapper`, `lease`, `gateway` | the handles |
+//! | `wait` | blocking waits and asyncio's |
+//! | `logging` | core's diagnostics for Python's `logging` |
+//! | `fork` | what a forked child must not touch |
+
+mod args;
+mod error;
+mod event;
+mod fork;
+mod gateway;
+mod lease;
+mod logging;
+mod mapper;
+mod names;
+mod snapshot;
+mod view;
+mod wait;
+
+use std::ffi::OsString;
+
+use pyo3::prelude::*;
+
+/// Runs the command line with these arguments, the program's own name first; its exit status.
+#[pyfunction]
+fn run_command(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
+    py.detach(|| portlease_cli::run(arguments))
+}
+
+/// Raises what a wait with this time-out would raise, before anything is begun for it.
+#[pyfunction]
+fn check_timeout(timeout: &Bound<'_, PyAny>) -> PyResult<()> {
+    args::timeout(timeout).map(drop)
+}
+
+/// Says that `in_child` will be called in the child of every fork.
+#[pyfunction]
+fn rely_on_fork_hook() {
+    fork::rely_on_hook();
+}
+
+/// Says that this process is the child of a fork.
+#[pyfunction]
+fn in_child() {
+    fork::in_child();
+    logging::in_child();
+}
+
+#[pymodule(gil_used = false)]
+mod _portlease {
+    #[pymodule_export]
+    use super::{
+        check_timeout,
+        error::ErrorReport,
+        event::Event,
+        gateway::{Gateway, gateway_defaults},
+        in_child,
+        lease::Lease,
+        logging::{LogQueue, log_to},
+        mapper::{Mapper, stop_all},
+        rely_on_fork_hook, run_command,
+        snapshot::{GatewayReport, LeaseSnapshot, MapperSnapshot, ProtocolReport},
+        wait::{Driver, Wait},
+    };
+
+    #[pymodule_export]
+    const SETTINGS: [&str; 11] = super::args::SETTINGS;
+
+    #[pymodule_export]
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+}

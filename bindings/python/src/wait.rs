@@ -1,0 +1,252 @@
+//! Waits: one class for both faces. The sync face blocks in [`Wait::block`] with the GIL released; asyncio drives all of
+//! its waits at once from one thread of Python's, which runs [`Driver::next`].
+//!
+//! A wait is driven by wakers that only put it into the driver's queue, so nothing of Python's runs on the engine.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use portlease::{GatewayReport, LeaseSnapshot, PortMappingError, wait_for};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+use crate::error::Raise;
+use crate::event::{Event, Pulled};
+use crate::fork::Birth;
+use crate::{snapshot, view};
+
+/// How often a blocking wait looks up for Ctrl-C, which must end it within 100 ms.
+const LOOK_UP: Duration = Duration::from_millis(50);
+
+/// What a wait can end with.
+pub(crate) enum Outcome {
+    Lease(Result<LeaseSnapshot, PortMappingError>),
+    Event(Result<Pulled, PortMappingError>),
+    Report(Result<GatewayReport, PortMappingError>),
+    /// Whether all was over in time.
+    Over(bool),
+    Nothing,
+    /// A panic in core.
+    Defect,
+}
+
+impl Outcome {
+    fn into_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        match self {
+            Self::Lease(lease) => view::any(py, snapshot::LeaseSnapshot(lease.or_raise(py)?)),
+            Self::Event(event) => view::any(py, event.or_raise(py)?.take().map(Event)),
+            Self::Report(report) => view::any(py, snapshot::GatewayReport(report.or_raise(py)?)),
+            Self::Over(over) => view::any(py, over),
+            Self::Nothing => view::any(py, py.None()),
+            Self::Defect => Err(PortMappingError::internal("a wait ended by a panic")).or_raise(py),
+        }
+    }
+}
+
+type Pending = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// A future whose panic is an outcome.
+struct Guarded(Pending);
+
+impl Future for Guarded {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+        let poll = AssertUnwindSafe(|| self.0.as_mut().poll(context));
+        catch_unwind(poll).unwrap_or(Poll::Ready(Outcome::Defect))
+    }
+}
+
+enum Stage {
+    Pending(Guarded),
+    Done(Outcome),
+    /// Taken, cancelled, or on its way through `block`.
+    Gone,
+}
+
+struct Shared {
+    stage: Mutex<Stage>,
+    /// Whose queue this wait goes into, and by what key it is known there.
+    driver: OnceLock<(Arc<Queue>, u64)>,
+    queued: AtomicBool,
+    birth: Birth,
+}
+
+impl Shared {
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one step; whether the wait is over. A wait that was cancelled is not over: nobody wants to hear of it.
+    fn step(self: &Arc<Self>) -> bool {
+        self.queued.store(false, Ordering::Release);
+        let mut stage = self.stage();
+        let Stage::Pending(future) = &mut *stage else { return false };
+        let waker = Waker::from(Arc::clone(self));
+        match Pin::new(future).poll(&mut Context::from_waker(&waker)) {
+            Poll::Pending => false,
+            Poll::Ready(outcome) => {
+                *stage = Stage::Done(outcome);
+                true
+            }
+        }
+    }
+
+    fn take(&self) -> Stage {
+        std::mem::replace(&mut *self.stage(), Stage::Gone)
+    }
+}
+
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        if let Some((queue, _)) = self.driver.get()
+            && !self.queued.swap(true, Ordering::AcqRel)
+        {
+            queue.push(Arc::clone(&self));
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.birth.is_foreign() {
+            // The locks inside belong to threads of the parent, which will never let go of them here.
+            let stage = self.stage.get_mut().unwrap_or_else(PoisonError::into_inner);
+            std::mem::forget(std::mem::replace(stage, Stage::Gone));
+        }
+    }
+}
+
+/// Something that is waited for, from `block()` or `start()` on. Dropping or cancelling it ends the wait alone.
+#[pyclass(frozen, module = "portlease._portlease")]
+pub(crate) struct Wait(Arc<Shared>);
+
+impl Wait {
+    pub(crate) fn new(future: impl Future<Output = Outcome> + Send + 'static) -> Self {
+        Self(Arc::new(Shared {
+            stage: Mutex::new(Stage::Pending(Guarded(Box::pin(future)))),
+            driver: OnceLock::new(),
+            queued: AtomicBool::new(false),
+            birth: Birth::now(),
+        }))
+    }
+}
+
+#[pymethods]
+impl Wait {
+    /// Waits on the calling thread, with the GIL released, and returns the result. Ctrl-C ends it.
+    fn block<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let mut future = match self.0.take() {
+            Stage::Pending(future) => future,
+            Stage::Done(outcome) => return outcome.into_python(py),
+            Stage::Gone => return Err(over()),
+        };
+        loop {
+            if let Some(outcome) = py.detach(|| wait_for(Pin::new(&mut future), LOOK_UP)) {
+                return outcome.into_python(py);
+            }
+            py.check_signals()?;
+        }
+    }
+
+    /// Begins to wait without blocking: `driver` will name `key` when it is over. True where it is over already.
+    fn start(&self, driver: &Driver, key: u64) -> PyResult<bool> {
+        match self.0.driver.set((Arc::clone(&driver.0), key)) {
+            Ok(()) => Ok(self.0.step()),
+            Err(_) => Err(PyRuntimeError::new_err("the wait has begun already")),
+        }
+    }
+
+    /// The result of a wait that is over.
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self.0.take() {
+            Stage::Done(outcome) => outcome.into_python(py),
+            Stage::Pending(_) | Stage::Gone => Err(over()),
+        }
+    }
+
+    /// Ends the wait now, if it is not over; what it waited for goes on. An event that nobody took goes back.
+    fn cancel(&self) {
+        if !self.0.birth.is_foreign() {
+            drop(self.0.take());
+        }
+    }
+}
+
+fn over() -> PyErr {
+    PyRuntimeError::new_err("the wait has no result to give")
+}
+
+/// Waits that were woken and want another step.
+struct Queue {
+    state: Mutex<State>,
+    woken: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    ready: VecDeque<Arc<Shared>>,
+    closed: bool,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, wait: Arc<Shared>) {
+        self.lock().ready.push_back(wait);
+        self.woken.notify_one();
+    }
+
+    /// Blocks until waits are over; their keys, or `None` once the queue is closed.
+    fn next(&self) -> Option<Vec<u64>> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            if state.ready.is_empty() {
+                state = self.woken.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let ready = std::mem::take(&mut state.ready);
+            drop(state);
+            let over = ready.iter().filter(|wait| wait.step());
+            let keys: Vec<u64> = over.filter_map(|wait| wait.driver.get().map(|(_, key)| *key)).collect();
+            if !keys.is_empty() {
+                return Some(keys);
+            }
+            state = self.lock();
+        }
+    }
+}
+
+/// All the waits of one thread.
+#[pyclass(frozen, module = "portlease._portlease")]
+pub(crate) struct Driver(Arc<Queue>);
+
+#[pymethods]
+impl Driver {
+    #[new]
+    fn new() -> Self {
+        Self(Arc::new(Queue { state: Mutex::default(), woken: Condvar::new() }))
+    }
+
+    /// Blocks, with the GIL released, until waits are over, and returns their keys; `None` once closed.
+    fn next(&self, py: Python<'_>) -> Option<Vec<u64>> {
+        py.detach(|| self.0.next())
+    }
+
+    /// Ends `next()`.
+    fn close(&self) {
+        self.0.lock().closed = true;
+        self.0.woken.notify_all();
+    }
+}

@@ -1,0 +1,18 @@
+//! What a stopped mapper holds of the system. A test program of its own: open files are the process's, not the mapper's.
+#![cfg(target_os = "linux")]
+
+use portlease::{Config, Mapper, wait};
+
+fn open_files() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("Linux lists them").count()
+}
+
+#[test]
+fn a_stopped_mapper_that_nobody_has_freed_yet_holds_no_open_file() {
+    let before = open_files();
+    let mapper = Mapper::start(Config::default()).unwrap();
+    assert!(open_files() > before);
+    assert!(wait(mapper.stop(None)));
+    assert_eq!(open_files(), before);
+    drop(mapper);
+}

@@ -1,0 +1,100 @@
+"""What the handles of both faces, blocking and asyncio, have in common."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from portlease import _lifetime, _portlease
+from portlease._config import settled
+from portlease._names import Endpoint
+from portlease._portlease import LeaseSnapshot, MapperSnapshot
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from portlease._config import Config
+
+
+class BaseMapper:
+    """A background engine that finds the gateway once and serves many leases."""
+
+    __slots__ = ("__weakref__", "_handle", "_made_by")
+
+    def __init__(self, **config: Unpack[Config]) -> None:
+        self._made_by = type(self).__qualname__
+        self._handle = _portlease.Mapper(settled(config))
+        _lifetime.adopt(self._handle)
+
+    def snapshot(self) -> MapperSnapshot:
+        """The present state of the mapper and of every lease that has not exited. Never waits, never fails."""
+        return self._handle.snapshot()
+
+    def __repr__(self) -> str:
+        snapshot = self._handle.snapshot()
+        state = "stopped" if snapshot.stopped else f"{snapshot.active} of {len(snapshot.leases)} leases active"
+        return f"<{type(self).__module__}.{type(self).__qualname__}: {state}>"
+
+    def __del__(self) -> None:
+        handle = getattr(self, "_handle", None)
+        if handle is not None and _lifetime.is_live(handle):
+            _lifetime.abandon(handle)
+            message = f"portlease.{self._made_by} was never stopped; its mappings are released in the background"
+            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+
+
+M = TypeVar("M", bound=BaseMapper)
+
+
+class BaseLease(Generic[M]):
+    """The promise to keep one port mapped."""
+
+    __slots__ = ("__weakref__", "_handle", "_mapper")
+
+    def __init__(self, mapper: M, handle: _portlease.Lease) -> None:
+        self._mapper = mapper
+        self._handle = handle
+
+    @property
+    def id(self) -> int:
+        """The lease's number within its mapper, from 1, as events name it."""
+        return self._handle.id
+
+    @property
+    def mapper(self) -> M:
+        """The mapper that serves this lease."""
+        return self._mapper
+
+    @property
+    def external(self) -> Endpoint | None:
+        """The external address and port, while mapped: `snapshot().external`."""
+        return self._handle.snapshot().external
+
+    def snapshot(self) -> LeaseSnapshot:
+        """The present state. Takes no lock, never waits, never fails."""
+        return self._handle.snapshot()
+
+    def __repr__(self) -> str:
+        now = self._handle.snapshot()
+        outside = f", outside {now.external}" if now.external else ""
+        name = f"{type(self).__module__}.{type(self).__qualname__}"
+        return f"<{name} {now.id}: {now.transport} port {now.internal_port} {now.state}{outside}>"
+
+
+def map_port(
+    mapper: BaseMapper, port: int, transport: str, external_port: int | None, exact: bool, family: str
+) -> _portlease.Lease:
+    """The native `map`, whose arguments have no defaults."""
+    return mapper._handle.map(port, transport, external_port, exact, family)
+
+
+def named(mapper: M, made_by: str) -> M:
+    """Tells the mapper what to call itself in a warning that nobody stopped it."""
+    mapper._made_by = made_by
+    return mapper
+
+
+def rename(module: str, *classes: Any) -> None:
+    """Lets classes show the module from which users import them."""
+    for each in classes:
+        each.__module__ = module

@@ -1,0 +1,69 @@
+"""What must not be forgotten: mappers at the end of the interpreter, and the child of a fork."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Callable
+
+from portlease import _portlease
+
+# The end of the interpreter waits so long for releases, all mappers together. The rest is left to the leases' ends.
+EXIT_LIMIT = 2.0
+
+_live: set[_portlease.Mapper] = set()
+_releasing: set[_portlease.Mapper] = set()
+_in_child: list[Callable[[], None]] = []
+
+
+def adopt(mapper: _portlease.Mapper) -> None:
+    """A mapper was started."""
+    for ending in list(_releasing):
+        if ending.begin_stop():
+            _releasing.discard(ending)
+    _live.add(mapper)
+
+
+def is_live(mapper: _portlease.Mapper) -> bool:
+    """Whether nobody has stopped or abandoned it yet."""
+    return mapper in _live
+
+
+def stopped(mapper: _portlease.Mapper, over: bool) -> None:
+    """A mapper was told to stop; where that is not over, the end of the interpreter waits for it once more."""
+    _live.discard(mapper)
+    if over:
+        _releasing.discard(mapper)
+    else:
+        _releasing.add(mapper)
+
+
+def abandon(mapper: _portlease.Mapper) -> None:
+    """Lets a mapper release in the background."""
+    stopped(mapper, mapper.begin_stop())
+
+
+def call_in_child(function: Callable[[], None]) -> None:
+    """Calls it in the child of every fork, before anything else of portlease."""
+    _in_child.append(function)
+
+
+def _at_exit() -> None:
+    mappers = [*_live, *_releasing]
+    _live.clear()
+    if mappers:
+        _portlease.stop_all(mappers, EXIT_LIMIT)
+
+
+def _after_fork_in_child() -> None:
+    _portlease.in_child()
+    _live.clear()
+    _releasing.clear()
+    for function in _in_child:
+        function()
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+    _portlease.rely_on_fork_hook()

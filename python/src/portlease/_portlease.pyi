@@ -1,0 +1,341 @@
+"""The compiled part of portlease. Users import what they need from `portlease`."""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, ClassVar, Final, Generic, TypeVar, final
+
+from portlease._config import Seconds
+from portlease._names import AddressClass, Endpoint, ErrorKind, EventKind, LeaseState, NatClass, Protocol, Transport
+
+_T_co = TypeVar("_T_co", covariant=True)
+
+__all__ = [
+    "Driver",
+    "ErrorReport",
+    "Event",
+    "Gateway",
+    "GatewayReport",
+    "Lease",
+    "LeaseSnapshot",
+    "LogQueue",
+    "Mapper",
+    "MapperSnapshot",
+    "ProtocolReport",
+    "SETTINGS",
+    "VERSION",
+    "Wait",
+    "check_timeout",
+    "gateway_defaults",
+    "in_child",
+    "log_to",
+    "rely_on_fork_hook",
+    "run_command",
+    "stop_all",
+]
+
+SETTINGS: Final[list[str]]
+VERSION: Final[str]
+
+@final
+class ErrorReport:
+    """A failure as snapshots, events and reports show it."""
+
+    @property
+    def kind(self) -> ErrorKind:
+        """The stable kind (`ErrorKind`)."""
+    @property
+    def message(self) -> str:
+        """For people; nothing matches on it."""
+    def asdict(self) -> dict[str, Any]:
+        """The attributes as a new dict, the views in it as dicts too."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class LeaseSnapshot:
+    """One lease at one moment."""
+
+    @property
+    def id(self) -> int:
+        """The lease's number within its mapper, from 1."""
+    @property
+    def state(self) -> LeaseState:
+        """Where the lease stands (`LeaseState`)."""
+    @property
+    def active(self) -> bool:
+        """Whether a granted, unexpired mapping is published."""
+    @property
+    def external(self) -> Endpoint | None:
+        """The external address and port (`Endpoint`), while active; the address is 0.0.0.0 where the router does not
+        know its own."""
+    @property
+    def internal_port(self) -> int:
+        """The local port."""
+    @property
+    def transport(self) -> Transport:
+        """UDP or TCP (`Transport`)."""
+    @property
+    def protocol(self) -> Protocol | None:
+        """The protocol that made the mapping (`Protocol`), while active."""
+    @property
+    def ttl(self) -> float | None:
+        """The granted lifetime in seconds; `None` while not active or where the mapping is permanent."""
+    @property
+    def expires_in(self) -> float | None:
+        """Seconds until the router ends the mapping if it is not renewed; `None` as for `ttl`."""
+    @property
+    def renews_in(self) -> float | None:
+        """Seconds until the next renewal is due; `None` while not active."""
+    @property
+    def permanent(self) -> bool:
+        """Whether the mapping stays on the router until it is deleted."""
+    @property
+    def renewals(self) -> int:
+        """Successful renewals of the present mapping and of those before it."""
+    @property
+    def failures(self) -> int:
+        """Consecutive failures: of renewals while active, of attempts to map otherwise."""
+    @property
+    def last_error(self) -> ErrorReport | None:
+        """The latest failure (`ErrorReport`); cleared by the next success."""
+    @property
+    def nat_class(self) -> NatClass:
+        """`open` while active, else `unknown` (`NatClass`)."""
+    @property
+    def address_class(self) -> AddressClass:
+        """Whether the internet can reach the external address (`AddressClass`); `unknown` while not active."""
+    def asdict(self) -> dict[str, Any]:
+        """The attributes as a new dict, the views in it as dicts too."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class MapperSnapshot:
+    """A mapper at one moment."""
+
+    @property
+    def gateway(self) -> IPv4Address | IPv6Address | None:
+        """The router's address, once it was looked for and found."""
+    @property
+    def local_address(self) -> IPv4Address | IPv6Address | None:
+        """The local address to which the router forwards, once known."""
+    @property
+    def protocols(self) -> tuple[Protocol, ...]:
+        """The protocols by which the router has answered so far (`Protocol`)."""
+    @property
+    def active(self) -> int:
+        """How many leases have a granted, unexpired mapping."""
+    @property
+    def renewals(self) -> int:
+        """Successful renewals, all leases together."""
+    @property
+    def events_dropped(self) -> int:
+        """Events that nobody pulled in time and that were dropped for newer ones."""
+    @property
+    def leases(self) -> tuple[LeaseSnapshot, ...]:
+        """Every lease that has not exited, by number."""
+    @property
+    def stopped(self) -> bool:
+        """Whether the mapper was stopped."""
+    def asdict(self) -> dict[str, Any]:
+        """The attributes as a new dict, the views in it as dicts too."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class GatewayReport:
+    """What a router offers, asked without mapping anything."""
+
+    @property
+    def gateway(self) -> IPv4Address | IPv6Address | None:
+        """The router's address."""
+    @property
+    def local_address(self) -> IPv4Address | IPv6Address | None:
+        """The local address from which it is reached."""
+    @property
+    def interface(self) -> str | None:
+        """The interface of the default route, where it is known."""
+    @property
+    def protocols(self) -> tuple[ProtocolReport, ...]:
+        """One entry for each configured protocol, in the configured order."""
+    def asdict(self) -> dict[str, Any]:
+        """The attributes as a new dict, the views in it as dicts too."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class ProtocolReport:
+    """One protocol's part of a `GatewayReport`."""
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol (`Protocol`)."""
+    @property
+    def external_address(self) -> IPv4Address | IPv6Address | None:
+        """The router's external address, where the protocol can tell without mapping and the router has one."""
+    @property
+    def device(self) -> str | None:
+        """The device's name (UPnP)."""
+    @property
+    def round_trip(self) -> float | None:
+        """How long the answer took, in seconds; for UPnP from the search to the last answer."""
+    @property
+    def error(self) -> ErrorReport | None:
+        """Why there was no answer (`ErrorReport`)."""
+    def asdict(self) -> dict[str, Any]:
+        """The attributes as a new dict, the views in it as dicts too."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Event:
+    """Something that happened to a lease, or to all of them at once."""
+
+    @property
+    def kind(self) -> EventKind:
+        """What happened (`EventKind`)."""
+    @property
+    def lease(self) -> int | None:
+        """The number of the lease; `None` where the event is about the whole machine (`network-changed`)."""
+    @property
+    def transport(self) -> Transport | None:
+        """UDP or TCP (`Transport`), where the event is about a lease."""
+    @property
+    def internal_port(self) -> int | None:
+        """The local port, where the event is about a lease."""
+    @property
+    def external(self) -> Endpoint | None:
+        """The external address and port (`Endpoint`), where there is a mapping."""
+    @property
+    def protocol(self) -> Protocol | None:
+        """The protocol of the mapping (`Protocol`)."""
+    @property
+    def ttl(self) -> float | None:
+        """The granted lifetime in seconds; `None` where there is no mapping or it is permanent."""
+    @property
+    def address_class(self) -> AddressClass:
+        """The class of the external address (`AddressClass`)."""
+    @property
+    def error(self) -> ErrorReport | None:
+        """Why (`ErrorReport`), for `failed`, `revoked` and, where there is a reason, `exited`."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds that the attempt took which this event ends; 0 where it ends none."""
+    @property
+    def dropped(self) -> int:
+        """How many events were dropped just before this one because nobody pulled them."""
+    def asdict(self) -> dict[str, Any]:
+        """The attributes as a new dict, the views in it as dicts too."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Wait(Generic[_T_co]):
+    """Something that is waited for, from `block()` or `start()` on. Dropping or cancelling it ends the wait alone."""
+
+    def block(self) -> _T_co:
+        """Waits on the calling thread, with the GIL released, and returns the result. Ctrl-C ends it."""
+    def start(self, driver: Driver, key: int) -> bool:
+        """Begins to wait without blocking: `driver` will name `key` when it is over. True where it is over already."""
+    def take(self) -> _T_co:
+        """The result of a wait that is over."""
+    def cancel(self) -> None:
+        """Ends the wait now, if it is not over; what it waited for goes on. An event that nobody took goes back."""
+
+@final
+class Driver:
+    """All the waits of one thread."""
+
+    def __new__(cls) -> Driver: ...
+    def next(self) -> list[int] | None:
+        """Blocks, with the GIL released, until waits are over, and returns their keys; `None` once closed."""
+    def close(self) -> None:
+        """Ends `next()`."""
+
+@final
+class LogQueue:
+    """Diagnostics on their way to Python."""
+
+    def __new__(cls) -> LogQueue: ...
+    def next(self) -> tuple[list[tuple[int, str, str]], int] | None:
+        """Blocks, with the GIL released, until there are records: a list of (level, target, message), and how many were
+        Blocks, with the GIL released, until there are records: a list of (level, target, message), and how many were
+        lost.
+        `None` once closed."""
+    def close(self) -> None:
+        """Ends `next()` when all is pulled."""
+
+@final
+class Lease:
+    """A lease of core. Dropping it releases the mapping in the background."""
+
+    @property
+    def id(self) -> int:
+        """The lease's number within its mapper, from 1."""
+    def ready(self, timeout: Seconds | None) -> Wait[LeaseSnapshot]:
+        """Waits for a mapping, at most for `timeout` seconds: a `LeaseSnapshot`."""
+    def snapshot(self) -> LeaseSnapshot:
+        """The present state; takes no lock and never waits."""
+    def stop(self, timeout: Seconds | None) -> Wait[bool]:
+        """Releases the mapping and waits for that: whether all was over in time."""
+    def detach(self) -> Wait[None]:
+        """Ends the lease and leaves the mapping on the router."""
+
+@final
+class Mapper:
+    """A mapper of core. Dropping it releases all mappings in the background."""
+
+    def __new__(cls, settings: dict[str, Any]) -> Mapper: ...
+    def map(self, port: int, transport: str, external_port: int | None, exact: bool, family: str) -> Lease:
+        """Begins to map a port and returns at once."""
+    def snapshot(self) -> MapperSnapshot:
+        """The present state of the mapper and of every lease that has not exited."""
+    def next_event(self, timeout: Seconds | None) -> Wait[Event]:
+        """Waits for the next event, at most for `timeout` seconds: an `Event`."""
+    def probe(self) -> Wait[GatewayReport]:
+        """Asks what the router offers: a `GatewayReport`."""
+    def stop(self, timeout: Seconds | None) -> Wait[bool]:
+        """Releases every mapping, ends the engine and waits for that: whether all was over in time."""
+    def begin_stop(self) -> bool:
+        """Asks the engine to release and to end, and does not wait: whether it has ended."""
+
+@final
+class Gateway:
+    """A home router on loopback."""
+
+    def __new__(cls, options: str) -> Gateway: ...
+    def started(self) -> str:
+        """Where the gateway listens, as the JSON line that its program writes at the start."""
+    def execute(self, line: str) -> str:
+        """Carries out one JSON line and returns the reply."""
+    def wait_change(self, limit: float) -> bool:
+        """Waits until something has changed, at most for so many seconds; whether it did."""
+    def stop(self) -> None:
+        """Stops the gateway; returns when its sockets are closed."""
+
+def check_timeout(timeout: Seconds | None) -> None:
+    """Raises what a wait with this time-out would raise, before anything is begun for it."""
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Runs the command line with these arguments, the program's own name first; its exit status."""
+
+def rely_on_fork_hook() -> None:
+    """Says that `in_child` will be called in the child of every fork."""
+
+def in_child() -> None:
+    """Says that this process is the child of a fork."""
+
+def stop_all(mappers: Sequence[Mapper], limit: float) -> bool:
+    """Stops all of them at once and waits for `limit` seconds at most: whether all were over by then."""
+
+def log_to(queue: LogQueue | None) -> None:
+    """Writes core's diagnostics into this queue from now on, or nowhere."""
+
+def gateway_defaults() -> tuple[str, str]:
+    """All settings and all faults with their defaults, as two JSON objects."""

@@ -1,0 +1,208 @@
+"""A simulated home router for your own tests: PCP, NAT-PMP and UPnP on loopback, with faults by switch.
+
+    from portlease.testing import Gateway
+
+    with Gateway(upnp=False, cgnat=True) as gateway:
+        with portlease.Mapper(**gateway.config()) as mapper:
+            ...
+
+It runs in this process, on a thread of its own in Rust, and forwards for real: a datagram or connection to the `reach`
+of a mapping comes out at the local port. With pytest the fixture `portlease_gateway` is one, fresh for each test.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, cast
+
+from portlease import _portlease
+from portlease._config import replace_defaults, settled
+from portlease._errors import InvalidError, InvalidTypeError, TimeoutError
+from portlease._names import Endpoint, Transport
+from portlease.testing._options import Faults, GatewayOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from portlease._config import Config, TransportName
+
+__all__ = ["Faults", "Gateway", "GatewayMapping", "GatewayOptions"]
+
+# How long a look at the gateway's state may be behind a change that wakes nobody.
+_LOOK = 0.05
+
+
+@dataclass(frozen=True)
+class GatewayMapping:
+    """One line of the router's table."""
+
+    protocol: str
+    """What made it, or last renewed it: `pcp`, `nat-pmp`, `upnp`, or `static` for `Gateway.add_mapping`."""
+    transport: Transport
+    """UDP or TCP."""
+    external_port: int
+    """The port on the router's external address, as clients are told."""
+    internal: Endpoint
+    """Where traffic goes."""
+    description: str
+    """UPnP's description; empty for the others."""
+    expires_in: int | None
+    """Seconds left, rounded up; `None` for a permanent mapping."""
+    reach: Endpoint
+    """The loopback address and port where traffic for this mapping really enters."""
+    nonce: str | None
+    """The PCP nonce in hex, 24 digits."""
+
+
+def _endpoint(text: str) -> Endpoint:
+    host, _, port = text.rpartition(":")
+    return Endpoint(ip_address(host.strip("[]")), int(port))
+
+
+def _mapping(fields: dict[str, Any]) -> GatewayMapping:
+    places = {name: _endpoint(fields[name]) for name in ("internal", "reach")}
+    return GatewayMapping(**{**fields, **places, "transport": Transport(fields["transport"])})
+
+
+class Gateway:
+    """A home router on loopback. It runs from its construction until `stop`, or until its `with` block is left.
+
+    Options are settings of the router and faults that are on from the start; `GatewayOptions` has them all, and a
+    router without options is a healthy one. Raises `InvalidError`, naming the option, and `TransportError` where a port
+    that was asked for is taken.
+    """
+
+    def __init__(self, **options: Unpack[GatewayOptions]) -> None:
+        self._native = _portlease.Gateway(_json(options))
+
+    def config(self) -> Config:
+        """The settings with which a mapper finds this router: `portlease.Mapper(**gateway.config())`."""
+        at = json.loads(self._native.started())
+        return {"gateway": at["gateway"], "pcp_port": at["pcp_port"], "ssdp_address": at["ssdp_address"]}
+
+    @contextmanager
+    def as_default(self) -> Iterator[None]:
+        """Inside this `with` block every mapper of this process that names no other router uses this one.
+
+        For programs that call `portlease.open(9001)` and have no place to hand settings in.
+        """
+        before = replace_defaults(settled(self.config()))
+        try:
+            yield
+        finally:
+            replace_defaults(before)
+
+    @property
+    def mappings(self) -> list[GatewayMapping]:
+        """The router's table, by transport and external port."""
+        return [_mapping(each) for each in self.command({"command": "mappings"})["mappings"]]
+
+    @property
+    def counters(self) -> Counter[str]:
+        """How many messages of each type have arrived; 0 for one that never came.
+
+        `pcp_map pcp_delete pcp_announce pcp_other unsupported_version natpmp_address natpmp_map_udp natpmp_map_tcp
+        natpmp_delete natpmp_other ssdp_search http_description http_scpd http_other soap_<action> malformed
+        dropped_by_fault`.
+        """
+        return Counter(self.command({"command": "counters"})["counters"])
+
+    @property
+    def external_address(self) -> IPv4Address | None:
+        """The external address that clients are told, or `None`. Setting it leaves the mappings alone."""
+        address = self.command({"command": "state"})["state"]["external_address"]
+        return IPv4Address(address) if address else None
+
+    @external_address.setter
+    def external_address(self, address: str | IPv4Address | None) -> None:
+        self.command({"command": "external_address", "address": None if address is None else str(address)})
+
+    @property
+    def faults(self) -> Faults:
+        """All switches as they are now."""
+        return cast(Faults, self.command({"command": "faults"})["faults"])
+
+    def set_faults(self, **faults: Unpack[Faults]) -> None:
+        """Sets these switches and leaves the others. Raises `InvalidError`, naming the switch."""
+        self.command({"set": faults})
+
+    def reboot(self) -> None:
+        """Restarts the router: the table is empty, the epoch begins at 0, the web server has another port."""
+        self.command({"command": "reboot"})
+
+    def add_mapping(
+        self,
+        transport: TransportName,
+        external_port: int,
+        internal: str | Endpoint | tuple[str | IPv4Address | IPv6Address, int],
+        lifetime: int | None = None,
+    ) -> GatewayMapping:
+        """Adds a mapping that no client asked for, such as another host's; without `lifetime` (s) it is permanent.
+
+        Raises `InvalidError` where the port is taken or not allowed, or the table is full.
+        """
+        if not isinstance(internal, str):
+            internal = str(Endpoint(ip_address(internal[0]), internal[1]))
+        command = {
+            "command": "add_mapping",
+            "transport": transport,
+            "external_port": external_port,
+            "internal": internal,
+            "lifetime": lifetime,
+        }
+        return _mapping(self.command(command)["mapping"])
+
+    def remove_mapping(self, transport: TransportName, external_port: int) -> bool:
+        """Takes a mapping out of the table, whoever made it; false where there is none."""
+        command = {"command": "remove_mapping", "transport": transport, "external_port": external_port}
+        return bool(self.command(command)["removed"])
+
+    def wait_for(self, condition: Callable[[Self], object], timeout: float = 5.0) -> None:
+        """Waits until the condition is true, looking after each message and each change of the table.
+
+        Raises `TimeoutError`. Blocks the calling thread; in a coroutine use `await asyncio.to_thread(...)`.
+        """
+        end = time.monotonic() + timeout
+        while not condition(self):
+            left = end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"the condition did not come true within {timeout} s")
+            self._native.wait_change(min(left, _LOOK))
+
+    def command(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Carries out one command of the simulated gateway's line protocol, and returns its reply.
+
+        Raises `InvalidError` with the gateway's message, and `StoppedError`.
+        """
+        reply: dict[str, Any] = json.loads(self._native.execute(_json(command)))
+        if "error" in reply:
+            raise InvalidError(str(reply["error"]))
+        return reply
+
+    def stop(self) -> None:
+        """Stops the router; returns when its sockets are closed. May be called again."""
+        self._native.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _json(value: object) -> str:
+    def address(value: object) -> str:
+        if isinstance(value, (IPv4Address, IPv6Address)):
+            return str(value)
+        raise InvalidTypeError(f"options: a {type(value).__name__} is no value that the simulated gateway knows")
+
+    return json.dumps(value, default=address)

@@ -1,0 +1,269 @@
+"""The asyncio face: waits that cost no threads, end when their task is cancelled, and lose nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from conftest import Program
+
+import portlease
+from portlease import _waits, aio
+from portlease.testing import Gateway
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Runs a test, whose default executor nobody may use."""
+
+    async def guarded() -> None:
+        loop = asyncio.get_running_loop()
+        used = []
+        loop.run_in_executor = lambda *arguments: used.append(arguments)  # type: ignore[method-assign,assignment]
+        await asyncio.wait_for(coroutine, 20)
+        assert not used, "the default executor is the user's"
+
+    asyncio.run(guarded())
+
+
+def pending() -> int:
+    waits = _waits._waits
+    return len(waits.pending) if waits else 0
+
+
+def test_a_port_is_opened_and_closed(gateway: Gateway) -> None:
+    async def test() -> None:
+        async with aio.open(9001, **gateway.config()) as lease:
+            assert str(lease.external) == "192.0.1.1:9001"
+            assert lease.snapshot().state == "installed"
+        assert gateway.mappings == []
+        lease = await aio.open(9002, "tcp", **gateway.config())
+        assert isinstance(lease, aio.OpenPort)
+        assert await lease.stop()
+        assert gateway.mappings == []
+
+    run(test())
+
+
+def test_a_mapper_with_leases_events_and_a_probe(gateway: Gateway) -> None:
+    async def test() -> None:
+        async with aio.Mapper(**gateway.config(), ttl=1) as mapper:
+            assert len((await mapper.probe()).protocols) == 3
+            async with mapper.map(9001) as lease:
+                assert (await lease.ready(timeout=5)).active
+                seen = []
+                async for event in mapper:
+                    seen.append(event.kind)
+                    if event.kind == "renewed":
+                        break
+                assert seen == ["installed", "renewed"]
+            await mapper.map(9002).detach()
+            with pytest.raises(portlease.TimeoutError):
+                while True:
+                    await mapper.next_event(timeout=0.05)
+        assert [event async for event in mapper] == []
+
+    run(test())
+
+
+def test_a_hundred_leases_awaited_at_once_need_one_thread(gateway: Gateway) -> None:
+    async def test() -> None:
+        async with aio.Mapper(**gateway.config()) as mapper:
+            leases = [mapper.map(10000 + i) for i in range(100)]
+            before = threading.active_count()
+            waits = [asyncio.ensure_future(lease.ready(10)) for lease in leases]
+            await asyncio.sleep(0)
+            during = threading.active_count()
+            ports = {snapshot.internal_port for snapshot in await asyncio.gather(*waits)}
+            assert len(ports) == 100
+            assert during - before <= 1
+            names = [thread.name for thread in threading.enumerate()]
+            assert names.count("portlease-asyncio") == 1
+            assert not any(name.startswith(("ThreadPool", "asyncio_")) for name in names)
+
+    run(test())
+    assert gateway.mappings == []
+
+
+def test_cancelling_ends_the_wait_at_once_and_leaves_the_lease_alone(gateway: Gateway) -> None:
+    async def test() -> None:
+        gateway.set_faults(pcp="silent")
+        async with aio.Mapper(**gateway.config(), protocols=["pcp"]) as mapper:
+            lease = mapper.map(9001)
+            task = asyncio.ensure_future(lease.ready())
+            await asyncio.sleep(0.02)
+            assert pending() == 1
+            begin = time.monotonic()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert time.monotonic() - begin < 0.1
+            assert pending() == 0
+            assert lease.snapshot().state == "probing"
+            gateway.set_faults(pcp="normal")
+            assert (await lease.ready(10)).active
+
+    run(test())
+
+
+def test_wait_for_of_asyncio_works_and_loses_nothing(gateway: Gateway) -> None:
+    async def test() -> None:
+        async with aio.Mapper(**gateway.config()) as mapper:
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(mapper.next_event(), 0.02)
+            await mapper.map(9001).ready()
+            assert (await asyncio.wait_for(mapper.next_event(), 5)).kind == "installed"
+
+    run(test())
+
+
+def test_an_event_is_not_lost_where_its_task_is_cancelled_as_it_comes(gateway: Gateway) -> None:
+    async def test() -> None:
+        async with aio.Mapper(**gateway.config()) as mapper:
+            for i in range(20):
+                waiting = asyncio.ensure_future(mapper.next_event())
+                await asyncio.sleep(0)
+                lease = mapper.map(9001 + i)
+                # Blocks the loop until the wait is over in Rust, so that it is cancelled between its end and its step.
+                installed = time.monotonic() + 5
+                while lease.snapshot().state != "installed":
+                    assert time.monotonic() < installed
+                    time.sleep(0.001)
+                time.sleep(0.01)
+                waiting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+                event = await mapper.next_event(5)
+                assert (event.kind, event.lease) == ("installed", lease.id)
+                assert await lease.stop()
+                assert (await mapper.next_event(5)).kind == "exited"
+
+    run(test())
+
+
+def test_an_event_that_came_back_goes_to_another_who_waits(gateway: Gateway) -> None:
+    async def test() -> None:
+        async with aio.Mapper(**gateway.config()) as mapper:
+            first = asyncio.ensure_future(mapper.next_event())
+            second = asyncio.ensure_future(mapper.next_event())
+            await asyncio.sleep(0.01)
+            lease = mapper.map(9001)
+            while lease.snapshot().state != "installed":
+                time.sleep(0.001)
+            time.sleep(0.01)
+            # One of them has the event; it is cancelled, whichever it is, if its wait is over.
+            first.cancel()
+            event = await asyncio.wait_for(second, 5)
+            assert event.kind == "installed"
+
+    run(test())
+
+
+def test_a_cancelled_stop_goes_on_in_the_background(gateway: Gateway) -> None:
+    async def test() -> None:
+        mapper = aio.Mapper(**gateway.config(), protocols=["pcp"])
+        await mapper.map(9001).ready(5)
+        gateway.set_faults(pcp_delay_ms=500)
+        stopping = asyncio.ensure_future(mapper.stop())
+        await asyncio.sleep(0)
+        stopping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stopping
+
+    run(test())
+    gateway.wait_for(lambda gateway: not gateway.mappings)
+
+
+def test_a_cancelled_open_leaves_nothing(gateway: Gateway) -> None:
+    async def test() -> None:
+        # The answer is on its way for longer than even a busy machine needs to cancel.
+        gateway.set_faults(pcp_delay_ms=800)
+        opening = asyncio.ensure_future(aio.open(9001, **gateway.config(), protocols=["pcp"])._open())
+        while not gateway.counters["pcp_map"]:
+            await asyncio.sleep(0.005)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+
+    run(test())
+    gateway.set_faults(pcp_delay_ms=0)
+    gateway.wait_for(lambda gateway: not gateway.mappings)
+
+
+def test_errors_are_the_same(gateway: Gateway) -> None:
+    async def test() -> None:
+        with pytest.raises(portlease.InvalidTypeError, match=r"\Aport: "):
+            await aio.open("x", **gateway.config())  # type: ignore[arg-type]
+        gateway.set_faults(pcp={"refuse": 2})
+        with pytest.raises(portlease.RefusedError):
+            async with aio.open(9001, **gateway.config(), protocols=["pcp"]):
+                pytest.fail("it was refused")
+
+    run(test())
+
+
+def test_one_after_another_and_several_loops_at_once_work_with_one_mapper(gateway: Gateway) -> None:
+    mapper = aio.Mapper(**gateway.config())
+
+    async def use(port: int) -> None:
+        async with mapper.map(port) as lease:
+            assert (await lease.ready(10)).active
+
+    for port in (9001, 9002):
+        run(use(port))
+    failures: list[BaseException] = []
+
+    def loop(port: int) -> None:
+        try:
+            asyncio.run(use(port))
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=loop, args=(9100 + i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    run(stop(mapper))
+
+
+async def stop(mapper: aio.Mapper) -> None:
+    assert await mapper.stop()
+
+
+def test_a_loop_that_is_closed_during_a_wait_hurts_nobody(gateway: Gateway) -> None:
+    gateway.set_faults(pcp_delay_ms=500)
+    mapper = aio.Mapper(**gateway.config(), protocols=["pcp"])
+    lease = mapper.map(9001)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(lease.ready())
+    loop.run_until_complete(asyncio.sleep(0.02))
+    loop.close()
+    gateway.wait_for(lambda gateway: len(gateway.mappings) == 1)
+    run(stop(mapper))
+    assert not task.done()
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    del task
+    gc.collect()
+
+
+def test_a_program_that_ends_during_a_wait_releases_and_says_nothing(gateway: Gateway, program: Program) -> None:
+    ended = program(
+        """
+        async def main():
+            mapper = portlease.aio.Mapper(**CONFIG)
+            await mapper.map(9001).ready()
+            await mapper.next_event()
+            waiting = asyncio.ensure_future(mapper.next_event())
+            await asyncio.sleep(0.01)
+            print("mapped")
+        asyncio.run(main())
+        """
+    )
+    assert (ended.status, ended.out, ended.err) == (0, "mapped\n", "")
+    gateway.wait_for(lambda gateway: not gateway.mappings)

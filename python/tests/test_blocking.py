@@ -1,0 +1,218 @@
+"""The blocking face as Python users expect it."""
+
+from __future__ import annotations
+
+import gc
+import json
+import threading
+import time
+import warnings
+
+import pytest
+from conftest import Program
+
+import portlease
+from portlease.testing import Gateway
+
+INTERRUPTED_WITHIN = 0.1
+
+
+def test_three_lines_open_a_port_and_close_it(gateway: Gateway) -> None:
+    with portlease.open(9001, **gateway.config()) as lease:
+        assert str(lease.external) == "192.0.1.1:9001"
+        assert [mapping.external_port for mapping in gateway.mappings] == [9001]
+    assert gateway.mappings == []
+    assert lease.external is None
+
+
+def test_a_mapper_serves_many_ports_and_its_block_releases_all(gateway: Gateway) -> None:
+    with portlease.Mapper(**gateway.config()) as mapper:
+        game = mapper.map(9001)
+        web = mapper.map(8080, transport="tcp", external_port=80)
+        assert game.ready(timeout=5).active
+        assert str(web.ready(5).external) == "192.0.1.1:80"
+        assert (game.id, web.id) == (1, 2)
+        assert game.mapper is mapper
+        assert len(gateway.mappings) == 2
+        with mapper.map(9002) as short:
+            short.ready(5)
+        assert len(gateway.mappings) == 2
+    assert gateway.mappings == []
+
+
+def test_an_exact_port_that_is_taken_is_refused(gateway: Gateway) -> None:
+    gateway.add_mapping("udp", 9001, "127.0.0.9:9001")
+    with pytest.raises(portlease.RefusedError):
+        portlease.open(9001, exact=True, protocols=["pcp"], **gateway.config())
+
+
+def test_a_snapshot_is_frozen_typed_and_equal_to_itself_alone(gateway: Gateway) -> None:
+    with portlease.open(9001, **gateway.config()) as lease:
+        snapshot = lease.snapshot()
+        assert snapshot.external is not None
+        address, port = snapshot.external
+        assert (str(address), address.version, address.is_global, port) == ("192.0.1.1", 4, True, 9001)
+        assert snapshot.state == "installed"
+        assert snapshot.state is portlease.LeaseState.INSTALLED
+        assert f"{snapshot.state} {snapshot.protocol!s} {snapshot.transport:>4}" == "installed pcp  udp"
+        assert json.dumps({"class": snapshot.address_class}) == '{"class": "public"}'
+        assert (snapshot.ttl, snapshot.permanent, snapshot.last_error) == (3600.0, False, None)
+        assert repr(snapshot).startswith("LeaseSnapshot(id=1, state='installed', active=True, external=Endpoint(")
+        with pytest.raises(AttributeError):
+            snapshot.active = False  # type: ignore[misc]
+        assert snapshot == snapshot
+        assert snapshot != lease.snapshot(), "the time goes on"
+        assert snapshot != "installed"
+        plain = lease.mapper.snapshot().asdict()
+        assert plain["leases"][0]["internal_port"] == 9001
+        assert plain["protocols"] == ["pcp"]
+    after = lease.snapshot()
+    assert (after.state, after.active, after.external, after.expires_in) == ("exited", False, None, None)
+
+
+def test_handles_say_what_they_are(gateway: Gateway) -> None:
+    with portlease.open(9001, **gateway.config()) as lease:
+        assert repr(lease) == "<portlease.OpenPort 1: udp port 9001 installed, outside 192.0.1.1:9001>"
+        assert repr(lease.mapper) == "<portlease.Mapper: 1 of 1 leases active>"
+    assert repr(lease.mapper) == "<portlease.Mapper: stopped>"
+
+
+def test_iterating_over_a_mapper_gives_events_until_it_is_stopped(gateway: Gateway) -> None:
+    mapper = portlease.Mapper(**gateway.config(), ttl=1)
+    seen = []
+    lease = mapper.map(9001)
+    for event in mapper:
+        seen.append(event.kind)
+        if event.kind == "renewed":
+            assert (event.lease, event.internal_port, event.protocol) == (lease.id, 9001, "pcp")
+            mapper.stop()
+    assert seen == ["installed", "renewed", "exited"]
+
+
+def test_a_failure_is_seen_in_the_snapshot_and_in_the_event(gateway: Gateway) -> None:
+    gateway.set_faults(pcp={"refuse": 2})
+    with portlease.Mapper(**gateway.config(), protocols=["pcp"]) as mapper:
+        lease = mapper.map(9001)
+        with pytest.raises(portlease.RefusedError) as caught:
+            lease.ready(5)
+        error = lease.snapshot().last_error
+        assert error is not None
+        assert (error.kind, error.message) == ("refused", caught.value.message)
+        assert mapper.next_event(5).error == error
+        gateway.set_faults(pcp="normal")
+
+
+def test_a_probe_tells_what_the_router_offers(gateway: Gateway) -> None:
+    gateway.set_faults(pcp={"refuse": 2})
+    with portlease.Mapper(**gateway.config()) as mapper:
+        report = mapper.probe()
+    assert str(report.gateway) == "127.0.0.1"
+    by_name = {str(each.protocol): each for each in report.protocols}
+    assert list(by_name) == ["pcp", "nat-pmp", "upnp"]
+    assert by_name["pcp"].error is not None
+    assert by_name["upnp"].device == "portlease simulated gateway"
+    assert str(by_name["nat-pmp"].external_address) == "192.0.1.1"
+    assert by_name["upnp"].round_trip is not None
+    assert gateway.mappings == []
+
+
+def test_a_detached_mapping_stays(gateway: Gateway) -> None:
+    portlease.open(9001, **gateway.config()).detach()
+    assert [mapping.external_port for mapping in gateway.mappings] == [9001]
+
+
+def test_other_threads_run_during_a_wait(gateway: Gateway) -> None:
+    with portlease.Mapper(**gateway.config()) as mapper:
+        leases: list[portlease.Lease] = []
+        threading.Timer(0.1, lambda: leases.append(mapper.map(9001))).start()
+        # With the GIL held the timer could not map, and no event would ever come.
+        assert mapper.next_event(timeout=10).kind == "installed"
+
+
+def test_many_threads_wait_at_once(gateway: Gateway) -> None:
+    with portlease.Mapper(**gateway.config()) as mapper:
+        leases = [mapper.map(9001 + i) for i in range(20)]
+        externals = []
+        threads = [threading.Thread(target=lambda lease=lease: externals.append(lease.ready(10))) for lease in leases]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len({snapshot.internal_port for snapshot in externals}) == 20
+
+
+@pytest.mark.parametrize("call", ["next_event()", "map(9001 + i).ready()", "probe()"])
+def test_ctrl_c_interrupts_a_wait_within_100_ms(gateway: Gateway, program: Program, call: str) -> None:
+    gateway.set_faults(pcp="silent", nat_pmp="silent", upnp="silent")
+    ended = program(
+        f"""
+        mapper = portlease.Mapper(**CONFIG)
+        def interrupt():
+            global sent
+            sent = time.monotonic()
+            os.kill(os.getpid(), signal.SIGINT)
+        for i in range(5):
+            threading.Timer(0.2, interrupt).start()
+            try:
+                mapper.{call}
+            except KeyboardInterrupt:
+                print(time.monotonic() - sent)
+        mapper.stop(0)
+        """
+    )
+    assert (ended.status, ended.err) == (0, "")
+    took = sorted(map(float, ended.out.split()))
+    assert len(took) == 5
+    # The median: a busy machine may have had no time for one of them.
+    assert took[2] < INTERRUPTED_WITHIN, took
+
+
+def test_a_dropped_mapper_warns_and_releases_in_the_background(gateway: Gateway) -> None:
+    mapper = portlease.Mapper(**gateway.config())
+    mapper.map(9001).ready(5)
+    lease = mapper.map(9002)
+    lease.ready(5)
+    del mapper
+    gc.collect()
+    assert len(gateway.mappings) == 1, "the lease that is held holds its mapper; the other was dropped"
+    begin = time.monotonic()
+    with pytest.warns(ResourceWarning, match=r"portlease\.Mapper was never stopped"):
+        del lease
+        gc.collect()
+    assert time.monotonic() - begin < 0.5, "dropping must not wait"
+    gateway.wait_for(lambda gateway: not gateway.mappings)
+
+
+def test_a_dropped_open_port_warns_by_its_name(gateway: Gateway) -> None:
+    with pytest.warns(ResourceWarning, match=r"portlease\.open\(9001\) was never stopped"):
+        portlease.open(9001, **gateway.config())
+        gc.collect()
+    gateway.wait_for(lambda gateway: not gateway.mappings)
+
+
+def test_a_dropped_lease_is_released_without_a_warning_and_its_port_is_free_again(gateway: Gateway) -> None:
+    with portlease.Mapper(**gateway.config()) as mapper:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            mapper.map(9001).ready(5)
+            gc.collect()
+        gateway.wait_for(lambda gateway: not gateway.mappings)
+        mapper.map(9001).ready(5)
+
+
+def test_an_open_that_fails_leaves_nothing_and_does_not_warn(gateway: Gateway) -> None:
+    gateway.set_faults(pcp_delay_ms=600)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(portlease.TimeoutError):
+            portlease.open(9001, **gateway.config(), protocols=["pcp"], timeout=0.05)
+        gc.collect()
+    gateway.wait_for(lambda gateway: gateway.counters["pcp_map"] > 0 and not gateway.mappings)
+
+
+def test_a_stop_that_is_not_given_the_time_says_false_and_goes_on(gateway: Gateway) -> None:
+    lease = portlease.open(9001, **gateway.config(), protocols=["pcp"])
+    gateway.set_faults(pcp_delay_ms=200)
+    assert lease.stop(timeout=0.01) is False
+    gateway.wait_for(lambda gateway: not gateway.mappings)
+    assert lease.stop() is True

@@ -1,0 +1,67 @@
+"""Every example of the README runs as it stands, with a simulated router for the user's."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+COMMANDS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+# The router of the reader's home is the simulated one, and its address the one that the README shows.
+HOME = """
+import runpy, sys
+from portlease.testing import Gateway
+with Gateway(external_address="203.0.113.7") as home, home.as_default():
+    runpy.run_path(sys.argv[1], run_name="__main__")
+    assert home.mappings == [], home.mappings
+"""
+
+# How what the examples print begins.
+PRINTED = {
+    0: "203.0.113.7:9001\n",
+    1: "203.0.113.7:9001 pcp reserved\ninstalled ",
+    2: "203.0.113.7:9001\n10 ports are open\n",
+}
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) >= 6
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_an_example_runs_as_it_stands(number: int, tmp_path: Path) -> None:
+    example = EXAMPLES[number]
+    script = tmp_path / ("test_example.py" if "def test_" in example else "example.py")
+    script.write_text(example)
+    runner = (
+        ["-m", "pytest", "-q", "-p", "no:cacheprovider"] if "def test_" in example else ["-W", "always", "-c", HOME]
+    )
+    done = subprocess.run(
+        [sys.executable, *runner, str(script)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    assert done.stdout.startswith(PRINTED.get(number, ""))
+
+
+def test_the_commands_are_commands() -> None:
+    lines = [line.split("#")[0].split() for block in COMMANDS for line in block.splitlines()]
+    ours = [line for line in lines if line[0] == "portlease"]
+    assert len(ours) >= 2
+    for line in ours:
+        done = subprocess.run(
+            [sys.executable, "-m", "portlease", line[1], "--help"], check=False, capture_output=True, timeout=30
+        )
+        assert done.returncode == 0
+    assert shutil.which("portlease", path=str(Path(sys.executable).parent))

@@ -1,0 +1,166 @@
+"""The simulated router for users' own tests."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import portlease
+from portlease.testing import Gateway, GatewayMapping
+
+
+def test_a_router_behind_carrier_grade_nat_without_upnp() -> None:
+    with Gateway(upnp=False, cgnat=True) as gateway, portlease.Mapper(**gateway.config()) as mapper:
+        snapshot = mapper.map(9001).ready(5)
+        assert snapshot.address_class is portlease.AddressClass.CGNAT
+        assert gateway.counters["ssdp_search"] == 0
+
+
+def test_the_table_shows_what_was_mapped_and_traffic_arrives(gateway: Gateway) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as app:
+        app.bind(("127.0.0.1", 0))
+        app.settimeout(5)
+        port = app.getsockname()[1]
+        with portlease.open(port, **gateway.config()):
+            [mapping] = gateway.mappings
+            assert isinstance(mapping, GatewayMapping)
+            assert (mapping.protocol, mapping.transport, mapping.external_port) == ("pcp", "udp", port)
+            assert str(mapping.internal) == f"127.0.0.1:{port}"
+            assert mapping.expires_in == 3600
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outside:
+                outside.sendto(b"hello", (str(mapping.reach.address), mapping.reach.port))
+                assert app.recv(100) == b"hello"
+
+
+def test_counters_count_and_know_nothing_of_what_never_came(gateway: Gateway) -> None:
+    portlease.open(9001, **gateway.config(), protocols=["nat-pmp"]).stop()
+    assert gateway.counters["natpmp_map_udp"] >= 1
+    assert gateway.counters["soap_AddPortMapping"] == 0
+
+
+def test_a_reboot_forgets_the_mappings_and_a_lease_comes_back(gateway: Gateway) -> None:
+    with portlease.open(9001, **gateway.config(), ttl=2) as lease:
+        gateway.reboot()
+        assert gateway.mappings == []
+        gateway.wait_for(lambda gateway: len(gateway.mappings) == 1)
+        assert lease.snapshot().renewals >= 0
+
+
+def test_switches_by_name_and_bad_ones_named(gateway: Gateway) -> None:
+    gateway.set_faults(pcp="silent", drop_next=2)
+    assert gateway.faults["pcp"] == "silent"
+    assert gateway.faults["drop_next"] == 2
+    assert gateway.faults["upnp"] == "normal"
+    with pytest.raises(portlease.InvalidError, match="loose"):
+        gateway.set_faults(loose=True)  # type: ignore[call-arg]
+    with pytest.raises(portlease.InvalidError, match="drop_next"):
+        gateway.set_faults(drop_next="two")  # type: ignore[arg-type]
+
+
+def test_a_protocol_is_off_by_its_setting_or_silent_by_its_switch() -> None:
+    with Gateway(pcp="silent", nat_pmp=False) as gateway:
+        assert gateway.faults["pcp"] == "silent"
+        with portlease.Mapper(**gateway.config()) as mapper:
+            outcomes = {str(each.protocol): each.error is None for each in mapper.probe().protocols}
+    assert outcomes == {"pcp": False, "nat-pmp": False, "upnp": True}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("no_such_option", 1), ("igd_version", "two"), ("bind", "nowhere"), ("cgnat", 5), ("loss", 2.0)],
+)
+def test_a_bad_option_is_invalid_and_named(option: str, value: object) -> None:
+    with pytest.raises(portlease.InvalidError, match=option):
+        Gateway(**{option: value})  # type: ignore[arg-type]
+    with pytest.raises(portlease.InvalidTypeError):
+        Gateway(friendly_name=object())  # type: ignore[arg-type]
+
+
+def test_a_port_that_is_taken_is_a_transport_error(gateway: Gateway) -> None:
+    taken = gateway.config()["pcp_port"]
+    assert isinstance(taken, int)
+    with pytest.raises(portlease.TransportError, match=str(taken)):
+        Gateway(pcp_port=taken)
+
+
+def test_the_external_address_can_be_changed_and_taken_away(gateway: Gateway) -> None:
+    gateway.external_address = "203.0.113.7"
+    assert gateway.external_address == ipaddress.ip_address("203.0.113.7")
+    with portlease.open(9001, **gateway.config()) as lease:
+        assert str(lease.external) == "203.0.113.7:9001"
+    gateway.external_address = None
+    assert gateway.external_address is None
+
+
+def test_mappings_of_others_can_be_added_and_removed(gateway: Gateway) -> None:
+    added = gateway.add_mapping("tcp", 9001, ("127.0.0.9", 80), lifetime=60)
+    assert gateway.mappings == [added]
+    assert (added.protocol, str(added.internal), added.expires_in) == ("static", "127.0.0.9:80", 60)
+    with pytest.raises(portlease.InvalidError, match="taken"):
+        gateway.add_mapping("tcp", 9001, "127.0.0.9:81")
+    assert gateway.remove_mapping("tcp", 9001) is True
+    assert gateway.remove_mapping("tcp", 9001) is False
+
+
+def test_waiting_for_the_router_ends_by_its_condition_or_by_time(gateway: Gateway) -> None:
+    with portlease.Mapper(**gateway.config()) as mapper:
+        lease = mapper.map(9001)
+        gateway.wait_for(lambda gateway: gateway.mappings)
+        with pytest.raises(TimeoutError):
+            gateway.wait_for(lambda gateway: not gateway.mappings, timeout=0.1)
+        lease.stop()
+
+
+def test_programs_without_a_place_for_settings_find_the_default_router(gateway: Gateway) -> None:
+    async def opened() -> portlease.Endpoint | None:
+        async with portlease.aio.open(9002) as lease:
+            return lease.external
+
+    with Gateway() as other, gateway.as_default():
+        with portlease.open(9001):
+            assert [mapping.external_port for mapping in gateway.mappings] == [9001]
+            with portlease.open(9001, **other.config()):
+                assert len(other.mappings) == 1, "settings that are given win"
+        assert str(asyncio.run(opened())) == "192.0.1.1:9002"
+    assert gateway.counters["pcp_map"] >= 2
+
+
+def test_a_stopped_router_says_so(gateway: Gateway) -> None:
+    gateway.stop()
+    gateway.stop()
+    with pytest.raises(portlease.StoppedError):
+        _ = gateway.mappings
+
+
+def test_the_fixture_of_pytest(portlease_gateway: Gateway) -> None:
+    with portlease.open(9001, **portlease_gateway.config()) as lease:
+        assert lease.snapshot().address_class == "public"
+
+
+@pytest.mark.portlease_gateway(upnp=False, nat_pmp=False, cgnat=True)
+def test_the_fixture_takes_options_by_a_marker(portlease_gateway: Gateway) -> None:
+    with portlease.open(9001, **portlease_gateway.config()) as lease:
+        assert lease.snapshot().address_class == "cgnat"
+
+
+def test_the_plugin_loads_neither_the_extension_nor_anything_slow_before_its_use(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "import sys\n"
+        "def test_before(): assert 'pytest_portlease' in sys.modules and 'portlease' not in sys.modules\n"
+        "def test_used(portlease_gateway): assert portlease_gateway.mappings == []\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout

@@ -1,0 +1,77 @@
+# pyright: strict, reportMissingModuleSource=false
+"""What a user's editor and type checker see. Checked by mypy and pyright, both strict; never run."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from ipaddress import IPv4Address, IPv6Address
+
+from typing_extensions import assert_type
+
+import portlease
+from portlease import aio
+from portlease.testing import Faults, Gateway, GatewayMapping
+
+
+def blocking() -> None:
+    with portlease.open(9001) as lease:
+        assert_type(lease, portlease.OpenPort)
+        assert_type(lease.external, portlease.Endpoint | None)
+        if lease.external is not None:
+            address, port = lease.external
+            assert_type(address, IPv4Address | IPv6Address)
+            assert_type(port, int)
+    with portlease.Mapper(ttl=timedelta(minutes=10), protocols=["pcp", portlease.Protocol.UPNP]) as mapper:
+        game = mapper.map(9001, portlease.Transport.UDP)
+        assert_type(game, portlease.Lease)
+        assert_type(game.mapper, portlease.Mapper)
+        snapshot = game.ready(timeout=5)
+        assert_type(snapshot, portlease.LeaseSnapshot)
+        assert_type(snapshot.state, portlease.LeaseState)
+        assert_type(snapshot.protocol, portlease.Protocol | None)
+        assert_type(snapshot.ttl, float | None)
+        assert_type(mapper.snapshot().leases, tuple[portlease.LeaseSnapshot, ...])
+        for event in mapper:
+            assert_type(event, portlease.Event)
+            assert_type(event.error, portlease.ErrorReport | None)
+        assert_type(mapper.probe().protocols[0].round_trip, float | None)
+        assert_type(mapper.stop(0.5), bool)
+
+
+async def in_asyncio() -> None:
+    async with aio.open(9001, retry="never") as lease:
+        assert_type(lease, aio.OpenPort)
+        assert_type(await lease.ready(), portlease.LeaseSnapshot)
+    assert_type(await aio.open(9002, "tcp", retry=portlease.Backoff(max=60)), aio.OpenPort)
+    async with aio.Mapper() as mapper:
+        assert_type(mapper.map(9001), aio.Lease)
+        async for event in mapper:
+            assert_type(event.kind, portlease.EventKind)
+
+
+def errors() -> None:
+    try:
+        portlease.open(9001)
+    except portlease.RefusedError as error:
+        assert_type(error.kind, portlease.ErrorKind)
+        assert_type(error.message, str)
+    except TimeoutError:
+        pass
+
+
+def own_tests() -> None:
+    with Gateway(upnp=False, pcp="silent", soap_errors={"*": 501}) as gateway:
+        with portlease.Mapper(**gateway.config()) as mapper:
+            mapper.map(9001)
+        assert_type(gateway.mappings, list[GatewayMapping])
+        assert_type(gateway.faults, Faults)
+        assert_type(gateway.counters["pcp_map"], int)
+        gateway.set_faults(nat_pmp={"refuse": 2})
+        gateway.wait_for(lambda gateway: not gateway.mappings)
+
+
+def mistakes() -> None:
+    portlease.open("9001")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    portlease.open(9001, "sctp")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    portlease.Mapper(time_to_live=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Gateway(pcp="quiet")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
