@@ -1,0 +1,197 @@
+package io.portlease
+
+import kotlin.time.Duration.Companion.milliseconds
+import kotlin.time.Duration.Companion.seconds
+import kotlinx.coroutines.async
+import kotlinx.coroutines.awaitAll
+import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.flow.map
+import kotlinx.coroutines.flow.toList
+import kotlinx.coroutines.runBlocking
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertFalse
+import org.junit.jupiter.api.Assertions.assertThrows
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.Test
+
+/** The handles as Kotlin programs use them. */
+class HandleTest {
+    private fun home(test: suspend (Gateway) -> Unit): Unit = Gateway().use { gateway -> runBlocking { test(gateway) } }
+
+    /** Not suspending, so that no coroutine keeps the lease. */
+    private fun mapAndForget(mapper: Mapper) {
+        runBlocking { mapper.map(4000, Transport.UDP).ready(5.seconds) }
+    }
+
+    private suspend fun kindOf(call: suspend () -> Any?): ErrorKind? = try {
+        call()
+        null
+    } catch (error: PortLeaseException) {
+        error.kind
+    }
+
+    @Test
+    fun `use releases on the router before it is left`() = home { gateway ->
+        Mapper.start(gateway.config()).use { mapper ->
+            mapper.map(4000, Transport.UDP).ready(5.seconds)
+            assertEquals(1, gateway.mappings())
+        }
+        assertEquals(0, gateway.mappings())
+    }
+
+    @Test
+    fun `use releases also where it is left by an exception, which comes through`() = home { gateway ->
+        val error = assertThrows(IllegalStateException::class.java) {
+            Mapper.start(gateway.config()).use { mapper ->
+                runBlocking { mapper.map(4000, Transport.UDP).ready(5.seconds) }
+                error("the program's own")
+            }
+        }
+        assertEquals("the program's own", error.message)
+        assertEquals(0, gateway.mappings())
+    }
+
+    @Test
+    fun `use of a lease releases that one alone`() = home { gateway ->
+        Mapper.start(gateway.config()).use { mapper ->
+            mapper.map(4000, Transport.UDP).ready(5.seconds)
+            mapper.map(4001, Transport.TCP).use { it.ready(5.seconds) }
+            assertEquals(1, gateway.mappings())
+            assertEquals(listOf(4000), mapper.snapshot().leases.map { it.internalPort })
+        }
+    }
+
+    @Test
+    fun `closing twice and stopping after that are nothing new`() = home { gateway ->
+        val mapper = Mapper.start(gateway.config())
+        val lease = mapper.map(4000, Transport.UDP)
+        lease.ready(5.seconds)
+        repeat(2) { lease.close() }
+        repeat(2) { mapper.close() }
+        assertTrue(lease.stop() && mapper.stop())
+    }
+
+    @Test
+    fun `what is closed answers stopped, and snapshots still answer`() = home { gateway ->
+        val mapper = Mapper.start(gateway.config())
+        val lease = mapper.map(4000, Transport.UDP)
+        lease.ready(5.seconds)
+        mapper.close()
+        assertEquals(ErrorKind.STOPPED, kindOf { mapper.map(4001, Transport.UDP) })
+        assertEquals(ErrorKind.STOPPED, kindOf { mapper.probe() })
+        assertEquals(ErrorKind.STOPPED, kindOf { lease.ready() })
+        lease.detach()
+        assertEquals(LeaseState.EXITED, lease.snapshot().state)
+        assertTrue(mapper.snapshot().stopped)
+        assertEquals(1, lease.id)
+    }
+
+    @Test
+    fun `a hundred leases at once are ready, then all gone`() = home { gateway ->
+        Mapper.start(gateway.config()).use { mapper ->
+            val leases = List(100) { mapper.map(4000 + it, Transport.entries[it % 2]) }
+            val ready = coroutineScope { leases.map { async { it.ready(10.seconds) } }.awaitAll() }
+            assertEquals(List(100) { "192.0.1.1:${4000 + it}" }, ready.map { it.external })
+            assertEquals(100, mapper.snapshot().active)
+        }
+        assertEquals(0, gateway.mappings())
+    }
+
+    @Test
+    fun `the flow of events brings all, in order, and ends with the mapper`() = home { gateway ->
+        val mapper = Mapper.start(gateway.config())
+        coroutineScope {
+            val kinds = async { mapper.events().map { it.kind }.toList() }
+            mapper.map(4000, Transport.UDP).ready(5.seconds)
+            mapper.stop()
+            assertEquals(listOf(EventKind.INSTALLED, EventKind.EXITED), kinds.await())
+        }
+    }
+
+    @Test
+    fun `open is start, map and ready, and its lease ends its mapper`() = home { gateway ->
+        val lease = open(4000, Transport.TCP, externalPort = 4100, config = gateway.config())
+        assertEquals("192.0.1.1:4100", lease.use { it.snapshot().external })
+        assertEquals(0, gateway.mappings())
+        assertEquals(ErrorKind.STOPPED, kindOf { lease.ready() })
+    }
+
+    @Test
+    fun `an open that fails says why and leaves nothing behind`() = home { gateway ->
+        gateway.tell("""{"set":{"pcp":{"refuse":2},"nat_pmp":{"refuse":2},"upnp":"off"}}""")
+        val config = gateway.config().copy(protocols = listOf(Protocol.PCP))
+        assertEquals(ErrorKind.REFUSED, kindOf { open(4000, Transport.UDP, config = config) })
+        gateway.awaitMappings(0)
+    }
+
+    @Test
+    fun `a detached lease leaves its mapping`() = home { gateway ->
+        Mapper.start(gateway.config()).use { mapper ->
+            val lease = mapper.map(4000, Transport.UDP)
+            lease.ready(5.seconds)
+            lease.detach()
+        }
+        assertEquals(1, gateway.mappings())
+    }
+
+    @Test
+    fun `a lease that nobody holds is released when the garbage collector comes by`() = home { gateway ->
+        Mapper.start(gateway.config()).use { mapper ->
+            mapAndForget(mapper)
+            eventually("the lease is collected") { System.gc(); gateway.mappings() == 0 }
+        }
+    }
+
+    @Test
+    fun `what no setting or port can be is invalid, by its name`() = home { gateway ->
+        val config = gateway.config()
+        fun invalid(name: String, call: () -> Any?) {
+            val error = assertThrows(PortLeaseException.Invalid::class.java) { call() }
+            assertTrue(error.message!!.startsWith(name), error.message)
+        }
+        invalid("gateway: `fritz.box` is no IP address") { Mapper.start(config.copy(gateway = "fritz.box")) }
+        invalid("local_address: ``") { Mapper.start(config.copy(localAddress = "")) }
+        invalid("ssdp_address: `127.0.0.1`") { Mapper.start(config.copy(ssdpAddress = "127.0.0.1")) }
+        invalid("pcp_port: 65536 is no port") { Mapper.start(config.copy(pcpPort = 65536)) }
+        invalid("pcp_port: 0 is no port") { Mapper.start(config.copy(pcpPort = 0)) }
+        invalid("ttl: -1 s") { Mapper.start(config.copy(ttl = (-1).seconds)) }
+        invalid("ttl: 0.5 s") { Mapper.start(config.copy(ttl = 500.milliseconds)) }
+        invalid("ttl: inf s") { Mapper.start(config.copy(ttl = kotlin.time.Duration.INFINITE)) }
+        invalid("renewal_interval: -1 s") { Mapper.start(config.copy(renewalInterval = (-1).seconds)) }
+        invalid("failure_threshold: -1") { Mapper.start(config.copy(failureThreshold = -1)) }
+        invalid("failure_threshold: 0") { Mapper.start(config.copy(failureThreshold = 0)) }
+        invalid("retry: ") { Mapper.start(config.copy(retry = RetryPolicy.Backoff(min = 2.seconds, max = 1.seconds))) }
+        invalid("protocols: none is named") { Mapper.start(config.copy(protocols = listOf())) }
+        invalid("protocols: `none`") { Mapper.start(config.copy(protocols = listOf(Protocol.NONE))) }
+        invalid("a text is not Unicode") { Mapper.start(config.copy(description = "\uD800")) }
+        Mapper.start(config).use { mapper ->
+            invalid("port: 65536 is no port") { mapper.map(65536, Transport.UDP) }
+            invalid("port: -1 is no port") { mapper.map(-1, Transport.UDP) }
+            invalid("external_port: 65536") { mapper.map(4000, Transport.UDP, externalPort = 65536) }
+            assertTrue(mapper.snapshot().leases.isEmpty())
+        }
+    }
+
+    @Test
+    fun `a settings' default is core's, field by field`() = home { gateway ->
+        val config = gateway.config().copy(retry = RetryPolicy.Backoff(max = 60.seconds))
+        Mapper.start(config).use { assertTrue(it.map(4000, Transport.UDP).ready(5.seconds).active) }
+    }
+
+    @Test
+    fun `a time-out that has run out is no wait, an endless one is none`() = home { gateway ->
+        Mapper.start(gateway.config()).use { mapper ->
+            assertEquals(ErrorKind.TIMEOUT, kindOf { mapper.nextEvent((-1).seconds) })
+            mapper.map(4000, Transport.UDP)
+            assertEquals(EventKind.INSTALLED, mapper.nextEvent(kotlin.time.Duration.INFINITE).kind)
+            assertTrue(mapper.stop(kotlin.time.Duration.INFINITE))
+        }
+    }
+
+    @Test
+    fun `a failure of the native library itself is internal, with its cause`() {
+        val error = assertThrows(PortLeaseException.Internal::class.java) { guarded { throw InternalException("boom") } }
+        assertEquals("boom", error.message)
+        assertFalse(error.cause == null)
+    }
+}

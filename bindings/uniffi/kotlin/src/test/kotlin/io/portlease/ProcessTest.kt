@@ -1,0 +1,59 @@
+package io.portlease
+
+import io.portlease.programs.Program
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.Test
+import org.junit.jupiter.api.parallel.ResourceLock
+import org.junit.jupiter.params.ParameterizedTest
+import org.junit.jupiter.params.provider.CsvSource
+
+/** What is seen of a whole process: how it ends, and what it holds after a long time. */
+@ResourceLock("a JVM of its own") // one at a time: starting them takes the processors from the scenarios
+class ProcessTest {
+    private val exits = "io.portlease.programs.Exits"
+
+    /** A JVM's start and end on a busy machine; an engine that kept it alive would do so for ever. */
+    private val soon = 60L
+
+    @ParameterizedTest(name = "{0}")
+    @CsvSource("return, 0", "exit, 7", "throw, 1")
+    fun `a process ends by itself with a mapper open and a wait going on`(how: String, status: Int) {
+        Gateway().use { gateway ->
+            val program = Program(exits, gateway, how)
+            assertEquals(status, program.ended(soon), program.said())
+            assertTrue(program.said().startsWith("mapped\n"), program.said())
+            // Nobody has stopped the mapper, so the mapping ends with its lifetime.
+            assertEquals(1, gateway.mappings())
+        }
+    }
+
+    @Test
+    fun `a hook that closes the mapper releases when the process is asked to end`() = Gateway().use { gateway ->
+        val program = Program(exits, gateway, "hook")
+        gateway.awaitMappings(1)
+        eventually("the program waits") { program.said() == "mapped\n" }
+        program.terminate()
+        program.ended(soon)
+        assertEquals(0, gateway.mappings())
+    }
+
+    @Test
+    fun `two hundred mappers later nothing more is held than before`() = Gateway().use { gateway ->
+        val program = Program("io.portlease.programs.Cycles", gateway, "200")
+        assertEquals(0, program.ended(100), program.said())
+        val held = program.said().lines().filter(String::isNotEmpty).associate { line ->
+            val (what, before, after) = line.split(" ")
+            what to (before.toLong() to after.toLong())
+        }
+        assertEquals(setOf("threads", "java-threads", "files", "continuations", "kib"), held.keys, program.said())
+        assertEquals(0L to 0L, held["continuations"], program.said())
+        for (what in listOf("threads", "java-threads", "files")) {
+            val (before, after) = held.getValue(what)
+            assertTrue(after <= before + 1, "$what: ${program.said()}")
+        }
+        // One engine that was never let go is about 60 KiB, so 200 of them would be 12 MiB.
+        val (before, after) = held.getValue("kib")
+        assertTrue(after - before < 6_000, "kib: ${program.said()}")
+    }
+}

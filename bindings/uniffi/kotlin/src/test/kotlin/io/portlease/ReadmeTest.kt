@@ -1,0 +1,43 @@
+package io.portlease
+
+import io.portlease.programs.Program
+import java.io.File
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.Test
+import org.junit.jupiter.api.parallel.ResourceLock
+
+/** What the README shows is what `kotlin/examples` has, is compiled with these tests, and does what it says. */
+@ResourceLock("a JVM of its own") // one at a time: starting them takes the processors from the scenarios
+class ReadmeTest {
+    private fun blocks(language: String): List<String> {
+        val readme = File(checkout, "bindings/uniffi/README.md").readText()
+        return Regex("(?s)```$language\n(.*?)```").findAll(readme).map { it.groupValues[1] }.toList()
+    }
+
+    @Test
+    fun `every program of the README is one of the examples, and all are there`() {
+        val examples = File("examples").listFiles()!!.map { it.readText() }
+        assertEquals(examples.sorted(), blocks("kotlin").sorted())
+    }
+
+    @Test
+    fun `the README's dependency is this project's`() {
+        val pom = File("pom.xml").readText()
+        val wanted = blocks("xml").single().lines().map(String::trim).filter { Regex("<(groupId|artifactId|version)>.*").matches(it) }
+        assertEquals(3, wanted.size)
+        for (line in wanted) assertTrue(line in pom, line)
+    }
+
+    @Test
+    fun `the program with two ports maps both and releases both`() = Gateway().use { gateway ->
+        val program = Program("PortsKt", gateway)
+        assertEquals(0, program.ended(60), program.said())
+        val lines = program.said().lines().filter(String::isNotEmpty)
+        assertEquals(
+            listOf("192.0.1.1:4000, public", "192.0.1.1:80", "exited null", "exited null", "installed 192.0.1.1:4000", "installed 192.0.1.1:80"),
+            lines.sorted(),
+        )
+        assertEquals(0, gateway.mappings())
+    }
+}

@@ -1,0 +1,106 @@
+package io.portlease
+
+import com.google.gson.JsonArray
+import com.google.gson.JsonElement
+import com.google.gson.JsonParser
+import io.portlease.scenarios.snakeCase
+import java.io.File
+import java.lang.reflect.Modifier
+import kotlin.reflect.KClass
+import kotlin.reflect.KVisibility
+import kotlin.reflect.full.companionObject
+import kotlin.reflect.full.declaredMemberFunctions
+import kotlin.reflect.full.declaredMemberProperties
+import kotlin.reflect.full.memberProperties
+import kotlin.reflect.jvm.kotlinFunction
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.Test
+
+/** The public surface is what `tests/surface.json` says: nothing less, and nothing more but what is named here. */
+class SurfaceTest {
+    /** What Kotlin alone has: the end of a `use` block, and events as a flow. */
+    private val kotlinOnly = mapOf<KClass<*>, Set<String>>(Mapper::class to setOf("close", "events"), Lease::class to setOf("close"))
+
+    private val surface = JsonParser.parseString(File(checkout, "tests/surface.json").readText()).asJsonObject
+
+    private fun assertSame(path: String, names: Collection<String>) {
+        val listed = path.split("/").fold(surface as JsonElement) { at, name -> at.asJsonObject[name] }
+        val expected = (listed as JsonArray).map { it.asString }
+        assertEquals(expected.sorted(), names.sorted(), "$path: the file first, Kotlin second")
+    }
+
+    private fun fields(type: KClass<*>): List<String> {
+        assertTrue(type.isData, "$type is no record")
+        return type.memberProperties.map { snakeCase(it.name) }
+    }
+
+    private fun methods(type: KClass<*>): List<String> {
+        val members = type.declaredMemberFunctions + type.companionObject?.declaredMemberFunctions.orEmpty()
+        val names = members.filter { it.visibility == KVisibility.PUBLIC }.map { it.name }.distinct() +
+            type.declaredMemberProperties.filter { it.visibility == KVisibility.PUBLIC }.map { it.name }
+        val ours = kotlinOnly.getValue(type)
+        assertTrue(names.containsAll(ours), "$type has no longer all of $ours")
+        return (names - ours).map(::snakeCase)
+    }
+
+    @Test
+    fun `kinds, states, events, protocols and classes are those of the file`() {
+        assertSame("kinds", ErrorKind.entries.map { "$it" })
+        assertSame("states", LeaseState.entries.map { "$it" })
+        assertSame("events", EventKind.entries.map { "$it" })
+        assertSame("protocols_of_mappings", Protocol.entries.map { "$it" })
+        assertSame("protocols", Protocol.entries.filter { it != Protocol.NONE }.map { "$it" })
+        assertSame("transports", Transport.entries.map { "$it" })
+        assertSame("nat_classes", NatClass.entries.map { "$it" })
+        assertSame("address_classes", AddressClass.entries.map { "$it" })
+        assertEquals(listOf("ipv4"), AddressFamily.entries.map { "$it" })
+    }
+
+    @Test
+    fun `an entry's name is its text in Kotlin's writing`() {
+        val entries = ErrorKind.entries + LeaseState.entries + EventKind.entries + Protocol.entries + Transport.entries +
+            NatClass.entries + AddressClass.entries
+        for (entry in entries) assertEquals("$entry", entry.name.lowercase().replace('_', '-'))
+    }
+
+    @Test
+    fun `records have the fields of the file`() {
+        assertSame("config", fields(Config::class))
+        assertSame("request", fields(MapRequest::class))
+        assertSame("lease_snapshot", fields(LeaseSnapshot::class))
+        assertSame("mapper_snapshot", fields(MapperSnapshot::class))
+        assertSame("event", fields(Event::class))
+        assertSame("gateway_report", fields(GatewayReport::class))
+        assertSame("protocol_report", fields(ProtocolReport::class))
+        assertSame("error", fields(ErrorReport::class))
+    }
+
+    @Test
+    fun `handles have the methods of the file and Kotlin alone a few more`() {
+        assertSame("methods/mapper", methods(Mapper::class))
+        assertSame("methods/lease", methods(Lease::class))
+    }
+
+    @Test
+    fun `the package has the functions of the file`() {
+        val files = listOf("MapperKt", "LeaseKt", "PortLeaseExceptionKt", "NativeLibraryKt").mapNotNull {
+            runCatching { Class.forName("io.portlease.$it") }.getOrNull()
+        }
+        val functions = files.flatMap { it.declaredMethods.toList() }
+            .filter { Modifier.isPublic(it.modifiers) && !it.isSynthetic }
+            .mapNotNull { it.kotlinFunction }
+            .filter { it.visibility == KVisibility.PUBLIC }
+        assertSame("methods/module", functions.map { it.name })
+    }
+
+    @Test
+    fun `each kind has an exception of its own, which says it`() {
+        val exceptions = PortLeaseException::class.sealedSubclasses
+        assertSame("kinds", exceptions.map { it.simpleName!!.lowercase() })
+        for (type in exceptions) {
+            val exception = type.constructors.single().call("why")
+            assertEquals(type.simpleName!!.lowercase() to "why", "${exception.kind}" to exception.message)
+        }
+    }
+}

@@ -1,0 +1,33 @@
+package io.portlease.programs
+
+import io.portlease.Mapper
+import io.portlease.Transport
+import kotlin.system.exitProcess
+import kotlinx.coroutines.CoroutineStart
+import kotlinx.coroutines.DelicateCoroutinesApi
+import kotlinx.coroutines.GlobalScope
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.runBlocking
+
+/** Programs that end, one way or another, with a mapper open. */
+object Exits {
+    @OptIn(DelicateCoroutinesApi::class)
+    @JvmStatic
+    fun main(arguments: Array<String>) {
+        val mapper = Mapper.start(config(arguments))
+        runBlocking { mapper.map(4000, Transport.UDP).ready() }
+        // A wait that nobody waits for.
+        GlobalScope.launch(start = CoroutineStart.UNDISPATCHED) { repeat(100) { mapper.nextEvent() } }
+        println("mapped")
+        when (val how = arguments[3]) {
+            "return" -> return
+            "exit" -> exitProcess(7)
+            "throw" -> error("the program's own")
+            "hook" -> {
+                Runtime.getRuntime().addShutdownHook(Thread { mapper.close() })
+                Thread.sleep(Long.MAX_VALUE)
+            }
+            else -> error("no such way: $how")
+        }
+    }
+}

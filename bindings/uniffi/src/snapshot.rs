@@ -1,0 +1,164 @@
+//! What is seen of leases, mappers and gateways, on its way out. Addresses are text, as in every language.
+
+use crate::error::ErrorReport;
+use crate::names::{AddressClass, LeaseState, NatClass, Protocol, Transport};
+use crate::number::{Port, Seconds, count};
+
+/// One lease at one moment.
+#[derive(Debug, Clone, uniffi::Record)]
+pub struct LeaseSnapshot {
+    /// The lease's number within its mapper, from 1.
+    pub id: i64,
+    /// Where the lease stands.
+    pub state: LeaseState,
+    /// Whether a granted, unexpired mapping is published.
+    pub active: bool,
+    /// The external address and port, `address:port`, while active; the address is `0.0.0.0` where the gateway does not
+    /// know its own.
+    pub external: Option<String>,
+    /// The local port.
+    pub internal_port: Port,
+    /// UDP or TCP.
+    pub transport: Transport,
+    /// The protocol that made the mapping, while active.
+    pub protocol: Option<Protocol>,
+    /// The granted lifetime; absent while not active or where the mapping is permanent.
+    pub ttl: Option<Seconds>,
+    /// The time until the gateway ends the mapping if it is not renewed; absent as for `ttl`.
+    pub expires_in: Option<Seconds>,
+    /// The time until the next renewal is due; absent while not active.
+    pub renews_in: Option<Seconds>,
+    /// Whether the mapping stays on the gateway until it is deleted.
+    pub permanent: bool,
+    /// Successful renewals of the present mapping and of those before it.
+    pub renewals: i64,
+    /// Consecutive failures: of renewals while active, of attempts to map otherwise.
+    pub failures: i64,
+    /// The latest failure; cleared by the next success.
+    pub last_error: Option<ErrorReport>,
+    /// `open` while active.
+    pub nat_class: NatClass,
+    /// The class of the external address; `unknown` while not active.
+    pub address_class: AddressClass,
+}
+
+impl From<portlease::LeaseSnapshot> for LeaseSnapshot {
+    fn from(lease: portlease::LeaseSnapshot) -> Self {
+        Self {
+            id: count(lease.id),
+            state: lease.state.into(),
+            active: lease.active,
+            external: text(lease.external()),
+            internal_port: lease.internal_port.into(),
+            transport: lease.transport.into(),
+            protocol: lease.protocol().map(Into::into),
+            ttl: lease.ttl.map(Into::into),
+            expires_in: lease.expires_in.map(Into::into),
+            renews_in: lease.renews_in.map(Into::into),
+            permanent: lease.permanent,
+            renewals: count(lease.renewals),
+            failures: lease.failures.into(),
+            last_error: lease.last_error.as_deref().map(Into::into),
+            nat_class: lease.nat_class.into(),
+            address_class: lease.address_class.into(),
+        }
+    }
+}
+
+/// A mapper at one moment.
+#[derive(Debug, Clone, uniffi::Record)]
+pub struct MapperSnapshot {
+    /// The gateway, once it was looked for and found.
+    pub gateway: Option<String>,
+    /// The local address to which the gateway forwards, once known.
+    pub local_address: Option<String>,
+    /// The protocols by which the gateway has answered so far.
+    pub protocols: Vec<Protocol>,
+    /// Leases with a granted, unexpired mapping.
+    pub active: i64,
+    /// Successful renewals, all leases together.
+    pub renewals: i64,
+    /// Events that nobody pulled in time and that were dropped for newer ones.
+    pub events_dropped: i64,
+    /// Every lease that has not exited, by number.
+    pub leases: Vec<LeaseSnapshot>,
+    /// Whether the mapper was stopped.
+    pub stopped: bool,
+}
+
+impl From<portlease::MapperSnapshot> for MapperSnapshot {
+    fn from(mapper: portlease::MapperSnapshot) -> Self {
+        Self {
+            gateway: text(mapper.gateway),
+            local_address: text(mapper.local_address),
+            protocols: mapper.protocols.into_iter().map(Into::into).collect(),
+            active: count(mapper.active),
+            renewals: count(mapper.renewals),
+            events_dropped: count(mapper.events_dropped),
+            leases: mapper.leases.into_iter().map(Into::into).collect(),
+            stopped: mapper.stopped,
+        }
+    }
+}
+
+/// What a gateway offers, asked without mapping anything.
+#[derive(Debug, Clone, uniffi::Record)]
+pub struct GatewayReport {
+    /// The gateway's address.
+    pub gateway: Option<String>,
+    /// The local address from which it is reached.
+    pub local_address: Option<String>,
+    /// The interface of the default route, where it is known.
+    pub interface: Option<String>,
+    /// One entry for each configured protocol, in the configured order.
+    pub protocols: Vec<ProtocolReport>,
+}
+
+/// One protocol's part of a gateway's report: an offer, or the error why there is none.
+#[derive(Debug, Clone, uniffi::Record)]
+pub struct ProtocolReport {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The gateway's external address, where the protocol can tell without mapping and the gateway has one.
+    pub external_address: Option<String>,
+    /// The device's name (UPnP).
+    pub device: Option<String>,
+    /// How long the answer took; absent where there was none.
+    pub round_trip: Option<Seconds>,
+    /// Why there is no offer.
+    pub error: Option<ErrorReport>,
+}
+
+impl From<portlease::GatewayReport> for GatewayReport {
+    fn from(report: portlease::GatewayReport) -> Self {
+        Self {
+            gateway: text(report.gateway),
+            local_address: text(report.local_address),
+            interface: report.interface,
+            protocols: report.protocols.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<portlease::ProtocolReport> for ProtocolReport {
+    fn from(report: portlease::ProtocolReport) -> Self {
+        let protocol = report.protocol.into();
+        match report.outcome {
+            Ok(offer) => Self {
+                protocol,
+                external_address: text(offer.external_address),
+                device: offer.device,
+                round_trip: Some(offer.round_trip.into()),
+                error: None,
+            },
+            Err(error) => {
+                Self { protocol, external_address: None, device: None, round_trip: None, error: Some((&error).into()) }
+            }
+        }
+    }
+}
+
+/// An address as text.
+pub(crate) fn text(address: Option<impl ToString>) -> Option<String> {
+    address.map(|address| address.to_string())
+}
