@@ -13,26 +13,48 @@ CARGO_FUZZ := 0.13.2
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := pcp natpmp ssdp description soap http
 
+DIRECTORY_c := bindings/c
+DIRECTORY_go := go
+DIRECTORY_python := python
+DIRECTORY_node := node
+DIRECTORY_kotlin := bindings/uniffi
+DIRECTORIES := $(DIRECTORY_c) $(DIRECTORY_go) $(DIRECTORY_python) $(DIRECTORY_node) $(DIRECTORY_kotlin)
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rust test-lab lint deny fmt bench fuzz clean
+.PHONY: help demo test test-rust test-c test-go test-python test-node test-kotlin test-lab lint lint-rust deny fmt bench \
+  fuzz install uninstall go clean
 
 help: ## Lists these targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\)[a-z -]*:.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 demo: ## Builds portlease and maps a port on the built-in simulated gateway
 	$(CARGO) run --quiet --locked -p portlease-cli --bin portlease -- demo
 
-test: test-rust test-lab ## Installs what the tests need and runs all of them
+test: test-rust test-c test-go test-python test-node test-kotlin test-lab ## Installs what the tests need and runs all of them
 
 test-rust:
 	tests/lab/install
 	$(CARGO) test --locked --workspace
 
+# Each language has its own Makefile with the targets build, test and lint.
+test-c test-go test-python test-node test-kotlin: test-%:
+	$(MAKE) --no-print-directory -C $(DIRECTORY_$*) test
+
+# Packets through a real router, from every language; wants what the targets above have built.
 test-lab:
 	$(CARGO) build --locked --workspace --bins
 	tests/lab/run
 
-lint: ## Checks format, clippy's warnings, documentation, licences and sources
+install uninstall: ## Installs the C library, or removes it again: PREFIX=/usr/local DESTDIR=
+	$(MAKE) --no-print-directory -C bindings/c $@
+
+go: ## Builds and tests the Go package in this checkout, with nothing installed
+	$(MAKE) --no-print-directory -C go test
+
+lint: lint-rust ## Checks format, warnings, types, documentation, licences and sources
+	@for directory in $(DIRECTORIES); do $(MAKE) --no-print-directory -C $$directory lint || exit 1; done
+
+lint-rust:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
@@ -63,7 +85,8 @@ fuzz: $(TOOLS)/bin/cargo-fuzz ## Runs each fuzz target for FUZZ_SECONDS (60)
 
 clean: ## Removes all that was built
 	$(CARGO) clean
-	rm -rf target tests/fuzz/target tests/bench/target
+	rm -rf target tests/fuzz/target tests/bench/target bindings/uniffi/kotlin/target
+	cd node && rm -rf dist native .tools node_modules test/consumers/node_modules
 
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install --quiet --locked --root $(TOOLS) cargo-deny@$(CARGO_DENY)

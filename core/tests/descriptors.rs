@@ -9,10 +9,14 @@ fn open_files() -> usize {
 
 #[test]
 fn a_stopped_mapper_that_nobody_has_freed_yet_holds_no_open_file() {
+    // The first one may leave what a process has once, such as tokio's pipe for signals.
+    let first = Mapper::start(Config::default()).unwrap();
+    assert!(wait(first.stop(None)));
+
     let before = open_files();
-    let mapper = Mapper::start(Config::default()).unwrap();
+    let second = Mapper::start(Config::default()).unwrap();
     assert!(open_files() > before);
-    assert!(wait(mapper.stop(None)));
+    assert!(wait(second.stop(None)));
     assert_eq!(open_files(), before);
-    drop(mapper);
+    drop((first, second));
 }

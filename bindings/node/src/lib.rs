@@ -1,1 +1,21 @@
-//! The Node addon of portlease.
+//! The Node addon of portlease: the handles of the core as the package's own JavaScript calls them. Private to the
+//! package in `node/`, whose typed layer is what users see.
+//!
+//! No JavaScript runs on a thread of the core and nothing here waits, but for three calls that say so. Durations are
+//! milliseconds.
+//!
+//! # Layout
+//! `mapper` and `lease` are the handles, `wait` is one pending call on them, `host` what they share within one
+//! environment (the main thread or a worker). `config`, `snapshot`, `event` and `error` convert. `gateway` is the
+//! simulated gateway, `cli` the command line.
+
+mod cli;
+mod config;
+mod error;
+mod event;
+mod gateway;
+mod host;
+mod lease;
+mod mapper;
+mod snapshot;
+mod wait;

@@ -1,0 +1,239 @@
+/**
+ * The class of `@silentbot1/nat-api`, on portlease: change the import, and routers with PCP are served too, leases are
+ * renewed by what the router granted, and nothing is left behind.
+ *
+ * @packageDocumentation
+ */
+
+import type { Lease } from './lease';
+import { Mapper } from './mapper';
+import type { Protocol, Transport } from './names';
+import type { MapperOptions } from './options';
+
+/** The options of {@link NatAPI}. */
+export interface NatAPIOptions {
+  /** The lifetime to ask for, in seconds; at least 1200. Default 7200. */
+  ttl?: number;
+  /** The text that the router shows beside the mapping (UPnP). Default `NatAPI`. */
+  description?: string;
+  /** The router's address. Default: that of the default route. */
+  gateway?: string | null;
+  /** For compatibility: mappings are always renewed. */
+  autoUpdate?: boolean;
+  /** Whether NAT-PMP and its successor PCP are tried. Default true. */
+  enablePMP?: boolean;
+  /** Whether UPnP is tried. Default true. */
+  enableUPNP?: boolean;
+  /** For compatibility: a router that knows only permanent UPnP mappings gets one, which is deleted in the end. */
+  upnpPermanentFallback?: boolean | string;
+  /** The router's NAT-PMP and PCP port, for simulated ones. */
+  pcpPort?: number;
+  /** Where SSDP searches are sent, for simulated routers. */
+  ssdpAddress?: string;
+}
+
+/** A port to map or to unmap. */
+export interface NatAPIPort {
+  /** The port outside. */
+  publicPort: number;
+  /** The local port. Default: the same. */
+  privatePort?: number;
+  /** `UDP` or `TCP`, in any case; without it both. */
+  protocol?: string | null;
+  /** As in {@link NatAPIOptions}, for this port. */
+  description?: string;
+  /** As in {@link NatAPIOptions}, for this port. */
+  ttl?: number;
+  /** As in {@link NatAPIOptions}, for this port. */
+  gateway?: string | null;
+}
+
+/** A callback in Node's manner. */
+export type Callback<T> = (error: Error | null, result?: T) => void;
+
+/** Which port a call is about; its last argument may be a callback. */
+export type PortArguments =
+  | [port: number]
+  | [publicPort: number, privatePort: number]
+  | [options: NatAPIPort]
+  | [port: number, callback: Callback<boolean>]
+  | [publicPort: number, privatePort: number, callback: Callback<boolean>]
+  | [options: NatAPIPort, callback: Callback<boolean>];
+
+/** The shortest lifetime that nat-api asks for, and the default, in seconds. */
+const MIN_TTL = 1200;
+const DEFAULT_TTL = 7200;
+
+interface Port {
+  publicPort: number;
+  privatePort: number;
+  transports: Transport[];
+  settings: MapperOptions;
+}
+
+function key(port: Port, transport: Transport): string {
+  return `${port.publicPort}:${port.privatePort}-${transport}`;
+}
+
+/** Calls back, if there is a callback, with the same outcome as the promise. */
+function told<T>(promise: Promise<T>, callback: Callback<T> | undefined): Promise<T> {
+  if (typeof callback === 'function') {
+    // Out of the promise: what the callback throws is uncaught, not a rejection.
+    promise.then(
+      (result) => process.nextTick(callback, result === false ? new Error('no protocols succeeded') : null, result),
+      (error) => process.nextTick(callback, error),
+    );
+  }
+  return promise;
+}
+
+/** Maps ports, in the manner of nat-api: what cannot be done is `false`, not an error. */
+export class NatAPI {
+  readonly #options: NatAPIOptions;
+  readonly #protocols: Protocol[];
+  readonly #mappers = new Map<string, Mapper>();
+  readonly #leases = new Map<string, Lease>();
+  #destroyed = false;
+
+  /** Does not touch the network. */
+  constructor(options: NatAPIOptions = {}) {
+    this.#options = options;
+    this.#protocols = [
+      ...(options.enablePMP !== false ? (['pcp', 'nat-pmp'] as const) : []),
+      ...(options.enableUPNP !== false ? (['upnp'] as const) : []),
+    ];
+  }
+
+  /**
+   * Maps a port, for UDP and TCP unless told otherwise, to exactly the public port that is named. `true` where that
+   * was done. Rejects where no port is named, the protocol is neither UDP nor TCP, or the client is destroyed.
+   */
+  map(...args: PortArguments): Promise<boolean> {
+    const [callback, rest] = split(args);
+    return told(this.#map(rest), callback);
+  }
+
+  /** Takes off the router what {@link map} put there. `false` where this client has no such mapping. */
+  unmap(...args: PortArguments): Promise<boolean> {
+    const [callback, rest] = split(args);
+    return told(this.#unmap(rest), callback);
+  }
+
+  /** The router's external address; empty where it cannot be had. */
+  externalIp(callback?: Callback<string>): Promise<string> {
+    return told(this.#externalIp(), callback);
+  }
+
+  /** Unmaps everything. Rejects where that was done before. */
+  destroy(callback?: Callback<boolean>): Promise<boolean> {
+    return told(this.#destroy(), callback);
+  }
+
+  async #map(args: unknown[]): Promise<boolean> {
+    const port = this.#port(args);
+    const mapped = await Promise.all(port.transports.map((transport) => this.#mapOne(port, transport)));
+    return mapped.every(Boolean);
+  }
+
+  async #mapOne(port: Port, transport: Transport): Promise<boolean> {
+    const mapper = this.#mapper(port.settings);
+    if (!mapper) return false;
+    const name = key(port, transport);
+    let lease = this.#leases.get(name);
+    try {
+      if (lease?.snapshot().active) return true;
+      lease ??= mapper.map({ port: port.privatePort, externalPort: port.publicPort, exact: true, transport });
+      this.#leases.set(name, lease);
+      await lease.ready();
+      return true;
+    } catch {
+      if (lease && this.#leases.get(name) === lease) this.#leases.delete(name);
+      await lease?.stop();
+      return false;
+    }
+  }
+
+  async #unmap(args: unknown[]): Promise<boolean> {
+    const port = this.#port(args);
+    const stopped = await Promise.all(
+      port.transports.map(async (transport) => {
+        const name = key(port, transport);
+        const lease = this.#leases.get(name);
+        this.#leases.delete(name);
+        return (await lease?.stop()) ?? false;
+      }),
+    );
+    return stopped.every(Boolean);
+  }
+
+  async #externalIp(): Promise<string> {
+    this.#check('client is destroyed');
+    for (const lease of this.#leases.values()) {
+      const { external } = lease.snapshot();
+      if (external) return external.address;
+    }
+    try {
+      const report = await this.#mapper(this.#settings({}))?.probe();
+      return report?.protocols.find(({ externalAddress }) => externalAddress)?.externalAddress ?? '';
+    } catch {
+      return '';
+    }
+  }
+
+  async #destroy(): Promise<boolean> {
+    this.#check('client already destroyed');
+    this.#destroyed = true;
+    await Promise.all([...this.#mappers.values()].map((mapper) => mapper.stop()));
+    return true;
+  }
+
+  #check(message: string): void {
+    if (this.#destroyed) throw new Error(message);
+  }
+
+  #settings({ ttl, description, gateway }: Partial<NatAPIPort>): MapperOptions {
+    const { pcpPort, ssdpAddress } = this.#options;
+    const common = this.#options.ttl ? Math.max(this.#options.ttl, MIN_TTL) : DEFAULT_TTL;
+    return {
+      protocols: this.#protocols,
+      ttl: (ttl || common) * 1000,
+      description: description || this.#options.description || 'NatAPI',
+      gateway: gateway || this.#options.gateway || undefined,
+      pcpPort,
+      ssdpAddress,
+    };
+  }
+
+  /** The mapper with these settings; none where no protocol is enabled. */
+  #mapper(settings: MapperOptions): Mapper | undefined {
+    if (this.#protocols.length === 0) return undefined;
+    const name = JSON.stringify(settings);
+    let mapper = this.#mappers.get(name);
+    if (!mapper) {
+      mapper = Mapper.start(settings);
+      this.#mappers.set(name, mapper);
+    }
+    return mapper;
+  }
+
+  #port([first, second]: unknown[]): Port {
+    this.#check('client is destroyed');
+    const options: Partial<NatAPIPort> =
+      typeof first === 'object' && first !== null
+        ? first
+        : typeof first === 'number'
+          ? { publicPort: first, privatePort: typeof second === 'number' ? second : first }
+          : {};
+    const { publicPort, privatePort = publicPort, protocol } = options;
+    if (publicPort === undefined || privatePort === undefined) throw new Error('port was not specified');
+    const transport = protocol ? String(protocol).toLowerCase() : undefined;
+    if (transport !== undefined && transport !== 'udp' && transport !== 'tcp') throw new Error('protocol is invalid');
+    const transports: Transport[] = transport ? [transport] : ['udp', 'tcp'];
+    return { publicPort, privatePort, transports, settings: this.#settings(options) };
+  }
+}
+
+function split(args: PortArguments): [Callback<boolean> | undefined, unknown[]] {
+  const last: unknown = args.at(-1);
+  return typeof last === 'function' ? [last as Callback<boolean>, args.slice(0, -1)] : [undefined, args];
+}

@@ -1,0 +1,324 @@
+import { addon } from './addon';
+import type { ErrorReport } from './errors';
+import type { AddressClass, ErrorKind, EventKind, LeaseState, MappingProtocol, Protocol, Transport } from './names';
+import type { ErrorView, EventView, LeaseView, MapperView, ReportView } from './native';
+
+/** An address and a port. As text, in a template or in JSON, it is `address:port`. */
+export class Endpoint {
+  /** The address, `203.0.113.7`. */
+  readonly address: string;
+  /** The port. */
+  readonly port: number;
+
+  /** Takes an endpoint apart that is written `address:port`. */
+  constructor(text: string) {
+    const colon = text.lastIndexOf(':');
+    this.address = text.slice(0, colon);
+    this.port = Number(text.slice(colon + 1));
+    Object.freeze(this);
+  }
+
+  /** `address:port`. */
+  toString(): string {
+    return `${this.address}:${this.port}`;
+  }
+
+  /** `address:port`. */
+  toJSON(): string {
+    return this.toString();
+  }
+}
+
+interface CommonLeaseSnapshot {
+  /** The lease's number within its mapper, from 1. */
+  readonly id: number;
+  /** Where the lease stands. */
+  readonly state: LeaseState;
+  /** The local port. */
+  readonly internalPort: number;
+  /** `udp` or `tcp`. */
+  readonly transport: Transport;
+  /** Successful renewals of the present mapping and of those before it. */
+  readonly renewals: number;
+  /** Consecutive failures: of renewals while active, of attempts to map otherwise. */
+  readonly failures: number;
+  /** The latest failure; cleared by the next success. */
+  readonly lastError: ErrorReport | null;
+}
+
+/** A lease with a granted, unexpired mapping. */
+export interface ActiveLeaseSnapshot extends CommonLeaseSnapshot {
+  /** Whether there is a granted, unexpired mapping. */
+  readonly active: true;
+  readonly state: typeof LeaseState.INSTALLED | typeof LeaseState.RENEWING;
+  /** The external address and port; the same object as long as they are the same. */
+  readonly external: Endpoint;
+  /** What made the mapping. */
+  readonly protocol: MappingProtocol;
+  /** The granted lifetime in milliseconds; null where the mapping is permanent. */
+  readonly ttl: number | null;
+  /** Milliseconds until the gateway ends the mapping if it is not renewed; null where it is permanent. */
+  readonly expiresIn: number | null;
+  /** Milliseconds until the next renewal. */
+  readonly renewsIn: number;
+  /** Whether the mapping stays on the gateway until it is deleted. */
+  readonly permanent: boolean;
+  readonly natClass: 'open';
+  /** Whether the internet can reach the external address. */
+  readonly addressClass: Exclude<AddressClass, 'unknown'>;
+}
+
+/** A lease without a mapping. */
+export interface InactiveLeaseSnapshot extends CommonLeaseSnapshot {
+  /** Whether there is a granted, unexpired mapping. */
+  readonly active: false;
+  readonly external: null;
+  readonly protocol: null;
+  readonly ttl: null;
+  readonly expiresIn: null;
+  readonly renewsIn: null;
+  readonly permanent: false;
+  readonly natClass: 'unknown';
+  readonly addressClass: 'unknown';
+}
+
+/** One lease at one moment; `active` tells the two forms apart. Plain and frozen; durations are milliseconds. */
+export type LeaseSnapshot = ActiveLeaseSnapshot | InactiveLeaseSnapshot;
+
+/** A mapper at one moment. Plain and frozen. */
+export interface MapperSnapshot {
+  /** The gateway, once it was looked for and found. */
+  readonly gateway: string | null;
+  /** The local address to which the gateway forwards, once known. */
+  readonly localAddress: string | null;
+  /** The protocols by which the gateway has answered so far. */
+  readonly protocols: readonly Protocol[];
+  /** Leases with a granted, unexpired mapping. */
+  readonly active: number;
+  /** Successful renewals, all leases together. */
+  readonly renewals: number;
+  /** Events that nobody pulled in time and that were dropped for newer ones. */
+  readonly eventsDropped: number;
+  /** Every lease that has not exited, by number. */
+  readonly leases: readonly LeaseSnapshot[];
+  /** Whether the mapper was stopped. */
+  readonly stopped: boolean;
+}
+
+/** What one protocol answered to a probe: its offer, or `error`. */
+export type ProtocolReport =
+  | {
+      /** The protocol. */
+      readonly protocol: Protocol;
+      /** The gateway's external address, where the protocol can tell without mapping and the gateway has one. */
+      readonly externalAddress: string | null;
+      /** The device's name (UPnP). */
+      readonly device: string | null;
+      /** How long the answer took, in milliseconds; for UPnP from the search to the last answer. */
+      readonly roundTrip: number;
+      readonly error: null;
+    }
+  | {
+      /** The protocol. */
+      readonly protocol: Protocol;
+      readonly externalAddress: null;
+      readonly device: null;
+      readonly roundTrip: null;
+      /** Why it has no offer. */
+      readonly error: ErrorReport;
+    };
+
+/** What a gateway offers, asked without mapping anything. Plain and frozen. */
+export interface GatewayReport {
+  /** The gateway's address. */
+  readonly gateway: string | null;
+  /** The local address from which it is reached. */
+  readonly localAddress: string | null;
+  /** The interface of the default route, where it is known. */
+  readonly interface: string | null;
+  /** One entry for each configured protocol, in the configured order. */
+  readonly protocols: readonly ProtocolReport[];
+}
+
+interface CommonEvent<K extends EventKind> {
+  /** What happened. */
+  readonly kind: K;
+  /** The class of the external address, `unknown` where there is none. */
+  readonly addressClass: AddressClass;
+  /** How long the attempt took that this event ends, in milliseconds; 0 where it ends none. */
+  readonly elapsed: number;
+  /** How many events were dropped just before this one because nobody took them. */
+  readonly dropped: number;
+}
+
+interface LeaseEvent<K extends EventKind> extends CommonEvent<K> {
+  /** The number of the lease. */
+  readonly lease: number;
+  /** `udp` or `tcp`. */
+  readonly transport: Transport;
+  /** The local port. */
+  readonly internalPort: number;
+  /** The granted lifetime in milliseconds; null where there is no mapping or it is permanent. */
+  readonly ttl: number | null;
+}
+
+/** The gateway granted a mapping, granted it again, or with another external address. */
+export interface MappedEvent<K extends 'installed' | 'renewed' | 'changed'> extends LeaseEvent<K> {
+  /** The external address and port. */
+  readonly external: Endpoint;
+  /** What made the mapping. */
+  readonly protocol: MappingProtocol;
+  readonly error: null;
+}
+
+/** An attempt failed. The lease goes on; its mapping, where it had one, is still in force. */
+export interface FailedEvent extends LeaseEvent<'failed'> {
+  /** The external address and port of the mapping that could not be renewed. */
+  readonly external: Endpoint | null;
+  /** What made that mapping. */
+  readonly protocol: MappingProtocol | null;
+  /** Why. */
+  readonly error: ErrorReport;
+}
+
+/** The mapping was lost. */
+export interface RevokedEvent extends LeaseEvent<'revoked'> {
+  readonly external: null;
+  readonly protocol: null;
+  /** Why. */
+  readonly error: ErrorReport;
+}
+
+/** The lease is over. */
+export interface ExitedEvent extends LeaseEvent<'exited'> {
+  readonly external: null;
+  readonly protocol: null;
+  /** Why, where it was not simply stopped. */
+  readonly error: ErrorReport | null;
+}
+
+/** The machine's network changed; about all leases. */
+export interface NetworkChangedEvent extends CommonEvent<'network-changed'> {
+  readonly lease: null;
+  readonly transport: null;
+  readonly internalPort: null;
+  readonly external: null;
+  readonly protocol: null;
+  readonly ttl: null;
+  readonly error: ErrorReport | null;
+}
+
+/** Which event each kind comes with. */
+export interface MapperEventMap {
+  installed: MappedEvent<'installed'>;
+  renewed: MappedEvent<'renewed'>;
+  changed: MappedEvent<'changed'>;
+  failed: FailedEvent;
+  revoked: RevokedEvent;
+  exited: ExitedEvent;
+  'network-changed': NetworkChangedEvent;
+}
+
+/** Something that happened; `kind` tells the forms apart. Plain and frozen; durations are milliseconds. */
+export type MapperEvent = MapperEventMap[EventKind];
+
+// The core's own order, in which its numbers count.
+const names = addon.names();
+/** How many numbers a lease's snapshot has. */
+export const NUMBERS = 14;
+
+/** The texts of a snapshot, which seldom change. */
+export interface SnapshotTexts {
+  readonly external: Endpoint | null;
+  readonly lastError: ErrorReport | null;
+}
+
+function time(number: number): number | null {
+  return number < 0 ? null : number;
+}
+
+/** A snapshot out of the addon's numbers, in the order of `snapshot.rs`. */
+export function leaseSnapshot(numbers: ArrayLike<number>, { external, lastError }: SnapshotTexts): LeaseSnapshot {
+  const active = numbers[2] === 1;
+  return Object.freeze({
+    id: numbers[0],
+    state: names.states[numbers[1] as number],
+    active,
+    external,
+    internalPort: numbers[3],
+    transport: names.transports[numbers[4] as number],
+    protocol: active ? names.mappingProtocols[numbers[5] as number] : null,
+    ttl: time(numbers[6] as number),
+    expiresIn: time(numbers[7] as number),
+    renewsIn: time(numbers[8] as number),
+    permanent: numbers[9] === 1,
+    renewals: numbers[10],
+    failures: numbers[11],
+    lastError,
+    natClass: names.natClasses[numbers[12] as number],
+    addressClass: names.addressClasses[numbers[13] as number],
+  }) as LeaseSnapshot;
+}
+
+function report(view: ErrorView | undefined): ErrorReport | null {
+  return view ? Object.freeze({ kind: view.kind as ErrorKind, message: view.message }) : null;
+}
+
+function endpoint(text: string | undefined): Endpoint | null {
+  return text === undefined ? null : new Endpoint(text);
+}
+
+export function texts(view: { external?: string; lastError?: ErrorView }): SnapshotTexts {
+  return { external: endpoint(view.external), lastError: report(view.lastError) };
+}
+
+export function fromLeaseView(view: LeaseView): LeaseSnapshot {
+  return leaseSnapshot(view.numbers, texts(view));
+}
+
+export function fromMapperView(view: MapperView): MapperSnapshot {
+  return Object.freeze({
+    gateway: view.gateway ?? null,
+    localAddress: view.localAddress ?? null,
+    protocols: Object.freeze(view.protocols as Protocol[]),
+    active: view.active,
+    renewals: view.renewals,
+    eventsDropped: view.eventsDropped,
+    leases: Object.freeze(view.leases.map(fromLeaseView)),
+    stopped: view.stopped,
+  });
+}
+
+export function fromEventView(view: EventView): MapperEvent {
+  return Object.freeze({
+    kind: view.kind,
+    lease: view.lease ?? null,
+    transport: view.transport ?? null,
+    internalPort: view.internalPort ?? null,
+    external: endpoint(view.external),
+    protocol: view.protocol ?? null,
+    ttl: view.ttl ?? null,
+    addressClass: view.addressClass,
+    error: report(view.error),
+    elapsed: view.elapsed,
+    dropped: view.dropped,
+  }) as MapperEvent;
+}
+
+export function fromReportView(view: ReportView): GatewayReport {
+  const protocols = view.protocols.map((one) =>
+    Object.freeze({
+      protocol: one.protocol,
+      externalAddress: one.externalAddress ?? null,
+      device: one.device ?? null,
+      roundTrip: one.roundTrip ?? null,
+      error: report(one.error),
+    }),
+  );
+  return Object.freeze({
+    gateway: view.gateway ?? null,
+    localAddress: view.localAddress ?? null,
+    interface: view.interface ?? null,
+    protocols: Object.freeze(protocols as ProtocolReport[]),
+  });
+}

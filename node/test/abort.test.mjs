@@ -1,0 +1,85 @@
+// Every wait takes an AbortSignal: it rejects with the signal's reason at once, and leaves nothing behind.
+
+import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
+import { it } from 'node:test';
+import { mapperFor } from './helpers.mjs';
+
+const SILENT = { gateway: { faults: { pcp: 'silent' } }, protocols: ['pcp'] };
+
+const WAITS = {
+  'lease.ready': (_, lease, options) => lease.ready(options),
+  'lease.stop': (_, lease, options) => lease.stop(options),
+  'mapper.probe': (mapper, _, options) => mapper.probe(options),
+  'mapper.stop': (mapper, _, options) => mapper.stop(options),
+  'mapper.nextEvent': (mapper, _, options) => mapper.nextEvent(options),
+  'mapper.events': (mapper, _, options) => mapper.events(options).next(),
+};
+
+for (const [name, wait] of Object.entries(WAITS)) {
+  it(`${name} ends at once with the reason`, async (t) => {
+    const { gateway, mapper } = await mapperFor(t, SILENT);
+    const lease = mapper.map({ port: 9001 });
+    // Only the release of a lease that has asked for something waits for the gateway.
+    await gateway.waitFor(({ counters }) => counters.pcp_map > 0);
+    const controller = new AbortController();
+    const waiting = wait(mapper, lease, { signal: controller.signal });
+    const reason = new Error('enough');
+    const start = performance.now();
+    controller.abort(reason);
+    await assert.rejects(waiting, (error) => error === reason);
+    assert.ok(performance.now() - start < 100);
+    assert.deepEqual(getEventListeners(controller.signal, 'abort'), []);
+  });
+
+  it(`${name} is over before it begins where the signal is aborted already`, async (t) => {
+    const { mapper } = await mapperFor(t, SILENT);
+    const lease = mapper.map({ port: 9001 });
+    await assert.rejects(wait(mapper, lease, { signal: AbortSignal.abort() }), { name: 'AbortError' });
+  });
+}
+
+it('aborting a wait leaves the lease as it is', async (t) => {
+  const { gateway, mapper } = await mapperFor(t, { gateway: { faults: { pcp_delay_ms: 100 } }, protocols: ['pcp'] });
+  const lease = mapper.map({ port: 9001 });
+  await assert.rejects(lease.ready({ signal: AbortSignal.timeout(10) }), { name: 'TimeoutError' });
+  assert.equal((await lease.ready()).active, true);
+  assert.equal(gateway.mappings().length, 1);
+});
+
+it('a stop whose signal is aborted releases all the same', async (t) => {
+  const { gateway, mapper } = await mapperFor(t);
+  const lease = mapper.map({ port: 9001 });
+  await lease.ready();
+  await assert.rejects(lease.stop({ signal: AbortSignal.abort() }), { name: 'AbortError' });
+  await gateway.waitFor(({ mappings }) => mappings.length === 0);
+});
+
+it('a wait that has ended no longer listens to its signal', async (t) => {
+  const { mapper } = await mapperFor(t);
+  const { signal } = new AbortController();
+  const lease = mapper.map({ port: 9001 });
+  await lease.ready({ signal });
+  await mapper.nextEvent({ signal });
+  await mapper.probe({ signal });
+  await lease.stop({ signal });
+  for await (const _ of mapper.events({ signal })) break;
+  await mapper.stop({ signal });
+  assert.deepEqual(getEventListeners(signal, 'abort'), []);
+});
+
+it('a signal that is aborted between two turns ends the loop with its reason', async (t) => {
+  const { mapper } = await mapperFor(t);
+  mapper.map({ port: 9001 });
+  const controller = new AbortController();
+  const kinds = [];
+  const loop = async () => {
+    for await (const { kind } of mapper.events({ signal: controller.signal })) {
+      kinds.push(kind);
+      controller.abort();
+    }
+  };
+  await assert.rejects(loop(), { name: 'AbortError' });
+  assert.deepEqual(kinds, ['installed']);
+  assert.deepEqual(getEventListeners(controller.signal, 'abort'), []);
+});

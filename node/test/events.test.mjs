@@ -1,0 +1,155 @@
+// Events: pulled one by one, in a loop, or by listeners; each of them sees each event.
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { it } from 'node:test';
+import { EventKind } from 'portlease';
+import { gatewayFor, mapperFor, runWell } from './helpers.mjs';
+
+it('events wait until somebody takes them', async (t) => {
+  const { mapper } = await mapperFor(t);
+  const lease = mapper.map({ port: 9001 });
+  await lease.ready();
+  await lease.stop();
+  const installed = await mapper.nextEvent();
+  assert.equal(installed.kind, 'installed');
+  assert.equal(installed.lease, lease.id);
+  assert.equal(installed.dropped, 0);
+  assert.ok(installed.elapsed > 0);
+  assert.ok(Object.isFrozen(installed));
+  assert.equal((await mapper.nextEvent()).kind, 'exited');
+});
+
+it('a loop over events ends when the mapper is stopped, after the last event', async (t) => {
+  const { mapper } = await mapperFor(t);
+  const lease = mapper.map({ port: 9001 });
+  const kinds = [];
+  const loop = (async () => {
+    for await (const { kind } of mapper.events()) kinds.push(kind);
+  })();
+  await lease.ready();
+  await mapper.stop();
+  await loop;
+  assert.deepEqual(kinds, ['installed', 'exited']);
+});
+
+it('a loop that is left takes no more events', async (t) => {
+  const { mapper } = await mapperFor(t);
+  const one = mapper.map({ port: 9001 });
+  for await (const { kind } of mapper.events()) {
+    assert.equal(kind, 'installed');
+    break;
+  }
+  await one.stop();
+  assert.equal((await mapper.nextEvent()).kind, 'exited');
+});
+
+it('an iterator that is returned while it waits is done', async (t) => {
+  const { mapper } = await mapperFor(t);
+  const events = mapper.events();
+  const waiting = events.next();
+  assert.deepEqual(await events.return(), { done: true, value: undefined });
+  assert.deepEqual(await waiting, { done: true, value: undefined });
+  assert.deepEqual(await events.next(), { done: true, value: undefined });
+});
+
+it('two loops, a listener and a pull all see the same event', async (t) => {
+  const { mapper } = await mapperFor(t);
+  const first = async () => {
+    for await (const event of mapper.events()) return event;
+  };
+  const all = [first(), first(), once(mapper, 'installed').then(([event]) => event), mapper.nextEvent()];
+  mapper.map({ port: 9001 });
+  const events = await Promise.all(all);
+  for (const event of events) assert.equal(event, events[0]);
+});
+
+it('a slow loop beside a listener loses the oldest events, and is told how many', async (t) => {
+  const { mapper } = await mapperFor(t);
+  let heard = 0;
+  mapper.on('installed', () => heard++);
+  mapper.on('exited', () => heard++);
+  const events = mapper.events();
+  const first = events.next();
+  const COUNT = 530;
+  for (let i = 0; i < COUNT; i++) {
+    const lease = mapper.map({ port: 9001 });
+    await lease.ready();
+    await lease.stop();
+  }
+  assert.equal((await first).value.kind, 'installed');
+  while (heard < 2 * COUNT) await once(mapper, 'exited');
+  assert.equal((await events.next()).value.dropped, 2 * COUNT - 1 - 1024);
+  assert.equal((await events.next()).value.dropped, 0);
+  await events.return();
+});
+
+it('a mapper emits each kind of event to its listeners, with its fields', async (t) => {
+  const { gateway, mapper } = await mapperFor(t, { ttl: 2000, protocols: ['pcp'], retry: { min: 10, max: 10 } });
+  const seen = new Map();
+  for (const kind of Object.values(EventKind)) mapper.on(kind, (event) => seen.set(kind, event));
+  mapper.on('error', assert.fail);
+  const lease = mapper.map({ port: 9001 });
+  await lease.ready();
+  await once(mapper, 'renewed');
+  gateway.setExternalAddress('192.0.1.9');
+  await once(mapper, 'changed');
+  gateway.setFaults({ pcp: { refuse: 2 }, error_lifetime: 1 });
+  await once(mapper, 'failed');
+  await once(mapper, 'revoked');
+  gateway.setFaults({ pcp: 'normal' });
+  await once(mapper, 'installed');
+  await lease.stop();
+  if (!seen.has('exited')) await once(mapper, 'exited');
+  assert.deepEqual([...seen.keys()].sort(), ['changed', 'exited', 'failed', 'installed', 'renewed', 'revoked']);
+  assert.equal(`${seen.get('changed').external}`, '192.0.1.9:9001');
+  assert.equal(seen.get('failed').error.kind, 'refused');
+  assert.equal(seen.get('revoked').external, null);
+});
+
+it('a failure without a listener harms nobody: no `error` is ever emitted', async (t) => {
+  const gateway = await gatewayFor(t, { faults: { table_full: true } });
+  const { lines } = await runWell(
+    `import { Mapper } from 'portlease';
+     const mapper = Mapper.start(CONFIG);
+     mapper.on('installed', () => {});
+     const lease = mapper.map({ port: 9001 });
+     await lease.ready().catch((error) => console.log(error.kind));
+     await mapper.stop();`,
+    { gateway },
+  );
+  assert.deepEqual(lines, ['refused']);
+});
+
+it('what a listener throws is an uncaught exception, and the others hear the event all the same', async (t) => {
+  const gateway = await gatewayFor(t);
+  const { lines } = await runWell(
+    `import { Mapper } from 'portlease';
+     process.on('uncaughtException', (error) => console.log('uncaught', error.message));
+     const mapper = Mapper.start(CONFIG);
+     mapper.on('installed', () => { throw new Error('oops'); });
+     const loop = (async () => { for await (const event of mapper.events()) console.log(event.kind); })();
+     await mapper.map({ port: 9001 }).ready();
+     await mapper.stop();
+     await loop;`,
+    { gateway },
+  );
+  assert.deepEqual(lines.toSorted(), ['exited', 'installed', 'uncaught oops']);
+});
+
+it('listeners may come and go in every way that an emitter has', async (t) => {
+  const { mapper } = await mapperFor(t);
+  let heard = 0;
+  const listener = () => heard++;
+  const add = ['on', 'addListener', 'prependListener', 'once', 'prependOnceListener'];
+  for (const name of add) assert.equal(mapper[name]('installed', listener), mapper);
+  await mapper.map({ port: 9001 }).ready();
+  await mapper.map({ port: 9002 }).ready();
+  const third = mapper.map({ port: 9003 });
+  await third.ready();
+  while (heard < 5 + 3 + 3) await once(mapper, 'installed');
+  mapper.off('installed', listener).removeListener('installed', listener).removeAllListeners();
+  await third.stop();
+  // With the last listener gone the events wait here again.
+  assert.equal((await mapper.nextEvent()).kind, 'exited');
+});

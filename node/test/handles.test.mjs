@@ -1,0 +1,252 @@
+// Mappers and leases as a JavaScript program uses them.
+
+import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
+import { describe, it } from 'node:test';
+import * as esm from 'portlease';
+import { ErrorKind, Lease, Mapper, open, PortLeaseError } from 'portlease';
+import { gatewayFor, mapperFor } from './helpers.mjs';
+
+const require = createRequire(import.meta.url);
+
+describe('the package', () => {
+  it('is one and the same, imported and required', () => {
+    const common = require('portlease');
+    assert.deepEqual(Object.keys(esm).sort(), Object.keys(common).sort());
+    for (const [name, value] of Object.entries(esm)) assert.equal(value, common[name], name);
+  });
+});
+
+describe('a lease', () => {
+  it('is ready with a snapshot that is frozen and tells its form by `active`', async (t) => {
+    const { mapper } = await mapperFor(t, { gateway: { faults: { pcp_delay_ms: 50 } }, protocols: ['pcp'] });
+    const lease = mapper.map({ port: 9001 });
+    assert.ok(lease instanceof Lease);
+    assert.equal(lease.snapshot().active, false);
+    assert.equal(lease.snapshot().external, null);
+    const snapshot = await lease.ready({ timeout: 5000 });
+    assert.equal(snapshot.active, true);
+    assert.equal(snapshot.state, 'installed');
+    assert.equal(snapshot.ttl, 3_600_000);
+    assert.ok(Object.isFrozen(snapshot) && Object.isFrozen(snapshot.external));
+    assert.equal(Object.getPrototypeOf(snapshot), Object.prototype);
+    assert.deepEqual({ ...snapshot.external }, { address: '192.0.1.1', port: 9001 });
+    assert.equal(`${snapshot.external}`, '192.0.1.1:9001');
+    assert.equal(JSON.parse(JSON.stringify(snapshot)).external, '192.0.1.1:9001');
+  });
+
+  it('shows the same external endpoint as long as it does not change, and another one when it does', async (t) => {
+    const { gateway, mapper } = await mapperFor(t, { ttl: 2000 });
+    const lease = mapper.map({ port: 9001 });
+    await lease.ready();
+    const before = lease.snapshot().external;
+    assert.equal(lease.snapshot().external, before);
+    gateway.setExternalAddress('192.0.1.2');
+    while ((await mapper.nextEvent({ timeout: 5000 })).kind !== 'changed');
+    assert.notEqual(lease.snapshot().external, before);
+    assert.equal(`${lease.snapshot().external}`, '192.0.1.2:9001');
+  });
+
+  it('shows why it has failed', async (t) => {
+    const { gateway, mapper } = await mapperFor(t, { gateway: { faults: { table_full: true } }, protocols: ['pcp'] });
+    const lease = mapper.map({ port: 9001 });
+    const failure = { name: 'PortLeaseError', kind: 'refused', code: 'ERR_PORTLEASE_REFUSED', message: /NO_RESOURCES/ };
+    await assert.rejects(lease.ready(), failure);
+    const { lastError } = lease.snapshot();
+    assert.deepEqual(lastError, { kind: 'refused', message: lastError.message });
+    assert.ok(Object.isFrozen(lastError));
+    assert.match(lastError.message, /NO_RESOURCES/);
+    assert.deepEqual(gateway.mappings(), []);
+  });
+
+  it('is released by stop, which may be called again', async (t) => {
+    const { gateway, mapper } = await mapperFor(t);
+    const lease = mapper.map({ port: 9001 });
+    await lease.ready();
+    assert.equal(gateway.mappings().length, 1);
+    assert.equal(await lease.stop(), true);
+    assert.deepEqual(gateway.mappings(), []);
+    assert.equal(await lease.stop(), true);
+    assert.equal(lease.snapshot().state, 'exited');
+    await assert.rejects(lease.ready(), { kind: 'stopped' });
+  });
+
+  it('stops within the time-out, also where the gateway has gone silent', async (t) => {
+    const { gateway, mapper } = await mapperFor(t, { protocols: ['pcp'] });
+    const lease = mapper.map({ port: 9001 });
+    await lease.ready();
+    gateway.setFaults({ pcp: 'silent' });
+    const start = performance.now();
+    assert.equal(await lease.stop({ timeout: 50 }), false);
+    assert.ok(performance.now() - start < 1000);
+  });
+
+  it('is left on the gateway by detach', async (t) => {
+    const { gateway, mapper } = await mapperFor(t);
+    const lease = mapper.map({ port: 9001 });
+    await lease.ready();
+    assert.equal(await lease.detach(), undefined);
+    assert.equal(gateway.mappings().length, 1);
+    assert.equal(lease.snapshot().state, 'exited');
+  });
+
+  it('is stopped by `await using`, and so is a mapper', async (t) => {
+    const { gateway, mapper } = await mapperFor(t);
+    const [one, other] = [mapper.map({ port: 9001 }), mapper.map({ port: 9002 })];
+    await Promise.all([one.ready(), other.ready()]);
+    await one[Symbol.asyncDispose]();
+    assert.deepEqual(
+      [one, other].map((lease) => lease.snapshot().state),
+      ['exited', 'installed'],
+    );
+    await mapper[Symbol.asyncDispose]();
+    assert.equal(mapper.snapshot().stopped, true);
+    assert.deepEqual(gateway.mappings(), []);
+  });
+});
+
+describe('open', () => {
+  it('maps a port and stops its mapper with it', async (t) => {
+    const gateway = await gatewayFor(t);
+    const port = await open(9001, { ...gateway.config, transport: 'tcp', externalPort: 80 });
+    assert.ok(port instanceof Lease);
+    assert.equal(`${port.snapshot().external}`, '192.0.1.1:80');
+    assert.equal(await port.stop(), true);
+    assert.equal(port.mapper.snapshot().stopped, true);
+    assert.deepEqual(gateway.mappings(), []);
+  });
+
+  it('leaves nothing behind where it fails', async (t) => {
+    const gateway = await gatewayFor(t, { faults: { pcp: 'off', nat_pmp: 'off', upnp: 'off' } });
+    await assert.rejects(open(9001, gateway.config), { kind: 'unavailable' });
+    await assert.rejects(open(9001, { ...gateway.config, signal: AbortSignal.abort() }), { name: 'AbortError' });
+    assert.deepEqual(gateway.mappings(), []);
+  });
+});
+
+describe('a mapper', () => {
+  it('shows its gateway and its leases in a frozen snapshot', async (t) => {
+    const { mapper } = await mapperFor(t);
+    await mapper.map({ port: 9001 }).ready();
+    const snapshot = mapper.snapshot();
+    assert.ok(Object.isFrozen(snapshot) && Object.isFrozen(snapshot.leases) && Object.isFrozen(snapshot.leases[0]));
+    assert.equal(snapshot.gateway, '127.0.0.1');
+    assert.equal(snapshot.active, 1);
+    assert.equal(`${snapshot.leases[0].external}`, '192.0.1.1:9001');
+  });
+
+  it('asks what the gateway offers', async (t) => {
+    const { gateway, mapper } = await mapperFor(t, { gateway: { nat_pmp: false } });
+    const { protocols } = await mapper.probe();
+    assert.deepEqual(
+      protocols.map(({ protocol }) => protocol),
+      ['pcp', 'nat-pmp', 'upnp'],
+    );
+    assert.equal(protocols[0].error, null);
+    assert.ok(protocols[0].roundTrip > 0 && protocols[0].roundTrip < 2000);
+    assert.equal(protocols[1].roundTrip, null);
+    assert.ok(Object.values(ErrorKind).includes(protocols[1].error.kind));
+    assert.equal(protocols[2].device, 'portlease simulated gateway');
+    assert.deepEqual(gateway.mappings(), []);
+  });
+
+  it('answers `stopped` once it is stopped', async (t) => {
+    const { mapper } = await mapperFor(t);
+    assert.equal(await mapper.stop(), true);
+    assert.equal(await mapper.stop(), true);
+    assert.throws(() => mapper.map({ port: 9001 }), { kind: 'stopped', code: 'ERR_PORTLEASE_STOPPED' });
+    await assert.rejects(mapper.probe(), { kind: 'stopped' });
+    await assert.rejects(mapper.nextEvent(), { kind: 'stopped' });
+  });
+});
+
+describe('a bad argument', () => {
+  const bad = (option) => (error) => {
+    assert.ok(error instanceof PortLeaseError && error instanceof Error);
+    assert.equal(error.code, 'ERR_PORTLEASE_INVALID');
+    assert.equal(error.kind, 'invalid');
+    assert.ok(error.message.startsWith(`${option}: `), error.message);
+    return true;
+  };
+
+  for (const [option, options] of Object.entries({
+    ttl: { ttl: 999 },
+    renewalInterval: { renewalInterval: -1 },
+    failureThreshold: { failureThreshold: 0 },
+    gateway: { gateway: 'router.local' },
+    localAddress: { localAddress: '::1' },
+    interface: { interface: '' },
+    protocols: { protocols: ['pcp', 'ftp'] },
+    retry: { retry: 'sometimes' },
+    description: { description: 5 },
+    pcpPort: { pcpPort: 65536 },
+    ssdpAddress: { ssdpAddress: '127.0.0.1' },
+    timeToLive: { timeToLive: 5 },
+    options: null,
+  })) {
+    it(`of Mapper.start is thrown and named: ${JSON.stringify(options)}`, () => {
+      assert.throws(() => Mapper.start(options), bad(option));
+    });
+  }
+
+  it('within retry is thrown and named', () => {
+    assert.throws(() => Mapper.start({ retry: { min: '1' } }), bad('retry'));
+    assert.throws(() => Mapper.start({ retry: { min: 2, max: 1 } }), bad('retry'));
+    assert.throws(() => Mapper.start({ retry: { least: 1 } }), bad('least'));
+  });
+
+  it('of map is thrown and named', async (t) => {
+    const { mapper } = await mapperFor(t);
+    for (const [option, options] of [
+      ['port', {}],
+      ['port', { port: 0 }],
+      ['port', { port: 65536 }],
+      ['port', { port: '9001' }],
+      ['externalPort', { port: 9001, externalPort: 1.5 }],
+      ['transport', { port: 9001, transport: 'sctp' }],
+      ['exact', { port: 9001, exact: 1 }],
+      ['family', { port: 9001, family: 'ipv6' }],
+      ['prot', { port: 9001, prot: 'udp' }],
+    ]) {
+      assert.throws(() => mapper.map(options), bad(option));
+    }
+    assert.deepEqual(mapper.snapshot().leases, []);
+  });
+
+  it('of a call with a promise rejects and is named', async (t) => {
+    const { mapper } = await mapperFor(t);
+    const lease = mapper.map({ port: 9001 });
+    await assert.rejects(lease.ready({ timeout: -1 }), bad('timeout'));
+    await assert.rejects(lease.ready({ timeout: Number.NaN }), bad('timeout'));
+    await assert.rejects(lease.ready({ timout: 1 }), bad('timout'));
+    await assert.rejects(lease.ready({ signal: {} }), bad('signal'));
+    await assert.rejects(mapper.nextEvent({ timeout: '1' }), bad('timeout'));
+    await assert.rejects(mapper.nextEvent({ timeout: -1 }), bad('timeout'));
+    await assert.rejects(mapper.probe({ timeout: 1 }), bad('timeout'));
+    await assert.rejects(open('9001'), bad('port'));
+    await assert.rejects(open(9001, { ttl: 1 }), bad('ttl'));
+  });
+});
+
+describe('an error', () => {
+  it('has the system error as its cause', async (t) => {
+    // A broadcast address: the system lets nobody send there.
+    const mapper = Mapper.start({ gateway: '255.255.255.255', protocols: ['pcp'], retry: 'never' });
+    t.after(() => mapper.stop());
+    const error = await mapper
+      .map({ port: 9001 })
+      .ready()
+      .then(assert.fail, (error) => error);
+    assert.equal(error.code, 'ERR_PORTLEASE_TRANSPORT');
+    assert.ok(error.cause instanceof Error);
+    assert.equal(error.cause.errno, -13); // EACCES
+    assert.match(error.stack, /PortLeaseError/);
+  });
+
+  it('tells by its code what happened', async (t) => {
+    const { mapper } = await mapperFor(t, { gateway: { faults: { pcp: 'silent' } }, protocols: ['pcp'] });
+    const lease = mapper.map({ port: 9001 });
+    await assert.rejects(lease.ready({ timeout: 20 }), { kind: 'timeout', code: 'ERR_PORTLEASE_TIMEOUT' });
+    await assert.rejects(mapper.nextEvent({ timeout: 0 }), { kind: 'timeout', code: 'ERR_PORTLEASE_TIMEOUT' });
+  });
+});

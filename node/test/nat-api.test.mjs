@@ -1,0 +1,145 @@
+// NatAPI: in both call forms, and in the place of the real one in a real webtorrent.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import NatAPI, { NatAPI as named } from 'portlease/nat-api';
+import Original from './consumers/node_modules/@silentbot1/nat-api/index.js';
+import { gatewayFor } from './helpers.mjs';
+
+async function clientFor(t, { gateway: settings, ...options } = {}) {
+  const gateway = await gatewayFor(t, settings);
+  const client = new NatAPI({ ...gateway.config, ...options });
+  t.after(() => client.destroy().catch(() => {}));
+  const ports = () =>
+    gateway.mappings().map((one) => `${one.transport} ${one.external_port} ${one.internal.split(':')[1]}`);
+  return { gateway, client, ports };
+}
+
+describe('NatAPI', () => {
+  it('has every public method and option of the original', () => {
+    assert.equal(NatAPI, named);
+    const methods = (of) => Object.getOwnPropertyNames(of.prototype).filter((name) => !name.startsWith('_'));
+    assert.deepEqual(methods(NatAPI).sort(), methods(Original).sort());
+  });
+
+  it('maps UDP and TCP where no protocol is named', async (t) => {
+    const { gateway, client, ports } = await clientFor(t);
+    assert.equal(await client.map(9001), true);
+    assert.deepEqual(ports(), ['udp 9001 9001', 'tcp 9001 9001']);
+    assert.ok(gateway.mappings().every(({ expires_in: seconds }) => seconds > 7100 && seconds <= 7200));
+    assert.equal(await client.map(9002, 9003), true);
+    assert.deepEqual(
+      ports().filter((port) => port.includes('9002')),
+      ['udp 9002 9003', 'tcp 9002 9003'],
+    );
+    assert.equal(await client.unmap(9001), true);
+    assert.equal(await client.unmap(9002, 9003), true);
+    assert.deepEqual(ports(), []);
+  });
+
+  it('maps what an object says, in any case', async (t) => {
+    const { gateway, client, ports } = await clientFor(t, { enablePMP: false });
+    const port = { publicPort: 80, privatePort: 8080, protocol: 'tcp', description: 'web', ttl: 1800 };
+    assert.equal(await client.map(port), true);
+    assert.deepEqual(ports(), ['tcp 80 8080']);
+    const [mapping] = gateway.mappings();
+    assert.deepEqual([mapping.protocol, mapping.description, mapping.expires_in], ['upnp', 'web', 1800]);
+    assert.equal(await client.map({ ...port, protocol: 'UDP' }), true);
+    assert.equal(await client.unmap({ ...port, protocol: 'TCP' }), true);
+    assert.deepEqual(ports(), ['udp 80 8080']);
+  });
+
+  it('calls back where it is given a callback', async (t) => {
+    const { client, ports } = await clientFor(t);
+    const call = (name) => promisify((...args) => client[name](...args));
+    assert.equal(await call('map')(9001), true);
+    assert.equal(await call('map')(9002, 9003), true);
+    assert.equal(await call('map')({ publicPort: 9004, protocol: 'UDP' }), true);
+    assert.equal(ports().length, 5);
+    assert.equal(await call('externalIp')(), '192.0.1.1');
+    assert.equal(await call('unmap')(9001), true);
+    await assert.rejects(call('unmap')(9001), { message: 'no protocols succeeded' });
+    assert.equal(await call('destroy')(), true);
+    await assert.rejects(call('destroy')(), { message: 'client already destroyed' });
+    assert.deepEqual(ports(), []);
+  });
+
+  it('says false where the router does', async (t) => {
+    const { client, gateway } = await clientFor(t, { gateway: { faults: { table_full: true } } });
+    assert.equal(await client.map(9001), false);
+    gateway.setFaults({ table_full: false });
+    assert.equal(await client.map(9001), true);
+    assert.equal(await client.unmap(9999), false);
+  });
+
+  it('takes the public port that is named or none', async (t) => {
+    const { client, gateway, ports } = await clientFor(t);
+    gateway.addMapping({ transport: 'tcp', external_port: 9001, internal: '127.0.0.9:1' });
+    assert.equal(await client.map({ publicPort: 9001, protocol: 'TCP' }), false);
+    assert.deepEqual(ports(), ['tcp 9001 1']);
+  });
+
+  it('maps a port that is mapped already', async (t) => {
+    const { client, ports } = await clientFor(t);
+    assert.deepEqual(await Promise.all([client.map(9001), client.map(9001)]), [true, true]);
+    assert.equal(await client.map(9001), true);
+    assert.equal(ports().length, 2);
+  });
+
+  it('has an address only where the router has one', async (t) => {
+    const { client, gateway } = await clientFor(t);
+    assert.equal(await client.externalIp(), '192.0.1.1');
+    gateway.setFaults({ nat_pmp: 'off', upnp: 'off', pcp: 'off' });
+    assert.equal(await client.externalIp(), '');
+  });
+
+  it('refuses what the original refuses, in its words', async (t) => {
+    const { client } = await clientFor(t);
+    await assert.rejects(client.map(), { message: 'port was not specified' });
+    await assert.rejects(client.map('9001'), { message: 'port was not specified' });
+    await assert.rejects(client.map({ publicPort: 1, privatePort: 1, protocol: 'SCTP' }), {
+      message: 'protocol is invalid',
+    });
+    assert.equal(await client.destroy(), true);
+    await assert.rejects(client.destroy(), { message: 'client already destroyed' });
+    for (const name of ['map', 'unmap', 'externalIp']) {
+      await assert.rejects(client[name](9001), { message: 'client is destroyed' });
+    }
+  });
+
+  it('with every protocol off maps nothing', async (t) => {
+    const { client } = await clientFor(t, { enablePMP: false, enableUPNP: false });
+    assert.equal(await client.map(9001), false);
+    assert.equal(await client.externalIp(), '');
+  });
+});
+
+describe('webtorrent', () => {
+  it('has its ports mapped by it, and unmapped when it is destroyed', { timeout: 30_000 }, async (t) => {
+    const gateway = await gatewayFor(t);
+    const child = spawn(process.execPath, ['--import', './register.mjs', 'webtorrent.mjs'], {
+      cwd: new URL('consumers/', import.meta.url),
+      env: { ...process.env, GATEWAY: JSON.stringify(gateway.config) },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    t.after(() => child.kill('SIGKILL'));
+    const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+    const { tcp, udp } = JSON.parse((await lines.next()).value);
+    const { mappings } = await gateway.waitFor(({ mappings }) => mappings.length === 2);
+    assert.deepEqual(
+      mappings.map((one) => [one.transport, one.external_port, one.internal]),
+      [
+        ['udp', udp, `127.0.0.1:${udp}`],
+        ['tcp', tcp, `127.0.0.1:${tcp}`],
+      ],
+    );
+    child.stdin.end();
+    assert.equal((await lines.next()).value, 'destroyed');
+    assert.deepEqual(gateway.mappings(), []);
+    assert.deepEqual(await once(child, 'exit'), [0, null]);
+  });
+});

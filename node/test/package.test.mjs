@@ -1,0 +1,235 @@
+// The package as npm installs it: packed, put into an empty project, and used there without Rust.
+
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const consumers = join(root, 'test/consumers/node_modules');
+const NODE = process.execPath;
+
+let folder;
+let project;
+let tarballs;
+
+/** Runs a program in the project, with nothing on the path but Node's own folder and the system's. */
+async function run(command, args, { env = {}, cwd = project } = {}) {
+  const PATH = `${join(NODE, '..')}:/usr/bin:/bin`;
+  const clean = Object.entries(process.env).filter(
+    ([name]) => !/^(npm_|PORTLEASE|CARGO|RUST|NODE_OPTIONS)/i.test(name),
+  );
+  return promisify(execFile)(command, args, {
+    cwd,
+    timeout: 60_000,
+    killSignal: 'SIGKILL',
+    env: { ...Object.fromEntries(clean), PATH, ...env },
+  });
+}
+
+/** Runs a program of the project's own, which must print one line. */
+async function node(code, { kind = 'module', ...options } = {}) {
+  const { stdout } = await run(NODE, [`--input-type=${kind}`, '--eval', code], options);
+  return stdout.trim();
+}
+
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'portlease-package-'));
+  const { stdout } = await run(NODE, [join(root, 'scripts/pack.mjs'), folder], { cwd: root });
+  tarballs = JSON.parse(stdout);
+  project = join(folder, 'project');
+  mkdirSync(project);
+  writeFileSync(join(project, 'package.json'), '{ "name": "empty", "private": true }');
+  // No network: everything that is wanted is in the two files.
+  await run('npm', ['install', '--offline', '--no-audit', '--no-fund', tarballs.main, tarballs.binary]);
+});
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const MAPS = `const gateway = await Gateway.start();
+const port = await open(9001, gateway.config);
+console.log(String(port.snapshot().external));
+await port.stop();
+await gateway.stop();`;
+
+describe('the installed package', () => {
+  it('is imported', async () => {
+    const code = `import { open } from 'portlease'; import { Gateway } from 'portlease/testing'; ${MAPS}`;
+    assert.equal(await node(code), '192.0.1.1:9001');
+  });
+
+  it('is required', async () => {
+    const code = `const { open } = require('portlease'); const { Gateway } = require('portlease/testing'); (async () => { ${MAPS} })();`;
+    assert.equal(await node(code, { kind: 'commonjs' }), '192.0.1.1:9001');
+  });
+
+  it('has the command line', async () => {
+    const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+    const { stdout } = await run('npx', ['--offline', 'portlease', '--version']);
+    assert.equal(stdout.trim(), `portlease ${version}`);
+    const demo = await run(join(project, 'node_modules/.bin/portlease'), ['demo']);
+    assert.match(demo.stdout, /released: the router's table is empty again/);
+    const wrong = await run(join(project, 'node_modules/.bin/portlease'), ['map', 'x']).then(
+      assert.fail,
+      (error) => error,
+    );
+    assert.equal(wrong.code, 2);
+  });
+
+  it('has one version, and its platform package the same', () => {
+    const manifest = (name) => JSON.parse(readFileSync(join(project, 'node_modules', name, 'package.json'), 'utf8'));
+    const main = manifest('portlease');
+    assert.equal(main.scripts, undefined);
+    assert.equal(manifest(tarballs.platform).version, main.version);
+    assert.ok(Object.values(main.optionalDependencies).every((version) => version === main.version));
+    assert.equal(manifest(tarballs.platform).os.length, 1);
+  });
+
+  it('is small', (t) => {
+    const size = (name) => statSync(join(project, 'node_modules', name)).size;
+    const binary = size(`${tarballs.platform}/portlease.node`);
+    t.diagnostic(
+      `binary ${(binary / 2 ** 20).toFixed(2)} MiB, packed ${(statSync(tarballs.binary).size / 2 ** 20).toFixed(2)} MiB`,
+    );
+    assert.ok(binary < 6 * 2 ** 20, `${binary}`);
+  });
+});
+
+describe('without its binary the package', () => {
+  const missing = () => join(project, 'node_modules', tarballs.platform);
+  before(() => renameSync(missing(), join(folder, 'hidden')));
+  after(() => renameSync(join(folder, 'hidden'), missing()));
+
+  it('says which package is missing, and why', async () => {
+    const code = "import('portlease').catch((error) => console.log(JSON.stringify([error.code, error.message])))";
+    const [name, message] = JSON.parse(await node(code));
+    assert.equal(name, 'ERR_PORTLEASE_ADDON');
+    for (const part of [tarballs.platform, '--omit=optional', 'another platform', 'PORTLEASE_NATIVE']) {
+      assert.ok(message.includes(part), message);
+    }
+  });
+
+  it('says so by a program that requires it, with a stack, and ends it', async () => {
+    const failure = await node("require('portlease')", { kind: 'commonjs' }).then(assert.fail, (error) => error);
+    assert.equal(failure.code, 1);
+    assert.match(failure.stderr, new RegExp(`PortLeaseAddonError: .*${tarballs.platform}`));
+  });
+
+  it('takes the file that PORTLEASE_NATIVE names', async () => {
+    const code = `import { open } from 'portlease'; import { Gateway } from 'portlease/testing'; ${MAPS}`;
+    const PORTLEASE_NATIVE = join(folder, 'hidden/portlease.node');
+    assert.equal(await node(code, { env: { PORTLEASE_NATIVE } }), '192.0.1.1:9001');
+    const failure = await node(code, { env: { PORTLEASE_NATIVE: '/none.node' } }).then(assert.fail, (error) => error);
+    assert.match(failure.stderr, /the addon \/none\.node cannot be loaded/);
+  });
+});
+
+it('a binary of another version is refused', async () => {
+  const file = join(project, 'node_modules/portlease/package.json');
+  const manifest = readFileSync(file, 'utf8');
+  writeFileSync(file, manifest.replace('"version": "', '"version": "9.'));
+  try {
+    const failure = await node("import 'portlease'").then(assert.fail, (error) => error);
+    assert.match(failure.stderr, /the addon is of version .*, the package portlease of 9\./);
+  } finally {
+    writeFileSync(file, manifest);
+  }
+});
+
+describe('the types', { concurrency: 2 }, () => {
+  const example = readFileSync(join(root, 'test/types/every-type.ts'), 'utf8');
+
+  before(() => {
+    mkdirSync(join(project, 'node_modules/@types'), { recursive: true });
+    for (const name of ['@types/node', 'undici-types']) {
+      symlinkSync(join(root, 'node_modules', name), join(project, 'node_modules', name));
+    }
+  });
+
+  for (const [kind, name] of Object.entries({ 'an ES module': 'example.mts', CommonJS: 'example.cts' })) {
+    it(`are right in ${kind}, which runs`, { timeout: 60_000 }, async () => {
+      const source = join(project, name);
+      writeFileSync(source, example);
+      const options = ['--strict', '--target', 'es2022', '--lib', 'es2023,esnext.disposable', '--types', 'node'];
+      const all = [...options, '--module', 'node16', '--noEmitOnError', 'true', '--skipLibCheck', 'false', source];
+      await run(NODE, [join(root, 'node_modules/typescript/bin/tsc'), ...all]).catch(({ stdout }) =>
+        assert.fail(stdout),
+      );
+      const { stdout } = await run(NODE, [source.replace('ts', 'js')]);
+      assert.equal(stdout.trim(), 'every type used');
+    });
+  }
+
+  it('have a use in the example, each of them', () => {
+    for (const entry of ['index', 'testing', 'nat-api', 'libp2p']) {
+      const source = readFileSync(join(root, `src/${entry}.ts`), 'utf8');
+      const lists = [...source.matchAll(/^export (?:type )?\{([^}]*)\}/gm)].flatMap(([, names]) => names.split(','));
+      const own = [...source.matchAll(/^export (?:class|function|interface|type|const) (\w+)/gm)].map(
+        ([, name]) => name,
+      );
+      const names = [...lists.map((name) => name.replace('type ', '').trim()).filter(Boolean), ...own];
+      assert.ok(names.length > 0, entry);
+      for (const name of names) assert.ok(example.match(new RegExp(`\\b${name}\\b`, 'g'))?.length >= 2, name);
+    }
+  });
+
+  it('resolve for everybody (arethetypeswrong)', { timeout: 60_000 }, async () => {
+    const attw = join(consumers, '@arethetypeswrong/cli/dist/index.js');
+    await run(NODE, [attw, tarballs.main, '--no-color']).catch(({ stdout }) => assert.fail(stdout));
+  });
+
+  it('and everything else are as publint wants it', async () => {
+    const stage = join(folder, 'portlease');
+    await run(NODE, [join(consumers, 'publint/src/cli.js'), stage, '--strict', '--pack', 'false']).catch(
+      ({ stdout, stderr }) => assert.fail(stdout + stderr),
+    );
+  });
+
+  it('fit where libp2p and webtorrent want them', { timeout: 60_000 }, async () => {
+    const source = join(project, 'fits.mts');
+    writeFileSync(
+      source,
+      `import type { UPnPNATInit } from '@libp2p/upnp-nat';
+       import { portMappingClient } from 'portlease/libp2p';
+       export const init: UPnPNATInit = { portMappingClient: portMappingClient() };\n`,
+    );
+    for (const name of [
+      '@libp2p',
+      '@achingbrain',
+      '@multiformats',
+      'main-event',
+      'abort-error',
+      'multiformats',
+      'it-stream-types',
+    ]) {
+      cpSync(join(consumers, name), join(project, 'node_modules', name), { recursive: true });
+    }
+    const options = [
+      '--noEmit',
+      '--strict',
+      '--target',
+      'es2022',
+      '--module',
+      'node16',
+      '--types',
+      'node',
+      '--skipLibCheck',
+    ];
+    await run(NODE, [join(root, 'node_modules/typescript/bin/tsc'), ...options, source]).catch(({ stdout }) =>
+      assert.fail(stdout),
+    );
+  });
+});

@@ -1,0 +1,201 @@
+// The process: what keeps it alive, how it ends, and that nothing is left behind. The gateway is in this process, the
+// program under test in another.
+
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { gatewayFor, run, runWell } from './helpers.mjs';
+
+const START = `import { Mapper, open } from 'portlease';
+const mapper = Mapper.start(CONFIG);
+const lease = mapper.map({ port: 9001 });
+await lease.ready();
+`;
+
+/** Room for the start of a process on a busy machine. */
+const AT_ONCE = 10_000;
+
+describe('a process', { concurrency: 4 }, () => {
+  it('is not kept alive by an open lease or a listener, and leaves no mapping behind', async (t) => {
+    const gateway = await gatewayFor(t);
+    const { took } = await runWell(`${START} mapper.on('changed', () => {});`, { gateway });
+    assert.ok(took < AT_ONCE, `${took} ms`);
+    assert.ok(gateway.counters().pcp_map > 0); // a slow machine asks again
+    assert.deepEqual(gateway.mappings(), []);
+  });
+
+  it('is kept alive by a pending wait', async (t) => {
+    const gateway = await gatewayFor(t, { faults: { pcp_delay_ms: 300 }, nat_pmp: false, upnp: false });
+    const { lines } = await runWell(
+      `import { Mapper } from 'portlease';
+       Mapper.start(CONFIG).map({ port: 9001 }).ready().then(({ active }) => console.log(active));`,
+      { gateway },
+    );
+    assert.deepEqual(lines, ['true']);
+  });
+
+  it('is kept alive by a loop over events, until the mapper is stopped', async (t) => {
+    const gateway = await gatewayFor(t);
+    const { lines } = await runWell(
+      `${START}
+       setTimeout(() => mapper.stop(), 200);
+       for await (const { kind } of mapper.events()) console.log(kind);`,
+      { gateway },
+    );
+    assert.deepEqual(lines, ['installed', 'exited']);
+  });
+
+  it('is kept alive by mapper.ref until unref, or until the mapper is stopped', async (t) => {
+    const gateway = await gatewayFor(t);
+    const { lines } = await runWell(
+      `${START}
+       mapper.ref().ref();
+       setTimeout(() => { console.log('still here'); mapper.unref(); }, 200).unref();
+       const other = Mapper.start(CONFIG).ref();
+       setTimeout(() => { console.log('and here'); other.stop(); }, 300).unref();`,
+      { gateway },
+    );
+    assert.deepEqual(lines, ['still here', 'and here']);
+    assert.deepEqual(gateway.mappings(), []);
+  });
+
+  it('leaves nothing behind at process.exit, with its status', async (t) => {
+    const gateway = await gatewayFor(t);
+    const { status, stderr } = await run(`${START} process.exit(7);`, { gateway });
+    assert.deepEqual({ status, stderr }, { status: 7, stderr: '' });
+    assert.ok(gateway.counters().pcp_map > 0); // a slow machine asks again
+    assert.deepEqual(gateway.mappings(), []);
+  });
+
+  it('leaves nothing behind after an uncaught exception, which is reported as ever', async (t) => {
+    const gateway = await gatewayFor(t);
+    const { status, stderr } = await run(`${START} setImmediate(() => { throw new Error('boom'); });`, { gateway });
+    assert.equal(status, 1);
+    assert.match(stderr, /Error: boom/);
+    assert.ok(gateway.counters().pcp_map > 0); // a slow machine asks again
+    assert.deepEqual(gateway.mappings(), []);
+  });
+
+  it('leaves nothing behind where its handles were garbage before', async (t) => {
+    const gateway = await gatewayFor(t);
+    const { lines } = await runWell(
+      `import { Mapper } from 'portlease';
+       await (async () => { await Mapper.start(CONFIG).map({ port: 9001 }).ready(); })();
+       await new Promise((resolve) => setTimeout(resolve, 10));
+       gc(); gc();
+       console.log('end');`,
+      { gateway, flags: ['--expose-gc'] },
+    );
+    assert.deepEqual(lines, ['end']);
+    assert.ok(gateway.counters().pcp_map > 0); // a slow machine asks again
+    assert.deepEqual(gateway.mappings(), []);
+  });
+
+  it('ends within seconds where the gateway has gone silent', async (t) => {
+    const gateway = await gatewayFor(t);
+    const program = run(`${START} console.log('ready'); setTimeout(() => process.exit(), 500);`, { gateway });
+    await gateway.waitFor(({ mappings }) => mappings.length === 1);
+    gateway.setFaults({ pcp: 'silent', nat_pmp: 'silent', upnp: 'silent' });
+    const { status, took } = await program;
+    assert.equal(status, 0);
+    assert.ok(took < 500 + 2500 + AT_ONCE, `${took} ms`);
+  });
+
+  it('ends with waits pending at process.exit', async (t) => {
+    const gateway = await gatewayFor(t, { faults: { pcp: 'silent' } });
+    const { status, stderr, took } = await run(
+      `import { Mapper } from 'portlease';
+       const mapper = Mapper.start({ ...CONFIG, protocols: ['pcp'] });
+       mapper.map({ port: 9001 }).ready();
+       mapper.nextEvent();
+       mapper.probe();
+       setTimeout(() => process.exit(3), 50);`,
+      { gateway },
+    );
+    assert.deepEqual({ status, stderr }, { status: 3, stderr: '' });
+    assert.ok(took < 2500 + AT_ONCE, `${took} ms`);
+  });
+
+  it('sees no unhandled rejection that is not its own', async (t) => {
+    const gateway = await gatewayFor(t, { faults: { table_full: true } });
+    await runWell(
+      `import { Mapper, open } from 'portlease';
+       const mapper = Mapper.start({ ...CONFIG, retry: 'never' });
+       mapper.on('installed', () => {});
+       const lease = mapper.map({ port: 9001 });
+       mapper.events();
+       await lease.ready().catch(() => {});
+       await open(9002, CONFIG).catch(() => {});
+       await mapper.stop();
+       mapper.stop();
+       lease.stop();`,
+      { gateway, flags: ['--unhandled-rejections=strict'] },
+    );
+  });
+});
+
+describe('the garbage collector', () => {
+  it('takes no mapping away, but a mapper that has none, with its thread', async (t) => {
+    const gateway = await gatewayFor(t);
+    const { lines } = await runWell(
+      `import { readdirSync, readFileSync } from 'node:fs';
+       import { setTimeout } from 'node:timers/promises';
+       import { Mapper, open } from 'portlease';
+       const threads = () => readdirSync('/proc/self/task').filter((id) => {
+         try { return readFileSync('/proc/self/task/' + id + '/comm', 'utf8') === 'portlease\\n'; } catch { return false; }
+       }).length;
+       const collect = async () => { for (let i = 0; i < 10; i++) { gc(); await setTimeout(10); } };
+       await (async () => { await Mapper.start(CONFIG).map({ port: 9001 }).ready(); await open(9002, CONFIG); })();
+       await collect();
+       console.log(threads());
+       await (async () => {
+         const lease = Mapper.start(CONFIG).map({ port: 9003 });
+         await lease.ready();
+         await lease.stop();
+       })();
+       while (threads() > 2) await collect();
+       console.log(threads());
+       console.log('waiting');
+       await setTimeout(300);`,
+      { gateway, flags: ['--expose-gc'] },
+    );
+    assert.deepEqual(lines, ['2', '2', 'waiting']);
+    const { pcp_map: maps, pcp_delete: deletes } = gateway.counters();
+    assert.deepEqual([maps >= 3, deletes >= 3], [true, true]);
+    assert.deepEqual(gateway.mappings(), []);
+  });
+});
+
+describe('two hundred starts and stops', () => {
+  it('leave memory, open files and threads as they were', { timeout: 120_000 }, async (t) => {
+    const gateway = await gatewayFor(t);
+    const { lines } = await runWell(
+      `import { readdirSync } from 'node:fs';
+       import { Mapper } from 'portlease';
+       const cycle = async () => {
+         const mapper = Mapper.start(CONFIG);
+         const lease = mapper.map({ port: 9001 });
+         await lease.ready();
+         await lease.stop();
+         await mapper.stop();
+       };
+       const measure = async () => {
+         gc();
+         await new Promise((resolve) => setImmediate(resolve));
+         gc();
+         const count = (folder) => readdirSync('/proc/self/' + folder).length;
+         return [process.memoryUsage().rss / 2 ** 20, count('fd'), count('task')];
+       };
+       for (let i = 0; i < 50; i++) await cycle();
+       const before = await measure();
+       for (let i = 0; i < 200; i++) await cycle();
+       console.log(JSON.stringify([before, await measure()]));`,
+      { gateway, flags: ['--expose-gc'] },
+    );
+    const [[memory, files, threads], [memoryAfter, filesAfter, threadsAfter]] = JSON.parse(lines[0]);
+    t.diagnostic(`memory ${memory.toFixed(1)} -> ${memoryAfter.toFixed(1)} MiB, files ${files}, threads ${threads}`);
+    assert.ok(memoryAfter - memory < 8, `memory grew from ${memory} to ${memoryAfter} MiB`);
+    assert.equal(filesAfter, files);
+    assert.equal(threadsAfter, threads);
+    assert.deepEqual(gateway.mappings(), []);
+  });
+});

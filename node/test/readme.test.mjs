@@ -1,0 +1,72 @@
+// Every example of the README, as it stands there, on a simulated router.
+
+import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
+import { readFileSync } from 'node:fs';
+import { describe, it } from 'node:test';
+import { gatewayFor, runWell } from './helpers.mjs';
+
+const README = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
+const EXAMPLES = [...README.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
+
+/** What the examples print, in the order of the README. */
+const PRINTED = [
+  ['reachable at 192.0.1.1:9001'],
+  ['192.0.1.1:9001 is public', 'web at 192.0.1.1:80'],
+  ['TimeoutError'],
+  [],
+  ['true', '192.0.1.1'],
+  [
+    '{',
+    "  externalHost: '192.0.1.1',",
+    '  externalPort: 9001,',
+    "  internalHost: '127.0.0.1',",
+    '  internalPort: 9001,',
+    "  protocol: 'UDP'",
+    '}',
+  ],
+];
+
+/**
+ * No hurry, so that what the examples do before there is a mapping is done before. Its external ports are not opened:
+ * they would be this machine's, where the examples open their own.
+ */
+const ROUTER = { forward: false, faults: { pcp_delay_ms: 500, nat_pmp_delay_ms: 600, ssdp_delay_ms: 600 } };
+
+/** A port that nobody has, and that the system gives to nobody who asks for any. */
+async function freePort() {
+  const port = 20_000 + Math.floor(Math.random() * 10_000);
+  const socket = createSocket('udp4');
+  const free = await new Promise((resolve) => {
+    socket.once('error', () => resolve(false)).bind(port, () => resolve(true));
+  });
+  await new Promise((resolve) => socket.close(resolve));
+  return free ? String(port) : freePort();
+}
+
+describe('an example of the README does what it says', { concurrency: 4 }, () => {
+  for (const [index, code] of EXAMPLES.entries()) {
+    it(
+      code.split('\n').find((line) => line.startsWith('const')),
+      async (t) => {
+        const gateway = await gatewayFor(t, ROUTER);
+        // The example's own port may be taken: other tests run at the same time.
+        const port = await freePort();
+        const { lines } = await runWell(code.replaceAll('9001', port), {
+          gateway,
+          flags: ['--import', new URL('preload.mjs', import.meta.url).href],
+          env: { GATEWAY: JSON.stringify(gateway.config) },
+        });
+        assert.deepEqual(
+          lines,
+          PRINTED[index].map((line) => line.replace('9001', port)),
+        );
+        assert.deepEqual(gateway.mappings(), []);
+      },
+    );
+  }
+});
+
+it('every example is known here', () => {
+  assert.equal(EXAMPLES.length, PRINTED.length);
+});

@@ -1,0 +1,114 @@
+// The simulated gateway for users' own tests.
+
+import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { it } from 'node:test';
+import { Mapper } from 'portlease';
+import { Gateway } from 'portlease/testing';
+import { gatewayFor, mapperFor, runWell } from './helpers.mjs';
+
+it('a gateway tells a mapper where it is, and shows what was mapped and asked', async (t) => {
+  const { gateway, mapper } = await mapperFor(t, { gateway: { upnp: false } });
+  await mapper.map({ port: 9001, transport: 'tcp' }).ready();
+  const [mapping] = gateway.mappings();
+  assert.equal(mapping.transport, 'tcp');
+  assert.equal(mapping.internal, '127.0.0.1:9001');
+  assert.ok(gateway.counters().pcp_map > 0); // a slow machine asks again
+  assert.deepEqual(Object.keys(gateway.state()).sort(), ['counters', 'epoch', 'external_address', 'mappings']);
+});
+
+it('traffic to the mapping reaches the port behind it', async (t) => {
+  const { gateway, mapper } = await mapperFor(t);
+  const server = createSocket('udp4').bind(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  await mapper.map({ port: server.address().port }).ready();
+  const [address, port] = gateway.mappings()[0].reach.split(':');
+  const client = createSocket('udp4');
+  t.after(() => client.close());
+  client.send('hello', Number(port), address);
+  const [message] = await once(server, 'message');
+  assert.equal(String(message), 'hello');
+});
+
+it('it misbehaves on demand, reboots, moves, and has mappings of its own', async (t) => {
+  const { gateway, mapper } = await mapperFor(t, { protocols: ['pcp'], retry: 'never' });
+  gateway.setFaults({ pcp: { refuse: 2 } });
+  assert.deepEqual(gateway.faults().pcp, { refuse: 2 });
+  await assert.rejects(mapper.map({ port: 9001 }).ready(), { kind: 'refused', message: /NOT_AUTHORIZED/ });
+  gateway.setFaults({ pcp: 'normal' });
+  gateway.setExternalAddress('192.0.1.77');
+  assert.equal(`${(await mapper.map({ port: 9002 }).ready()).external}`, '192.0.1.77:9002');
+  const added = gateway.addMapping({ transport: 'tcp', external_port: 80, internal: '127.0.0.9:80', lifetime: 60 });
+  assert.equal(added.protocol, 'static');
+  assert.equal(gateway.removeMapping('tcp', 80), true);
+  assert.equal(gateway.removeMapping('tcp', 80), false);
+  const { config } = gateway;
+  gateway.reboot();
+  assert.deepEqual(gateway.config, config);
+  assert.deepEqual(gateway.mappings(), []);
+});
+
+it('what it does not know is invalid and named', async (t) => {
+  await assert.rejects(Gateway.start({ colour: 'red' }), { kind: 'invalid', message: /colour/ });
+  await assert.rejects(Gateway.start({ igd_version: 3 }), { kind: 'invalid', message: /igd_version/ });
+  const gateway = await gatewayFor(t);
+  assert.throws(() => gateway.setFaults({ colour: 1 }), { kind: 'invalid', message: /colour/ });
+  assert.throws(() => gateway.execute({ command: 'dance' }), { kind: 'invalid', message: /dance/ });
+});
+
+it('waitFor waits, within its time and until it is aborted', async (t) => {
+  const gateway = await gatewayFor(t);
+  await assert.rejects(
+    gateway.waitFor(() => false, { timeout: 20 }),
+    { kind: 'timeout' },
+  );
+  await assert.rejects(
+    gateway.waitFor(() => false, { signal: AbortSignal.timeout(20) }),
+    { name: 'TimeoutError' },
+  );
+  const waiting = gateway.waitFor(({ external_address: address }) => address === null);
+  gateway.setExternalAddress(null);
+  assert.equal((await waiting).external_address, null);
+});
+
+it('a stopped gateway is stopped, and may be stopped again', async () => {
+  const gateway = await Gateway.start();
+  await gateway[Symbol.asyncDispose]();
+  await gateway.stop();
+  assert.throws(() => gateway.mappings(), { kind: 'stopped' });
+});
+
+it('two hundred gateways leave no thread and no open file behind', async () => {
+  const { lines } = await runWell(
+    `import { readdirSync } from 'node:fs';
+     import { Gateway } from 'portlease/testing';
+     const count = () => ['fd', 'task'].map((folder) => readdirSync('/proc/self/' + folder).length);
+     await (await Gateway.start()).stop();
+     const before = count();
+     for (let i = 0; i < 200; i++) await (await Gateway.start()).stop();
+     console.log(JSON.stringify([before, count()]));`,
+  );
+  const [before, after] = JSON.parse(lines[0]);
+  assert.deepEqual(after, before);
+});
+
+it('a gateway that is still there keeps no process alive', async () => {
+  const { lines } = await runWell(
+    `import { Gateway } from 'portlease/testing';
+     const gateway = await Gateway.start();
+     console.log(gateway.config.gateway);`,
+  );
+  assert.deepEqual(lines, ['127.0.0.1']);
+});
+
+it('a mapper may outlive its gateway', async () => {
+  const gateway = await Gateway.start();
+  const mapper = Mapper.start({ ...gateway.config, protocols: ['pcp'] });
+  const lease = mapper.map({ port: 9001 });
+  await lease.ready();
+  await gateway.stop();
+  assert.equal(await lease.stop(), true);
+  assert.equal(await mapper.stop(), true);
+});

@@ -1,0 +1,197 @@
+// Uses every name that the package exports, with the types that it promises. Compiled as an ES module and as CommonJS,
+// and run.
+
+import assert from 'node:assert/strict';
+import {
+  type ActiveLeaseSnapshot,
+  AddressClass,
+  type AddressFamily,
+  Endpoint,
+  type ErrorCode,
+  ErrorKind,
+  type ErrorReport,
+  EventKind,
+  type ExitedEvent,
+  type FailedEvent,
+  type GatewayReport,
+  type InactiveLeaseSnapshot,
+  type Lease,
+  type LeaseSnapshot,
+  LeaseState,
+  type MapOptions,
+  type MappedEvent,
+  Mapper,
+  type MapperEvent,
+  type MapperEventMap,
+  type MapperOptions,
+  type MapperSnapshot,
+  MappingProtocol,
+  NatClass,
+  type NetworkChangedEvent,
+  type OpenOptions,
+  type OpenPort,
+  open,
+  PortLeaseError,
+  Protocol,
+  type ProtocolReport,
+  type RetryPolicy,
+  type RevokedEvent,
+  type SignalOptions,
+  Transport,
+  type WaitOptions,
+} from 'portlease';
+import {
+  type MapPortOptions,
+  type PortMapping,
+  type PortMappingClient,
+  type PortMappingGateway,
+  type PortProtocol,
+  portMappingClient,
+} from 'portlease/libp2p';
+import { type Callback, NatAPI, type NatAPIOptions, type NatAPIPort, type PortArguments } from 'portlease/nat-api';
+import {
+  type Faults,
+  Gateway,
+  type GatewayMapping,
+  type GatewayOptions,
+  type GatewayState,
+  type Mode,
+  type StaticMapping,
+} from 'portlease/testing';
+
+/** Does not compile unless both are the same type. */
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+function same<A, B>(..._: Same<A, B> extends true ? [] : ['these types differ']): void {}
+
+same<ErrorKind, 'unavailable' | 'timeout' | 'transport' | 'refused' | 'invalid' | 'stopped' | 'internal'>();
+same<LeaseState, 'idle' | 'probing' | 'installed' | 'renewing' | 'revoked' | 'exited'>();
+same<EventKind, keyof MapperEventMap>();
+same<Protocol, 'pcp' | 'nat-pmp' | 'upnp'>();
+same<MappingProtocol, Protocol | 'none'>();
+same<Transport, 'udp' | 'tcp'>();
+same<NatClass, 'open' | 'unknown'>();
+same<AddressClass, 'public' | 'cgnat' | 'private' | 'reserved' | 'unknown'>();
+same<AddressFamily, 'ipv4'>();
+same<LeaseSnapshot, ActiveLeaseSnapshot | InactiveLeaseSnapshot>();
+same<Extract<ErrorCode, `${string}REFUSED`>, 'ERR_PORTLEASE_REFUSED'>();
+same<MapperEvent['kind'], EventKind>();
+
+/** Each form of a snapshot has its own fields. */
+function describe(snapshot: LeaseSnapshot): string {
+  if (snapshot.active) {
+    same<typeof snapshot, ActiveLeaseSnapshot>();
+    const external: Endpoint = snapshot.external;
+    const { ttl }: { ttl: number | null } = snapshot;
+    return `${external.address}:${external.port} by ${snapshot.protocol}, ${ttl}`;
+  }
+  same<typeof snapshot.external, null>();
+  const error: ErrorReport | null = snapshot.lastError;
+  return error ? error.message : snapshot.state;
+}
+
+/** And each form of an event. */
+function tell(event: MapperEvent): string {
+  switch (event.kind) {
+    case EventKind.INSTALLED:
+    case EventKind.RENEWED:
+    case EventKind.CHANGED:
+      same<typeof event, MappedEvent<'installed'> | MappedEvent<'renewed'> | MappedEvent<'changed'>>();
+      return `${event.external.port}`;
+    case EventKind.FAILED:
+      same<typeof event, FailedEvent>();
+      return event.error.kind;
+    case EventKind.REVOKED:
+      same<typeof event, RevokedEvent>();
+      return event.error.message;
+    case EventKind.EXITED:
+      same<typeof event, ExitedEvent>();
+      return event.error?.message ?? 'stopped';
+    case EventKind.NETWORK_CHANGED:
+      same<typeof event, NetworkChangedEvent>();
+      return `${event.lease}`;
+  }
+}
+
+async function main(): Promise<void> {
+  const mode: Mode = 'normal';
+  const faults: Faults = { pcp: mode, nat_pmp: { refuse: 2 } };
+  const settings: GatewayOptions = { upnp: false, faults };
+  await using gateway = await Gateway.start(settings);
+  const retry: RetryPolicy = { min: 100, max: 1000 };
+  const options: MapperOptions = { ...gateway.config, retry, protocols: [Protocol.PCP, 'nat-pmp'] };
+  await using mapper = Mapper.start(options);
+
+  const signal: SignalOptions = { signal: new AbortController().signal };
+  const first = mapper.events(signal).next();
+  const heard: string[] = [];
+  mapper.on('changed', (event) => same<typeof event, MappedEvent<'changed'>>());
+  mapper.once(EventKind.INSTALLED, ({ external }) => heard.push(`${external}`));
+  // @ts-expect-error there is no such event
+  mapper.on('error', () => {});
+
+  const request: MapOptions = { port: 9001, transport: Transport.UDP };
+  const lease: Lease = mapper.map(request);
+  const wait: WaitOptions = { timeout: 5000, signal: AbortSignal.timeout(5000) };
+  const ready: ActiveLeaseSnapshot = await lease.ready(wait);
+  assert.equal(describe(ready), '192.0.1.1:9001 by pcp, 3600000');
+  // @ts-expect-error snapshots are read-only
+  assert.throws(() => (ready.id = 2), TypeError);
+  // @ts-expect-error there is no such option
+  assert.throws(() => mapper.map({ port: 9002, transports: 'udp' }), { code: 'ERR_PORTLEASE_INVALID' });
+
+  const { value } = await first;
+  assert.ok(value);
+  assert.equal(tell(value), '9001');
+  const whole: MapperSnapshot = mapper.snapshot();
+  assert.deepEqual(whole.leases.map(describe).length, 1);
+  const report: GatewayReport = await mapper.probe();
+  const answers: readonly ProtocolReport[] = report.protocols;
+  for (const answer of answers) {
+    if (answer.error === null) same<typeof answer.roundTrip, number>();
+    else same<typeof answer.externalAddress, null>();
+  }
+  assert.deepEqual(heard, [String(new Endpoint('192.0.1.1:9001'))]);
+  const [mapping]: readonly GatewayMapping[] = gateway.mappings();
+  assert.equal(mapping?.external_port, 9001);
+  const extra: StaticMapping = { transport: 'tcp', external_port: 80, internal: '127.0.0.9:80' };
+  gateway.addMapping(extra);
+  const state: GatewayState = await gateway.waitFor(({ mappings }) => mappings.length === 2);
+  assert.equal(state.external_address, '192.0.1.1');
+
+  const whatever: OpenOptions = { ...gateway.config, transport: 'tcp', externalPort: 80, exact: true, retry: 'never' };
+  try {
+    const port: OpenPort = await open(9003, whatever);
+    await port.stop();
+    assert.fail('the port is taken');
+  } catch (error) {
+    assert.ok(error instanceof PortLeaseError);
+    const code: ErrorCode = error.code;
+    assert.deepEqual([code, error.kind], ['ERR_PORTLEASE_REFUSED', ErrorKind.REFUSED]);
+  }
+
+  const natOptions: NatAPIOptions = { ...gateway.config, enableUPNP: false };
+  const nat = new NatAPI(natOptions);
+  const port: NatAPIPort = { publicPort: 9004, protocol: 'UDP' };
+  const callback: Callback<boolean> = (error, mapped) => assert.deepEqual([error, mapped], [null, true]);
+  const args: PortArguments = [port, callback];
+  assert.equal(await nat.map(...args), true);
+  await nat.destroy();
+
+  const client: PortMappingClient = portMappingClient(gateway.config);
+  const protocol: PortProtocol = 'udp';
+  const how: MapPortOptions = { protocol };
+  for await (const router of client.findGateways()) {
+    const gateway: PortMappingGateway = router;
+    const mapped: PortMapping = await gateway.map(9005, '127.0.0.1', how);
+    assert.equal(mapped.protocol, 'UDP');
+    await gateway.stop();
+  }
+
+  await lease.detach();
+  assert.deepEqual(
+    [lease.snapshot().state, NatClass.OPEN, AddressClass.PUBLIC, MappingProtocol.NONE],
+    [LeaseState.EXITED, 'open', 'public', 'none'],
+  );
+}
+
+main().then(() => console.log('every type used'));
