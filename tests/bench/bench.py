@@ -17,35 +17,15 @@ import sys
 import time
 from pathlib import Path
 
+import artifacts
+import languages
 import report
+from common import CHECKOUT, HERE, HOST, LAB, PROGRAM, RESULTS, ROUTER, TARGET, fail, run
 
-HERE = Path(__file__).resolve().parent
-CHECKOUT = HERE.parent.parent
-LAB = CHECKOUT / "tests" / "lab" / "lab.sh"
-RESULTS = CHECKOUT / "target" / "bench"
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", CHECKOUT / "target" / "bench-build"))
-PROGRAM = TARGET / "release" / "portlease-bench"
-
-ROUTER, HOST = "192.168.77.1", "192.168.77.10"
 # Set in the process that already runs in namespaces of its own.
 INSIDE = "PORTLEASE_BENCH_INSIDE"
 # 1000 leases are 1000 open ports on the simulated gateway.
 OPEN_FILES = 8192
-# Longer than any part of a run: the longest waits 5 times 20 s for some of its clients.
-PATIENCE = 1800
-
-
-def fail(message):
-    sys.exit(f"bench.py: {message}")
-
-
-def run(command, **options):
-    """Runs a command to its end and answers with what it printed; its status must be 0."""
-    command = [str(word) for word in command]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=PATIENCE, **options)
-    if done.returncode != 0:
-        fail(f"status {done.returncode} of {' '.join(command)}")
-    return done.stdout
 
 
 class Lab:
@@ -85,13 +65,13 @@ def bench(*arguments):
     return [json.loads(line) for line in run([LAB, "exec", "lan", PROGRAM, *arguments]).splitlines()]
 
 
-def contest(options, setting, offers, left_over=list):
-    """Everybody maps in one setting."""
+def contest(options, setting, offers, left_over=list, others=lambda *_: []):
+    """Everybody maps in one setting; `others` are those that are no part of the Rust program."""
     arguments = ["map", "--setting", setting, "--count", options.count, "--cap", options.cap]
     arguments += ["--gateway", ROUTER, "--local", HOST]
     if offers:
         arguments += ["--offers", ",".join(offers)]
-    records = bench(*arguments)
+    records = bench(*arguments) + others(options, setting, offers)
     left = left_over()
     if left:
         records.append({"row": "left on the router", "setting": setting, "ports": left})
@@ -100,12 +80,12 @@ def contest(options, setting, offers, left_over=list):
 
 def default(lab, options):
     lab.daemon("default")
-    return contest(options, "default", ["pcp", "nat-pmp", "upnp"], lab.left_over)
+    return contest(options, "default", ["pcp", "nat-pmp", "upnp"], lab.left_over, languages.contest)
 
 
 def upnp_refused(lab, options):
     lab.daemon("upnp")
-    return contest(options, "upnp, 5351 refused", ["upnp"], lab.left_over)
+    return contest(options, "upnp, 5351 refused", ["upnp"], lab.left_over, languages.contest)
 
 
 def upnp_silent(lab, options):
@@ -159,14 +139,13 @@ def idle(lab, options):
 
 
 def size(lab, options):
-    """There is no shared library to weigh yet, so this is what linking portlease adds to a program."""
+    """What linking portlease adds to a Rust program; `languages` weighs what the others get."""
     empty, linked = ((TARGET / "release" / name).stat().st_size for name in ("size-empty", "size-portlease"))
     record = {"library": "portlease", "setting": "stripped release", "kind": "portlease", "n": 1, "failures": 0}
     names = {"program with portlease": linked, "empty program": empty, "portlease in a program": linked - empty}
     return [{**record, "row": row, "value": {"median": weight / 1024, "unit": "KiB"}} for row, weight in names.items()]
 
 
-# Another language adds a function here that runs its own program, which prints the same JSON lines.
 SECTIONS = {
     "default": default,
     "upnp-refused": upnp_refused,
@@ -178,16 +157,29 @@ SECTIONS = {
     "snapshot": snapshot,
     "idle": idle,
     "size": size,
+    "languages": languages.languages,
 }
+# The languages that a section needs built.
+NEEDS = {"default": ["Python", "Node"], "upnp-refused": ["Python", "Node"], "languages": list(artifacts.LANGUAGES)}
 
 
-def build():
+def build(sections):
     command = ["cargo", "build", "--release", "--bins", "--manifest-path", HERE / "Cargo.toml", "--target-dir", TARGET]
     if subprocess.run([str(word) for word in command]).returncode != 0:
         fail("the benchmarks do not build")
+    wanted = {language for section in sections for language in NEEDS.get(section, [])}
+    artifacts.build([language for language in artifacts.LANGUAGES if language in wanted])
 
 
-def surroundings():
+def used_languages(sections):
+    """Versions of compilers and interpreters, and of the peers from their registries."""
+    wanted = dict.fromkeys(language for section in sections for language in NEEDS.get(section, []))
+    plan = artifacts.plan(wanted)
+    packages = [package for built in plan.values() for package in built.get("packages", {}).items()]
+    return {name: built["version"] for name, built in plan.items() if "version" in built}, dict(packages)
+
+
+def surroundings(sections):
     """What a reader must know to judge the numbers."""
 
     def first(command, fallback):
@@ -204,6 +196,7 @@ def surroundings():
     packages = {}
     for name in ("miniupnpd-nftables", "miniupnpc", "natpmpc"):
         packages[name] = first(["dpkg-query", "-W", "-f", "${Version}", name], "unknown")
+    compilers, registries = used_languages(sections)
     return {
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "commit": first(["git", "-C", str(CHECKOUT), "rev-parse", "--short", "HEAD"], "not committed"),
@@ -211,7 +204,8 @@ def surroundings():
         "cpu": f"{os.cpu_count()} x {cpu.group(1) if cpu else platform.machine()}",
         "rust": first(["rustc", "--version"], "unknown"),
         "load_before": os.getloadavg()[0],
-        "peers": {**crates, **packages},
+        "peers": {**crates, **packages, **registries},
+        "languages": compilers,
     }
 
 
@@ -227,7 +221,9 @@ def arguments():
     parser = argparse.ArgumentParser(description="Benchmarks of portlease and its peers in the lab.")
     parser.add_argument("--quick", action="store_true", help="few repetitions and short waits, for trying out")
     parser.add_argument("--count", type=int, help="repetitions; default 20, with --quick 3")
-    parser.add_argument("--cap", type=float, help="seconds after which a client that hangs is given up; default 20, with --quick 5")
+    parser.add_argument(
+        "--cap", type=float, help="seconds after which a client that hangs is given up; default 20, with --quick 5"
+    )
     parser.add_argument("--only", nargs="+", choices=SECTIONS, metavar="SECTION", help="of " + ", ".join(SECTIONS))
     parser.add_argument("--no-build", action="store_true", help="measure what was built before")
     options = parser.parse_args()
@@ -241,14 +237,19 @@ def main():
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     if INSIDE not in os.environ:
         if not options.no_build:
-            build()
+            build(options.only or SECTIONS)
         private(sys.argv[1:])
     if not PROGRAM.exists():
         fail(f"no program at {PROGRAM}; leave --no-build out")
 
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(OPEN_FILES, hard), hard))
-    results = {"surroundings": surroundings(), "count": options.count, "cap": options.cap, "records": []}
+    results = {
+        "surroundings": surroundings(options.only or SECTIONS),
+        "count": options.count,
+        "cap": options.cap,
+        "records": [],
+    }
     lab = Lab()
     for name in options.only or SECTIONS:
         begin = time.monotonic()

@@ -22,11 +22,19 @@ def number(value):
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
+def median(values):
+    return statistics.median(values)
+
+
+def p90(values):
+    """The value below which 90 % lie, by linear interpolation, as in stats.rs."""
+    return statistics.quantiles(values, n=10, method="inclusive")[8] if len(values) > 1 else values[0]
+
+
 def merge(records):
     """Makes one record out of the same record of several processes."""
-    values = sorted(record["value"]["median"] for record in records)
-    p90 = statistics.quantiles(values, n=10, method="inclusive")[8] if len(values) > 1 else values[0]
-    value = {**records[0]["value"], "median": statistics.median(values), "p90": p90}
+    values = [record["value"]["median"] for record in records]
+    value = {**records[0]["value"], "median": median(values), "p90": p90(values)}
     reason = next((record["reason"] for record in records if "reason" in record), None)
     merged = {**records[0], "value": value, "n": len(records), "failures": sum(r["failures"] for r in records)}
     return {**merged, "reason": reason} if reason else merged
@@ -85,20 +93,56 @@ def contest(results):
         to_floor.append(ratio(here.get("portlease"), floor(here)))
         peer = best(here.values(), ("library", "process"))
         text = ratio(here.get("portlease"), peer)
-        to_best.append(f"{text} ({peer['library']})" if peer else "alone" if best(here.values(), ("portlease",)) else "-")
+        to_best.append(
+            f"{text} ({peer['library']})" if peer else "alone" if best(here.values(), ("portlease",)) else "-"
+        )
     return rows([head, *body, to_floor, to_best])
 
 
+def languages(results):
+    """What each language costs, beside plain Rust, with the first of what is loaded and the first of what is weighed."""
+    names = list(dict.fromkeys(r["library"] for r in results["records"] if r["row"].startswith("language ")))
+
+    def first(row, name):
+        found = (
+            r for r in results["records"] if r["row"] == f"language {row}" and r["library"] == name and r.get("value")
+        )
+        return next(found, None)
+
+    def timed(row, name):
+        mine, rust = first(row, name), first(row, "Rust")
+        if not mine:
+            return ["-", "-"]
+        value = mine["value"]
+        compared = f"{number(value['median'] / rust['value']['median'])} x" if rust else "-"
+        return [f"{number(value['median'])} / {number(value['p90'])}", compared]
+
+    def noted(row, name):
+        mine = first(row, name)
+        return f"{number(mine['value']['median'])} ({mine['setting']})" if mine else "-"
+
+    body = [
+        [name, *timed("snapshot", name), *timed("map + stop", name), noted("load", name), noted("size", name)]
+        for name in names
+    ]
+    head = ["language", "snapshot of a lease, ns", "to Rust", "map + stop, µs", "to Rust", "load, ms", "size, KiB"]
+    return rows([head, *body]) if body else ""
+
+
 def others(results):
-    """All that is not a contest."""
+    """All that is neither a contest nor a language's own time."""
     body = []
     for record in results["records"]:
         value = record.get("value")
-        if value:
+        if value and record["row"] in ("language load", "language size"):
+            record = {**record, "row": f"{record['library']}: {record['row'].removeprefix('language ')}"}
+        if value and not record["row"].startswith("language "):
             p90 = number(value["p90"]) if value.get("p90") is not None else ""
             failures = f", {record['failures']} failed" if record["failures"] else ""
             setting = record["setting"] + (f", by {record['protocol']}" if record.get("protocol") else "")
-            body.append([record["row"], setting + failures, number(value["median"]), p90, value["unit"], str(record["n"])])
+            body.append(
+                [record["row"], setting + failures, number(value["median"]), p90, value["unit"], str(record["n"])]
+            )
     return rows([["what", "setting", "median", "p90", "unit", "n"], *body]) if body else ""
 
 
@@ -124,10 +168,14 @@ def notes(results):
         elif record.get("skipped"):
             continue
         elif record["failures"]:
-            lines.append(f"{record['setting']}: {record['library']}: {record['failures']} failed: {record.get('reason')}")
+            lines.append(
+                f"{record['setting']}: {record['library']}: {record['failures']} failed: {record.get('reason')}"
+            )
         elif record["row"] == "map" and record["n"] + record["capped"] < results["count"]:
             answered = f"; answer: {record['reason']}" if record.get("reason") else ""
-            lines.append(f"{record['setting']}: {record['library']}: slow, so only {record['n'] + record['capped']} runs{answered}")
+            lines.append(
+                f"{record['setting']}: {record['library']}: slow, so only {record['n'] + record['capped']} runs{answered}"
+            )
         elif record["row"] == "map" and record["library"] == "portlease" and record.get("protocol"):
             lines.append(f"{record['setting']}: portlease mapped by {record['protocol']}")
     return "\n".join(f"- {line}" for line in lines)
@@ -148,12 +196,15 @@ def markdown(results):
     parts = [
         "# Benchmarks",
         f"{around['date']}, commit {around['commit']}, {around['cpu']}, Linux {around['kernel']}, {around['rust']}; "
-        f"load average {around['load_before']:.2f} before, {around.get('load_after', 0):.2f} after.\n{peers}.",
+        f"load average {around['load_before']:.2f} before, {around.get('load_after', 0):.2f} after.\n{peers}."
+        + "".join(f"\n{name}: {version}." for name, version in around.get("languages", {}).items()),
         f"Times in ms, medians and p90 of {results['count']} after one that does not count, everybody in turns. From the call to a "
         "mapping in hand; processes with their start, libraries without. In the columns named nothing, to the answer that "
         "there is none.",
     ]
     if any(record["row"] == "map" for record in results["records"]):
         parts.append(contest(results))
-    parts += [part for part in (others(results), "Notes\n\n" + notes(results)) if part]
+    parts += [part for part in (languages(results), others(results)) if part]
+    if said := notes(results):
+        parts.append("Notes\n\n" + said)
     return "\n\n".join(parts) + "\n"

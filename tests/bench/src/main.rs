@@ -4,6 +4,7 @@
 //! # Layout
 //! `clients` holds portlease, its peers and the raw exchanges behind one trait; `contest` lets them map in turns;
 //! `leases`, `snapshot` and `idle` measure portlease alone; `gateway` is the simulated gateway as a process;
+//! `turns` is Rust's part beside the programs in `languages/`;
 //! `record` is what is printed, `stats` the arithmetic.
 
 mod clients;
@@ -15,6 +16,7 @@ mod process;
 mod record;
 mod snapshot;
 mod stats;
+mod turns;
 
 use std::process::ExitCode;
 
@@ -31,6 +33,8 @@ enum Command {
     Snapshot(snapshot::Arguments),
     /// CPU time and wake-ups of a mapper with one open lease and nothing to do.
     Idle(idle::Arguments),
+    /// Takes turns as the programs of other languages do: reads `snapshot READS` or `map PORT`, prints nanoseconds.
+    Turns(turns::Arguments),
     /// Runs the simulated gateway until standard input ends; prints its addresses as one JSON line.
     Gateway(gateway::Arguments),
 }
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
         Command::Leases(arguments) => leases::run(&arguments),
         Command::Snapshot(arguments) => snapshot::run(&arguments),
         Command::Idle(arguments) => idle::run(&arguments),
+        Command::Turns(arguments) => turns::run(&arguments),
         Command::Gateway(arguments) => gateway::run(&arguments),
     };
     match outcome {
