@@ -43,7 +43,7 @@ test-c test-go test-python test-node test-kotlin: test-%:
 # Packets through a real router, from every language; wants what the targets above have built.
 test-lab:
 	$(CARGO) build --locked --workspace --bins
-	tests/lab/run
+	LANGUAGES_REQUIRED=1 tests/lab/run
 
 install uninstall: ## Installs the C library, or removes it again: PREFIX=/usr/local DESTDIR=
 	$(MAKE) --no-print-directory -C bindings/c $@

@@ -6,18 +6,16 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import threading
 from pathlib import Path
 
 import pytest
 
 from conftest import MakeLab
-from homelab import COMMAND_TIMEOUT, LAN_HOST, WAN_ADDRESS, Entry, Lab, eventually, only
+from homelab import LAN_HOST, WAN_ADDRESS, Entry, eventually, only
+from languages import CHECKOUT, errors_of, need, running, said
 
-ROOT = Path(__file__).resolve().parents[2]
 # Where the package is that is tested; it holds its addon, or PORTLEASE_NATIVE names one.
-PACKAGE = Path(os.environ.get("PORTLEASE_NODE", ROOT / "node"))
+PACKAGE = Path(os.environ.get("PORTLEASE_NODE", CHECKOUT / "node"))
 PORT = 9001
 
 # From the start of Node to the mapping, and from Ctrl-C to its end.
@@ -34,11 +32,6 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
 """
 
 NODE = shutil.which("node")
-BUILT = NODE and (PACKAGE / "dist/index.mjs").exists()
-
-pytestmark = pytest.mark.skipif(
-    not BUILT, reason=f"no node, or the package in {PACKAGE} is not built: `make -C node build` builds it"
-)
 
 
 def example() -> str:
@@ -48,49 +41,31 @@ def example() -> str:
     return found[1]
 
 
-def run_example(lab: Lab, folder: Path) -> subprocess.Popen[str]:
-    """Runs it in the LAN, in an empty project that has the package installed."""
-    modules = folder / "node_modules"
+@pytest.fixture
+def server(tmp_path: Path) -> Path:
+    """The example in an empty project that has the package installed."""
+    built = NODE is not None and (PACKAGE / "dist/index.mjs").exists()
+    need(built, f"Node package in {PACKAGE}", "make -C node build")
+    modules = tmp_path / "node_modules"
     modules.mkdir()
     (modules / "portlease").symlink_to(PACKAGE)
-    program = folder / "server.mjs"
+    program = tmp_path / "server.mjs"
     program.write_text(example())
-    return subprocess.Popen(
-        lab.inside("lan", str(NODE), program),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def first_line(process: subprocess.Popen[str], within: float) -> str:
-    """What the program says first; it is ended where it says nothing."""
-    assert process.stdout
-    watchdog = threading.Timer(within, process.kill)
-    watchdog.start()
-    try:
-        return process.stdout.readline().rstrip()
-    finally:
-        watchdog.cancel()
+    return program
 
 
 @pytest.mark.parametrize("mode", ["default", "upnp"])
 def test_the_readme_s_server_is_reached_from_the_internet_and_leaves_nothing_behind(
-    make_lab: MakeLab, tmp_path: Path, mode: str
+    make_lab: MakeLab, server: Path, mode: str
 ) -> None:
     lab = make_lab(mode=mode)
-    process = run_example(lab, tmp_path)
-    try:
-        assert first_line(process, MAPS_WITHIN) == f"reachable at {WAN_ADDRESS}:{PORT}", process.communicate()[1]
+    with running(lab, str(NODE), server) as program:
+        assert said(program, MAPS_WITHIN) == f"reachable at {WAN_ADDRESS}:{PORT}"
         assert only(lab.table()) == Entry("udp", PORT, LAN_HOST, PORT)
         asked = lab.run("inet", "python3", "-c", ASK)
         assert asked.stdout == "echo hello\n", asked.stderr
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=ENDS_WITHIN)
-        assert (process.returncode, errors) == (0, "")
-    finally:
-        process.kill()
-        process.wait(COMMAND_TIMEOUT)
+        program.send_signal(signal.SIGINT)
+        assert errors_of(program, ENDS_WITHIN) == ""
+        assert program.returncode == 0
     eventually(lambda: not lab.rules(), 2, "nothing is left on the router")
     lab.assert_nothing_is_mapped()
