@@ -20,8 +20,8 @@ const MAPPING: &str = include_str!("../src/mapping.rs");
 const ADDRESS: &str = include_str!("../src/net/address.rs");
 
 /// What Rust alone has: a client of the caller's own, a probe that never fails for want of an offer (the command
-/// line's), and the request, which other languages do not keep.
-const RUST_ONLY: [&str; 3] = ["start_with", "survey", "request"];
+/// line's), the request, which other languages do not keep, and a way back for an event that a binding could not deliver.
+const RUST_ONLY: [&str; 4] = ["start_with", "survey", "request", "put_back"];
 
 /// The names of all fields of a struct; does not compile where one is missing.
 macro_rules! fields {

@@ -146,6 +146,8 @@ def test_ctrl_c_interrupts_a_wait_within_100_ms(gateway: Gateway, program: Progr
     gateway.set_faults(pcp="silent", nat_pmp="silent", upnp="silent")
     ended = program(
         f"""
+        # A program that was started in the background by a shell ignores Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         mapper = portlease.Mapper(**CONFIG)
         def interrupt():
             global sent
