@@ -18,15 +18,15 @@ object Exits {
         runBlocking { mapper.map(4000, Transport.UDP).ready() }
         // A wait that nobody waits for.
         GlobalScope.launch(start = CoroutineStart.UNDISPATCHED) { repeat(100) { mapper.nextEvent() } }
+        val how = arguments[3]
+        // Before the word for which the test waits: it asks the program to end as soon as that is said.
+        if (how == "hook") Runtime.getRuntime().addShutdownHook(Thread { mapper.close() })
         println("mapped")
-        when (val how = arguments[3]) {
+        when (how) {
             "return" -> return
             "exit" -> exitProcess(7)
             "throw" -> error("the program's own")
-            "hook" -> {
-                Runtime.getRuntime().addShutdownHook(Thread { mapper.close() })
-                Thread.sleep(Long.MAX_VALUE)
-            }
+            "hook" -> Thread.sleep(Long.MAX_VALUE)
             else -> error("no such way: $how")
         }
     }
