@@ -28,6 +28,9 @@ ARRIVES_NOT_WITHIN = 0.3
 # No command of the lab takes longer; a hang is a failure and says which command it was.
 COMMAND_TIMEOUT = 30.0
 POLL_INTERVAL = 0.05
+# The daemon replaces an entry by removing it and writing it anew, 1 ms later where it is not interrupted. A reading of
+# the table counts when the next one, this much later, is the same.
+TABLE_STANDS_FOR = 0.02
 
 # The rules that the daemon writes, as nft prints them: one that redirects, one that lets the redirected packet pass.
 REDIRECT = re.compile(r'iif "wan0" @nh,72,8 (0x\w+) th dport (\d+) dnat ip to ([\d.]+):(\d+)')
@@ -134,6 +137,16 @@ class Lab:
 
     def table(self) -> list[Entry]:
         """The mappings in force, from the firewall itself and not by any of the protocols under test."""
+        deadline = time.monotonic() + COMMAND_TIMEOUT
+        earlier, reading = None, self._table_of_this_instant()
+        while reading != earlier:
+            assert time.monotonic() < deadline, f"the table changes with every reading: {earlier}, {reading}"
+            time.sleep(TABLE_STANDS_FOR)
+            earlier, reading = reading, self._table_of_this_instant()
+        return reading
+
+    def _table_of_this_instant(self) -> list[Entry]:
+        """One reading, which may fall between the two halves of a replacement."""
         redirects = [REDIRECT.fullmatch(rule) for rule in self.rules() if "dnat" in rule]
         assert all(redirects), f"a rule that this test cannot read: {self.rules()}"
         return sorted(
