@@ -88,7 +88,7 @@ impl Engine {
             ended,
             thread: Mutex::new(Some(thread)),
             process: std::process::id(),
-            generation: fork::birth(),
+            generation: fork::generation(),
             started: Instant::now(),
             own_at: AtomicU64::new(0),
         })
@@ -113,8 +113,8 @@ impl Engine {
     /// The same for those who only read: goes by the host's hook, else asks the system at most once in
     /// [`FORK_CHECK_INTERVAL`], because asking costs more than the read.
     pub(crate) fn foreign_to_reader(&self) -> bool {
-        if let Some(generation) = fork::generation() {
-            return generation != self.generation;
+        if fork::is_hooked() {
+            return fork::generation() != self.generation;
         }
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let interval = FORK_CHECK_INTERVAL.as_millis() as u64;

@@ -22,12 +22,13 @@ pub fn in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Which process of a line of forks this is, by the hook's word; `None` without a hook.
-pub(crate) fn generation() -> Option<u32> {
-    HOOKED.load(Ordering::Relaxed).then(|| GENERATION.load(Ordering::Relaxed))
+/// Which process of a line of forks this is, by the hook's word: what was made under another number belongs to a
+/// process before a fork. Without a hook it never changes.
+pub fn generation() -> u32 {
+    GENERATION.load(Ordering::Relaxed)
 }
 
-/// The number to compare a later [`generation`] with.
-pub(crate) fn birth() -> u32 {
-    GENERATION.load(Ordering::Relaxed)
+/// Whether there is a hook, so that [`generation`] can be relied on.
+pub(crate) fn is_hooked() -> bool {
+    HOOKED.load(Ordering::Relaxed)
 }

@@ -46,13 +46,13 @@ fn check_timeout(timeout: &Bound<'_, PyAny>) -> PyResult<()> {
 /// Says that `in_child` will be called in the child of every fork.
 #[pyfunction]
 fn rely_on_fork_hook() {
-    fork::rely_on_hook();
+    portlease::fork::rely_on_hook();
 }
 
 /// Says that this process is the child of a fork.
 #[pyfunction]
 fn in_child() {
-    fork::in_child();
+    portlease::fork::in_child();
     logging::in_child();
 }
 
