@@ -31,9 +31,16 @@ pub enum RetryPolicy {
     },
 }
 
+impl RetryPolicy {
+    /// Try again for ever; a wait that is not given is the default one.
+    pub fn backoff(min: Option<Duration>, max: Option<Duration>) -> Self {
+        Self::Backoff { min: min.unwrap_or(RETRY_BACKOFF_MIN), max: max.unwrap_or(RETRY_BACKOFF_MAX) }
+    }
+}
+
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self::Backoff { min: RETRY_BACKOFF_MIN, max: RETRY_BACKOFF_MAX }
+        Self::backoff(None, None)
     }
 }
 
@@ -201,6 +208,14 @@ pub fn parse_address(argument: &'static str, text: &str) -> Result<IpAddr, PortM
             argument,
             format!("`{text}` is no IP address; give one such as 192.168.1.1 (names are not looked up)"),
         )
+    })
+}
+
+/// Reads an IP address with a port, `address:port`, likewise. Fails with kind `invalid` about `argument`.
+pub fn parse_socket_address(argument: &'static str, text: &str) -> Result<SocketAddr, PortMappingError> {
+    text.parse().map_err(|_| {
+        let message = format!("`{text}` is no address with a port; give one such as 192.168.1.1:1900");
+        PortMappingError::invalid(argument, message)
     })
 }
 

@@ -47,6 +47,14 @@ fn a_hostname_as_gateway_is_invalid_and_named() {
 }
 
 #[test]
+fn an_address_without_a_port_is_invalid_where_both_are_wanted() {
+    let error = parse_socket_address("ssdp_address", "192.168.1.1").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().starts_with("ssdp_address: `192.168.1.1` is no address with a port"), "{error}");
+    assert_eq!(parse_socket_address("ssdp_address", "192.168.1.1:1900").unwrap().port(), 1900);
+}
+
+#[test]
 fn a_fraction_of_a_second_is_rounded_up_never_down_to_nothing() {
     let config = Config { ttl: Duration::from_millis(1500), ..Config::default() };
     config.validate().unwrap();

@@ -4,7 +4,7 @@ use std::ffi::c_char;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use portlease::config::{MAX_DESCRIPTION_LENGTH, parse_address};
+use portlease::config::{MAX_DESCRIPTION_LENGTH, parse_address, parse_socket_address};
 use portlease::{Config, MapRequest, PortMappingError, RetryPolicy};
 
 use crate::memory::{Options, growing, read, text};
@@ -134,11 +134,7 @@ pub(crate) unsafe fn read_config(pointer: *const portlease_config) -> Result<Con
         config.description = description.to_owned();
     }
     if let Some(text) = unsafe { text("ssdp_address", given.ssdp_address, MAX_ADDRESS_TEXT)? } {
-        let socket = text.parse().map_err(|_| {
-            let message = format!("`{text}` is no address with a port; give one such as 192.168.1.1:1900");
-            PortMappingError::invalid("ssdp_address", message)
-        })?;
-        config.ssdp_address = Some(socket);
+        config.ssdp_address = Some(parse_socket_address("ssdp_address", text)?);
     }
     if given.pcp_port != 0 {
         config.pcp_port = given.pcp_port;
@@ -148,14 +144,12 @@ pub(crate) unsafe fn read_config(pointer: *const portlease_config) -> Result<Con
 
 fn retry(given: &portlease_config) -> Result<RetryPolicy, PortMappingError> {
     let (shortest, longest) = (seconds("retry", given.retry_min)?, seconds("retry", given.retry_max)?);
-    match (truth(given.retry_never), RetryPolicy::default()) {
-        (true, _) if shortest.is_some() || longest.is_some() => {
+    match truth(given.retry_never) {
+        true if shortest.is_some() || longest.is_some() => {
             Err(PortMappingError::invalid("retry", "retry_never is set, and so is a wait; allowed is one of them"))
         }
-        (true, _) | (_, RetryPolicy::Never) => Ok(RetryPolicy::Never),
-        (false, RetryPolicy::Backoff { min, max }) => {
-            Ok(RetryPolicy::Backoff { min: shortest.unwrap_or(min), max: longest.unwrap_or(max) })
-        }
+        true => Ok(RetryPolicy::Never),
+        false => Ok(RetryPolicy::backoff(shortest, longest)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use napi_derive::napi;
-use portlease::config::parse_address;
+use portlease::config::{parse_address, parse_socket_address};
 use portlease::{Config, MapRequest, PortMappingError, RetryPolicy};
 
 /// The settings of a mapper; what is absent is the core's default.
@@ -70,17 +70,16 @@ impl TryFrom<Settings> for Config {
             ttl: time("ttl", settings.ttl, default.ttl)?,
             renewal_interval: time("renewal_interval", settings.renewal_interval, default.renewal_interval)?,
             failure_threshold: settings.failure_threshold.unwrap_or(default.failure_threshold),
-            retry: match (settings.retry, default.retry) {
-                (Some(false), _) => RetryPolicy::Never,
-                (_, RetryPolicy::Backoff { min, max }) => RetryPolicy::Backoff {
-                    min: time("retry", settings.retry_min, min)?,
-                    max: time("retry", settings.retry_max, max)?,
-                },
-                (_, never @ RetryPolicy::Never) => never,
+            retry: match settings.retry {
+                Some(false) => RetryPolicy::Never,
+                _ => {
+                    let wait = |value: Option<f64>| value.map(|value| milliseconds("retry", value)).transpose();
+                    RetryPolicy::backoff(wait(settings.retry_min)?, wait(settings.retry_max)?)
+                }
             },
             description: settings.description.unwrap_or(default.description),
             pcp_port: settings.pcp_port.unwrap_or(default.pcp_port),
-            ssdp_address: settings.ssdp_address.map(|text| socket_address("ssdp_address", &text)).transpose()?,
+            ssdp_address: settings.ssdp_address.map(|text| parse_socket_address("ssdp_address", &text)).transpose()?,
         })
     }
 }
@@ -107,15 +106,6 @@ fn named<T: std::str::FromStr<Err = PortMappingError>>(
     text.parse().map_err(|error| match error {
         PortMappingError::Invalid { message, .. } => PortMappingError::invalid(argument, message),
         other => other,
-    })
-}
-
-fn socket_address(argument: &'static str, text: &str) -> Result<std::net::SocketAddr, PortMappingError> {
-    text.parse().map_err(|_| {
-        PortMappingError::invalid(
-            argument,
-            format!("`{text}` is no address with port; give one such as 127.0.0.1:1900"),
-        )
     })
 }
 

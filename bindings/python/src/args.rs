@@ -182,10 +182,7 @@ fn socket_address(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<
         let message = format!("\"address:port\" or a pair of address and port is expected, not {}", kind(value));
         return Err(wrong_type(py, argument, &message));
     }
-    let text = text(argument, value)?;
-    text.parse().map_err(|_| {
-        invalid(py, argument, &format!("`{text}` is no address with a port; give one such as 192.168.1.1:1900"))
-    })
+    config::parse_socket_address(argument, &text(argument, value)?).or_raise(py)
 }
 
 fn protocols(value: &Bound<'_, PyAny>) -> PyResult<Vec<portlease::Protocol>> {

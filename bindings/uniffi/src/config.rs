@@ -1,9 +1,9 @@
 //! Settings and requests, on their way in. What is absent is core's default.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use portlease::PortMappingError;
-use portlease::config::parse_address;
+use portlease::config::{parse_address, parse_socket_address};
 
 use crate::error::PortLeaseError;
 use crate::names::{AddressFamily, Protocol, Transport};
@@ -67,11 +67,12 @@ pub struct Config {
 impl Config {
     /// Core's configuration. Fails with `invalid` for what cannot even be read; core checks the rest.
     pub(crate) fn read(self) -> Result<portlease::Config, PortLeaseError> {
+        let ssdp_address = self.ssdp_address.map(|text| parse_socket_address("ssdp_address", &text));
         let mut config = portlease::Config {
             gateway: read_address("gateway", self.gateway)?,
             local_address: read_address("local_address", self.local_address)?,
             interface: self.interface,
-            ssdp_address: self.ssdp_address.as_deref().map(read_ssdp_address).transpose()?,
+            ssdp_address: ssdp_address.transpose()?,
             ..portlease::Config::default()
         };
         if let Some(protocols) = self.protocols {
@@ -94,7 +95,10 @@ impl Config {
         }
         match self.retry {
             Some(RetryPolicy::Never) => config.retry = portlease::RetryPolicy::Never,
-            Some(RetryPolicy::Backoff { min, max }) => config.retry = read_backoff(config.retry, min, max)?,
+            Some(RetryPolicy::Backoff { min, max }) => {
+                let wait = |value: Option<Seconds>| value.map(|value| value.read("retry")).transpose();
+                config.retry = portlease::RetryPolicy::backoff(wait(min)?, wait(max)?);
+            }
             None => {}
         }
         if let Some(description) = self.description {
@@ -109,28 +113,6 @@ impl Config {
 
 fn read_address(argument: &'static str, text: Option<String>) -> Result<Option<IpAddr>, PortLeaseError> {
     Ok(text.map(|text| parse_address(argument, &text)).transpose()?)
-}
-
-fn read_ssdp_address(text: &str) -> Result<SocketAddr, PortLeaseError> {
-    Ok(text.parse().map_err(|_| {
-        PortMappingError::invalid(
-            "ssdp_address",
-            format!("`{text}` is no address with a port; give one such as 192.168.1.1:1900"),
-        )
-    })?)
-}
-
-fn read_backoff(
-    default: portlease::RetryPolicy,
-    min: Option<Seconds>,
-    max: Option<Seconds>,
-) -> Result<portlease::RetryPolicy, PortLeaseError> {
-    let portlease::RetryPolicy::Backoff { min: shortest, max: longest } = default else {
-        return Ok(default);
-    };
-    let min = min.map_or(Ok(shortest), |min| min.read("retry"))?;
-    let max = max.map_or(Ok(longest), |max| max.read("retry"))?;
-    Ok(portlease::RetryPolicy::Backoff { min, max })
 }
 
 /// One port to be mapped.
