@@ -206,7 +206,7 @@ pub fn parse_address(argument: &'static str, text: &str) -> Result<IpAddr, PortM
     text.parse().map_err(|_| {
         PortMappingError::invalid(
             argument,
-            format!("`{text}` is no IP address; give one such as 192.168.1.1 (names are not looked up)"),
+            format!("`{text:.64}` is no IP address; give one such as 192.168.1.1 (names are not looked up)"),
         )
     })
 }
@@ -214,7 +214,7 @@ pub fn parse_address(argument: &'static str, text: &str) -> Result<IpAddr, PortM
 /// Reads an IP address with a port, `address:port`, likewise. Fails with kind `invalid` about `argument`.
 pub fn parse_socket_address(argument: &'static str, text: &str) -> Result<SocketAddr, PortMappingError> {
     text.parse().map_err(|_| {
-        let message = format!("`{text}` is no address with a port; give one such as 192.168.1.1:1900");
+        let message = format!("`{text:.64}` is no address with a port; give one such as 192.168.1.1:1900");
         PortMappingError::invalid(argument, message)
     })
 }

@@ -55,6 +55,14 @@ fn an_address_without_a_port_is_invalid_where_both_are_wanted() {
 }
 
 #[test]
+fn a_message_about_text_without_end_ends() {
+    let text = "x".repeat(1 << 20);
+    for error in [parse_address("gateway", &text).unwrap_err(), parse_socket_address("gateway", &text).unwrap_err()] {
+        assert!(error.to_string().len() < 200, "{} bytes", error.to_string().len());
+    }
+}
+
+#[test]
 fn a_fraction_of_a_second_is_rounded_up_never_down_to_nothing() {
     let config = Config { ttl: Duration::from_millis(1500), ..Config::default() };
     config.validate().unwrap();
