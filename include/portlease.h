@@ -19,7 +19,8 @@
 // blocks: what was not stopped is released in the background, as long as the process lives. Everything else is the
 // caller's memory, filled in by value; nothing that is passed in is kept.
 // Threads. Every function may be called from any thread at any time, also on the same handle; only the free functions
-// need the handle to themselves. portlease calls nobody back and runs no code of the caller.
+// need the handle to themselves. So may exit handlers and destructors of C++ statics. No thread may be ended within a
+// call (pthread_cancel). portlease calls nobody back and runs no code of the caller; its own threads take no signals.
 // Blocking. Functions that wait take a time-out in seconds: 0 does not wait, INFINITY waits without limit, a negative
 // one (PORTLEASE_DEFAULT_TIMEOUT) is the call's default, NaN is PORTLEASE_INVALID. They end early when the handle is
 // stopped by another thread. Waits that can be cancelled, or must not block: portlease_waits.
@@ -301,7 +302,7 @@ portlease_kind portlease_mapper_start(const portlease_config *config, portlease_
     portlease_error *error);
 
 /// Begins to map a port and returns at once; the lease tells how it goes. Fails with PORTLEASE_INVALID for a bad
-/// request and for a port that another lease of this mapper has, and with PORTLEASE_STOPPED.
+/// request, for a port that another lease of this mapper has inside or asks for outside, and with PORTLEASE_STOPPED.
 portlease_kind portlease_mapper_map(portlease_mapper *mapper, const portlease_request *request,
     portlease_lease **lease, portlease_error *error);
 
@@ -413,7 +414,7 @@ void portlease_waits_free(portlease_waits *waits);
 
 /// A struct that begins with struct_size, ready to be used: portlease_config config = PORTLEASE_INIT(portlease_config);
 #ifdef __cplusplus
-template <class T> inline T portlease_init() {
+extern "C++" template <class T> inline T portlease_init() {
   T value = T();
   value.struct_size = sizeof(T);
   return value;

@@ -55,7 +55,9 @@ int main(int argc, char **argv) {
 
   struct pollfd watched[] = {{.fd = descriptor, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}};
   for (int running = 1; running;) {
-    poll(watched, 2, -1);
+    if (poll(watched, 2, -1) < 0) {
+      continue; // a signal
+    }
 
     char input[256];
     if (watched[1].revents != 0 && read(STDIN_FILENO, input, sizeof input) <= 0) {

@@ -1,7 +1,7 @@
 
 /// A struct that begins with struct_size, ready to be used: portlease_config config = PORTLEASE_INIT(portlease_config);
 #ifdef __cplusplus
-template <class T> inline T portlease_init() {
+extern "C++" template <class T> inline T portlease_init() {
   T value = T();
   value.struct_size = sizeof(T);
   return value;

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use portlease::{ErrorKind, ErrorReport, PortMappingError};
 
 use crate::memory::put_text;
+use crate::thread;
 
 /// The size of an error message with its end.
 pub const PORTLEASE_MESSAGE_SIZE: usize = 508;
@@ -88,6 +89,18 @@ pub(crate) unsafe fn put_report(to: *mut portlease_error, report: Option<&ErrorR
 /// # Safety
 /// `error` is NULL or can be written.
 pub(crate) unsafe fn guard(
+    error: *mut portlease_error,
+    body: impl FnOnce() -> Result<(), PortMappingError>,
+) -> portlease_kind {
+    thread::enter();
+    unsafe { guard_read(error, body) }
+}
+
+/// As [`guard`], for a body that only reads: it needs no thread-local, and every nanosecond of it counts.
+///
+/// # Safety
+/// As [`guard`].
+pub(crate) unsafe fn guard_read(
     error: *mut portlease_error,
     body: impl FnOnce() -> Result<(), PortMappingError>,
 ) -> portlease_kind {

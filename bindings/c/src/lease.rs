@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use portlease::{Lease, wait};
+use portlease::Lease;
 
-use crate::error::{guard, portlease_error, portlease_kind};
+use crate::error::{guard, guard_read, portlease_error, portlease_kind};
 use crate::mapper::released;
 use crate::memory::{Out, handle, take, timeout};
 use crate::snapshot::{portlease_lease_snapshot, put_lease};
+use crate::thread::wait;
 
 /// The promise to keep one port mapped.
 #[allow(non_camel_case_types)]
@@ -57,7 +58,7 @@ pub unsafe extern "C" fn portlease_lease_get_snapshot(
         out.put(|to| unsafe { put_lease(to, &seen) });
         Ok(())
     };
-    unsafe { guard(error, body) }
+    unsafe { guard_read(error, body) }
 }
 
 /// Releases the mapping on the gateway and ends the lease; waits for that (default: 5 s), after which it goes on in the

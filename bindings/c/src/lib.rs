@@ -12,6 +12,7 @@
 //! | [`mapper`], [`lease`] | the handles and the calls that block |
 //! | [`waits`] | many waits at once, that can be cancelled |
 //! | `pending`, `signal` | what they are made of |
+//! | `thread` | the caller's thread at its end, and the engine's |
 //! | [`memory`] | every pointer that comes from C passes here |
 
 pub mod config;
@@ -26,4 +27,5 @@ pub mod names;
 mod pending;
 mod signal;
 pub mod snapshot;
+mod thread;
 pub mod waits;

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
-use portlease::{Config, MapRequest, Mapper, PortMappingError, wait};
+use portlease::{Config, MapRequest, Mapper, PortMappingError};
 
 use crate::config::{portlease_config, portlease_request, read_config, read_request};
 use crate::error::{guard, portlease_error, portlease_kind};
@@ -14,6 +14,7 @@ use crate::lease::portlease_lease;
 use crate::memory::{Out, OutArray, Place, handle, take, timeout};
 use crate::names::{self, portlease_transport};
 use crate::snapshot::{portlease_lease_snapshot, portlease_mapper_snapshot, put_lease, put_mapper};
+use crate::thread::{wait, without_signals};
 
 /// A background engine: finds the gateway once, serves many leases.
 #[allow(non_camel_case_types)]
@@ -23,7 +24,7 @@ pub struct portlease_mapper {
 
 fn start(config: Config) -> Result<Mapper, PortMappingError> {
     fork::watch();
-    Mapper::start(config)
+    without_signals(|| Mapper::start(config))
 }
 
 /// What a stop answers: done, or going on in the background.
@@ -83,7 +84,7 @@ pub unsafe extern "C" fn portlease_mapper_start(
 }
 
 /// Begins to map a port and returns at once; the lease tells how it goes. Fails with PORTLEASE_INVALID for a bad
-/// request and for a port that another lease of this mapper has, and with PORTLEASE_STOPPED.
+/// request, for a port that another lease of this mapper has inside or asks for outside, and with PORTLEASE_STOPPED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_mapper_map(
     mapper: *mut portlease_mapper,

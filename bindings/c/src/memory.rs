@@ -86,7 +86,8 @@ impl<T> Place<T> {
 unsafe fn struct_size<T: Growing>(argument: &'static str, pointer: *const T) -> Result<usize> {
     check(argument, pointer)?;
     let size = unsafe { pointer.cast::<usize>().read() };
-    if size < T::FIRST_SIZE || size > MAX_STRUCT_SIZE {
+    // A size that sizeof cannot give would also put the items of an array out of alignment.
+    if size < T::FIRST_SIZE || size > MAX_STRUCT_SIZE || !size.is_multiple_of(align_of::<T>()) {
         let (name, expected) = (T::NAME, size_of::<T>());
         let message = format!("struct_size is {size}; set it to sizeof({name}), here {expected}");
         return Err(PortMappingError::invalid(argument, message));

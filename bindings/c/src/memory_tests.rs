@@ -60,7 +60,7 @@ fn options_of_a_newer_program_are_read_unless_it_sets_what_is_not_known_here() {
 
 #[test]
 fn a_size_that_no_version_ever_had_is_invalid_and_the_message_says_what_to_write() {
-    for size in [0, size_of::<usize>(), Grown::FIRST_SIZE - 1, MAX_STRUCT_SIZE + 1, usize::MAX] {
+    for size in [0, size_of::<usize>(), Grown::FIRST_SIZE - 1, Grown::FIRST_SIZE + 1, MAX_STRUCT_SIZE + 1, usize::MAX] {
         let mut options = Grown { struct_size: size, old: 0, new: 0 };
         let expected = format!("options: struct_size is {size}; set it to sizeof(grown), here {}", size_of::<Grown>());
         assert_eq!(message(unsafe { read::<Grown>("options", &raw const options) }), expected);

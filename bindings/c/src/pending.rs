@@ -11,6 +11,7 @@ use portlease::{Event, GatewayReport, LeaseSnapshot, PortMappingError};
 
 use crate::error::unpanicked;
 use crate::signal::Signal;
+use crate::thread::living;
 
 /// What a wait ends with.
 #[derive(Debug)]
@@ -243,7 +244,7 @@ impl Pending {
 
     fn poll(&self, token: u64, mut wait: Wait) -> Option<Completion> {
         let waker = Waker::from(Arc::new(Knock { token, shared: Arc::clone(&self.shared) }));
-        let polled = unpanicked(|| match wait.as_mut().poll(&mut Context::from_waker(&waker)) {
+        let polled = unpanicked(|| match living(|| wait.as_mut().poll(&mut Context::from_waker(&waker))) {
             Poll::Ready(outcome) => outcome.map(Some),
             Poll::Pending => Ok(None),
         });

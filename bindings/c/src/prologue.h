@@ -19,7 +19,8 @@
 // blocks: what was not stopped is released in the background, as long as the process lives. Everything else is the
 // caller's memory, filled in by value; nothing that is passed in is kept.
 // Threads. Every function may be called from any thread at any time, also on the same handle; only the free functions
-// need the handle to themselves. portlease calls nobody back and runs no code of the caller.
+// need the handle to themselves. So may exit handlers and destructors of C++ statics. No thread may be ended within a
+// call (pthread_cancel). portlease calls nobody back and runs no code of the caller; its own threads take no signals.
 // Blocking. Functions that wait take a time-out in seconds: 0 does not wait, INFINITY waits without limit, a negative
 // one (PORTLEASE_DEFAULT_TIMEOUT) is the call's default, NaN is PORTLEASE_INVALID. They end early when the handle is
 // stopped by another thread. Waits that can be cancelled, or must not block: portlease_waits.

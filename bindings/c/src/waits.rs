@@ -15,6 +15,7 @@ use crate::mapper::{portlease_mapper, released};
 use crate::memory::{Out, Place, growing, handle, take, timeout};
 use crate::pending::{Answer, Completion, Pending};
 use crate::snapshot::{portlease_lease_snapshot, put_lease};
+use crate::thread::living;
 
 /// Many waits at once. Each is begun by a function below, which returns at once, and its end is handed out by
 /// portlease_waits_next, exactly once, also when it was cancelled. Nothing happens between two calls of that: there is
@@ -184,8 +185,8 @@ pub unsafe extern "C" fn portlease_waits_mapper_stop(
 
 /// Takes the first step of what has begun, which is the release itself: it goes on also where nobody ever looks at the
 /// wait, or the wait is cancelled before that.
-fn begin_now<F: Future>(call: F) {
-    drop(wait_for(pin!(call), Duration::ZERO));
+fn begin_now<F: Future<Output: Send> + Send>(call: F) {
+    drop(living(|| wait_for(pin!(call), Duration::ZERO)));
 }
 
 /// Cancels the wait with this token: it ends with PORTLEASE_CANCELLED, unless it was over already. Cancels the wait

@@ -17,7 +17,7 @@ static portlease_error error;
 static void begin(void) {
   mapper = check_mapper(&router);
   lease = check_lease(mapper, 4000);
-  CHECK_KIND(PORTLEASE_OK, portlease_lease_ready(lease, INFINITY, NULL, &error));
+  check_ready(lease, NULL);
   CHECK_KIND(PORTLEASE_OK, portlease_waits_new(&waits, &error));
   CHECK_KIND(PORTLEASE_OK, portlease_waits_mapper_next_event(waits, mapper, INFINITY, 1, &error));
   CHECK_KIND(PORTLEASE_OK, portlease_waits_lease_ready(waits, lease, INFINITY, 2, &error));
@@ -100,7 +100,7 @@ static void map_another(void) {
   portlease_mapper *own = check_mapper(&router);
   portlease_lease *another = check_lease(own, 4005);
   portlease_lease_snapshot snapshot = PORTLEASE_INIT(portlease_lease_snapshot);
-  CHECK_KIND(PORTLEASE_OK, portlease_lease_ready(another, INFINITY, &snapshot, &error));
+  check_ready(another, &snapshot);
   CHECK(snapshot.external_port == 4005);
   CHECK_KIND(PORTLEASE_OK, portlease_lease_get_snapshot(another, &snapshot, &error));
   CHECK(snapshot.active);

@@ -6,11 +6,11 @@ use cbindgen::{Builder, Config, DocumentationStyle, EnumConfig, Language, Style}
 
 const PROLOGUE: &str = include_str!("../src/prologue.h");
 const EPILOGUE: &str = include_str!("../src/epilogue.h");
-/// Where the public items are, in the order in which the header has them.
 /// More is not read in one sitting.
 const MOST_LINES: usize = 440;
 /// No line of the header is longer, but for what cannot be broken.
 const LINE_LENGTH: usize = 118;
+/// Where the public items are, in the order in which the header has them; `waits` comes last.
 const SOURCES: [&str; 8] = ["names", "error", "config", "snapshot", "event", "gateway", "mapper", "lease"];
 
 fn path() -> PathBuf {

@@ -104,7 +104,7 @@ TEST(a_handle_that_could_not_be_made_is_null) {
 TEST(a_struct_size_that_nobody_set_is_invalid) {
   portlease_mapper *mapper = check_mapper(&router), *other;
   portlease_lease *lease;
-  const size_t sizes[] = {0, sizeof(void *), sizeof(portlease_request) - 1, 1 << 20, SIZE_MAX, (size_t)0xa5a5a5a5};
+  const size_t sizes[] = {0, sizeof(void *), sizeof(portlease_request) - 1, 4097, 1 << 20, SIZE_MAX, (size_t)0xa5a5a5a5};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
     portlease_request request = PORTLEASE_INIT(portlease_request);
     request.internal_port = 4000;
@@ -262,9 +262,11 @@ TEST(an_infinite_time_out_is_no_overflow_and_none_does_not_wait) {
   portlease_lease *lease = check_lease(mapper, 4000);
   portlease_event event = PORTLEASE_INIT(portlease_event);
   portlease_lease_snapshot snapshot = PORTLEASE_INIT(portlease_lease_snapshot);
-  CHECK_KIND(PORTLEASE_OK, portlease_lease_ready(lease, INFINITY, &snapshot, &error));
+  check_ready(lease, &snapshot);
   CHECK(snapshot.active && snapshot.external_port == 4000 && snapshot.ttl == 3600);
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_next_event(mapper, 1e300, &event, &error));
+  do {
+    CHECK_KIND(PORTLEASE_OK, portlease_mapper_next_event(mapper, 1e300, &event, &error));
+  } while (event.kind == PORTLEASE_EVENT_FAILED); // an attempt before, see check_ready
   CHECK(event.kind == PORTLEASE_EVENT_INSTALLED && event.lease == portlease_lease_id(lease));
   CHECK_KIND(PORTLEASE_TIMEOUT, portlease_mapper_next_event(mapper, 0, &event, &error));
   CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(lease, INFINITY, &error));
@@ -293,7 +295,7 @@ TEST(after_the_stop_everything_answers_stopped_and_stopping_again_is_no_error) {
   portlease_event event = PORTLEASE_INIT(portlease_event);
   portlease_lease_snapshot snapshot = PORTLEASE_INIT(portlease_lease_snapshot);
   portlease_mapper_snapshot whole = PORTLEASE_INIT(portlease_mapper_snapshot);
-  CHECK_KIND(PORTLEASE_OK, portlease_lease_ready(lease, INFINITY, NULL, &error));
+  check_ready(lease, NULL);
   for (int times = 0; times < 2; times++) {
     CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
     CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(lease, INFINITY, &error));
@@ -339,8 +341,8 @@ TEST(handles_may_be_freed_in_any_order_and_what_was_not_stopped_is_released_behi
   portlease_mapper *mapper = check_mapper(&router);
   portlease_lease *one = check_lease(mapper, 4000), *two = check_lease(mapper, 4001);
   portlease_mapper_free(mapper);
-  CHECK_KIND(PORTLEASE_OK, portlease_lease_ready(one, INFINITY, NULL, &error));
-  CHECK_KIND(PORTLEASE_OK, portlease_lease_ready(two, INFINITY, NULL, &error));
+  check_ready(one, NULL);
+  check_ready(two, NULL);
   CHECK(check_mappings(&router) == 2);
   portlease_lease_free(two);
   portlease_lease_free(one);

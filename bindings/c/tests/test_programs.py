@@ -13,7 +13,7 @@ from conftest import BINDING, CHECKOUT, HERE, PATIENCE, STRICT, Build, Gateway, 
 
 SCENARIOS = CHECKOUT / "tests/scenarios"
 RUNNER = ["scenarios.c", "play.c", "format.c", "matching.c", "view.c", "calls.c", "gateway.c"]
-PROGRAMS = ["misuse", "threads", "waits", "fork"]
+PROGRAMS = ["misuse", "threads", "waits", "fork", "exit"]
 
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
 SANITIZER_OPTIONS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
@@ -100,6 +100,14 @@ def test_the_header_alone_is_strict_c(prefix: Path, tmp_path: Path, standard: st
     source.write_text("#include <portlease.h>\n#include <portlease.h>\nint main(void) { return 0; }\n")
     flags = ["-Wconversion", "-Wstrict-prototypes", "-Wundef", "-Wshadow"]
     run(["gcc", f"-std={standard}", *STRICT, *flags, f"-I{prefix}/include", "-c", source, "-o", tmp_path / "alone.o"])
+
+
+def test_the_header_may_stand_within_extern_c(prefix: Path, tmp_path: Path) -> None:
+    """As programs in C++ often include the headers of C libraries."""
+    need("g++")
+    source = tmp_path / "within.cpp"
+    source.write_text('extern "C" {\n#include <portlease.h>\n}\nauto config = PORTLEASE_INIT(portlease_config);\n')
+    run(["g++", "-std=c++11", *STRICT, f"-I{prefix}/include", "-c", source, "-o", tmp_path / "within.o"])
 
 
 def test_the_benchmark_measures_both_of_its_calls(build: Build, gateway_program: Path) -> None:

