@@ -92,6 +92,29 @@ func TestAnotherModuleBuildsAgainstWhatIsInstalled(t *testing.T) {
 	}
 }
 
+func TestABuildWithoutCgoSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	build := exec.Command("go", "build", "-o", os.DevNull, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	if out, err := build.CombinedOutput(); err == nil || !strings.Contains(string(out), "needs cgo") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestTheModuleHasTheLicencesOfTheRepository(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"LICENSE-APACHE", "LICENSE-MIT"} {
+		own, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// What is published as a module is this folder alone.
+		if theirs, err := os.ReadFile(filepath.Join("..", name)); err != nil || string(own) != string(theirs) {
+			t.Errorf("%s is another: %v", name, err)
+		}
+	}
+}
+
 // imported says whether a program wants the shared library.
 func imported(t *testing.T, program string) bool {
 	t.Helper()

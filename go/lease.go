@@ -64,7 +64,7 @@ func (l *Lease) Stop(ctx context.Context) error {
 	begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
 		return C.portlease_waits_lease_stop(w, l.c, stopTimeout(ctx), token, failed)
 	}
-	err := stop(ctx, l.waits, begin, func() C.portlease_kind { return C.portlease_lease_stop(l.c, 0, nil) })
+	err := end(ctx, l.waits, begin, l.over)
 	l.mapper.letGo(l)
 	return err
 }
@@ -78,24 +78,16 @@ func (l *Lease) Close() error {
 // [LeaseSnapshot]) stays until somebody deletes it. It waits for the lease's end until the context ends, 5 s at most,
 // and fails with the context's error only: the lease ends in any case.
 func (l *Lease) Detach(ctx context.Context) error {
-	if l.waits == nil {
-		return nil
-	}
 	begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
 		return C.portlease_waits_lease_detach(w, l.c, token, failed)
 	}
-	_, over, err := l.waits.start(begin, func(*answer) {})
+	err := end(ctx, l.waits, begin, l.over)
 	l.mapper.letGo(l)
-	if err != nil {
-		return err
-	}
-	select {
-	case err := <-over:
-		return err
-	case <-ctx.Done():
-		// Not cancelled: a detach that has not begun yet would not begin any more.
-		return ended(ctx)
-	}
+	return err
+}
+
+func (l *Lease) over() bool {
+	return l.Snapshot().State == StateExited
 }
 
 // stopTimeout is for how long the library waits in a stop: the context's deadline comes instead of the default.
@@ -106,14 +98,14 @@ func stopTimeout(ctx context.Context) C.double {
 	return C.PORTLEASE_DEFAULT_TIMEOUT
 }
 
-// stop waits for the end of a stop. One whose wait is cancelled has perhaps not begun: begun makes sure of that, and says
-// whether it is over.
-func stop(ctx context.Context, w *waits, begin begin, begun func() C.portlease_kind) error {
+// end begins a stop or a detach, also where the context has ended, and waits for its end. Where the context ends the wait
+// the library goes on behind; over says whether it has come to the end all the same.
+func end(ctx context.Context, w *waits, begin begin, over func() bool) error {
 	if w == nil {
 		return nil
 	}
-	_, err := await(ctx, w, begin, func(*answer) struct{} { return struct{}{} })
-	if ctx.Err() != nil && err != nil && begun() == C.PORTLEASE_OK {
+	err := w.wait(ctx, begin, func(*answer) {})
+	if err != nil && ctx.Err() != nil && over() {
 		return nil
 	}
 	return err

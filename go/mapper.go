@@ -173,7 +173,8 @@ func (m *Mapper) Stop(ctx context.Context) error {
 	begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
 		return C.portlease_waits_mapper_stop(w, m.c, stopTimeout(ctx), token, failed)
 	}
-	err := stop(ctx, m.waits, begin, func() C.portlease_kind { return C.portlease_mapper_stop(m.c, 0, nil) })
+	over := func() bool { return C.portlease_mapper_stop(m.c, 0, nil) == C.PORTLEASE_OK }
+	err := end(ctx, m.waits, begin, over)
 	runtime.KeepAlive(m)
 	return err
 }

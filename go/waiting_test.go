@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"runtime/debug"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -159,6 +161,33 @@ func TestAStopBehindADeadRouterSaysWhenItGoesOnBehind(t *testing.T) {
 	}
 }
 
+// Not parallel: it looks at all goroutines.
+func TestADetachWhoseContextHasEndedBeginsAndLeavesNobodyWaiting(t *testing.T) {
+	mapper, _ := start(t, silent)
+	lease := mapUDP(t, mapper, 4000)
+	eventually(t, "the gateway is asked", func() bool { return lease.Snapshot().State == portlease.StateProbing })
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := lease.Detach(ctx); err != context.Canceled {
+		t.Errorf("detach: %v", err)
+	}
+	// Whether there is a goroutine that hands out the ends of waits.
+	waiting := func() bool {
+		stacks := make([]byte, 1<<20)
+		return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "created by github.com/portlease/portlease/go.(*waits).start")
+	}
+	eventually(t, "nobody waits", func() bool { return !waiting() })
+	// It is over when the attempt is, about a second later.
+	if lease.Snapshot().State == portlease.StateExited {
+		t.Error("a goroutine has waited for the lease's end")
+	}
+	eventually(t, "the lease ends", func() bool { return lease.Snapshot().State == portlease.StateExited })
+	// What is over is no failure, whatever the context.
+	if err := errors.Join(lease.Detach(ctx), lease.Stop(ctx)); err != nil {
+		t.Errorf("at the end: %v", err)
+	}
+}
+
 func TestAHundredWaitsNeedNoHundredThreads(t *testing.T) {
 	mapper, _ := start(t, silent)
 	lease := mapUDP(t, mapper, 4000)
@@ -269,6 +298,30 @@ func entries(t testing.TB, folder string) int {
 		t.Skipf("%s cannot tell: %v", runtime.GOOS, err)
 	}
 	return len(found)
+}
+
+func TestMappersThatNobodyHoldsEndTheirThreads(t *testing.T) {
+	before := threads(t)
+	for range 50 {
+		if _, err := portlease.Start(portlease.Config{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the threads end", func() bool {
+		runtime.GC()
+		return threads(t) < before+20
+	})
+}
+
+func TestAnOpenThatFailsDoesNotLeaveItsEngineToTheGarbageCollector(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	before := threads(t)
+	for range 50 {
+		if _, err := portlease.Open(patient(t), 0, portlease.UDP); !errors.Is(err, portlease.ErrInvalid) {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the threads end", func() bool { return threads(t) < before+20 })
 }
 
 func TestTwoHundredLivesLeaveNothingBehind(t *testing.T) {

@@ -138,16 +138,22 @@ func (p *pendingWait) end(result *answer) {
 	p.over <- err
 }
 
-// await begins a wait and waits for its end, or for that of the context, which cancels it. What is over at the same
-// moment keeps its result, so that nothing is lost.
+// await begins a wait, unless the context has ended, and gives its result.
 func await[T any](ctx context.Context, w *waits, begin begin, read func(*answer) T) (T, error) {
 	var result T
 	if ctx.Err() != nil {
 		return result, ended(ctx)
 	}
-	token, over, err := w.start(begin, func(from *answer) { result = read(from) })
+	err := w.wait(ctx, begin, func(from *answer) { result = read(from) })
+	return result, err
+}
+
+// wait begins a wait and waits for its end, or for that of the context, which cancels it. What is over at the same
+// moment keeps its result, so that nothing is lost.
+func (w *waits) wait(ctx context.Context, begin begin, read func(*answer)) error {
+	token, over, err := w.start(begin, read)
 	if err != nil {
-		return result, err
+		return err
 	}
 	select {
 	case err = <-over:
@@ -157,9 +163,9 @@ func await[T any](ctx context.Context, w *waits, begin begin, read func(*answer)
 		err = <-over
 	}
 	if err == errCancelled {
-		err = ended(ctx)
+		return ended(ctx)
 	}
-	return result, err
+	return err
 }
 
 // ended is the error of a context that has ended, with its cause where that is another.
