@@ -101,7 +101,7 @@ def test_cancelling_ends_the_wait_at_once_and_leaves_the_lease_alone(gateway: Ga
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert time.monotonic() - begin < 0.1
+            assert time.monotonic() - begin < 0.5, "the attempt itself takes a second"
             assert pending() == 0
             assert lease.snapshot().state == "probing"
             gateway.set_faults(pcp="normal")
@@ -177,6 +177,19 @@ def test_a_cancelled_stop_goes_on_in_the_background(gateway: Gateway) -> None:
 
     run(test())
     gateway.wait_for(lambda gateway: not gateway.mappings)
+
+
+def test_a_stop_with_a_bad_time_out_stops_nothing(gateway: Gateway) -> None:
+    async def test() -> None:
+        async with aio.Mapper(**gateway.config()) as mapper:
+            lease = mapper.map(9001)
+            await lease.ready(5)
+            with pytest.raises(portlease.InvalidError, match=r"\Atimeout: "):
+                await mapper.stop(timeout=-1)
+            await aio.Mapper(**gateway.config()).stop()
+            assert lease.snapshot().active
+
+    run(test())
 
 
 def test_a_cancelled_open_leaves_nothing(gateway: Gateway) -> None:

@@ -70,6 +70,76 @@ def test_a_dead_router_holds_the_end_up_for_two_seconds_at_most(program: Program
     assert took < EXIT_LIMIT + BUSY
 
 
+def test_daemon_threads_that_wait_end_with_the_interpreter_without_a_word(gateway: Gateway, program: Program) -> None:
+    ended = program(
+        """
+        mapper = portlease.Mapper(**CONFIG)
+        lease = mapper.map(9001)
+        lease.ready(5)
+
+        async def use():
+            async with portlease.aio.Mapper(**CONFIG) as other:
+                await other.next_event()
+
+        def iterate():
+            for event in other: pass
+            print("no more events", flush=True)
+
+        other = portlease.Mapper(**CONFIG)
+        waits = [mapper.next_event, mapper.probe, lease.ready]
+        def again_and_again(wait):
+            while True: wait()
+        bodies = [lambda wait=wait: again_and_again(wait) for wait in waits] + [lambda: asyncio.run(use()), iterate]
+        threads = [threading.Thread(target=body, daemon=True) for body in bodies]
+        for thread in threads: thread.start()
+        time.sleep(0.3)
+        assert all(thread.is_alive() for thread in threads)
+        """
+    )
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out in ("no more events\n", ""), "it may not have the time"
+    assert gateway.mappings == []
+
+
+def test_daemon_threads_that_are_busy_with_errors_do_not_crash_the_end(gateway: Gateway, program: Program) -> None:
+    for _ in range(4):
+        ended = program(
+            """
+            mapper = portlease.Mapper(**CONFIG)
+            def busy():
+                while True:
+                    try:
+                        mapper.map("9001")
+                    except portlease.InvalidError:
+                        pass
+            for _ in range(2):
+                threading.Thread(target=busy, daemon=True).start()
+            time.sleep(0.02)
+            """
+        )
+        assert (ended.status, ended.err) == (0, "")
+
+
+def test_functions_that_run_at_the_end_of_the_interpreter_can_wait(gateway: Gateway, program: Program) -> None:
+    ended = program(
+        """
+        import atexit
+        @atexit.register
+        def close():
+            async def closing():
+                lease = await portlease.aio.open(9002, **CONFIG)
+                print(await lease.stop(), await first.stop(), portlease.open(9003, **CONFIG).stop())
+            asyncio.run(closing())
+        async def main():
+            global first
+            first = await portlease.aio.open(9001, **CONFIG)
+        asyncio.run(main())
+        """
+    )
+    assert (ended.status, ended.out, ended.err) == (0, "True True True\n", "")
+    assert gateway.mappings == []
+
+
 @fork
 def test_a_forked_child_gets_stopped_and_the_parent_goes_on(gateway: Gateway, program: Program) -> None:
     ended = program(

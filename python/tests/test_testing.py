@@ -80,6 +80,8 @@ def test_a_bad_option_is_invalid_and_named(option: str, value: object) -> None:
         Gateway(**{option: value})  # type: ignore[arg-type]
     with pytest.raises(portlease.InvalidTypeError):
         Gateway(friendly_name=object())  # type: ignore[arg-type]
+    with pytest.raises(portlease.InvalidError, match="float"):
+        Gateway(loss=float("nan"))
 
 
 def test_a_port_that_is_taken_is_a_transport_error(gateway: Gateway) -> None:
@@ -104,6 +106,8 @@ def test_mappings_of_others_can_be_added_and_removed(gateway: Gateway) -> None:
     assert (added.protocol, str(added.internal), added.expires_in) == ("static", "127.0.0.9:80", 60)
     with pytest.raises(portlease.InvalidError, match="taken"):
         gateway.add_mapping("tcp", 9001, "127.0.0.9:81")
+    with pytest.raises(portlease.InvalidError, match="internal: 'nowhere'"):
+        gateway.add_mapping("tcp", 9002, ("nowhere", 80))
     assert gateway.remove_mapping("tcp", 9001) is True
     assert gateway.remove_mapping("tcp", 9001) is False
 

@@ -1,8 +1,11 @@
 //! Errors: each kind is raised as its own class, which `portlease._errors` defines.
 
 use portlease::PortMappingError;
+use pyo3::exceptions::PyKeyError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
 
 use crate::names::{ERROR_KIND, member};
 use crate::view::{any, view};
@@ -21,6 +24,7 @@ impl<T> Raise<T> for Result<T, PortMappingError> {
 
 /// The exception for an error of core.
 pub(crate) fn raise(py: Python<'_>, error: &PortMappingError) -> PyErr {
+    // Of transport errors alone, whose class is an `OSError`.
     let errno = match error {
         PortMappingError::Transport { source: Some(source), .. } => source.raw_os_error(),
         _ => None,
@@ -38,13 +42,20 @@ pub(crate) fn wrong_type(py: Python<'_>, argument: &str, message: &str) -> PyErr
     make(py, "type", &format!("{argument}: {message}"), None)
 }
 
+/// Calls no function that is written in Python: in a daemon thread, that is where the end of the interpreter takes the
+/// thread away, through frames of Rust's, which is the end of the process by a crash.
 fn make(py: Python<'_>, kind: &str, message: &str, errno: Option<i32>) -> PyErr {
-    static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let made = MAKE.import(py, "portlease._errors", "make_error").and_then(|make| make.call1((kind, message, errno)));
-    match made {
-        Ok(error) => PyErr::from_value(error),
-        Err(error) => error,
-    }
+    static CLASSES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    let made = || -> PyResult<_> {
+        let classes = CLASSES.import(py, "portlease._errors", "CLASSES")?;
+        let class = classes.get_item(kind)?.ok_or_else(|| PyKeyError::new_err(kind.to_owned()))?;
+        let error = class.call1((message,))?;
+        if let Some(errno) = errno {
+            error.setattr(intern!(py, "errno"), errno)?;
+        }
+        Ok(error)
+    };
+    made().map_or_else(|error| error, PyErr::from_value)
 }
 
 view! {

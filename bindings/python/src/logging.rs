@@ -82,8 +82,7 @@ impl LogQueue {
     }
 
     /// Blocks, with the GIL released, until there are records: a list of (level, target, message), and how many were
-    /// lost.
-    /// `None` once closed.
+    /// lost. `None` once closed.
     fn next(&self, py: Python<'_>) -> Option<(Vec<Entry>, u64)> {
         py.detach(|| self.0.next())
     }

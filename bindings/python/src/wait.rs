@@ -184,46 +184,34 @@ fn over() -> PyErr {
 }
 
 /// Waits that were woken and want another step.
+#[derive(Default)]
 struct Queue {
-    state: Mutex<State>,
+    ready: Mutex<VecDeque<Arc<Shared>>>,
     woken: Condvar,
 }
 
-#[derive(Default)]
-struct State {
-    ready: VecDeque<Arc<Shared>>,
-    closed: bool,
-}
-
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Shared>>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn push(&self, wait: Arc<Shared>) {
-        self.lock().ready.push_back(wait);
+        self.lock().push_back(wait);
         self.woken.notify_one();
     }
 
-    /// Blocks until waits are over; their keys, or `None` once the queue is closed.
-    fn next(&self) -> Option<Vec<u64>> {
-        let mut state = self.lock();
+    /// Blocks until waits are over; their keys.
+    fn next(&self) -> Vec<u64> {
         loop {
-            if state.closed {
-                return None;
-            }
-            if state.ready.is_empty() {
-                state = self.woken.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            let ready = std::mem::take(&mut state.ready);
-            drop(state);
+            let ready = {
+                let waiting = self.woken.wait_while(self.lock(), |ready| ready.is_empty());
+                std::mem::take(&mut *waiting.unwrap_or_else(PoisonError::into_inner))
+            };
             let over = ready.iter().filter(|wait| wait.step());
             let keys: Vec<u64> = over.filter_map(|wait| wait.driver.get().map(|(_, key)| *key)).collect();
             if !keys.is_empty() {
-                return Some(keys);
+                return keys;
             }
-            state = self.lock();
         }
     }
 }
@@ -236,17 +224,11 @@ pub(crate) struct Driver(Arc<Queue>);
 impl Driver {
     #[new]
     fn new() -> Self {
-        Self(Arc::new(Queue { state: Mutex::default(), woken: Condvar::new() }))
+        Self(Arc::default())
     }
 
-    /// Blocks, with the GIL released, until waits are over, and returns their keys; `None` once closed.
-    fn next(&self, py: Python<'_>) -> Option<Vec<u64>> {
+    /// Blocks, with the GIL released, until waits are over, and returns their keys.
+    fn next(&self, py: Python<'_>) -> Vec<u64> {
         py.detach(|| self.0.next())
-    }
-
-    /// Ends `next()`.
-    fn close(&self) {
-        self.0.lock().closed = true;
-        self.0.woken.notify_all();
     }
 }

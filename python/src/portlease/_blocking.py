@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from portlease import _lifetime, _portlease
 from portlease._errors import StoppedError
@@ -14,6 +14,18 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from portlease._config import Config, Seconds, TransportName
+
+T = TypeVar("T")
+
+
+def result(wait: _portlease.Wait[T]) -> T:
+    """Blocks until it is over. A daemon thread whose mapper the end of the interpreter stops ends without a word."""
+    try:
+        return wait.block()
+    except StoppedError:
+        if _lifetime.ends_elsewhere():
+            raise SystemExit from None
+        raise
 
 
 class Mapper(BaseMapper):
@@ -49,22 +61,25 @@ class Mapper(BaseMapper):
 
         Raises `TimeoutError`, and `StoppedError` once the mapper is stopped and its last event was pulled.
         """
-        return self._handle.next_event(timeout).block()
+        return result(self._handle.next_event(timeout))
 
     def probe(self) -> GatewayReport:
         """Asks by every configured protocol what the gateway offers; maps nothing. Takes 4 s at most.
 
         Raises `UnavailableError` or `RefusedError` where no protocol has an offer, `TransportError`, `StoppedError`.
         """
-        return self._handle.probe().block()
+        return result(self._handle.probe())
 
     def stop(self, timeout: Seconds | None = None) -> bool:
         """Releases every mapping and ends the engine; waits for that, by default for 5 s at most.
 
         False where it was not over by then; it goes on in the background. May be called again; never fails.
         """
-        over = self._handle.stop(timeout).block()
-        _lifetime.stopped(self._handle, over)
+        wait, over = self._handle.stop(timeout), False
+        try:
+            over = wait.block()
+        finally:
+            _lifetime.stopped(self._handle, over)
         return over
 
     def __enter__(self) -> Self:
@@ -80,7 +95,7 @@ class Mapper(BaseMapper):
 
     def __next__(self) -> Event:
         try:
-            return self.next_event()
+            return self._handle.next_event(None).block()
         except StoppedError:
             raise StopIteration from None
 
@@ -100,7 +115,7 @@ class Lease(BaseLease[Mapper]):
         trying unless `retry="never"`, and each failed attempt is raised once. Raises `TimeoutError` if no attempt has
         ended by then, and once the lease is over the error that ended it, or `StoppedError`.
         """
-        return self._handle.ready(timeout).block()
+        return result(self._handle.ready(timeout))
 
     def stop(self, timeout: Seconds | None = None) -> bool:
         """Releases the mapping and ends the lease; waits for that, by default for 5 s at most.
@@ -160,7 +175,7 @@ def open(
     mapper = named(Mapper(**config), f"open({port!r})")
     try:
         handle = map_port(mapper, port, transport, external_port, exact, family)
-        handle.ready(timeout).block()
+        result(handle.ready(timeout))
     except BaseException:
         _lifetime.abandon(mapper._handle)
         raise

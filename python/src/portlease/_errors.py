@@ -65,7 +65,9 @@ class InternalError(PortLeaseError):
     kind = ErrorKind.INTERNAL
 
 
-_CLASSES: dict[str, type[PortLeaseError]] = {
+# For the extension module, which raises all errors: by kind, and `type` for an argument of a wrong type. None of them
+# has an `__init__` or a `__new__` written in Python; `error.rs` says why.
+CLASSES: dict[str, type[PortLeaseError]] = {
     "unavailable": UnavailableError,
     "timeout": TimeoutError,
     "transport": TransportError,
@@ -77,13 +79,5 @@ _CLASSES: dict[str, type[PortLeaseError]] = {
 }
 
 # Tracebacks and pickles name them as users do.
-for _class in (PortLeaseError, *_CLASSES.values()):
+for _class in (PortLeaseError, *CLASSES.values()):
     _class.__module__ = "portlease"
-
-
-def make_error(kind: str, message: str, errno: int | None) -> PortLeaseError:
-    """The error of this kind; `type` is `invalid` for a wrong type. The extension module raises all errors by this."""
-    error = _CLASSES[kind](message)
-    if isinstance(error, OSError) and errno is not None:
-        error.errno = errno
-    return error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, TypeVar
 
 from portlease import _lifetime, _portlease
 from portlease._config import settled
@@ -16,10 +16,22 @@ if TYPE_CHECKING:
     from portlease._config import Config
 
 
-class BaseMapper:
+class _Handle:
+    """What cannot be copied: the end of the copy would end the original's mappings."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
+        raise TypeError(f"cannot copy or pickle a {type(self).__name__}: it is a handle on what runs in this process")
+
+
+class BaseMapper(_Handle):
     """A background engine that finds the gateway once and serves many leases."""
 
     __slots__ = ("__weakref__", "_handle", "_made_by")
+    # Kept here too: at the end of the interpreter a module's names may be gone before the last mapper is. Nothing is in
+    # it then.
+    _live = _lifetime.live
 
     def __init__(self, **config: Unpack[Config]) -> None:
         self._made_by = type(self).__qualname__
@@ -37,7 +49,7 @@ class BaseMapper:
 
     def __del__(self) -> None:
         handle = getattr(self, "_handle", None)
-        if handle is not None and _lifetime.is_live(handle):
+        if handle is not None and handle in self._live:
             _lifetime.abandon(handle)
             message = f"portlease.{self._made_by} was never stopped; its mappings are released in the background"
             warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
@@ -46,7 +58,7 @@ class BaseMapper:
 M = TypeVar("M", bound=BaseMapper)
 
 
-class BaseLease(Generic[M]):
+class BaseLease(_Handle, Generic[M]):
     """The promise to keep one port mapped."""
 
     __slots__ = ("__weakref__", "_handle", "_mapper")

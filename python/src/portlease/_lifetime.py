@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import threading
 from collections.abc import Callable
 
 from portlease import _portlease
@@ -11,9 +12,12 @@ from portlease import _portlease
 # The end of the interpreter waits so long for releases, all mappers together. The rest is left to the leases' ends.
 EXIT_LIMIT = 2.0
 
-_live: set[_portlease.Mapper] = set()
+# Those that nobody has stopped or abandoned yet.
+live: set[_portlease.Mapper] = set()
 _releasing: set[_portlease.Mapper] = set()
 _in_child: list[Callable[[], None]] = []
+# The thread in which the interpreter ends, once it does.
+_ending_in: int | None = None
 
 
 def adopt(mapper: _portlease.Mapper) -> None:
@@ -21,17 +25,12 @@ def adopt(mapper: _portlease.Mapper) -> None:
     for ending in list(_releasing):
         if ending.begin_stop():
             _releasing.discard(ending)
-    _live.add(mapper)
-
-
-def is_live(mapper: _portlease.Mapper) -> bool:
-    """Whether nobody has stopped or abandoned it yet."""
-    return mapper in _live
+    live.add(mapper)
 
 
 def stopped(mapper: _portlease.Mapper, over: bool) -> None:
     """A mapper was told to stop; where that is not over, the end of the interpreter waits for it once more."""
-    _live.discard(mapper)
+    live.discard(mapper)
     if over:
         _releasing.discard(mapper)
     else:
@@ -43,21 +42,28 @@ def abandon(mapper: _portlease.Mapper) -> None:
     stopped(mapper, mapper.begin_stop())
 
 
+def ends_elsewhere() -> bool:
+    """Whether the interpreter is about to end, and this thread, a daemon, with it."""
+    return _ending_in is not None and _ending_in != threading.get_ident()
+
+
 def call_in_child(function: Callable[[], None]) -> None:
     """Calls it in the child of every fork, before anything else of portlease."""
     _in_child.append(function)
 
 
 def _at_exit() -> None:
-    mappers = [*_live, *_releasing]
-    _live.clear()
+    global _ending_in
+    _ending_in = threading.get_ident()
+    mappers = [*live, *_releasing]
+    live.clear()
     if mappers:
         _portlease.stop_all(mappers, EXIT_LIMIT)
 
 
 def _after_fork_in_child() -> None:
     _portlease.in_child()
-    _live.clear()
+    live.clear()
     _releasing.clear()
     for function in _in_child:
         function()

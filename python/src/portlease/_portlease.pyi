@@ -253,10 +253,8 @@ class Driver:
     """All the waits of one thread."""
 
     def __new__(cls) -> Driver: ...
-    def next(self) -> list[int] | None:
-        """Blocks, with the GIL released, until waits are over, and returns their keys; `None` once closed."""
-    def close(self) -> None:
-        """Ends `next()`."""
+    def next(self) -> list[int]:
+        """Blocks, with the GIL released, until waits are over, and returns their keys."""
 
 @final
 class LogQueue:
@@ -265,9 +263,7 @@ class LogQueue:
     def __new__(cls) -> LogQueue: ...
     def next(self) -> tuple[list[tuple[int, str, str]], int] | None:
         """Blocks, with the GIL released, until there are records: a list of (level, target, message), and how many were
-        Blocks, with the GIL released, until there are records: a list of (level, target, message), and how many were
-        lost.
-        `None` once closed."""
+        lost. `None` once closed."""
     def close(self) -> None:
         """Ends `next()` when all is pulled."""
 

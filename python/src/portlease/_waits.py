@@ -1,13 +1,13 @@
 """asyncio's waits: one daemon thread for all of them, however many event loops and awaiting tasks there are.
 
 The thread is Python's, begins with the first wait and sleeps in Rust with the GIL released. It never runs user code: it
-tells the event loop of each wait that is over by `call_soon_threadsafe`.
+tells the event loop of each wait that is over by `call_soon_threadsafe`. It ends with the process, so that functions
+that run at the interpreter's end can wait as well.
 """
 
 from __future__ import annotations
 
 import asyncio
-import atexit
 import itertools
 import threading
 from typing import TypeVar
@@ -28,8 +28,8 @@ class _Waits:
         self._thread.start()
 
     def _run(self) -> None:
-        while (keys := self.driver.next()) is not None:
-            for key in keys:
+        while True:
+            for key in self.driver.next():
                 future = self.pending.pop(key, None)
                 if future is not None:
                     try:
@@ -37,12 +37,10 @@ class _Waits:
                     except RuntimeError:
                         pass  # the loop is closed: nobody awaits this any more
 
-    def close(self) -> None:
-        self.driver.close()
-
 
 def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
+    # A loop in a daemon thread sleeps through the end of the interpreter: all that it could hear is that all is over.
+    if not future.done() and not _lifetime.ends_elsewhere():
         future.set_result(None)
 
 
@@ -75,16 +73,10 @@ async def result(wait: _portlease.Wait[T]) -> T:
         wait.cancel()
 
 
-def _close() -> None:
-    if _waits is not None:
-        _waits.close()
-
-
 def _in_child() -> None:
     global _waits, _starting
     _forsaken.append(_waits)
     _waits, _starting = None, threading.Lock()
 
 
-atexit.register(_close)
 _lifetime.call_in_child(_in_child)

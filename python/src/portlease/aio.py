@@ -51,9 +51,9 @@ class Mapper(BaseMapper):
 
     async def stop(self, timeout: Seconds | None = None) -> bool:
         """As `portlease.Mapper.stop`. Where the task is cancelled, the stop goes on in the background."""
-        over = False
+        wait, over = self._handle.stop(timeout), False
         try:
-            over = await result(self._handle.stop(timeout))
+            over = await result(wait)
         finally:
             _lifetime.stopped(self._handle, over)
         return over

@@ -149,7 +149,10 @@ class Gateway:
         Raises `InvalidError` where the port is taken or not allowed, or the table is full.
         """
         if not isinstance(internal, str):
-            internal = str(Endpoint(ip_address(internal[0]), internal[1]))
+            try:
+                internal = str(Endpoint(ip_address(internal[0]), internal[1]))
+            except ValueError as error:
+                raise InvalidError(f"internal: {error}") from None
         command = {
             "command": "add_mapping",
             "transport": transport,
@@ -205,4 +208,9 @@ def _json(value: object) -> str:
             return str(value)
         raise InvalidTypeError(f"options: a {type(value).__name__} is no value that the simulated gateway knows")
 
-    return json.dumps(value, default=address)
+    try:
+        return json.dumps(value, default=address, allow_nan=False)
+    except InvalidTypeError:
+        raise
+    except ValueError as error:  # what JSON has no number for
+        raise InvalidError(f"options: {error}") from None
