@@ -9,6 +9,9 @@ import { parseArgs } from 'node:util';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
+/** npm packs no file of such a name by itself. */
+const LICENCES = ['LICENSE-MIT', 'LICENSE-APACHE'];
+
 /** For which machines there is a package. */
 const PLATFORMS = {
   'linux-x64-gnu': { os: ['linux'], cpu: ['x64'], libc: ['glibc'] },
@@ -60,8 +63,7 @@ function pack(name, manifest, fill) {
   rmSync(stage, { recursive: true, force: true });
   mkdirSync(stage, { recursive: true });
   fill(stage);
-  for (const licence of ['LICENSE-MIT', 'LICENSE-APACHE'])
-    copyFileSync(join(root, '..', licence), join(stage, licence));
+  for (const licence of LICENCES) copyFileSync(join(root, '..', licence), join(stage, licence));
   writeFileSync(join(stage, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
   const done = spawnSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', resolve(folder)], {
     cwd: stage,
@@ -76,7 +78,8 @@ function pack(name, manifest, fill) {
 
 const { scripts: _, devDependencies: __, ...published } = manifest;
 const optionalDependencies = Object.fromEntries(Object.keys(PLATFORMS).map((one) => [nameOf(one), version]));
-const main = pack('portlease', { ...published, optionalDependencies }, (stage) => {
+const files = [...published.files, ...LICENCES];
+const main = pack('portlease', { ...published, files, optionalDependencies }, (stage) => {
   for (const part of ['dist', 'bin']) cpSync(join(root, part), join(stage, part), { recursive: true });
   copyFileSync(join(root, 'README.md'), join(stage, 'README.md'));
 });
@@ -89,7 +92,7 @@ const binary = pack(
     license,
     repository,
     main: 'portlease.node',
-    files: ['portlease.node'],
+    files: ['portlease.node', ...LICENCES],
     ...PLATFORMS[platform],
     engines,
   },

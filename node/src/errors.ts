@@ -29,8 +29,8 @@ export class PortLeaseError extends Error {
   readonly code: ErrorCode;
 
   /** Makes an error; programs have no need to, their tests may. */
-  constructor(kind: ErrorKind, message: string, options?: ErrorOptions) {
-    super(message, options);
+  constructor(kind: ErrorKind, message: string, options?: { cause?: unknown }) {
+    super(message, options?.cause === undefined ? undefined : options);
     this.kind = kind;
     this.code = `ERR_PORTLEASE_${kind.toUpperCase()}` as ErrorCode;
   }

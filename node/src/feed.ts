@@ -2,7 +2,7 @@ import { clearTimeout, setImmediate, setTimeout } from 'node:timers';
 import { PortLeaseError } from './errors';
 import type { EventView, MapperHandle } from './native';
 import { fromEventView, type MapperEvent } from './snapshot';
-import { hold, LONGEST_TIMER, watch } from './waiting';
+import { calledAt, hold, LONGEST_TIMER, onAbort, watch } from './waiting';
 
 /** Who takes the events of a mapper. */
 interface Consumer {
@@ -32,6 +32,8 @@ function apart(call: () => void): void {
 export class Feed {
   readonly #mapper: MapperHandle;
   readonly #consumers = new Set<Consumer>();
+  /** Taken from the core, and by nobody yet. */
+  readonly #kept: MapperEvent[] = [];
   #cancel: (() => void) | undefined;
   #scheduled = false;
 
@@ -51,6 +53,11 @@ export class Feed {
     };
   }
 
+  /** Keeps what a consumer that has left did not read for the next one; whoever is still there has had it. */
+  putBack(events: MapperEvent[]): void {
+    if (this.#consumers.size === 0) this.#kept.unshift(...events);
+  }
+
   /**
    * Not at once: an event never comes before the call has returned that asks for it, nor before those who waited for
    * the last one have had their turn.
@@ -64,7 +71,17 @@ export class Feed {
     });
   }
 
+  #give(event: MapperEvent): void {
+    this.#schedule(setImmediate);
+    for (const consumer of [...this.#consumers]) apart(() => consumer.event(event));
+  }
+
   #pull(): void {
+    const kept = this.#kept.shift();
+    if (kept) {
+      this.#give(kept);
+      return;
+    }
     let over = false;
     const ended = (): void => {
       over = true;
@@ -74,9 +91,7 @@ export class Feed {
       this.#mapper.nextEvent(),
       (answer) => {
         ended();
-        this.#schedule(setImmediate);
-        const event = fromEventView(answer as EventView);
-        for (const consumer of [...this.#consumers]) apart(() => consumer.event(event));
+        this.#give(fromEventView(answer as EventView));
       },
       (error) => {
         ended();
@@ -93,37 +108,39 @@ export class Feed {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
       const release = hold();
+      const here = new Error();
       const finish = (): void => {
         clearTimeout(timer);
-        signal?.removeEventListener('abort', abort);
+        ignoreSignal();
         unsubscribe();
         release();
       };
-      const abort = (): void => {
+      const ignoreSignal = onAbort(signal, () => {
         finish();
         reject(signal?.reason);
-      };
+      });
       const unsubscribe = this.subscribe({
         event: (event) => {
           finish();
           resolve(event);
         },
-        end: (error) => {
+        end: ({ kind, message, cause }) => {
           finish();
-          reject(error);
+          // A copy: each who waits has a stack of its own.
+          reject(calledAt(here, new PortLeaseError(kind, message, { cause })));
         },
       });
       const late = (): void => {
         finish();
-        reject(new PortLeaseError('timeout', `no event within ${timeout} ms`));
+        reject(calledAt(here, new PortLeaseError('timeout', `no event within ${timeout} ms`)));
       };
-      const timer = timeout === undefined ? undefined : setTimeout(late, Math.min(timeout, LONGEST_TIMER));
-      signal?.addEventListener('abort', abort, { once: true });
+      // A wait of more than 24 days is one without a limit.
+      const timer = timeout === undefined || timeout > LONGEST_TIMER ? undefined : setTimeout(late, timeout);
     });
   }
 
   /** All events from the first call of `next` on, until the mapper is stopped. */
-  iterate(signal: AbortSignal | undefined): AsyncIterableIterator<MapperEvent, undefined> {
+  iterate(signal: AbortSignal | undefined): AsyncIterableIterator<MapperEvent> {
     return new EventIterator(this, signal);
   }
 }
@@ -138,13 +155,14 @@ interface Waiter {
 const DONE: Result = { done: true, value: undefined };
 
 /** The events for one `for await`. It is over when the mapper is stopped, left, or aborted. */
-class EventIterator implements AsyncIterableIterator<MapperEvent, undefined> {
+class EventIterator implements AsyncIterableIterator<MapperEvent> {
   readonly #feed: Feed;
   readonly #signal: AbortSignal | undefined;
   readonly #queue: MapperEvent[] = [];
   readonly #waiters: Waiter[] = [];
   #dropped = 0;
   #unsubscribe: (() => void) | undefined;
+  #ignoreSignal: (() => void) | undefined;
   #release: (() => void) | undefined;
   #over = false;
 
@@ -173,8 +191,8 @@ class EventIterator implements AsyncIterableIterator<MapperEvent, undefined> {
   }
 
   return(): Promise<Result> {
-    this.#queue.length = 0;
     this.#end((waiter) => waiter.resolve(DONE));
+    this.#putBack();
     return Promise.resolve(DONE);
   }
 
@@ -184,21 +202,27 @@ class EventIterator implements AsyncIterableIterator<MapperEvent, undefined> {
       this.#over = true;
       throw this.#signal.reason;
     }
-    this.#signal?.addEventListener('abort', this.#abort, { once: true });
+    this.#ignoreSignal = onAbort(this.#signal, () => this.#abort());
     this.#unsubscribe = this.#feed.subscribe({
       event: (event) => this.#take(event),
       end: (error) => this.#end((waiter) => (error.kind === 'stopped' ? waiter.resolve(DONE) : waiter.reject(error))),
     });
   }
 
-  readonly #abort = (): void => {
-    const failed = this.#waiters.length === 0;
-    this.#queue.length = 0;
+  #abort(): void {
+    const untold = this.#waiters.length === 0;
     this.#end((waiter) => waiter.reject(this.#signal?.reason));
-    // Nobody waits just now: whoever asks next is told.
-    if (failed) this.#unsubscribe = undefined;
-    if (failed) this.#over = false;
-  };
+    this.#putBack();
+    if (!untold) return;
+    // Nobody waits just now: whoever asks next begins anew, and is told.
+    this.#unsubscribe = undefined;
+    this.#over = false;
+  }
+
+  #putBack(): void {
+    const [first, ...others] = this.#queue.splice(0);
+    if (first) this.#feed.putBack([this.#withDropped(first), ...others]);
+  }
 
   #take(event: MapperEvent): void {
     const waiter = this.#waiters.shift();
@@ -226,7 +250,7 @@ class EventIterator implements AsyncIterableIterator<MapperEvent, undefined> {
     this.#over = true;
     this.#letGo();
     this.#unsubscribe?.();
-    this.#signal?.removeEventListener('abort', this.#abort);
+    this.#ignoreSignal?.();
     for (const waiter of this.#waiters.splice(0)) settle(waiter);
   }
 }

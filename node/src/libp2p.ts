@@ -101,6 +101,9 @@ export function portMappingClient(options: MapperOptions = {}): PortMappingClien
   };
 }
 
+/** Where nobody listens (RFC 863). */
+const DISCARD_PORT = 9;
+
 /** The kinds by which a search finds nothing. */
 const NOT_FOUND: ErrorKind[] = ['unavailable', 'refused', 'transport', 'timeout'];
 
@@ -173,7 +176,10 @@ class Router implements PortMappingGateway {
     const { protocols } = await this.#probe(signal);
     const address = protocols.find(({ externalAddress }) => externalAddress)?.externalAddress;
     if (address) return address;
-    throw new Error('the gateway tells no external address before a port is mapped');
+    // PCP tells the address with a mapping alone: one of the discard port, for a moment (RFC 6887 11.6).
+    const { externalHost } = await this.map(DISCARD_PORT, '', { protocol: 'UDP', signal });
+    await this.unmap(DISCARD_PORT, { signal });
+    return externalHost;
   }
 
   async stop({ signal }: SignalOptions = {}): Promise<void> {

@@ -5,6 +5,7 @@ import { forget, Lease } from './lease';
 import { EventKind } from './names';
 import type { LeaseHandle, MapperHandle, ReportView } from './native';
 import {
+  checkObject,
   limits,
   type MapOptions,
   type MapperOptions,
@@ -38,6 +39,9 @@ const LISTENER_METHODS = [
   'removeAllListeners',
 ] as const;
 
+/** Up to so many leases are held whether they have ended or not. */
+const SWEEP_ABOVE = 16;
+
 /** For {@link open}, whose lease is of another class. */
 const mapAs = Symbol('mapAs');
 
@@ -64,6 +68,7 @@ export class Mapper extends EventEmitter<Events> {
   readonly #handle: MapperHandle;
   readonly #feed: Feed;
   readonly #leases = new Set<Lease>();
+  #sweepAbove = SWEEP_ABOVE;
   #release: (() => void) | undefined;
   #unsubscribe: (() => void) | undefined;
 
@@ -101,10 +106,17 @@ export class Mapper extends EventEmitter<Events> {
       this,
       calling(() => this.#handle.map(checked)),
     );
-    for (const other of this.#leases) if (other.snapshot().state === 'exited') this.#leases.delete(other);
     this.#leases.add(lease);
+    if (this.#leases.size > this.#sweepAbove) this.#sweep();
     Mapper.#mapping.add(this);
     return lease;
+  }
+
+  /** Lets those go that have ended by themselves. */
+  #sweep(): void {
+    for (const lease of this.#leases) if (lease.snapshot().state === 'exited') this.#leases.delete(lease);
+    // Not with each lease that is mapped: that would take a time that grows with the square of their number.
+    this.#sweepAbove = Math.max(SWEEP_ABOVE, 2 * this.#leases.size);
   }
 
   /** @internal */
@@ -133,7 +145,8 @@ export class Mapper extends EventEmitter<Events> {
   }
 
   /**
-   * Every event from the first turn of the loop on, those that waited included; ends when the mapper is stopped.
+   * Every event from the first turn of the loop on, those that waited included; ends when the mapper is stopped. What
+   * has come but was not read when the loop is left, waits for whoever asks next, unless somebody else has had it.
    *
    * ```js
    * for await (const event of mapper.events({ signal })) console.log(event.kind, `${event.external}`);
@@ -141,7 +154,7 @@ export class Mapper extends EventEmitter<Events> {
    *
    * Rejects with the reason of `signal` when that is aborted.
    */
-  events(options?: SignalOptions): AsyncIterableIterator<MapperEvent, undefined> {
+  events(options?: SignalOptions): AsyncIterableIterator<MapperEvent> {
     return this.#feed.iterate(signalOf(options));
   }
 
@@ -244,6 +257,7 @@ export class OpenPort extends Lease {
  * fail; then nothing is left behind.
  */
 export async function open(port: number, options: OpenOptions = {}): Promise<OpenPort> {
+  checkObject('options', options);
   const { transport, externalPort, exact, family, timeout, signal, ...rest } = options;
   limits({ timeout, signal });
   signal?.throwIfAborted();

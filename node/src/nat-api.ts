@@ -12,9 +12,9 @@ import type { MapperOptions } from './options';
 
 /** The options of {@link NatAPI}. */
 export interface NatAPIOptions {
-  /** The lifetime to ask for, in seconds; at least 1200. Default 7200. */
+  /** The lifetime to ask for, in seconds; at least 1200, at most 86400. Default 7200. */
   ttl?: number;
-  /** The text that the router shows beside the mapping (UPnP). Default `NatAPI`. */
+  /** The text that the router shows beside the mapping (UPnP), its first 64 characters. Default `NatAPI`. */
   description?: string;
   /** The router's address. Default: that of the default route. */
   gateway?: string | null;
@@ -63,6 +63,9 @@ export type PortArguments =
 /** The shortest lifetime that nat-api asks for, and the default, in seconds. */
 const MIN_TTL = 1200;
 const DEFAULT_TTL = 7200;
+/** What portlease takes at most; nat-api knows no bounds. */
+const MAX_TTL = 86_400;
+const MAX_DESCRIPTION = 64;
 
 interface Port {
   publicPort: number;
@@ -87,7 +90,10 @@ function told<T>(promise: Promise<T>, callback: Callback<T> | undefined): Promis
   return promise;
 }
 
-/** Maps ports, in the manner of nat-api: what cannot be done is `false`, not an error. */
+/**
+ * Maps ports, in the manner of nat-api: what cannot be done is `false`, not an error, and once used it keeps the
+ * process alive until {@link destroy}.
+ */
 export class NatAPI {
   readonly #options: NatAPIOptions;
   readonly #protocols: Protocol[];
@@ -196,8 +202,8 @@ export class NatAPI {
     const common = this.#options.ttl ? Math.max(this.#options.ttl, MIN_TTL) : DEFAULT_TTL;
     return {
       protocols: this.#protocols,
-      ttl: (ttl || common) * 1000,
-      description: description || this.#options.description || 'NatAPI',
+      ttl: Math.min(ttl || common, MAX_TTL) * 1000,
+      description: [...(description || this.#options.description || 'NatAPI')].slice(0, MAX_DESCRIPTION).join(''),
       gateway: gateway || this.#options.gateway || undefined,
       pcpPort,
       ssdpAddress,
@@ -210,7 +216,8 @@ export class NatAPI {
     const name = JSON.stringify(settings);
     let mapper = this.#mappers.get(name);
     if (!mapper) {
-      mapper = Mapper.start(settings);
+      // As the sockets of nat-api do, until `destroy`.
+      mapper = Mapper.start(settings).ref();
       this.#mappers.set(name, mapper);
     }
     return mapper;

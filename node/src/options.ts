@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { invalid } from './errors';
 import type { AddressFamily, Protocol, Transport } from './names';
 import type { Request, Settings } from './native';
@@ -6,8 +7,12 @@ import type { Request, Settings } from './native';
 export type RetryPolicy =
   /** One attempt; then the lease has exited. */
   | 'never'
-  /** Try again after `min` milliseconds (default 1000), doubling up to `max` (default 300 000, at most a day). */
-  | { readonly min?: number | undefined; readonly max?: number | undefined };
+  | {
+      /** The first wait, in milliseconds; each further one is twice as long. Default 1000. */
+      readonly min?: number | undefined;
+      /** The longest wait, in milliseconds, at most a day. Default 300 000. */
+      readonly max?: number | undefined;
+    };
 
 /** How a mapper behaves. Every option has a default that suits a home. Durations are milliseconds. */
 export interface MapperOptions {
@@ -63,8 +68,9 @@ export type SignalOptions = Pick<WaitOptions, 'signal'>;
 /** The options of `open`: of the mapper, of the lease and of the wait together. */
 export interface OpenOptions extends MapperOptions, Omit<MapOptions, 'port'>, WaitOptions {}
 
+/** A value as messages show it, whatever it is. */
 function shown(value: unknown): string {
-  return typeof value === 'string' ? JSON.stringify(value) : String(value);
+  return inspect(value, { depth: 0, breakLength: Infinity, customInspect: false, maxStringLength: 100 });
 }
 
 function text(name: string, value: unknown): string {
@@ -109,10 +115,15 @@ function list(name: string, value: unknown): string[] {
 
 type Readers<T> = { [name in keyof T]-?: (name: string, value: unknown) => unknown };
 
+/** Throws where `value` is no object. */
+export function checkObject(name: string, value: unknown): asserts value is object {
+  if (typeof value !== 'object' || value === null) throw invalid(name, `${shown(value)} is no object`);
+}
+
 /** Takes an object of options apart. What is not in `readers` is a mistake, most often one of spelling. */
 function read<T extends object>(what: string, options: unknown, readers: Readers<T>): Record<string, unknown> {
   if (options === undefined) return {};
-  if (typeof options !== 'object' || options === null) throw invalid(what, `${shown(options)} is no object`);
+  checkObject(what, options);
   const found: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(options)) {
     const reader = Object.hasOwn(readers, name) ? readers[name as keyof T] : undefined;

@@ -1,6 +1,15 @@
 import { addon } from './addon';
 import type { ErrorReport } from './errors';
-import type { AddressClass, ErrorKind, EventKind, LeaseState, MappingProtocol, Protocol, Transport } from './names';
+import type {
+  AddressClass,
+  ErrorKind,
+  EventKind,
+  LeaseState,
+  MappingProtocol,
+  NatClass,
+  Protocol,
+  Transport,
+} from './names';
 import type { ErrorView, EventView, LeaseView, MapperView, ReportView } from './native';
 
 /** An address and a port. As text, in a template or in JSON, it is `address:port`. */
@@ -29,48 +38,55 @@ export class Endpoint {
   }
 }
 
+/** All fields with what they mean; the two forms narrow their types. */
 interface CommonLeaseSnapshot {
   /** The lease's number within its mapper, from 1. */
   readonly id: number;
   /** Where the lease stands. */
   readonly state: LeaseState;
+  /** Whether there is a granted, unexpired mapping. */
+  readonly active: boolean;
+  /** The external address and port; the same object as long as they are the same. */
+  readonly external: Endpoint | null;
   /** The local port. */
   readonly internalPort: number;
   /** `udp` or `tcp`. */
   readonly transport: Transport;
+  /** What made the mapping. */
+  readonly protocol: MappingProtocol | null;
+  /** The granted lifetime in milliseconds; null where the mapping is permanent. */
+  readonly ttl: number | null;
+  /** Milliseconds until the gateway ends the mapping if it is not renewed; null where it is permanent. */
+  readonly expiresIn: number | null;
+  /** Milliseconds until the next renewal. */
+  readonly renewsIn: number | null;
+  /** Whether the mapping stays on the gateway until it is deleted. */
+  readonly permanent: boolean;
   /** Successful renewals of the present mapping and of those before it. */
   readonly renewals: number;
   /** Consecutive failures: of renewals while active, of attempts to map otherwise. */
   readonly failures: number;
   /** The latest failure; cleared by the next success. */
   readonly lastError: ErrorReport | null;
+  /** `open` while there is a mapping. */
+  readonly natClass: NatClass;
+  /** Whether the internet can reach the external address. */
+  readonly addressClass: AddressClass;
 }
 
 /** A lease with a granted, unexpired mapping. */
 export interface ActiveLeaseSnapshot extends CommonLeaseSnapshot {
-  /** Whether there is a granted, unexpired mapping. */
   readonly active: true;
   readonly state: typeof LeaseState.INSTALLED | typeof LeaseState.RENEWING;
-  /** The external address and port; the same object as long as they are the same. */
   readonly external: Endpoint;
-  /** What made the mapping. */
   readonly protocol: MappingProtocol;
-  /** The granted lifetime in milliseconds; null where the mapping is permanent. */
-  readonly ttl: number | null;
-  /** Milliseconds until the gateway ends the mapping if it is not renewed; null where it is permanent. */
-  readonly expiresIn: number | null;
-  /** Milliseconds until the next renewal. */
   readonly renewsIn: number;
-  /** Whether the mapping stays on the gateway until it is deleted. */
-  readonly permanent: boolean;
   readonly natClass: 'open';
-  /** Whether the internet can reach the external address. */
   readonly addressClass: Exclude<AddressClass, 'unknown'>;
 }
 
 /** A lease without a mapping. */
 export interface InactiveLeaseSnapshot extends CommonLeaseSnapshot {
-  /** Whether there is a granted, unexpired mapping. */
   readonly active: false;
   readonly external: null;
   readonly protocol: null;
@@ -105,28 +121,33 @@ export interface MapperSnapshot {
   readonly stopped: boolean;
 }
 
+interface CommonProtocolReport {
+  /** The protocol. */
+  readonly protocol: Protocol;
+  /** The gateway's external address, where the protocol can tell without mapping and the gateway has one. */
+  readonly externalAddress: string | null;
+  /** The device's name (UPnP). */
+  readonly device: string | null;
+  /** How long the answer took, in milliseconds; for UPnP from the search to the last answer. */
+  readonly roundTrip: number | null;
+  /** Why it has no offer. */
+  readonly error: ErrorReport | null;
+}
+
+interface Offer extends CommonProtocolReport {
+  readonly roundTrip: number;
+  readonly error: null;
+}
+
+interface NoOffer extends CommonProtocolReport {
+  readonly externalAddress: null;
+  readonly device: null;
+  readonly roundTrip: null;
+  readonly error: ErrorReport;
+}
+
 /** What one protocol answered to a probe: its offer, or `error`. */
-export type ProtocolReport =
-  | {
-      /** The protocol. */
-      readonly protocol: Protocol;
-      /** The gateway's external address, where the protocol can tell without mapping and the gateway has one. */
-      readonly externalAddress: string | null;
-      /** The device's name (UPnP). */
-      readonly device: string | null;
-      /** How long the answer took, in milliseconds; for UPnP from the search to the last answer. */
-      readonly roundTrip: number;
-      readonly error: null;
-    }
-  | {
-      /** The protocol. */
-      readonly protocol: Protocol;
-      readonly externalAddress: null;
-      readonly device: null;
-      readonly roundTrip: null;
-      /** Why it has no offer. */
-      readonly error: ErrorReport;
-    };
+export type ProtocolReport = Offer | NoOffer;
 
 /** What a gateway offers, asked without mapping anything. Plain and frozen. */
 export interface GatewayReport {
@@ -140,11 +161,26 @@ export interface GatewayReport {
   readonly protocols: readonly ProtocolReport[];
 }
 
+/** All fields with what they mean; each form of an event narrows their types. */
 interface CommonEvent<K extends EventKind> {
   /** What happened. */
   readonly kind: K;
+  /** The number of the lease; null where the event is about all of them. */
+  readonly lease: number | null;
+  /** `udp` or `tcp`. */
+  readonly transport: Transport | null;
+  /** The local port. */
+  readonly internalPort: number | null;
+  /** The external address and port, where there is a mapping. */
+  readonly external: Endpoint | null;
+  /** What made the mapping. */
+  readonly protocol: MappingProtocol | null;
+  /** The granted lifetime in milliseconds; null where there is no mapping or it is permanent. */
+  readonly ttl: number | null;
   /** The class of the external address, `unknown` where there is none. */
   readonly addressClass: AddressClass;
+  /** Why, where something went wrong. */
+  readonly error: ErrorReport | null;
   /** How long the attempt took that this event ends, in milliseconds; 0 where it ends none. */
   readonly elapsed: number;
   /** How many events were dropped just before this one because nobody took them. */
@@ -152,21 +188,14 @@ interface CommonEvent<K extends EventKind> {
 }
 
 interface LeaseEvent<K extends EventKind> extends CommonEvent<K> {
-  /** The number of the lease. */
   readonly lease: number;
-  /** `udp` or `tcp`. */
   readonly transport: Transport;
-  /** The local port. */
   readonly internalPort: number;
-  /** The granted lifetime in milliseconds; null where there is no mapping or it is permanent. */
-  readonly ttl: number | null;
 }
 
 /** The gateway granted a mapping, granted it again, or with another external address. */
 export interface MappedEvent<K extends 'installed' | 'renewed' | 'changed'> extends LeaseEvent<K> {
-  /** The external address and port. */
   readonly external: Endpoint;
-  /** What made the mapping. */
   readonly protocol: MappingProtocol;
   readonly error: null;
 }
@@ -177,7 +206,6 @@ export interface FailedEvent extends LeaseEvent<'failed'> {
   readonly external: Endpoint | null;
   /** What made that mapping. */
   readonly protocol: MappingProtocol | null;
-  /** Why. */
   readonly error: ErrorReport;
 }
 
@@ -185,7 +213,6 @@ export interface FailedEvent extends LeaseEvent<'failed'> {
 export interface RevokedEvent extends LeaseEvent<'revoked'> {
   readonly external: null;
   readonly protocol: null;
-  /** Why. */
   readonly error: ErrorReport;
 }
 
@@ -205,17 +232,23 @@ export interface NetworkChangedEvent extends CommonEvent<'network-changed'> {
   readonly external: null;
   readonly protocol: null;
   readonly ttl: null;
-  readonly error: ErrorReport | null;
 }
 
 /** Which event each kind comes with. */
 export interface MapperEventMap {
+  /** The gateway granted a mapping. */
   installed: MappedEvent<'installed'>;
+  /** The gateway granted the same mapping again. */
   renewed: MappedEvent<'renewed'>;
+  /** A renewal brought another external address or port. */
   changed: MappedEvent<'changed'>;
+  /** An attempt to map or to renew failed; the lease goes on. */
   failed: FailedEvent;
+  /** The mapping was lost. */
   revoked: RevokedEvent;
+  /** The lease is over. */
   exited: ExitedEvent;
+  /** The machine's network changed. */
   'network-changed': NetworkChangedEvent;
 }
 

@@ -12,7 +12,14 @@ import type { GatewayHandle } from './native';
 import { limits, type MapperOptions, type WaitOptions } from './options';
 
 /** How a protocol or a server behaves. */
-export type Mode = 'normal' | 'off' | 'silent' | { refuse: number };
+export type Mode =
+  | 'normal'
+  | 'off'
+  | 'silent'
+  | {
+      /** The code of the refusal, in the protocol's own numbers. */
+      refuse: number;
+    };
 
 /** The switches by which a gateway misbehaves. Those not named stay as they are; all are listed in the gateway's README. */
 export interface Faults {

@@ -69,6 +69,45 @@ export function hold(): () => void {
 
 function ignore(): void {}
 
+interface Aborting {
+  readonly calls: Set<() => void>;
+  readonly listener: () => void;
+}
+
+const aborting = new WeakMap<AbortSignal, Aborting>();
+
+/**
+ * Calls once when `signal` is aborted; the answer takes that back. However many waits there are, the signal has one
+ * listener: Node warns of a leak where there are more than ten.
+ */
+export function onAbort(signal: AbortSignal | undefined, call: () => void): () => void {
+  if (!signal) return ignore;
+  const one = aborting.get(signal) ?? listen(signal);
+  one.calls.add(call);
+  return () => {
+    if (!one.calls.delete(call) || one.calls.size > 0) return;
+    aborting.delete(signal);
+    signal.removeEventListener('abort', one.listener);
+  };
+}
+
+function listen(signal: AbortSignal): Aborting {
+  const calls = new Set<() => void>();
+  const listener = (): void => {
+    for (const call of calls) call();
+  };
+  signal.addEventListener('abort', listener, { once: true });
+  const one = { calls, listener };
+  aborting.set(signal, one);
+  return one;
+}
+
+/** Lets the stack of an error from the event loop, which tells nobody anything, lead to where the call was made. */
+export function calledAt(here: Error, error: PortLeaseError): PortLeaseError {
+  error.stack = `${error.name}: ${error.message}\n${here.stack?.split('\n').slice(1).join('\n')}`;
+  return error;
+}
+
 /**
  * A promise for a wait, which keeps the event loop alive and which `signal` ends. Where the signal was aborted before,
  * the wait is not begun, unless `inAnyCase`.
@@ -88,17 +127,15 @@ export function promised<A extends Answer, T>(
     const wait = calling(start);
     const release = hold();
     const here = new Error();
-    let over = false;
     const end = (): void => {
-      over = true;
       release();
-      signal?.removeEventListener('abort', abort);
+      ignoreSignal();
     };
-    const abort = (): void => {
+    const ignoreSignal = onAbort(signal, () => {
       cancel();
       end();
       reject(signal?.reason);
-    };
+    });
     const cancel = watch(
       wait,
       (answer) => {
@@ -107,12 +144,9 @@ export function promised<A extends Answer, T>(
       },
       (error) => {
         end();
-        // Where the call was made: the event loop, where the error is made, tells nobody anything.
-        error.stack = `${error.name}: ${error.message}\n${here.stack?.split('\n').slice(1).join('\n')}`;
-        reject(error);
+        reject(calledAt(here, error));
       },
     );
-    if (!over) signal?.addEventListener('abort', abort, { once: true });
   });
 }
 

@@ -1,7 +1,7 @@
 // Every wait takes an AbortSignal: it rejects with the signal's reason at once, and leaves nothing behind.
 
 import assert from 'node:assert/strict';
-import { getEventListeners } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { it } from 'node:test';
 import { mapperFor } from './helpers.mjs';
 
@@ -82,4 +82,32 @@ it('a signal that is aborted between two turns ends the loop with its reason', a
   await assert.rejects(loop(), { name: 'AbortError' });
   assert.deepEqual(kinds, ['installed']);
   assert.deepEqual(getEventListeners(controller.signal, 'abort'), []);
+});
+
+it('many waits with one signal have one listener, so that Node sees no leak', async (t) => {
+  const { mapper } = await mapperFor(t, SILENT);
+  const controller = new AbortController();
+  const { signal } = controller;
+  const lease = mapper.map({ port: 9001 });
+  const waits = Array.from({ length: 20 }, () => lease.ready({ signal }));
+  waits.push(mapper.nextEvent({ signal }), mapper.events({ signal }).next(), mapper.probe({ signal }));
+  assert.equal(getEventListeners(signal, 'abort').length, 1);
+  await assert.rejects(lease.ready({ signal, timeout: 1 }), { kind: 'timeout' });
+  controller.abort(new Error('enough'));
+  for (const outcome of await Promise.allSettled(waits)) assert.equal(outcome.reason?.message, 'enough');
+  assert.deepEqual(getEventListeners(signal, 'abort'), []);
+});
+
+it('an event that a loop had not read when its signal was aborted is there for the next', async (t) => {
+  const { mapper } = await mapperFor(t);
+  const controller = new AbortController();
+  const events = mapper.events({ signal: controller.signal });
+  await Promise.all([9001, 9002].map((port) => mapper.map({ port }).ready()));
+  const { value: first } = await events.next();
+  // The second has arrived, and waits in the iterator.
+  await once(mapper, 'installed');
+  controller.abort();
+  await assert.rejects(events.next(), { name: 'AbortError' });
+  const { lease } = await mapper.nextEvent();
+  assert.deepEqual([first.lease, lease].toSorted(), [1, 2]);
 });

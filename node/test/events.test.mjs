@@ -153,3 +153,48 @@ it('listeners may come and go in every way that an emitter has', async (t) => {
   // With the last listener gone the events wait here again.
   assert.equal((await mapper.nextEvent()).kind, 'exited');
 });
+
+it('what a loop had not read when it was left is there for the next, in order', async (t) => {
+  const { mapper } = await mapperFor(t);
+  const ports = [9001, 9002, 9003, 9004];
+  await Promise.all(ports.map((port) => mapper.map({ port }).ready()));
+  const seen = [];
+  const last = ports.length;
+  let installed = 0;
+  const all = new Promise((resolve) => {
+    const counted = () => {
+      installed += 1;
+      if (installed === last) resolve();
+    };
+    mapper.on('installed', counted);
+  });
+  for await (const { lease } of mapper.events()) {
+    seen.push(lease);
+    await all; // the others wait in the iterator
+    mapper.removeAllListeners();
+    break;
+  }
+  for await (const { lease } of mapper.events()) {
+    seen.push(lease);
+    if (seen.length === 2) break;
+  }
+  seen.push((await mapper.nextEvent()).lease);
+  await mapper.stop();
+  for await (const { kind, lease } of mapper.events()) if (kind === 'installed') seen.push(lease);
+  assert.deepEqual(seen.toSorted(), [1, 2, 3, 4]);
+});
+
+it('an endless wait for an event has no timer, whose longest would end it', async (t) => {
+  const { mapper } = await mapperFor(t);
+  const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  const before = timers();
+  const waiting = [mapper.nextEvent({ timeout: 60_000 })];
+  assert.equal(timers(), before + 1);
+  waiting.push(mapper.nextEvent({ timeout: Number.POSITIVE_INFINITY }), mapper.nextEvent({ timeout: 2 ** 31 }));
+  assert.equal(timers(), before + 1);
+  mapper.map({ port: 9001 });
+  assert.deepEqual(
+    (await Promise.all(waiting)).map(({ kind }) => kind),
+    ['installed', 'installed', 'installed'],
+  );
+});

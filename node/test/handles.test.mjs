@@ -105,6 +105,16 @@ describe('a lease', () => {
   });
 });
 
+describe('many leases', () => {
+  it('are mapped without looking at all the others each time', async (t) => {
+    const { mapper } = await mapperFor(t);
+    const looks = t.mock.method(Lease.prototype, 'snapshot');
+    const COUNT = 300;
+    for (let i = 0; i < COUNT; i++) mapper.map({ port: 9001 + i });
+    assert.ok(looks.mock.callCount() < 3 * COUNT, `${looks.mock.callCount()}`);
+  });
+});
+
 describe('open', () => {
   it('maps a port and stops its mapper with it', async (t) => {
     const gateway = await gatewayFor(t);
@@ -213,6 +223,21 @@ describe('a bad argument', () => {
     assert.deepEqual(mapper.snapshot().leases, []);
   });
 
+  it('is named whatever it is, also where it cannot be made a text', async (t) => {
+    const { mapper } = await mapperFor(t);
+    const bare = Object.create(null);
+    const throws = {
+      toString() {
+        throw new Error('a text of mine?');
+      },
+    };
+    for (const value of [bare, throws, Symbol('port'), 9001n, [9001], null, () => 9001]) {
+      assert.throws(() => mapper.map({ port: value }), bad('port'));
+      assert.throws(() => Mapper.start({ ttl: value }), bad('ttl'));
+    }
+    assert.throws(() => mapper.map({ port: 9001n }), { message: /9001n is no port/ });
+  });
+
   it('of a call with a promise rejects and is named', async (t) => {
     const { mapper } = await mapperFor(t);
     const lease = mapper.map({ port: 9001 });
@@ -225,10 +250,31 @@ describe('a bad argument', () => {
     await assert.rejects(mapper.probe({ timeout: 1 }), bad('timeout'));
     await assert.rejects(open('9001'), bad('port'));
     await assert.rejects(open(9001, { ttl: 1 }), bad('ttl'));
+    await assert.rejects(open(9001, null), bad('options'));
+    await assert.rejects(open(9001, 'udp'), bad('options'));
   });
 });
 
 describe('an error', () => {
+  it('leads by its stack to who made the call', async (t) => {
+    const { mapper } = await mapperFor(t, { gateway: { faults: { pcp: 'silent' } }, protocols: ['pcp'] });
+    const lease = mapper.map({ port: 9001 });
+    const waits = {
+      ready: () => lease.ready({ timeout: 1 }),
+      nextEvent: () => mapper.nextEvent({ timeout: 1 }),
+      stopped: async () => {
+        const waiting = mapper.nextEvent();
+        await mapper.stop({ timeout: 0 });
+        for (await waiting; ; ) await mapper.nextEvent(); // until the last event was taken
+      },
+    };
+    for (const [name, wait] of Object.entries(waits)) {
+      const error = await wait().then(assert.fail, (error) => error);
+      assert.ok(error instanceof PortLeaseError, name);
+      assert.match(error.stack, /handles\.test\.mjs/, name);
+    }
+  });
+
   it('has the system error as its cause', async (t) => {
     // A broadcast address: the system lets nobody send there.
     const mapper = Mapper.start({ gateway: '255.255.255.255', protocols: ['pcp'], retry: 'never' });

@@ -7,6 +7,8 @@ import { portMappingClient } from 'portlease/libp2p';
 import { isMappable, startService } from './consumers/libp2p.mjs';
 import { gatewayFor } from './helpers.mjs';
 
+const PCP_ALONE = { nat_pmp: false, upnp: false };
+
 async function found(client) {
   const gateways = [];
   for await (const gateway of client.findGateways({ signal: AbortSignal.timeout(5000) })) gateways.push(gateway);
@@ -67,6 +69,14 @@ describe('the client for libp2p', { concurrency: 4 }, () => {
     assert.equal(gateway.mappings().length, 1);
   });
 
+  it('tells the external address of a router that has PCP alone, and leaves nothing there', async (t) => {
+    const { gateway, router } = await routerFor(t, PCP_ALONE);
+    assert.deepEqual(await Promise.all([router.externalIp(), router.externalIp()]), ['192.0.1.1', '192.0.1.1']);
+    assert.deepEqual(gateway.mappings(), []);
+    gateway.setFaults({ table_full: true });
+    await assert.rejects(router.externalIp(), { kind: 'refused' });
+  });
+
   it('rejects what the router refuses, and maps it when it no longer does', async (t) => {
     const { gateway, router } = await routerFor(t, { faults: { table_full: true } });
     await assert.rejects(router.map(9001, '127.0.0.1'), { kind: 'refused' });
@@ -81,14 +91,16 @@ describe('@libp2p/upnp-nat', () => {
   const address = addresses.find((one) => one.family === 'IPv4' && !one.internal && isMappable(one.address))?.address;
   const skip = address ? false : 'libp2p maps no loopback address, and this machine has no other private one';
 
-  it('has its ports mapped by it, and unmapped when it is stopped', { skip, timeout: 30_000 }, async (t) => {
-    const gateway = await gatewayFor(t);
-    const client = portMappingClient(gateway.config);
-    const service = await startService({ portMappingClient: client, address, port: 9001 });
-    assert.deepEqual(await service.mapped, [address, 9001, '192.0.1.1', 9001, 'tcp']);
-    const [mapping] = gateway.mappings();
-    assert.deepEqual([mapping.transport, mapping.internal], ['tcp', `${address}:9001`]);
-    await service.stop();
-    assert.deepEqual(gateway.mappings(), []);
-  });
+  for (const [name, settings] of Object.entries({ 'a router': {}, 'a router with PCP alone': PCP_ALONE })) {
+    it(`has its ports mapped by ${name}, and unmapped when it is stopped`, { skip, timeout: 30_000 }, async (t) => {
+      const gateway = await gatewayFor(t, settings);
+      const client = portMappingClient(gateway.config);
+      const service = await startService({ portMappingClient: client, address, port: 9001 });
+      assert.deepEqual(await service.mapped, [address, 9001, '192.0.1.1', 9001, 'tcp']);
+      const [mapping] = gateway.mappings();
+      assert.deepEqual([mapping.transport, mapping.internal], ['tcp', `${address}:9001`]);
+      await service.stop();
+      assert.deepEqual(gateway.mappings(), []);
+    });
+  }
 });

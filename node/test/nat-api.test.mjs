@@ -8,7 +8,7 @@ import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import NatAPI, { NatAPI as named } from 'portlease/nat-api';
 import Original from './consumers/node_modules/@silentbot1/nat-api/index.js';
-import { gatewayFor } from './helpers.mjs';
+import { gatewayFor, runWell } from './helpers.mjs';
 
 async function clientFor(t, { gateway: settings, ...options } = {}) {
   const gateway = await gatewayFor(t, settings);
@@ -24,6 +24,29 @@ describe('NatAPI', () => {
     assert.equal(NatAPI, named);
     const methods = (of) => Object.getOwnPropertyNames(of.prototype).filter((name) => !name.startsWith('_'));
     assert.deepEqual(methods(NatAPI).sort(), methods(Original).sort());
+  });
+
+  it('takes any lifetime and description, as the original does', async (t) => {
+    const { gateway, client } = await clientFor(t, { gateway: { pcp: false, nat_pmp: false }, ttl: 604_800 });
+    const description = 'x'.repeat(100);
+    assert.equal(await client.map({ publicPort: 9001, protocol: 'TCP', description }), true);
+    const [mapping] = gateway.mappings();
+    assert.equal(mapping.description, description.slice(0, 64));
+    assert.ok(mapping.expires_in > 86_300 && mapping.expires_in <= 86_400);
+  });
+
+  it('keeps the process alive from its first use until it is destroyed, as the original does', async (t) => {
+    const gateway = await gatewayFor(t);
+    const { lines } = await runWell(
+      `import NatAPI from 'portlease/nat-api';
+       const client = new NatAPI(CONFIG);
+       setTimeout(() => console.log('mapped still'), 300).unref();
+       setTimeout(() => client.destroy().then(() => console.log('destroyed')), 310).unref();
+       await client.map(9001);`,
+      { gateway },
+    );
+    assert.deepEqual(lines, ['mapped still', 'destroyed']);
+    assert.deepEqual(gateway.mappings(), []);
   });
 
   it('maps UDP and TCP where no protocol is named', async (t) => {

@@ -98,6 +98,14 @@ describe('the installed package', () => {
     assert.equal(manifest(tarballs.platform).os.length, 1);
   });
 
+  it('has its licences with it, and its platform package too', () => {
+    for (const name of ['portlease', tarballs.platform]) {
+      for (const licence of ['LICENSE-MIT', 'LICENSE-APACHE']) {
+        assert.ok(statSync(join(project, 'node_modules', name, licence)).size > 0);
+      }
+    }
+  });
+
   it('is small', (t) => {
     const size = (name) => statSync(join(project, 'node_modules', name)).size;
     const binary = size(`${tarballs.platform}/portlease.node`);
@@ -172,6 +180,15 @@ describe('the types', { concurrency: 2 }, () => {
       assert.equal(stdout.trim(), 'every type used');
     });
   }
+
+  it('are right for a program that is compiled for an older ECMAScript', { timeout: 60_000 }, async () => {
+    const source = join(project, 'older.mts');
+    const all = ['portlease', 'portlease/testing', 'portlease/nat-api', 'portlease/libp2p'];
+    writeFileSync(source, all.map((name, index) => `export * as all${index} from '${name}';\n`).join(''));
+    const options = ['--strict', '--noEmit', '--target', 'es2020', '--types', 'node', '--module', 'node16'];
+    const tsc = join(root, 'node_modules/typescript/bin/tsc');
+    await run(NODE, [tsc, ...options, '--skipLibCheck', 'false', source]).catch(({ stdout }) => assert.fail(stdout));
+  });
 
   it('have a use in the example, each of them', () => {
     for (const entry of ['index', 'testing', 'nat-api', 'libp2p']) {

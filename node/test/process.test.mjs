@@ -2,8 +2,11 @@
 // program under test in another.
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { describe, it } from 'node:test';
-import { gatewayFor, run, runWell } from './helpers.mjs';
+import { fileURLToPath } from 'node:url';
+import { gatewayFor, ROOT, run, runWell } from './helpers.mjs';
 
 const START = `import { Mapper, open } from 'portlease';
 const mapper = Mapper.start(CONFIG);
@@ -131,6 +134,25 @@ describe('a process', { concurrency: 4 }, () => {
       { gateway, flags: ['--unhandled-rejections=strict'] },
     );
   });
+});
+
+describe('the command line', () => {
+  for (const signal of ['SIGINT', 'SIGTERM']) {
+    it(`releases its mapping and ends at ${signal}`, { timeout: 30_000 }, async (t) => {
+      const gateway = await gatewayFor(t);
+      const { gateway: address, pcpPort, ssdpAddress } = gateway.config;
+      const router = ['--gateway', address, '--pcp-port', `${pcpPort}`, '--ssdp-address', ssdpAddress];
+      const program = fileURLToPath(new URL('bin/portlease.js', ROOT));
+      const child = spawn(process.execPath, [program, 'map', '9001/udp', ...router]);
+      t.after(() => child.kill('SIGKILL'));
+      const ended = once(child, 'exit');
+      // It says so when there is a mapping, and hears signals from before that on.
+      await once(child.stdout, 'data');
+      child.kill(signal);
+      assert.deepEqual(await ended, [0, null]);
+      assert.deepEqual(gateway.mappings(), []);
+    });
+  }
 });
 
 describe('the garbage collector', () => {

@@ -81,6 +81,18 @@ describe('a worker', { concurrency: 4 }, () => {
     await gateway.waitFor(({ mappings }) => mappings.length === 0);
   });
 
+  it('that is terminated has released when it is gone, also where the gateway takes its time', async (t) => {
+    const gateway = await gatewayFor(t, { pcp: false, nat_pmp: false });
+    const { worker } = start(
+      gateway,
+      `mapper.ref().map({ port }).ready().then(() => parentPort.postMessage('ready'));`,
+    );
+    await message(worker);
+    gateway.setFaults({ http_delay_ms: 300 });
+    await worker.terminate();
+    assert.deepEqual(gateway.mappings(), []);
+  });
+
   it('that is terminated in the middle of everything harms nobody', { timeout: 60_000 }, async (t) => {
     const gateway = await gatewayFor(t);
     for (let i = 0; i < 20; i++) {

@@ -17,6 +17,9 @@ use crate::wait::Bell;
 /// How long a process that ends waits beyond the mappers' own limit, for an engine that does not answer.
 const GRACE: Duration = Duration::from_millis(200);
 
+/// How long a worker that is terminated waits for its mappers.
+const TERMINATED: Duration = Duration::from_secs(2);
+
 type Ending = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// The bell, and the mappers that the end of the process must stop.
@@ -30,6 +33,8 @@ struct Mappers {
     live: Vec<Weak<Mapper>>,
     /// The stops of those that the garbage collector took and that have not ended.
     ending: Vec<Ending>,
+    /// The end has waited for them, and waits no second time.
+    waited: bool,
 }
 
 impl Mappers {
@@ -58,6 +63,37 @@ impl Shared {
         mappers.sweep();
         if is_pending(&mut ending) {
             mappers.ending.push(ending);
+        }
+    }
+
+    /// Stops every mapper and waits for that, at most for `limit`.
+    fn stop_all(&self, limit: Duration) -> bool {
+        let waited = Mappers { waited: true, ..Mappers::default() };
+        let Mappers { live, mut ending, .. } = std::mem::replace(&mut *self.mappers(), waited);
+        for mapper in live.iter().filter_map(Weak::upgrade) {
+            ending.push(Box::pin(async move { mapper.stop(limit).await }));
+        }
+        let mut all = true;
+        let mut ended = std::pin::pin!(std::future::poll_fn(|context| {
+            ending.retain_mut(|ending| match ending.as_mut().poll(context) {
+                Poll::Pending => true,
+                Poll::Ready(over) => {
+                    all &= over;
+                    false
+                }
+            });
+            if ending.is_empty() { Poll::Ready(all) } else { Poll::Pending }
+        }));
+        portlease::wait_for(ended.as_mut(), limit.saturating_add(GRACE)).unwrap_or(false)
+    }
+}
+
+impl Drop for Shared {
+    /// A worker that is terminated runs no JavaScript in the end, so nobody has called [`Host::stop_all`]: its own
+    /// thread waits here.
+    fn drop(&mut self) {
+        if !self.mappers().waited {
+            self.stop_all(TERMINATED);
         }
     }
 }
@@ -92,21 +128,6 @@ impl Host {
     #[napi(catch_unwind)]
     pub fn stop_all(&self, timeout: f64) -> Result<bool, Failure> {
         let limit = milliseconds("timeout", timeout).map_err(|error| failure(&error))?;
-        let Mappers { live, mut ending } = std::mem::take(&mut *self.shared.mappers());
-        for mapper in live.iter().filter_map(Weak::upgrade) {
-            ending.push(Box::pin(async move { mapper.stop(limit).await }));
-        }
-        let mut all = true;
-        let mut ended = std::pin::pin!(std::future::poll_fn(|context| {
-            ending.retain_mut(|ending| match ending.as_mut().poll(context) {
-                Poll::Pending => true,
-                Poll::Ready(over) => {
-                    all &= over;
-                    false
-                }
-            });
-            if ending.is_empty() { Poll::Ready(all) } else { Poll::Pending }
-        }));
-        Ok(portlease::wait_for(ended.as_mut(), limit.saturating_add(GRACE)).unwrap_or(false))
+        Ok(self.shared.stop_all(limit))
     }
 }
