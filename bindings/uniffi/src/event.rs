@@ -1,6 +1,11 @@
-//! Events, on their way out.
+//! Events, on their way out; a cancelled wait loses none.
 
-use crate::error::ErrorReport;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use portlease::PortMappingError;
+
+use crate::error::{ErrorReport, PortLeaseError};
+use crate::mapper::Mapper;
 use crate::names::{AddressClass, EventKind, Protocol, Transport};
 use crate::number::{Port, Seconds, count};
 use crate::snapshot::text;
@@ -46,6 +51,50 @@ impl From<portlease::Event> for Event {
             error: event.error.as_deref().map(Into::into),
             elapsed: event.elapsed.into(),
             dropped: count(event.dropped),
+        }
+    }
+}
+
+/// One wait for an event, for hosts that may cancel a wait between its end and its result: UniFFI drops the result then.
+/// So the event stays here until it is taken; let go before that, it is the next to be pulled.
+#[derive(Debug, uniffi::Object)]
+pub struct Pull {
+    mapper: Arc<Mapper>,
+    event: Mutex<Option<portlease::Event>>,
+}
+
+impl Pull {
+    pub(crate) fn new(mapper: Arc<Mapper>) -> Self {
+        Self { mapper, event: Mutex::default() }
+    }
+
+    fn event(&self) -> MutexGuard<'_, Option<portlease::Event>> {
+        // Nothing under this lock can panic.
+        self.event.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[uniffi::export]
+impl Pull {
+    /// Waits for an event as `Mapper.next_event` does, and keeps it.
+    #[uniffi::method(default(timeout = None))]
+    pub async fn ready(&self, timeout: Option<Seconds>) -> Result<(), PortLeaseError> {
+        let event = self.mapper.pulled(timeout).await?;
+        *self.event() = Some(event);
+        Ok(())
+    }
+
+    /// The event for which `ready` has waited. Fails with `internal` where there is none.
+    pub fn take(&self) -> Result<Event, PortLeaseError> {
+        let event = self.event().take();
+        Ok(event.ok_or_else(|| PortMappingError::internal("an event was taken that was not waited for"))?.into())
+    }
+}
+
+impl Drop for Pull {
+    fn drop(&mut self) {
+        if let Some(event) = self.event().take() {
+            self.mapper.put_back(event);
         }
     }
 }

@@ -24,9 +24,9 @@ mod snapshot;
 
 pub use config::{Config, MapRequest, RetryPolicy};
 pub use error::{ErrorReport, PortLeaseError};
-pub use event::Event;
+pub use event::{Event, Pull};
 pub use lease::Lease;
-pub use mapper::{Mapper, open, start_mapper};
+pub use mapper::{Mapper, begin_open, open, start_mapper};
 pub use names::{AddressClass, AddressFamily, ErrorKind, EventKind, LeaseState, NatClass, Protocol, Transport};
 pub use number::{Port, Seconds};
 pub use snapshot::{GatewayReport, LeaseSnapshot, MapperSnapshot, ProtocolReport};

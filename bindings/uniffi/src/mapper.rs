@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::{Config, MapRequest};
 use crate::error::PortLeaseError;
-use crate::event::Event;
+use crate::event::{Event, Pull};
 use crate::lease::Lease;
 use crate::number::Seconds;
 use crate::relay::Relay;
@@ -26,6 +26,14 @@ impl Mapper {
             self.relay.end();
         }
         ended
+    }
+
+    pub(crate) async fn pulled(&self, timeout: Option<Seconds>) -> Result<portlease::Event, PortLeaseError> {
+        Ok(self.relay.wait(self.core.next_event(timeout.map(Seconds::limit))).await?)
+    }
+
+    pub(crate) fn put_back(&self, event: portlease::Event) {
+        self.core.put_back(event);
     }
 }
 
@@ -59,8 +67,12 @@ impl Mapper {
     /// Fails with `timeout`, and with `stopped` once the mapper is stopped and its last event was pulled.
     #[uniffi::method(default(timeout = None))]
     pub async fn next_event(&self, timeout: Option<Seconds>) -> Result<Event, PortLeaseError> {
-        let limit = timeout.map(Seconds::limit);
-        Ok(self.relay.wait(self.core.next_event(limit)).await?.into())
+        Ok(self.pulled(timeout).await?.into())
+    }
+
+    /// `next_event` in two parts, for hosts that may cancel a wait between its end and its result.
+    pub fn pull(self: Arc<Self>) -> Arc<Pull> {
+        Arc::new(Pull::new(self))
     }
 
     /// Asks by every configured protocol what the gateway offers; maps nothing.
@@ -91,6 +103,15 @@ pub fn start_mapper(config: Config) -> Result<Arc<Mapper>, PortLeaseError> {
     Mapper::start(config)
 }
 
+/// The first part of `open`, which does not wait, for hosts that may cancel a wait between its end and its result: a lease
+/// that is the result would be held for ever.
+#[uniffi::export]
+pub fn begin_open(request: MapRequest, config: Config) -> Result<Arc<Lease>, PortLeaseError> {
+    let core = portlease::Mapper::start(config.read()?)?;
+    let lease = core.map(request.read()?)?;
+    Ok(Arc::new(Lease::new(lease, Some(core), Relay::start()?)))
+}
+
 /// Maps one port and waits for the mapping: start, map and ready in one line. The lease has its mapper for itself, which
 /// ends with it.
 ///
@@ -101,9 +122,7 @@ pub async fn open(
     config: Option<Config>,
     timeout: Option<Seconds>,
 ) -> Result<Arc<Lease>, PortLeaseError> {
-    let core = portlease::Mapper::start(config.unwrap_or_default().read()?)?;
-    let lease = core.map(request.read()?)?;
-    let relay = Relay::start()?;
-    relay.wait(lease.ready(timeout.map(Seconds::limit))).await?;
-    Ok(Arc::new(Lease::new(lease, Some(core), relay)))
+    let lease = begin_open(request, config.unwrap_or_default())?;
+    lease.ready(timeout).await?;
+    Ok(lease)
 }

@@ -1090,7 +1090,7 @@ public struct Config: Equatable, Hashable {
     /**
      * The protocols to try, in order of preference, without repeats. Default: PCP, NAT-PMP, UPnP.
      */
-    public let protocols: [Protocol]?
+    public let protocols: [MappingProtocol]?
     /**
      * The lifetime to ask for, 1 s to 24 h. Default 1 h. Whole seconds; a fraction is rounded up.
      */
@@ -1135,7 +1135,7 @@ public struct Config: Equatable, Hashable {
          */interface: String? = nil,
         /**
          * The protocols to try, in order of preference, without repeats. Default: PCP, NAT-PMP, UPnP.
-         */protocols: [Protocol]? = nil,
+         */protocols: [MappingProtocol]? = nil,
         /**
          * The lifetime to ask for, 1 s to 24 h. Default 1 h. Whole seconds; a fraction is rounded up.
          */ttl: Seconds? = nil,
@@ -1190,7 +1190,7 @@ public struct FfiConverterTypeConfig: FfiConverterRustBuffer {
                 gateway: FfiConverterOptionString.read(from: &buf),
                 localAddress: FfiConverterOptionString.read(from: &buf),
                 interface: FfiConverterOptionString.read(from: &buf),
-                protocols: FfiConverterOptionSequenceTypeProtocol.read(from: &buf),
+                protocols: FfiConverterOptionSequenceTypeMappingProtocol.read(from: &buf),
                 ttl: FfiConverterOptionTypeSeconds.read(from: &buf),
                 renewalInterval: FfiConverterOptionTypeSeconds.read(from: &buf),
                 failureThreshold: FfiConverterOptionInt32.read(from: &buf),
@@ -1205,7 +1205,7 @@ public struct FfiConverterTypeConfig: FfiConverterRustBuffer {
         FfiConverterOptionString.write(value.gateway, into: &buf)
         FfiConverterOptionString.write(value.localAddress, into: &buf)
         FfiConverterOptionString.write(value.interface, into: &buf)
-        FfiConverterOptionSequenceTypeProtocol.write(value.protocols, into: &buf)
+        FfiConverterOptionSequenceTypeMappingProtocol.write(value.protocols, into: &buf)
         FfiConverterOptionTypeSeconds.write(value.ttl, into: &buf)
         FfiConverterOptionTypeSeconds.write(value.renewalInterval, into: &buf)
         FfiConverterOptionInt32.write(value.failureThreshold, into: &buf)
@@ -1328,7 +1328,7 @@ public struct Event: Equatable, Hashable {
     /**
      * The protocol of the mapping.
      */
-    public let `protocol`: Protocol?
+    public let `protocol`: MappingProtocol?
     /**
      * The granted lifetime; absent where there is no mapping or it is permanent.
      */
@@ -1370,7 +1370,7 @@ public struct Event: Equatable, Hashable {
          */external: String?,
         /**
          * The protocol of the mapping.
-         */`protocol`: Protocol?,
+         */`protocol`: MappingProtocol?,
         /**
          * The granted lifetime; absent where there is no mapping or it is permanent.
          */ttl: Seconds?,
@@ -1420,7 +1420,7 @@ public struct FfiConverterTypeEvent: FfiConverterRustBuffer {
                 transport: FfiConverterOptionTypeTransport.read(from: &buf),
                 internalPort: FfiConverterOptionTypePort.read(from: &buf),
                 external: FfiConverterOptionString.read(from: &buf),
-                protocol: FfiConverterOptionTypeProtocol.read(from: &buf),
+                protocol: FfiConverterOptionTypeMappingProtocol.read(from: &buf),
                 ttl: FfiConverterOptionTypeSeconds.read(from: &buf),
                 addressClass: FfiConverterTypeAddressClass.read(from: &buf),
                 error: FfiConverterOptionTypeErrorReport.read(from: &buf),
@@ -1435,7 +1435,7 @@ public struct FfiConverterTypeEvent: FfiConverterRustBuffer {
         FfiConverterOptionTypeTransport.write(value.transport, into: &buf)
         FfiConverterOptionTypePort.write(value.internalPort, into: &buf)
         FfiConverterOptionString.write(value.external, into: &buf)
-        FfiConverterOptionTypeProtocol.write(value.`protocol`, into: &buf)
+        FfiConverterOptionTypeMappingProtocol.write(value.`protocol`, into: &buf)
         FfiConverterOptionTypeSeconds.write(value.ttl, into: &buf)
         FfiConverterTypeAddressClass.write(value.addressClass, into: &buf)
         FfiConverterOptionTypeErrorReport.write(value.error, into: &buf)
@@ -1581,7 +1581,7 @@ public struct LeaseSnapshot: Equatable, Hashable {
     /**
      * The protocol that made the mapping, while active.
      */
-    public let `protocol`: Protocol?
+    public let `protocol`: MappingProtocol?
     /**
      * The granted lifetime; absent while not active or where the mapping is permanent.
      */
@@ -1643,7 +1643,7 @@ public struct LeaseSnapshot: Equatable, Hashable {
          */transport: Transport,
         /**
          * The protocol that made the mapping, while active.
-         */`protocol`: Protocol?,
+         */`protocol`: MappingProtocol?,
         /**
          * The granted lifetime; absent while not active or where the mapping is permanent.
          */ttl: Seconds?,
@@ -1711,7 +1711,7 @@ public struct FfiConverterTypeLeaseSnapshot: FfiConverterRustBuffer {
                 external: FfiConverterOptionString.read(from: &buf),
                 internalPort: FfiConverterTypePort.read(from: &buf),
                 transport: FfiConverterTypeTransport.read(from: &buf),
-                protocol: FfiConverterOptionTypeProtocol.read(from: &buf),
+                protocol: FfiConverterOptionTypeMappingProtocol.read(from: &buf),
                 ttl: FfiConverterOptionTypeSeconds.read(from: &buf),
                 expiresIn: FfiConverterOptionTypeSeconds.read(from: &buf),
                 renewsIn: FfiConverterOptionTypeSeconds.read(from: &buf),
@@ -1731,7 +1731,7 @@ public struct FfiConverterTypeLeaseSnapshot: FfiConverterRustBuffer {
         FfiConverterOptionString.write(value.external, into: &buf)
         FfiConverterTypePort.write(value.internalPort, into: &buf)
         FfiConverterTypeTransport.write(value.transport, into: &buf)
-        FfiConverterOptionTypeProtocol.write(value.`protocol`, into: &buf)
+        FfiConverterOptionTypeMappingProtocol.write(value.`protocol`, into: &buf)
         FfiConverterOptionTypeSeconds.write(value.ttl, into: &buf)
         FfiConverterOptionTypeSeconds.write(value.expiresIn, into: &buf)
         FfiConverterOptionTypeSeconds.write(value.renewsIn, into: &buf)
@@ -1874,7 +1874,7 @@ public struct MapperSnapshot: Equatable, Hashable {
     /**
      * The protocols by which the gateway has answered so far.
      */
-    public let protocols: [Protocol]
+    public let protocols: [MappingProtocol]
     /**
      * Leases with a granted, unexpired mapping.
      */
@@ -1907,7 +1907,7 @@ public struct MapperSnapshot: Equatable, Hashable {
          */localAddress: String?,
         /**
          * The protocols by which the gateway has answered so far.
-         */protocols: [Protocol],
+         */protocols: [MappingProtocol],
         /**
          * Leases with a granted, unexpired mapping.
          */active: Int64,
@@ -1951,7 +1951,7 @@ public struct FfiConverterTypeMapperSnapshot: FfiConverterRustBuffer {
             try MapperSnapshot(
                 gateway: FfiConverterOptionString.read(from: &buf),
                 localAddress: FfiConverterOptionString.read(from: &buf),
-                protocols: FfiConverterSequenceTypeProtocol.read(from: &buf),
+                protocols: FfiConverterSequenceTypeMappingProtocol.read(from: &buf),
                 active: FfiConverterInt64.read(from: &buf),
                 renewals: FfiConverterInt64.read(from: &buf),
                 eventsDropped: FfiConverterInt64.read(from: &buf),
@@ -1963,7 +1963,7 @@ public struct FfiConverterTypeMapperSnapshot: FfiConverterRustBuffer {
     public static func write(_ value: MapperSnapshot, into buf: inout [UInt8]) {
         FfiConverterOptionString.write(value.gateway, into: &buf)
         FfiConverterOptionString.write(value.localAddress, into: &buf)
-        FfiConverterSequenceTypeProtocol.write(value.protocols, into: &buf)
+        FfiConverterSequenceTypeMappingProtocol.write(value.protocols, into: &buf)
         FfiConverterInt64.write(value.active, into: &buf)
         FfiConverterInt64.write(value.renewals, into: &buf)
         FfiConverterInt64.write(value.eventsDropped, into: &buf)
@@ -1995,7 +1995,7 @@ public struct ProtocolReport: Equatable, Hashable {
     /**
      * The protocol.
      */
-    public let `protocol`: Protocol
+    public let `protocol`: MappingProtocol
     /**
      * The gateway's external address, where the protocol can tell without mapping and the gateway has one.
      */
@@ -2018,7 +2018,7 @@ public struct ProtocolReport: Equatable, Hashable {
     public init(
         /**
          * The protocol.
-         */`protocol`: Protocol,
+         */`protocol`: MappingProtocol,
         /**
          * The gateway's external address, where the protocol can tell without mapping and the gateway has one.
          */externalAddress: String?,
@@ -2054,7 +2054,7 @@ public struct FfiConverterTypeProtocolReport: FfiConverterRustBuffer {
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ProtocolReport {
         return
             try ProtocolReport(
-                protocol: FfiConverterTypeProtocol.read(from: &buf),
+                protocol: FfiConverterTypeMappingProtocol.read(from: &buf),
                 externalAddress: FfiConverterOptionString.read(from: &buf),
                 device: FfiConverterOptionString.read(from: &buf),
                 roundTrip: FfiConverterOptionTypeSeconds.read(from: &buf),
@@ -2063,7 +2063,7 @@ public struct FfiConverterTypeProtocolReport: FfiConverterRustBuffer {
     }
 
     public static func write(_ value: ProtocolReport, into buf: inout [UInt8]) {
-        FfiConverterTypeProtocol.write(value.`protocol`, into: &buf)
+        FfiConverterTypeMappingProtocol.write(value.`protocol`, into: &buf)
         FfiConverterOptionString.write(value.externalAddress, into: &buf)
         FfiConverterOptionString.write(value.device, into: &buf)
         FfiConverterOptionTypeSeconds.write(value.roundTrip, into: &buf)
@@ -2678,6 +2678,112 @@ public func FfiConverterTypeLeaseState_lower(_ value: LeaseState) -> RustBuffer 
 
 
 /**
+ * What produced a mapping.
+ */
+
+public enum MappingProtocol: Equatable, Hashable, CustomStringConvertible {
+
+    /**
+     * Port Control Protocol (RFC 6887).
+     */
+    case pcp
+    /**
+     * NAT Port Mapping Protocol (RFC 6886).
+     */
+    case natPmp
+    /**
+     * UPnP Internet Gateway Device 1 or 2.
+     */
+    case upnp
+    /**
+     * No protocol: this host has a public address of its own and needs no gateway. Not to be asked for.
+     */
+    case none
+
+
+
+
+
+// The local Rust `Display` implementation.
+public var description: String {
+    return try!  FfiConverterString.lift(
+        try! rustCall() {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_method_protocol_uniffi_trait_display(
+            FfiConverterTypeProtocol_lower(self),uniffiCallStatus
+    )
+}
+    )
+}
+}
+
+#if compiler(>=6)
+extension MappingProtocol: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMappingProtocol: FfiConverterRustBuffer {
+    typealias SwiftType = MappingProtocol
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> MappingProtocol {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .pcp
+
+        case 2: return .natPmp
+
+        case 3: return .upnp
+
+        case 4: return .none
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: MappingProtocol, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .pcp:
+            writeInt(&buf, Int32(1))
+
+
+        case .natPmp:
+            writeInt(&buf, Int32(2))
+
+
+        case .upnp:
+            writeInt(&buf, Int32(3))
+
+
+        case .none:
+            writeInt(&buf, Int32(4))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMappingProtocol_lift(_ buf: RustBuffer) throws -> MappingProtocol {
+    return try FfiConverterTypeMappingProtocol.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMappingProtocol_lower(_ value: MappingProtocol) -> RustBuffer {
+    return FfiConverterTypeMappingProtocol.lower(value)
+}
+
+
+
+/**
  * Whether the port can be assumed open to the other side of the NAT.
  */
 
@@ -2908,112 +3014,6 @@ public func FfiConverterTypePortLeaseError_lift(_ buf: RustBuffer) throws -> Por
 public func FfiConverterTypePortLeaseError_lower(_ value: PortLeaseError) -> RustBuffer {
     return FfiConverterTypePortLeaseError.lower(value)
 }
-
-
-/**
- * What produced a mapping.
- */
-
-public enum Protocol: Equatable, Hashable, CustomStringConvertible {
-
-    /**
-     * Port Control Protocol (RFC 6887).
-     */
-    case pcp
-    /**
-     * NAT Port Mapping Protocol (RFC 6886).
-     */
-    case natPmp
-    /**
-     * UPnP Internet Gateway Device 1 or 2.
-     */
-    case upnp
-    /**
-     * No protocol: this host has a public address of its own and needs no gateway. Not to be asked for.
-     */
-    case none
-
-
-
-
-
-// The local Rust `Display` implementation.
-public var description: String {
-    return try!  FfiConverterString.lift(
-        try! rustCall() {
-        uniffiCallStatus in
-    uniffi_portlease_uniffi_fn_method_protocol_uniffi_trait_display(
-            FfiConverterTypeProtocol_lower(self),uniffiCallStatus
-    )
-}
-    )
-}
-}
-
-#if compiler(>=6)
-extension Protocol: Sendable {}
-#endif
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public struct FfiConverterTypeProtocol: FfiConverterRustBuffer {
-    typealias SwiftType = Protocol
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Protocol {
-        let variant: Int32 = try readInt(&buf)
-        switch variant {
-
-        case 1: return .pcp
-
-        case 2: return .natPmp
-
-        case 3: return .upnp
-
-        case 4: return .none
-
-        default: throw UniffiInternalError.unexpectedEnumCase
-        }
-    }
-
-    public static func write(_ value: Protocol, into buf: inout [UInt8]) {
-        switch value {
-
-
-        case .pcp:
-            writeInt(&buf, Int32(1))
-
-
-        case .natPmp:
-            writeInt(&buf, Int32(2))
-
-
-        case .upnp:
-            writeInt(&buf, Int32(3))
-
-
-        case .none:
-            writeInt(&buf, Int32(4))
-
-        }
-    }
-}
-
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeProtocol_lift(_ buf: RustBuffer) throws -> Protocol {
-    return try FfiConverterTypeProtocol.lift(buf)
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeProtocol_lower(_ value: Protocol) -> RustBuffer {
-    return FfiConverterTypeProtocol.lower(value)
-}
-
 
 
 /**
@@ -3333,8 +3333,8 @@ fileprivate struct FfiConverterOptionTypeAddressFamily: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-fileprivate struct FfiConverterOptionTypeProtocol: FfiConverterRustBuffer {
-    typealias SwiftType = Protocol?
+fileprivate struct FfiConverterOptionTypeMappingProtocol: FfiConverterRustBuffer {
+    typealias SwiftType = MappingProtocol?
 
     public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
         guard let value = value else {
@@ -3342,13 +3342,13 @@ fileprivate struct FfiConverterOptionTypeProtocol: FfiConverterRustBuffer {
             return
         }
         writeInt(&buf, Int8(1))
-        FfiConverterTypeProtocol.write(value, into: &buf)
+        FfiConverterTypeMappingProtocol.write(value, into: &buf)
     }
 
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
-        case 1: return try FfiConverterTypeProtocol.read(from: &buf)
+        case 1: return try FfiConverterTypeMappingProtocol.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -3405,8 +3405,8 @@ fileprivate struct FfiConverterOptionTypeTransport: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-fileprivate struct FfiConverterOptionSequenceTypeProtocol: FfiConverterRustBuffer {
-    typealias SwiftType = [Protocol]?
+fileprivate struct FfiConverterOptionSequenceTypeMappingProtocol: FfiConverterRustBuffer {
+    typealias SwiftType = [MappingProtocol]?
 
     public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
         guard let value = value else {
@@ -3414,13 +3414,13 @@ fileprivate struct FfiConverterOptionSequenceTypeProtocol: FfiConverterRustBuffe
             return
         }
         writeInt(&buf, Int8(1))
-        FfiConverterSequenceTypeProtocol.write(value, into: &buf)
+        FfiConverterSequenceTypeMappingProtocol.write(value, into: &buf)
     }
 
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
-        case 1: return try FfiConverterSequenceTypeProtocol.read(from: &buf)
+        case 1: return try FfiConverterSequenceTypeMappingProtocol.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -3527,23 +3527,23 @@ fileprivate struct FfiConverterSequenceTypeProtocolReport: FfiConverterRustBuffe
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-fileprivate struct FfiConverterSequenceTypeProtocol: FfiConverterRustBuffer {
-    typealias SwiftType = [Protocol]
+fileprivate struct FfiConverterSequenceTypeMappingProtocol: FfiConverterRustBuffer {
+    typealias SwiftType = [MappingProtocol]
 
-    public static func write(_ value: [Protocol], into buf: inout [UInt8]) {
+    public static func write(_ value: [MappingProtocol], into buf: inout [UInt8]) {
         let len = Int32(value.count)
         writeInt(&buf, len)
         for item in value {
-            FfiConverterTypeProtocol.write(item, into: &buf)
+            FfiConverterTypeMappingProtocol.write(item, into: &buf)
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Protocol] {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [MappingProtocol] {
         let len: Int32 = try readInt(&buf)
-        var seq = [Protocol]()
+        var seq = [MappingProtocol]()
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
-            seq.append(try FfiConverterTypeProtocol.read(from: &buf))
+            seq.append(try FfiConverterTypeMappingProtocol.read(from: &buf))
         }
         return seq
     }

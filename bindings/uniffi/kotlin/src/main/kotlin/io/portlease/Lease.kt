@@ -57,4 +57,13 @@ public suspend fun open(
     exact: Boolean = false,
     config: Config = Config(),
     timeout: Duration? = null,
-): Lease = guarded { Lease(nativeLibrary.open(MapRequest(port, transport, externalPort, exact), config, timeout)) }
+): Lease = guarded {
+    val handle = nativeLibrary.beginOpen(MapRequest(port, transport, externalPort, exact), config)
+    try {
+        handle.ready(timeout)
+    } catch (failure: Throwable) {
+        handle.destroy() // releases in the background
+        throw failure
+    }
+    Lease(handle)
+}

@@ -42,9 +42,15 @@ public class Mapper private constructor(private val handle: MapperHandle) : Auto
     /**
      * Pulls the next event, waiting for it at most for [timeout]; without one, until it comes.
      *
-     * Fails with `timeout`, and with `stopped` once the mapper is stopped and its last event was pulled.
+     * Fails with `timeout`, and with `stopped` once the mapper is stopped and its last event was pulled. Cancelling loses no
+     * event: the next call gets it.
      */
-    public suspend fun nextEvent(timeout: Duration? = null): Event = guarded { handle.nextEvent(timeout) }
+    public suspend fun nextEvent(timeout: Duration? = null): Event = guarded {
+        handle.pull().use { pull ->
+            pull.ready(timeout)
+            pull.take()
+        }
+    }
 
     /**
      * The events as a flow, which ends when the mapper is stopped and its last event was pulled. Each event comes once:

@@ -2,21 +2,37 @@ package io.portlease
 
 import com.sun.jna.CallbackThreadInitializer
 import com.sun.jna.Native
-import kotlin.time.Duration
+import com.sun.jna.Platform
 
 /** The way to the native library for what makes handles; loads the library when it is first used. */
 internal val nativeLibrary: NativeLibrary by lazy { NativeLibrary() }
 
 internal class NativeLibrary {
     init {
-        // Each mapper has a native thread that wakes coroutines. JNA would attach it to the JVM for each single wake;
-        // so it stays attached until it ends, as a daemon, which does not keep the JVM alive.
-        val wakingThread = CallbackThreadInitializer(true, false, "portlease-wake")
-        Native.setCallbackThreadInitializer(uniffiRustFutureContinuationCallbackImpl, wakingThread)
+        try {
+            uniffiEnsureInitialized() // compares checksums too: an old library beside new sources is no use
+            // Each mapper has a native thread that wakes coroutines. JNA would attach it to the JVM for each single wake;
+            // so it stays attached until it ends, as a daemon, which does not keep the JVM alive.
+            val wakingThread = CallbackThreadInitializer(true, false, "portlease-wake")
+            Native.setCallbackThreadInitializer(uniffiRustFutureContinuationCallbackImpl, wakingThread)
+        } catch (failure: LinkageError) {
+            throw UnsatisfiedLinkError(advice(failure)).initCause(failure)
+        }
     }
 
     fun start(config: Config): MapperHandle = startMapper(config)
 
-    suspend fun open(request: MapRequest, config: Config, timeout: Duration?): LeaseHandle =
-        openHandle(request, config, timeout)
+    fun beginOpen(request: MapRequest, config: Config): LeaseHandle = io.portlease.beginOpen(request, config)
+
+    /** What to do about it, for the next calls too, of which the JVM says no more than that a class is not there. */
+    private fun advice(failure: LinkageError): String {
+        val folder = Platform.RESOURCE_PREFIX
+        return if (javaClass.getResource("/$folder/${System.mapLibraryName("portlease_uniffi")}") == null) {
+            "this portlease jar has no native library for $folder: build the jar on such a system, or give Java the folder " +
+                "of a library that was built for it, -Djna.library.path=FOLDER"
+        } else {
+            "portlease's native library for $folder does not load; where the folder for temporary files takes no programs " +
+                "(noexec, read-only), name another, -Djna.tmpdir=FOLDER: ${generateSequence<Throwable>(failure) { it.cause }.last().message}"
+        }
+    }
 }

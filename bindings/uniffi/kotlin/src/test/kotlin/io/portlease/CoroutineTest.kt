@@ -1,12 +1,16 @@
 package io.portlease
 
+import java.util.concurrent.atomic.AtomicInteger
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
 import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.cancel
 import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.delay
+import kotlinx.coroutines.flow.count
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeout
@@ -32,6 +36,42 @@ class CoroutineTest {
             withTimeout(PATIENCE_SECONDS.seconds) { waits.forEach { it.cancelAndJoin() } }
             assertTrue(waits.all { it.isCancelled })
         }
+    }
+
+    @Test
+    fun `a wait that was cancelled before it began leaves the event to the next`() = home { _, mapper ->
+        val lease = mapper.map(4000, Transport.UDP)
+        lease.ready(5.seconds)
+        lease.stop()
+        coroutineScope {
+            launch(start = CoroutineStart.UNDISPATCHED) {
+                cancel()
+                mapper.nextEvent()
+            }
+        }
+        assertEquals(listOf(EventKind.INSTALLED, EventKind.EXITED), List(2) { mapper.nextEvent(5.seconds).kind })
+    }
+
+    @Test
+    fun `waits that are cancelled at whatever moment lose no event`() = home { _, mapper ->
+        val pulled = AtomicInteger()
+        coroutineScope {
+            val leases = launch(Dispatchers.Default) {
+                repeat(200) { mapper.map(4000, Transport.UDP).apply { ready(5.seconds) }.stop() }
+            }
+            while (leases.isActive) {
+                val reader = launch(Dispatchers.Default) {
+                    while (true) {
+                        mapper.nextEvent()
+                        pulled.incrementAndGet()
+                    }
+                }
+                delay(1) // so that events arrive between two cancellations
+                reader.cancelAndJoin()
+            }
+        }
+        mapper.stop()
+        assertEquals(400, pulled.get() + mapper.events().count())
     }
 
     @Test
@@ -75,6 +115,18 @@ class CoroutineTest {
         eventually("the late answer is released") {
             gateway.state().getAsJsonObject("counters").has("pcp_delete") && gateway.mappings() == 0
         }
+    }
+
+    @Test
+    fun `an open that is cancelled at whatever moment leaves nothing behind`() = Gateway().use { gateway ->
+        runBlocking(Dispatchers.Default) {
+            repeat(50) {
+                val opening = launch { open(4000, Transport.UDP, config = gateway.config()).close() }
+                delay(it % 5L)
+                opening.cancelAndJoin()
+            }
+        }
+        gateway.awaitMappings(0)
     }
 
     /** Unconfined code runs where it is woken, and may do there what it likes, even block until core has answered. */

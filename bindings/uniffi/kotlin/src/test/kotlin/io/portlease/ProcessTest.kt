@@ -38,6 +38,20 @@ class ProcessTest {
         assertEquals(0, gateway.mappings())
     }
 
+    @ParameterizedTest(name = "{0}")
+    @CsvSource(
+        "-Djna.prefix=plan9-vax, this portlease jar has no native library for plan9-vax: ",
+        "-Djna.tmpdir=/proc/self, does not load; where the folder for temporary files takes no programs",
+    )
+    fun `where the native library does not load, the error says what to do, the second time too`(option: String, advice: String) {
+        Gateway().use { gateway ->
+            val program = Program(exits, gateway, "twice", options = listOf(option))
+            assertEquals(1, program.ended(soon), program.said())
+            val errors = program.said().lines().filter { "UnsatisfiedLinkError: " in it && advice in it }
+            assertEquals(2, errors.size, program.said())
+        }
+    }
+
     @Test
     fun `two hundred mappers later nothing more is held than before`() = Gateway().use { gateway ->
         val program = Program("io.portlease.programs.Cycles", gateway, "200")

@@ -6,6 +6,7 @@ import com.google.gson.JsonParser
 import io.portlease.scenarios.snakeCase
 import java.io.File
 import java.lang.reflect.Modifier
+import java.util.jar.JarFile
 import kotlin.reflect.KClass
 import kotlin.reflect.KVisibility
 import kotlin.reflect.full.companionObject
@@ -82,16 +83,32 @@ class SurfaceTest {
         assertSame("methods/lease", methods(Lease::class))
     }
 
+    /** Everything of the jar, in the order of the names. */
+    private fun classes(): List<Class<*>> {
+        val jar = File(Mapper::class.java.protectionDomain.codeSource.location.toURI())
+        val names = JarFile(jar).use { file -> file.entries().toList().map { it.name } }
+        return names.filter { it.endsWith(".class") }
+            .map { Class.forName(it.removeSuffix(".class").replace('/', '.'), false, Mapper::class.java.classLoader) }
+    }
+
     @Test
     fun `the package has the functions of the file`() {
-        val files = listOf("MapperKt", "LeaseKt", "PortLeaseExceptionKt", "NativeLibraryKt").mapNotNull {
-            runCatching { Class.forName("io.portlease.$it") }.getOrNull()
-        }
-        val functions = files.flatMap { it.declaredMethods.toList() }
+        val functions = classes().filter { it.name.endsWith("Kt") }
+            .flatMap { it.declaredMethods.toList() }
             .filter { Modifier.isPublic(it.modifiers) && !it.isSynthetic }
             .mapNotNull { it.kotlinFunction }
             .filter { it.visibility == KVisibility.PUBLIC }
         assertSame("methods/module", functions.map { it.name })
+    }
+
+    @Test
+    fun `the package has the handles, the records, the enums and the exception, and nothing of what is behind them`() {
+        val public = classes().filterNot { it.name.endsWith("Kt") || '$' in it.name }
+            .map { it.kotlin }
+            .filter { it.visibility == KVisibility.PUBLIC }
+        val (records, others) = public.filterNot { it.java.isEnum }.partition { it.isData }
+        assertEquals(setOf(Mapper::class, Lease::class, PortLeaseException::class, RetryPolicy::class), others.toSet())
+        assertEquals(8, records.size, "$records") // those of the test above
     }
 
     @Test

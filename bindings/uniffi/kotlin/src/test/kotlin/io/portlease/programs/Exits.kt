@@ -14,11 +14,12 @@ object Exits {
     @OptIn(DelicateCoroutinesApi::class)
     @JvmStatic
     fun main(arguments: Array<String>) {
+        val how = arguments[3]
+        if (how == "twice") println(runCatching { Mapper.start(config(arguments)) })
         val mapper = Mapper.start(config(arguments))
         runBlocking { mapper.map(4000, Transport.UDP).ready() }
         // A wait that nobody waits for.
         GlobalScope.launch(start = CoroutineStart.UNDISPATCHED) { repeat(100) { mapper.nextEvent() } }
-        val how = arguments[3]
         // Before the word for which the test waits: it asks the program to end as soon as that is said.
         if (how == "hook") Runtime.getRuntime().addShutdownHook(Thread { mapper.close() })
         println("mapped")

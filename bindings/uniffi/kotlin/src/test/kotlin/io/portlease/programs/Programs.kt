@@ -6,11 +6,11 @@ import java.io.File
 import java.util.concurrent.TimeUnit
 
 /** A program in a JVM of its own, small and quick to start, which gets the gateway's place as its arguments. */
-class Program(main: String, gateway: Gateway, vararg arguments: String) {
+class Program(main: String, gateway: Gateway, vararg arguments: String, options: List<String> = emptyList()) {
     private val output = File.createTempFile("portlease-$main", ".out").apply { deleteOnExit() }
 
     private val process: Process = ProcessBuilder(
-        listOf(File(System.getProperty("java.home"), "bin/java").path) + SMALL + listOf("-cp", classPath(), main) +
+        listOf(File(System.getProperty("java.home"), "bin/java").path) + SMALL + options + listOf("-cp", classPath(), main) +
             listOf("gateway", "pcp_port", "ssdp_address").map { gateway.started[it].asString } + arguments,
     ).redirectErrorStream(true).redirectOutput(output).start()
 
