@@ -33,8 +33,10 @@ class HandleTest {
     @Test
     fun `use releases on the router before it is left`() = home { gateway ->
         Mapper.start(gateway.config()).use { mapper ->
-            mapper.map(4000, Transport.UDP).ready(5.seconds)
+            val lease = mapper.map(4000, Transport.UDP)
+            lease.ready(5.seconds)
             assertEquals(1, gateway.mappings())
+            assertTrue(lease.snapshot().active) // held until here: the garbage collector would release it
         }
         assertEquals(0, gateway.mappings())
     }
@@ -54,10 +56,12 @@ class HandleTest {
     @Test
     fun `use of a lease releases that one alone`() = home { gateway ->
         Mapper.start(gateway.config()).use { mapper ->
-            mapper.map(4000, Transport.UDP).ready(5.seconds)
-            mapper.map(4001, Transport.TCP).use { it.ready(5.seconds) }
-            assertEquals(1, gateway.mappings())
-            assertEquals(listOf(4000), mapper.snapshot().leases.map { it.internalPort })
+            mapper.map(4000, Transport.UDP).use { other -> // held until the end: the garbage collector would release it
+                other.ready(5.seconds)
+                mapper.map(4001, Transport.TCP).use { it.ready(5.seconds) }
+                assertEquals(1, gateway.mappings())
+                assertEquals(listOf(4000), mapper.snapshot().leases.map { it.internalPort })
+            }
         }
     }
 
@@ -93,6 +97,7 @@ class HandleTest {
             val ready = coroutineScope { leases.map { async { it.ready(10.seconds) } }.awaitAll() }
             assertEquals(List(100) { "192.0.1.1:${4000 + it}" }, ready.map { it.external })
             assertEquals(100, mapper.snapshot().active)
+            assertEquals(100, leases.size) // held until here
         }
         assertEquals(0, gateway.mappings())
     }
