@@ -5,10 +5,14 @@ import kotlin.time.Duration
 /**
  * The promise to keep one port mapped.
  *
- * [close], at the end of a `use` block, releases the mapping on the gateway. Keep the lease as long as the port is wanted:
- * one that is let go releases when the garbage collector comes by.
+ * [close], at the end of a `use` block, releases the mapping on the gateway. A lease that is let go without it stays mapped as
+ * long as its [Mapper] is held; one of [open] is released when the garbage collector comes by.
  */
-public class Lease internal constructor(private val handle: LeaseHandle) : AutoCloseable {
+public class Lease internal constructor(
+    private val handle: LeaseHandle,
+    /** Held because the mapping ends with it; null where the handle has a mapper of its own. */
+    @Suppress("unused") private val mapper: Mapper?,
+) : AutoCloseable {
     /** The lease's number within its mapper, from 1, as events name it. */
     public val id: Long = guarded { handle.id() }
 
@@ -65,5 +69,5 @@ public suspend fun open(
         handle.destroy() // releases in the background
         throw failure
     }
-    Lease(handle)
+    Lease(handle, mapper = null)
 }

@@ -7,12 +7,21 @@ import kotlinx.coroutines.flow.flow
 /**
  * A background engine that finds the home gateway once, maps ports on it, and keeps them mapped.
  *
- * [close], at the end of a `use` block, releases everything on the gateway. A mapper that is let go without it releases
- * when the garbage collector comes by, and not at all where the process ends first: then the gateway ends the mappings
- * with their lifetimes. It keeps no process alive.
+ * [close], at the end of a `use` block, releases everything on the gateway. A mapper and its leases keep each other: what is
+ * mapped stays so as long as any of them is held, also where the program has let the lease go. Once none of them is, all is
+ * released when the garbage collector comes by, and not at all where the process ends first: then the gateway ends the
+ * mappings with their lifetimes. A mapper keeps no process alive.
  */
 public class Mapper private constructor(private val handle: MapperHandle) : AutoCloseable {
+    /** Those that are not over, and a few that are. */
+    private val leases = HashSet<Lease>()
+
+    /** How many there may be before those that are over are looked for. */
+    private var enough = SWEEP_ABOVE
+
     public companion object {
+        private const val SWEEP_ABOVE = 16
+
         /**
          * Checks the configuration and starts the engine. Does not touch the network.
          *
@@ -27,7 +36,7 @@ public class Mapper private constructor(private val handle: MapperHandle) : Auto
      * Fails with `invalid` for a bad request, or where another lease of this mapper has the same port or asks for the same
      * external port over the same transport, and with `stopped`.
      */
-    public fun map(request: MapRequest): Lease = Lease(guarded { handle.map(request) })
+    public fun map(request: MapRequest): Lease = Lease(guarded { handle.map(request) }, this).also(::keep)
 
     /**
      * As [map] of a [MapRequest]. [port] and [externalPort] are 1 to 65535; [externalPort] is a wish, [port] itself by
@@ -83,5 +92,13 @@ public class Mapper private constructor(private val handle: MapperHandle) : Auto
     /** As [stop], holding up the thread for that time: commonly one round trip to the gateway, at most 5 s. */
     override fun close() {
         guarded { handle.stopBlocking() }
+    }
+
+    private fun keep(lease: Lease): Unit = synchronized(leases) {
+        leases.add(lease)
+        if (leases.size <= enough) return
+        leases.removeIf { it.snapshot().state == LeaseState.EXITED }
+        // Not with each lease that is mapped: that would take a time that grows with the square of their number.
+        enough = maxOf(SWEEP_ABOVE, 2 * leases.size)
     }
 }

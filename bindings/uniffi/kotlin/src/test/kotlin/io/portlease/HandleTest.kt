@@ -1,13 +1,18 @@
 package io.portlease
 
+import java.lang.ref.WeakReference
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
+import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.async
 import kotlinx.coroutines.awaitAll
+import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.flow.map
 import kotlinx.coroutines.flow.toList
+import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
+import kotlinx.coroutines.yield
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertFalse
 import org.junit.jupiter.api.Assertions.assertThrows
@@ -19,8 +24,17 @@ class HandleTest {
     private fun home(test: suspend (Gateway) -> Unit): Unit = Gateway().use { gateway -> runBlocking { test(gateway) } }
 
     /** Not suspending, so that no coroutine keeps the lease. */
-    private fun mapAndForget(mapper: Mapper) {
-        runBlocking { mapper.map(4000, Transport.UDP).ready(5.seconds) }
+    private fun mapAndForget(mapper: Mapper, port: Int = 4000): Lease =
+        mapper.map(port, Transport.UDP).also { runBlocking { it.ready(5.seconds) } }
+
+    private fun mapAndEnd(mapper: Mapper, port: Int, byItself: Boolean): Lease = mapper.map(port, Transport.UDP).also {
+        if (byItself) runBlocking { kindOf { it.ready(5.seconds) } } else it.close()
+    }
+
+    /** Has collected all that nobody held when it was called. */
+    private fun collectGarbage() {
+        val canary = WeakReference(Any())
+        eventually("the garbage is collected") { System.gc(); canary.get() == null }
     }
 
     private suspend fun kindOf(call: suspend () -> Any?): ErrorKind? = try {
@@ -36,7 +50,7 @@ class HandleTest {
             val lease = mapper.map(4000, Transport.UDP)
             lease.ready(5.seconds)
             assertEquals(1, gateway.mappings())
-            assertTrue(lease.snapshot().active) // held until here: the garbage collector would release it
+            assertTrue(lease.snapshot().active)
         }
         assertEquals(0, gateway.mappings())
     }
@@ -56,12 +70,10 @@ class HandleTest {
     @Test
     fun `use of a lease releases that one alone`() = home { gateway ->
         Mapper.start(gateway.config()).use { mapper ->
-            mapper.map(4000, Transport.UDP).use { other -> // held until the end: the garbage collector would release it
-                other.ready(5.seconds)
-                mapper.map(4001, Transport.TCP).use { it.ready(5.seconds) }
-                assertEquals(1, gateway.mappings())
-                assertEquals(listOf(4000), mapper.snapshot().leases.map { it.internalPort })
-            }
+            mapper.map(4000, Transport.UDP).ready(5.seconds)
+            mapper.map(4001, Transport.TCP).use { it.ready(5.seconds) }
+            assertEquals(1, gateway.mappings())
+            assertEquals(listOf(4000), mapper.snapshot().leases.map { it.internalPort })
         }
     }
 
@@ -97,7 +109,6 @@ class HandleTest {
             val ready = coroutineScope { leases.map { async { it.ready(10.seconds) } }.awaitAll() }
             assertEquals(List(100) { "192.0.1.1:${4000 + it}" }, ready.map { it.external })
             assertEquals(100, mapper.snapshot().active)
-            assertEquals(100, leases.size) // held until here
         }
         assertEquals(0, gateway.mappings())
     }
@@ -140,10 +151,44 @@ class HandleTest {
     }
 
     @Test
-    fun `a lease that nobody holds is released when the garbage collector comes by`() = home { gateway ->
-        Mapper.start(gateway.config()).use { mapper ->
-            mapAndForget(mapper)
-            eventually("the lease is collected") { System.gc(); gateway.mappings() == 0 }
+    fun `a mapper and its leases keep each other`() = home { gateway ->
+        var mapper: Mapper? = Mapper.start(gateway.config())
+        var lease: Lease? = mapAndForget(mapper!!)
+        mapAndForget(mapper, 4001)
+        fun stay(held: String) {
+            repeat(5) { collectGarbage() }
+            assertEquals(2, gateway.mappings(), "while the $held is held")
+        }
+        stay("mapper")
+        assertEquals(2, mapper.snapshot().active)
+        mapper = null
+        stay("lease")
+        assertTrue(lease!!.snapshot().active)
+        lease = null
+        eventually("both are collected") { System.gc(); gateway.mappings() == 0 }
+    }
+
+    @Test
+    fun `a mapper does not keep leases that are over`() = home { gateway ->
+        gateway.tell("""{"set":{"pcp":{"refuse":2}}}""")
+        val config = gateway.config().copy(protocols = listOf(Protocol.PCP), retry = RetryPolicy.Never)
+        Mapper.start(config).use { mapper ->
+            val over = List(200) { number -> WeakReference(mapAndEnd(mapper, 4000 + number, byItself = number % 2 == 0)) }
+            eventually("most leases are collected") { System.gc(); over.count { it.get() == null } > 150 }
+            assertFalse(mapper.snapshot().stopped) // held until here
+        }
+    }
+
+    @Test
+    fun `a wait keeps its handles`() = home { gateway ->
+        gateway.tell("""{"set":{"pcp_delay_ms":300}}""")
+        val config = gateway.config().copy(protocols = listOf(Protocol.PCP))
+        coroutineScope {
+            val collecting = launch(Dispatchers.Default) { while (true) { System.gc(); yield() } }
+            assertTrue(Mapper.start(config).map(4000, Transport.UDP).ready(5.seconds).active)
+            assertEquals(ErrorKind.TIMEOUT, kindOf { Mapper.start(config).nextEvent(500.milliseconds) })
+            Mapper.start(config).probe()
+            collecting.cancelAndJoin()
         }
     }
 

@@ -1,6 +1,5 @@
 package io.portlease.programs
 
-import io.portlease.Lease
 import io.portlease.Mapper
 import io.portlease.Transport
 import kotlin.system.exitProcess
@@ -12,17 +11,13 @@ import kotlinx.coroutines.runBlocking
 
 /** Programs that end, one way or another, with a mapper open. */
 object Exits {
-    /** Held for as long as the program runs: the garbage collector would release it. */
-    private lateinit var lease: Lease
-
     @OptIn(DelicateCoroutinesApi::class)
     @JvmStatic
     fun main(arguments: Array<String>) {
         val how = arguments[3]
         if (how == "twice") println(runCatching { Mapper.start(config(arguments)) })
         val mapper = Mapper.start(config(arguments))
-        lease = mapper.map(4000, Transport.UDP)
-        runBlocking { lease.ready() }
+        runBlocking { mapper.map(4000, Transport.UDP).ready() }
         // A wait that nobody waits for.
         GlobalScope.launch(start = CoroutineStart.UNDISPATCHED) { repeat(100) { mapper.nextEvent() } }
         // Before the word for which the test waits: it asks the program to end as soon as that is said.
