@@ -91,3 +91,59 @@ def test_a_program_that_logs_ends_without_a_word_and_its_forks_start_afresh(gate
         "ignore::DeprecationWarning",
     )
     assert (ended.status, ended.out, ended.err) == (0, "0\n", "")
+
+
+def test_a_fork_waits_for_the_record_that_a_handler_has_in_hand(program: Program) -> None:
+    ended = program(
+        """
+        import logging, threading
+        begun = threading.Event()
+        class Slow(logging.Handler):
+            busy = False
+            def emit(self, record):
+                self.busy = True
+                begun.set()
+                time.sleep(0.05)
+                self.busy = False
+        handler = Slow()
+        logging.basicConfig(level=1, handlers=[handler])
+        portlease.enable_logging()
+        lease = portlease.open(9001, **CONFIG)
+        begun.wait()
+        child = os.fork()
+        if child == 0:
+            os._exit(handler.busy)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """,
+        "-W",
+        "ignore::DeprecationWarning",
+    )
+    assert (ended.status, ended.out, ended.err) == (0, "0\n", "")
+
+
+def test_a_handler_that_hangs_holds_up_no_fork(program: Program) -> None:
+    ended = program(
+        """
+        import logging, threading
+        begun, forked = threading.Event(), threading.Event()
+        class Hanging(logging.Handler):
+            def emit(self, record):
+                begun.set()
+                forked.wait()
+        logging.basicConfig(level=1, handlers=[Hanging()])
+        portlease.enable_logging()
+        lease = portlease.open(9001, **CONFIG)
+        begun.wait()
+        child = os.fork()
+        if child == 0:
+            forked.set()
+            logging.disable()
+            portlease.open(9002, **CONFIG).stop()
+            os._exit(0)
+        forked.set()
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """,
+        "-W",
+        "ignore::DeprecationWarning",
+    )
+    assert (ended.status, ended.out, ended.err) == (0, "0\n", "")

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 from portlease import _lifetime, _portlease
 
 # How long `disable_logging` waits for what was said before it.
 _DRAIN_LIMIT = 2.0
+# How long a fork waits for the record that is being handed over.
+_FORK_LIMIT = 1.0
 
 _queue: _portlease.LogQueue | None = None
 _thread: threading.Thread | None = None
 _changing = threading.Lock()
+# Held while a record is with the program's handlers. A child forked in such a moment would inherit a stream that is
+# locked by a thread which it does not have.
+_handing_over = threading.RLock()
+_forking = threading.local()
+_hooked = False
 
 
 def enable_logging() -> None:
     """Forwards portlease's diagnostics to the loggers below `logging.getLogger("portlease")`; off by default.
 
     Set levels there: `DEBUG` tells of every exchange with a router; the most talkative level is 5. Records are handed
-    over by a thread of Python's, some of them after the call that they are about has returned. May be repeated. The
-    child of a fork begins without.
+    over by a thread of Python's, some of them after the call that they are about has returned. May be repeated. A fork
+    waits for the record that a handler has in hand, at most 1 s; the child begins without logging.
     """
     global _queue, _thread
     with _changing:
         if _queue is None:
+            _hook()
             _queue = _portlease.LogQueue()
             _thread = threading.Thread(target=_forward, args=(_queue,), name="portlease-logging", daemon=True)
             _thread.start()
@@ -51,17 +60,41 @@ def _forward(queue: _portlease.LogQueue) -> None:
         records, lost = batch
         for level, target, message in records:
             logger = logging.getLogger(target)
-            if logger.isEnabledFor(level):
-                logger.log(level, "%s", message)
+            with _handing_over:
+                if logger.isEnabledFor(level):
+                    logger.log(level, "%s", message)
         if lost:
-            logging.getLogger("portlease").warning("%d records were lost: more came than could be handled", lost)
+            with _handing_over:
+                logging.getLogger("portlease").warning("%d records were lost: more came than could be handled", lost)
+
+
+def _hook() -> None:
+    """Lets forks wait for the record in hand. Behind logging's own hook, for hooks before a fork run last first:
+    whoever hands a record over may need the lock that logging takes then."""
+    global _hooked
+    if not _hooked and hasattr(os, "register_at_fork"):
+        import logging  # noqa: F401
+
+        os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)
+        _hooked = True
+
+
+def _before_fork() -> None:
+    _forking.waited_for = _handing_over if _handing_over.acquire(timeout=_FORK_LIMIT) else None
+
+
+def _after_fork_in_parent() -> None:
+    waited_for, _forking.waited_for = getattr(_forking, "waited_for", None), None
+    if waited_for is not None:
+        waited_for.release()
 
 
 def _in_child() -> None:
-    global _queue, _thread, _changing, _forsaken
+    global _queue, _thread, _changing, _handing_over, _forsaken
     _forsaken = _queue  # its lock may be held for ever here
     _queue = _thread = None
     _changing = threading.Lock()
+    _handing_over = threading.RLock()
 
 
 _forsaken: _portlease.LogQueue | None = None
