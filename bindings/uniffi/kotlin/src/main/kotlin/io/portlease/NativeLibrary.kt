@@ -3,6 +3,7 @@ package io.portlease
 import com.sun.jna.CallbackThreadInitializer
 import com.sun.jna.Native
 import com.sun.jna.Platform
+import com.sun.jna.Structure
 
 /** The way to the native library for what makes handles; loads the library when it is first used. */
 internal val nativeLibrary: NativeLibrary by lazy { NativeLibrary() }
@@ -10,6 +11,7 @@ internal val nativeLibrary: NativeLibrary by lazy { NativeLibrary() }
 internal class NativeLibrary {
     init {
         try {
+            prepareJna()
             uniffiEnsureInitialized() // compares checksums too: an old library beside new sources is no use
             // Each mapper has a native thread that wakes coroutines. JNA would attach it to the JVM for each single wake;
             // so it stays attached until it ends, as a daemon, which does not keep the JVM alive.
@@ -35,4 +37,24 @@ internal class NativeLibrary {
                 "(noexec, read-only), name another, -Djna.tmpdir=FOLDER: ${generateSequence<Throwable>(failure) { it.cause }.last().message}"
         }
     }
+}
+
+@Structure.FieldOrder("value")
+internal class Probe : Structure() {
+    @JvmField var value: Byte = 0
+}
+
+private val probed: Int by lazy { Probe().size() }
+
+/**
+ * Comes before every other use of JNA here. JNA (5.16 to 5.19 at least) describes structures under a lock, loads a class
+ * behind it, and takes that lock where it loads the class: two threads whose first calls came at once held each other up for
+ * ever. Once one structure has been described, by one thread alone, the class is loaded.
+ */
+internal fun prepareJna() = check(probed > 0)
+
+/** The status of one call, by way of [prepareJna]: what the generated sources begin every call with. */
+internal fun newCallStatus(): UniffiRustCallStatus {
+    prepareJna()
+    return UniffiRustCallStatus()
 }

@@ -3,6 +3,7 @@ package io.portlease
 import io.portlease.programs.Program
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.RepeatedTest
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.parallel.ResourceLock
 import org.junit.jupiter.params.ParameterizedTest
@@ -50,6 +51,13 @@ class ProcessTest {
             val errors = program.said().lines().filter { "UnsatisfiedLinkError: " in it && advice in it }
             assertEquals(2, errors.size, program.said())
         }
+    }
+
+    @RepeatedTest(4) // two threads must meet within a millisecond: without care, in two of three runs they do
+    fun `threads whose first calls come at once do not hold each other up`() = Gateway().use { gateway ->
+        val program = Program("io.portlease.programs.FirstCalls", gateway)
+        assertEquals(0, program.ended(soon), program.said())
+        assertEquals("done\n", program.said())
     }
 
     @Test

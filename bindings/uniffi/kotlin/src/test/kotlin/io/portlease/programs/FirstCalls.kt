@@ -1,0 +1,24 @@
+package io.portlease.programs
+
+import io.portlease.ErrorKind
+import io.portlease.Mapper
+import java.util.concurrent.CyclicBarrier
+import kotlin.concurrent.thread
+
+/** Many threads whose first calls come at once: those that load the library and those that need no handle. */
+object FirstCalls {
+    private const val THREADS = 8
+
+    @JvmStatic
+    fun main(arguments: Array<String>) {
+        val start = CyclicBarrier(THREADS)
+        val threads = List(THREADS) { number ->
+            thread {
+                start.await()
+                if (number % 2 == 0) ErrorKind.INVALID.toString() else Mapper.start(config(arguments)).close()
+            }
+        }
+        threads.forEach(Thread::join)
+        println("done")
+    }
+}
