@@ -3,7 +3,6 @@ package io.portlease
 import com.sun.jna.CallbackThreadInitializer
 import com.sun.jna.Native
 import com.sun.jna.Platform
-import com.sun.jna.Structure
 
 /** The way to the native library for what makes handles; loads the library when it is first used. */
 internal val nativeLibrary: NativeLibrary by lazy { NativeLibrary() }
@@ -39,19 +38,14 @@ internal class NativeLibrary {
     }
 }
 
-@Structure.FieldOrder("value")
-internal class Probe : Structure() {
-    @JvmField var value: Byte = 0
-}
-
-private val probed: Int by lazy { Probe().size() }
+private val described: Int by lazy { UniffiRustCallStatus.ByValue().size() }
 
 /**
- * Comes before every other use of JNA here. JNA (5.16 to 5.19 at least) describes structures under a lock, loads a class
- * behind it, and takes that lock where it loads the class: two threads whose first calls came at once held each other up for
- * ever. Once one structure has been described, by one thread alone, the class is loaded.
+ * Comes before every other use of JNA here. JNA (5.16 to 5.19 at least) describes structures under a lock; for those passed by
+ * value it needs a class that takes that lock as it is initialized. So two threads whose first calls came at once could hold
+ * each other up for ever. Once one such structure has been described, by one thread alone, the class is ready.
  */
-internal fun prepareJna() = check(probed > 0)
+internal fun prepareJna() = check(described > 0)
 
 /** The status of one call, by way of [prepareJna]: what the generated sources begin every call with. */
 internal fun newCallStatus(): UniffiRustCallStatus {

@@ -53,9 +53,19 @@ class ProcessTest {
         }
     }
 
-    @RepeatedTest(4) // two threads must meet within a millisecond: without care, in two of three runs they do
+    private val firstCalls = "io.portlease.programs.FirstCalls"
+
+    @Test
+    fun `the class over which JNA's locks meet is initialized by one thread alone, before all calls`() = Gateway().use { gateway ->
+        val program = Program(firstCalls, gateway, "prepare", options = listOf("-Xlog:class+init=info"))
+        assertEquals(0, program.ended(soon), program.said())
+        val before = program.said().substringBefore("prepared\n", missingDelimiterValue = "")
+        assertTrue("Initializing 'com/sun/jna/Structure\$FFIType'" in before, before.takeLast(2000))
+    }
+
+    @RepeatedTest(4) // the threads must meet within a millisecond: without care, in two of three runs they do
     fun `threads whose first calls come at once do not hold each other up`() = Gateway().use { gateway ->
-        val program = Program("io.portlease.programs.FirstCalls", gateway)
+        val program = Program(firstCalls, gateway)
         assertEquals(0, program.ended(soon), program.said())
         assertEquals("done\n", program.said())
     }

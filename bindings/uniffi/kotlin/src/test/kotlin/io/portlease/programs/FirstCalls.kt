@@ -2,6 +2,7 @@ package io.portlease.programs
 
 import io.portlease.ErrorKind
 import io.portlease.Mapper
+import io.portlease.prepareJna
 import java.util.concurrent.CyclicBarrier
 import kotlin.concurrent.thread
 
@@ -11,6 +12,11 @@ object FirstCalls {
 
     @JvmStatic
     fun main(arguments: Array<String>) {
+        if (arguments.size > 3) {
+            prepareJna()
+            println("prepared")
+            return
+        }
         val start = CyclicBarrier(THREADS)
         val threads = List(THREADS) { number ->
             thread {
