@@ -183,28 +183,19 @@ impl Engine {
     /// Waits for `wait`, but not longer than `limit`. The timer runs on the engine, so that the caller needs no
     /// runtime.
     pub(crate) async fn within<T>(&self, limit: Option<Duration>, wait: impl Future<Output = T>) -> Result<T, Alarm> {
-        match limit {
-            None => Ok(wait.await),
-            Some(limit) => self.until_alarm(limit, wait).await,
-        }
+        before(limit.map(|limit| self.timer(limit)), wait).await
     }
 
-    async fn until_alarm<T>(&self, limit: Duration, wait: impl Future<Output = T>) -> Result<T, Alarm> {
-        let (alarm, mut rung) = oneshot::channel();
+    /// Begins to run a timer on the engine.
+    pub(crate) fn timer(&self, limit: Duration) -> Timer {
+        let (alarm, rung) = oneshot::channel();
         let ring = async move {
             tokio::time::sleep(limit).await;
-            let _ = alarm.send(()); // nobody waits any more
+            let _ = alarm.send(()); // the wait may be over
         };
-        // Where the runtime is gone, `ring` is dropped, which ends a wait that is not over.
-        let _end = self.handle().map(|handle| AbortOnDrop(handle.spawn(ring).abort_handle()));
-        let mut wait = pin!(wait);
-        std::future::poll_fn(move |context| {
-            if let Poll::Ready(output) = wait.as_mut().poll(context) {
-                return Poll::Ready(Ok(output));
-            }
-            Pin::new(&mut rung).poll(context).map(|rung| Err(rung.map_or(Alarm::EngineEnded, |()| Alarm::TimeUp)))
-        })
-        .await
+        // Without a runtime `ring` is dropped, which ends a wait that is not over.
+        let task = self.handle().map(|handle| AbortOnDrop(handle.spawn(ring).abort_handle()));
+        Timer { rung, _task: task }
     }
 
     /// Asks every task to end.
@@ -224,7 +215,7 @@ impl Engine {
         let mut ended = self.ended.clone();
         let all_ended = async move { drop(ended.wait_for(|ended| *ended).await) };
         // An engine that has ended is a thread that is about to: joining it takes a moment.
-        if let Err(Alarm::TimeUp) = self.until_alarm(limit, all_ended).await {
+        if let Err(Alarm::TimeUp) = self.within(Some(limit), all_ended).await {
             return false;
         }
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -237,8 +228,32 @@ impl Engine {
     }
 }
 
+/// A limit as error messages tell it.
+pub(crate) fn seconds(limit: Option<Duration>) -> String {
+    format!("{} s", limit.unwrap_or_default().as_secs_f64())
+}
+
 fn stopped_during_call() -> PortMappingError {
     PortMappingError::stopped("the mapper was stopped during the call")
+}
+
+/// A limit that runs out on the engine, until it is dropped.
+pub(crate) struct Timer {
+    rung: oneshot::Receiver<()>,
+    _task: Option<AbortOnDrop>,
+}
+
+/// Waits for `wait`, but not longer than `timer` runs.
+pub(crate) async fn before<T>(timer: Option<Timer>, wait: impl Future<Output = T>) -> Result<T, Alarm> {
+    let Some(mut timer) = timer else { return Ok(wait.await) };
+    let mut wait = pin!(wait);
+    std::future::poll_fn(move |context| {
+        if let Poll::Ready(output) = wait.as_mut().poll(context) {
+            return Poll::Ready(Ok(output));
+        }
+        Pin::new(&mut timer.rung).poll(context).map(|rung| Err(rung.map_or(Alarm::EngineEnded, |()| Alarm::TimeUp)))
+    })
+    .await
 }
 
 /// Why a wait was given up.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::engine::Engine;
+use crate::engine::{Alarm, Engine, seconds};
 use crate::error::{ErrorReport, PortMappingError};
 use crate::mapping::MapRequest;
 use crate::net::address::AddressClass;
@@ -15,6 +15,9 @@ use crate::task::Shutdown;
 
 /// The promise to keep one port mapped. Dropping it releases the mapping in the background; [`stop`](Self::stop)
 /// waits for that.
+///
+/// A program that ends right after a drop, as `main` does with its last handles, may end before the release: then the
+/// mapping stays on the gateway until its lifetime ends. Call [`stop`](Self::stop) first.
 #[derive(Debug)]
 #[must_use = "dropping a lease releases its mapping"]
 pub struct Lease {
@@ -42,40 +45,85 @@ impl Lease {
 
     /// Waits for a mapping, at most for `timeout`, and answers with the state that has it.
     ///
-    /// Fails with the kind of the latest whole attempt if that failed (the lease goes on trying unless
-    /// `retry = never`); each failed attempt is raised once, so that the next call waits for the next attempt.
-    /// Fails with `timeout` if no attempt has ended by then. Once the lease is over, fails with the kind that ended
-    /// it, or with `stopped`. Dropping the future ends the wait, not the lease.
+    /// Fails with the kind of the latest whole attempt if that failed (the lease keeps trying unless
+    /// `retry = never`). Every wait that is under way hears of a failed attempt; a call after that waits for the next
+    /// attempt. Fails with `timeout` if no attempt has ended by then. Once the lease is over, fails with the kind that
+    /// ended it, or with `stopped`. Dropping the future ends the wait, not the lease.
     pub async fn ready(&self, timeout: impl Into<Option<Duration>>) -> Result<LeaseSnapshot, PortMappingError> {
         self.check_process()?;
         let limit = timeout.into();
+        let heard = self.raised.load(Ordering::Relaxed);
+        let outcome = self.wait_for(limit, || match self.sink.readiness() {
+            Readiness::Ready => Some(Ok(self.sink.snapshot())),
+            Readiness::Failed(error, attempt) if attempt > heard => {
+                self.raised.fetch_max(attempt, Ordering::Relaxed);
+                Some(Err(PortMappingError::clone(&error)))
+            }
+            Readiness::Exited(Some(error)) => Some(Err(PortMappingError::clone(&error))),
+            Readiness::Exited(None) => Some(Err(PortMappingError::stopped("the lease is stopped"))),
+            Readiness::Failed(..) | Readiness::Pending => None,
+        });
+        outcome.await.unwrap_or_else(|alarm| Err(self.alarmed(alarm, limit, "no answer")))
+    }
+
+    /// Waits, at most for `timeout`, until the lease's state is another than the one with the number `since`
+    /// ([`LeaseSnapshot::revision`]), and answers with it. Returns at once if it is another already; several changes
+    /// between two calls are seen as one.
+    ///
+    /// Fails with `timeout`, and with `stopped` once the lease is over and the caller has seen that.
+    ///
+    /// ```no_run
+    /// # async fn example(lease: portlease::Lease) -> Result<(), portlease::PortMappingError> {
+    /// let mut seen = lease.snapshot();
+    /// loop {
+    ///     println!("{}: {:?}", seen.state, seen.external());
+    ///     seen = lease.changed(seen.revision, None).await?;
+    /// }
+    /// # }
+    /// ```
+    pub async fn changed(
+        &self,
+        since: u64,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<LeaseSnapshot, PortMappingError> {
+        self.check_process()?;
+        let limit = timeout.into();
+        let outcome = self.wait_for(limit, || {
+            let snapshot = self.sink.snapshot();
+            if snapshot.revision != since {
+                return Some(Ok(snapshot));
+            }
+            let over = snapshot.state == LeaseState::Exited;
+            over.then(|| Err(PortMappingError::stopped("the lease is over, and its state changes no more")))
+        });
+        outcome.await.unwrap_or_else(|alarm| Err(self.alarmed(alarm, limit, "no change")))
+    }
+
+    /// Waits until `look` finds something; it looks now and after each change.
+    async fn wait_for<T>(
+        &self,
+        limit: Option<Duration>,
+        look: impl Fn() -> Option<Result<T, PortMappingError>>,
+    ) -> Result<Result<T, PortMappingError>, Alarm> {
         let mut changed = self.sink.subscribe();
         let wait = async {
             loop {
-                match self.sink.readiness() {
-                    Readiness::Ready => return Ok(self.sink.snapshot()),
-                    Readiness::Failed(error, attempt)
-                        if attempt > self.raised.fetch_max(attempt, Ordering::Relaxed) =>
-                    {
-                        return Err(PortMappingError::clone(&error));
-                    }
-                    Readiness::Exited(Some(error)) => return Err(PortMappingError::clone(&error)),
-                    Readiness::Exited(None) => return Err(PortMappingError::stopped("the lease is stopped")),
-                    Readiness::Failed(..) | Readiness::Pending => {}
+                if let Some(found) = look() {
+                    return found;
                 }
                 if changed.changed().await.is_err() {
                     return Err(PortMappingError::internal("the lease's state ended before the lease"));
                 }
             }
         };
-        match self.engine.within(limit, wait).await {
-            Ok(outcome) => outcome,
-            Err(alarm) => Err(alarm.error(|| {
-                let MapRequest { transport, internal_port, .. } = self.request();
-                let limit = limit.unwrap_or_default();
-                format!("no answer about {transport} port {internal_port} within {limit:?}; the lease goes on")
-            })),
-        }
+        self.engine.within(limit, wait).await
+    }
+
+    fn alarmed(&self, alarm: Alarm, limit: Option<Duration>, what: &str) -> PortMappingError {
+        alarm.error(|| {
+            let MapRequest { transport, internal_port, .. } = self.request();
+            format!("{what} about {transport} port {internal_port} within {}", seconds(limit))
+        })
     }
 
     /// A lock-free copy of the present state. In a forked child the lease has exited, 10 ms after the fork at the latest.
@@ -88,7 +136,7 @@ impl Lease {
             state: LeaseState::Exited,
             active: false,
             mapping: None,
-            ttl: None,
+            lifetime: None,
             expires_in: None,
             renews_in: None,
             permanent: false,
@@ -99,29 +147,45 @@ impl Lease {
         }
     }
 
-    /// Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` (default
-    /// 5 s), after which the release goes on in the background: then the answer is `false`. May be called again;
-    /// never fails for a gateway that is gone.
+    /// Asks the lease to release its mapping and to end, and does not wait for that.
+    pub fn begin_stop(&self) {
+        if !self.engine.foreign() {
+            self.shutdown.release();
+        }
+    }
+
+    /// Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` (default 5 s). After
+    /// that the release goes on in the background, and the answer is `false`. May be called again; never fails for a
+    /// gateway that is gone.
     pub async fn stop(&self, timeout: impl Into<Option<Duration>>) -> bool {
         if self.engine.foreign() {
             return true;
         }
-        self.shutdown.release();
-        let limit = timeout.into().unwrap_or(DEFAULT_STOP_TIMEOUT);
-        self.engine.within(Some(limit), self.sink.wait_exited()).await.is_ok() || self.sink.has_exited()
+        self.begin_stop();
+        self.wait_exited(timeout.into().unwrap_or(DEFAULT_STOP_TIMEOUT)).await
+    }
+
+    /// Asks the lease to end and to leave its mapping on the gateway, and does not wait for that.
+    pub fn begin_detach(&self) {
+        if !self.engine.foreign() {
+            self.shutdown.detach();
+        }
     }
 
     /// Ends the lease and leaves the mapping on the gateway until its lifetime ends; one without an end (see
-    /// [`LeaseSnapshot::permanent`]) stays until somebody deletes it.
+    /// [`LeaseSnapshot::permanent`]) stays until somebody deletes it. Waits for the lease's end for 5 s at most.
     pub async fn detach(&self) {
         if self.engine.foreign() {
             return;
         }
-        self.shutdown.detach();
-        let limit = Some(DEFAULT_STOP_TIMEOUT);
-        if let Err(alarm) = self.engine.within(limit, self.sink.wait_exited()).await {
-            tracing::debug!(?alarm, "a lease that was let go has not ended yet");
+        self.begin_detach();
+        if !self.wait_exited(DEFAULT_STOP_TIMEOUT).await {
+            tracing::debug!(lease = self.id(), "a detached lease has not ended yet");
         }
+    }
+
+    async fn wait_exited(&self, limit: Duration) -> bool {
+        self.engine.within(Some(limit), self.sink.wait_exited()).await.is_ok() || self.sink.has_exited()
     }
 
     fn check_process(&self) -> Result<(), PortMappingError> {
@@ -138,8 +202,6 @@ fn forked() -> PortMappingError {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if !self.engine.foreign() {
-            self.shutdown.release();
-        }
+        self.begin_stop();
     }
 }

@@ -35,25 +35,31 @@ pub mod config;
 mod engine;
 pub mod error;
 pub mod event;
+pub mod event_log;
 pub mod fork;
 mod lease;
 mod mapper;
 pub mod mapping;
 pub mod net;
+mod open;
 pub mod schedule;
 pub mod sink;
 pub mod snapshot;
 pub mod task;
+pub mod waits;
 
 pub use config::{Config, RetryPolicy};
 pub use engine::{wait, wait_for};
 pub use error::{ErrorKind, ErrorReport, PortMappingError};
 pub use event::{Event, EventKind};
+pub use event_log::PulledEvent;
 pub use lease::Lease;
-pub use mapper::{Mapper, OpenPort, open};
+pub use mapper::{Events, Mapper};
 pub use mapping::{AddressFamily, MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
 pub use net::address::AddressClass;
+pub use open::{OpenPort, open, open_with};
 pub use snapshot::{GatewayReport, LeaseSnapshot, LeaseState, MapperSnapshot, NatClass, ProtocolOffer, ProtocolReport};
+pub use waits::{Completion, WaitEnd, Waits};
 
 /// The README's examples, compiled.
 #[cfg(doctest)]

@@ -1,19 +1,20 @@
 //! The handle on one background engine that finds the gateway once and serves many leases.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use crate::client::PortMapperClient;
 use crate::client::race::RaceMapper;
 use crate::config::Config;
-use crate::engine::Engine;
+use crate::engine::{Engine, before, seconds};
 use crate::error::PortMappingError;
-use crate::event::{Event, EventQueue};
+use crate::event::Event;
+use crate::event_log::{EventLog, EventReader, PulledEvent};
 use crate::lease::Lease;
-use crate::mapping::{MapRequest, Transport};
+use crate::mapping::MapRequest;
 use crate::schedule::DEFAULT_STOP_TIMEOUT;
-use crate::sink::MappingSink;
+use crate::sink::{MappingSink, running_clock};
 use crate::snapshot::{GatewayReport, MapperSnapshot};
 use crate::task::{PortMapperTask, Shutdown, Timing};
 
@@ -21,11 +22,17 @@ use crate::task::{PortMapperTask, Shutdown, Timing};
 ///
 /// Dropping the last handle (this and every [`Lease`]) releases all mappings in the background; [`stop`](Self::stop)
 /// waits for that.
+///
+/// A program that ends right after the drop, as `main` does with its last handles, may end before the release: then the
+/// mappings stay on the gateway until their lifetimes end. Call [`stop`](Self::stop) first.
+#[must_use = "dropping a mapper and its leases releases their mappings"]
 pub struct Mapper {
     engine: Arc<Engine>,
     client: Arc<dyn PortMapperClient>,
     timing: Timing,
-    events: Arc<EventQueue>,
+    events: Arc<EventLog>,
+    /// The reader behind [`next_event`](Self::next_event), from the first call on.
+    queue: OnceLock<Events>,
     leases: Mutex<Leases>,
 }
 
@@ -35,8 +42,8 @@ impl fmt::Debug for Mapper {
     }
 }
 
-/// Ends the event queue with the engine, however that ends, so that no reader waits for events that cannot come.
-struct CloseOnDrop(Arc<EventQueue>);
+/// Ends the event log with the engine, however that ends, so that no reader waits for events that cannot come.
+struct CloseOnDrop(Arc<EventLog>);
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
@@ -86,7 +93,7 @@ impl Mapper {
     ///
     /// Fails with `internal` where the system gives no thread.
     pub fn start_with(client: Arc<dyn PortMapperClient>, timing: Timing) -> Result<Self, PortMappingError> {
-        let events = Arc::<EventQueue>::default();
+        let events = Arc::<EventLog>::default();
         let engine = Engine::start({
             let client = Arc::clone(&client);
             let closing = CloseOnDrop(Arc::clone(&events));
@@ -95,7 +102,7 @@ impl Mapper {
                 drop(closing);
             }
         })?;
-        Ok(Self { engine: Arc::new(engine), client, timing, events, leases: Mutex::default() })
+        Ok(Self { engine: Arc::new(engine), client, timing, events, queue: OnceLock::new(), leases: Mutex::default() })
     }
 
     fn leases(&self) -> MutexGuard<'_, Leases> {
@@ -125,7 +132,8 @@ impl Mapper {
                 }
             }
             leases.last_id += 1;
-            let sink = Arc::new(MappingSink::new(leases.last_id, request, Arc::clone(&self.events)));
+            let events = Arc::clone(&self.events);
+            let sink = Arc::new(MappingSink::with_clock(leases.last_id, request, events, running_clock));
             leases.live.push(LiveLease { sink: Arc::clone(&sink), shutdown: shutdown.clone() });
             (sink, predecessors)
         };
@@ -171,27 +179,28 @@ impl Mapper {
         }
     }
 
-    /// Pulls the next event, waiting for it at most for `timeout`.
+    /// Pulls the next event, waiting for it at most for `timeout`. All calls pull from one queue, so each event is given
+    /// out once; for several readers see [`events`](Self::events). Dropping the future loses no event.
     ///
     /// Fails with `timeout`, and with `stopped` once the mapper is stopped and its last event was pulled.
     pub async fn next_event(&self, timeout: impl Into<Option<Duration>>) -> Result<Event, PortMappingError> {
+        Ok(self.pull_event(timeout).await?.take())
+    }
+
+    /// As [`next_event`](Self::next_event), but the event is given out only when it is taken: for hosts in which a wait
+    /// can be cancelled between its end and its result.
+    pub async fn pull_event(&self, timeout: impl Into<Option<Duration>>) -> Result<PulledEvent, PortMappingError> {
         if self.engine.foreign() {
             self.engine.check()?;
         }
-        let limit = timeout.into();
-        match self.engine.within(limit, self.events.pull()).await {
-            Ok(Some(event)) => Ok(event),
-            Ok(None) => Err(PortMappingError::stopped("the mapper is stopped, and no event is left")),
-            Err(alarm) => Err(alarm.error(|| format!("no event within {:?}", limit.unwrap_or_default()))),
-        }
+        self.queue.get_or_init(|| self.events()).pull(timeout).await
     }
 
-    /// Gives an event back that [`next_event`](Self::next_event) answered with and that did not arrive where it was
-    /// wanted: the next pull gets it. For hosts in which a wait can be cancelled between its end and its result.
-    pub fn put_back(&self, event: Event) {
-        if !self.engine.foreign() {
-            self.events.put_back(event);
-        }
+    /// A reader of its own: it gets the events that nobody has read yet, and then every event from now on, whoever else
+    /// reads them. A reader that falls more than [`EVENT_LOG_LENGTH`](crate::event_log::EVENT_LOG_LENGTH) events behind
+    /// loses the oldest and is told how many.
+    pub fn events(&self) -> Events {
+        Events { reader: self.events.reader(), engine: Arc::downgrade(&self.engine) }
     }
 
     /// Asks by every configured protocol what the gateway offers; maps nothing.
@@ -212,12 +221,67 @@ impl Mapper {
         self.engine.call(async move { client.survey().await }).await?
     }
 
+    /// Asks the engine to release every mapping and to end, and does not wait for that.
+    pub fn begin_stop(&self) {
+        self.engine.begin_stop();
+    }
+
     /// Releases every mapping on the gateway and ends the engine's thread; waits for that, at most for `timeout`
-    /// (default 5 s), after which it goes on in the background: then the answer is `false`. May be called again;
+    /// (default 5 s). After that the release goes on in the background, and the answer is `false`. May be called again;
     /// never fails.
     pub async fn stop(&self, timeout: impl Into<Option<Duration>>) -> bool {
         self.engine.stop(timeout.into().unwrap_or(DEFAULT_STOP_TIMEOUT)).await
     }
+
+    /// Stops all of these mappers at once and waits for them, at most for `timeout` (default 5 s) altogether. Answers
+    /// whether all of them have ended.
+    pub async fn stop_all(mappers: impl IntoIterator<Item = Arc<Self>>, timeout: impl Into<Option<Duration>>) -> bool {
+        let mappers: Vec<_> = mappers.into_iter().collect();
+        mappers.iter().for_each(|mapper| mapper.begin_stop());
+        let limit = timeout.into().unwrap_or(DEFAULT_STOP_TIMEOUT);
+        let end = Instant::now() + limit;
+        let mut all = true;
+        for mapper in mappers {
+            all &= mapper.engine.stop(end.saturating_duration_since(Instant::now())).await;
+        }
+        all
+    }
+}
+
+/// One reader of a mapper's events, see [`Mapper::events`]. It does not keep the mapper running.
+#[derive(Debug, Clone)]
+#[must_use = "a reader that is dropped reads nothing"]
+pub struct Events {
+    reader: EventReader,
+    engine: Weak<Engine>,
+}
+
+impl Events {
+    /// The next event, waiting for it at most for `timeout`. Dropping the future loses no event.
+    ///
+    /// Fails with `timeout`, and with `stopped` once the mapper is stopped and the last event was read.
+    pub async fn next(&self, timeout: impl Into<Option<Duration>>) -> Result<Event, PortMappingError> {
+        Ok(self.pull(timeout).await?.take())
+    }
+
+    /// As [`next`](Self::next), but the event counts as read only when it is taken, see [`PulledEvent`].
+    pub async fn pull(&self, timeout: impl Into<Option<Duration>>) -> Result<PulledEvent, PortMappingError> {
+        let limit = timeout.into();
+        // The wait must not keep the engine: its end ends the wait.
+        let timer = match self.engine.upgrade() {
+            Some(engine) if engine.foreign() => return Err(engine.check().err().unwrap_or_else(no_event_left)),
+            Some(engine) => limit.map(|limit| engine.timer(limit)),
+            None => None,
+        };
+        match before(timer, self.reader.pull()).await {
+            Ok(event) => event.ok_or_else(no_event_left),
+            Err(alarm) => Err(alarm.error(|| format!("no event within {}", seconds(limit)))),
+        }
+    }
+}
+
+fn no_event_left() -> PortMappingError {
+    PortMappingError::stopped("the mapper is stopped, and no event is left")
 }
 
 /// The error where two requests would fight for one entry of the gateway's table.
@@ -239,55 +303,4 @@ fn clash(live: &MapRequest, new: &MapRequest) -> Option<PortMappingError> {
         );
         PortMappingError::invalid("external_port", message)
     })
-}
-
-/// A lease together with the mapper that serves it alone.
-#[derive(Debug)]
-pub struct OpenPort {
-    lease: Lease,
-    mapper: Mapper,
-}
-
-impl OpenPort {
-    /// The lease.
-    pub fn lease(&self) -> &Lease {
-        &self.lease
-    }
-
-    /// The mapper behind it.
-    pub fn mapper(&self) -> &Mapper {
-        &self.mapper
-    }
-
-    /// Releases the mapping and ends the engine; waits as [`Mapper::stop`] does.
-    pub async fn stop(&self, timeout: impl Into<Option<Duration>>) -> bool {
-        self.mapper.stop(timeout).await
-    }
-}
-
-impl std::ops::Deref for OpenPort {
-    type Target = Lease;
-
-    fn deref(&self) -> &Lease {
-        &self.lease
-    }
-}
-
-/// Maps one port with the default configuration and waits for the mapping: start, map and ready in one line.
-///
-/// Fails as [`Mapper::start`], [`Mapper::map`] and [`Lease::ready`] do; then nothing is left behind.
-///
-/// ```no_run
-/// # async fn example() -> Result<(), portlease::PortMappingError> {
-/// let port = portlease::open(4000, portlease::Transport::Udp).await?;
-/// println!("reachable at {:?}", port.snapshot().external());
-/// port.stop(None).await;
-/// # Ok(())
-/// # }
-/// ```
-pub async fn open(port: u16, transport: Transport) -> Result<OpenPort, PortMappingError> {
-    let mapper = Mapper::start(Config::default())?;
-    let lease = mapper.map(MapRequest::new(port, transport))?;
-    lease.ready(None).await?;
-    Ok(OpenPort { lease, mapper })
 }

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::error::{ErrorReport, PortMappingError};
-use crate::event::{Event, EventKind, EventQueue};
+use crate::event::{Event, EventKind};
+use crate::event_log::EventLog;
 use crate::mapping::{MapRequest, PortMapping};
 use crate::net::address::AddressClass;
 use crate::schedule::grant_time;
@@ -22,11 +23,22 @@ pub struct MappingSink {
     request: MapRequest,
     status: ArcSwap<Status>,
     changed: watch::Sender<()>,
-    events: Arc<EventQueue>,
+    events: Arc<EventLog>,
+    clock: Clock,
+}
+
+/// What the time is. A lease's times go by the clock of the runtime that runs its task, whoever reads them.
+type Clock = fn() -> Instant;
+
+/// The clock of a runtime whose time cannot be paused, read from anywhere: also from a host's runtime whose time is.
+pub(crate) fn running_clock() -> Instant {
+    Instant::from_std(std::time::Instant::now())
 }
 
 #[derive(Debug, Clone, Default)]
 struct Status {
+    /// How many changes led to this status.
+    revision: u64,
     state: LeaseState,
     grant: Option<Grant>,
     renewals: u64,
@@ -66,9 +78,16 @@ pub enum Readiness {
 }
 
 impl MappingSink {
-    /// A sink for the lease with this number; events go to `events`.
-    pub fn new(id: u64, request: MapRequest, events: Arc<EventQueue>) -> Self {
-        Self { id, request, status: ArcSwap::from_pointee(Status::default()), changed: watch::Sender::new(()), events }
+    /// A sink for the lease with this number; events go to `events`. Times go by the clock of the runtime in which the
+    /// sink is used, so that a test can pause it.
+    pub fn new(id: u64, request: MapRequest, events: Arc<EventLog>) -> Self {
+        Self::with_clock(id, request, events, Instant::now)
+    }
+
+    /// The same, by another clock.
+    pub(crate) fn with_clock(id: u64, request: MapRequest, events: Arc<EventLog>, clock: Clock) -> Self {
+        let status = ArcSwap::from_pointee(Status::default());
+        Self { id, request, status, changed: watch::Sender::new(()), events, clock }
     }
 
     /// The lease's number within its mapper.
@@ -84,16 +103,17 @@ impl MappingSink {
     /// A lock-free copy of the present state.
     pub fn snapshot(&self) -> LeaseSnapshot {
         let status = self.status.load();
-        let now = Instant::now();
+        let now = (self.clock)();
         let grant = status.grant.as_ref().filter(|grant| grant.unexpired(now));
         LeaseSnapshot {
             id: self.id,
+            revision: status.revision,
             state: status.state,
             active: grant.is_some(),
             mapping: grant.map(|grant| Arc::clone(&grant.mapping)),
             internal_port: self.request.internal_port,
             transport: self.request.transport,
-            ttl: grant.and_then(|grant| grant.lifetime),
+            lifetime: grant.and_then(|grant| grant.lifetime),
             expires_in: grant.and_then(|grant| grant.expires_at).map(|expiry| expiry.saturating_duration_since(now)),
             renews_in: grant.map(|grant| grant.renews_at.saturating_duration_since(now)),
             permanent: grant.is_some_and(|grant| grant.lifetime.is_none()),
@@ -108,7 +128,7 @@ impl MappingSink {
     /// What a wait for the first mapping finds at this moment.
     pub fn readiness(&self) -> Readiness {
         let status = self.status.load();
-        if status.grant.as_ref().is_some_and(|grant| grant.unexpired(Instant::now())) {
+        if status.grant.as_ref().is_some_and(|grant| grant.unexpired((self.clock)())) {
             return Readiness::Ready;
         }
         match &status.attempt_error {
@@ -146,7 +166,7 @@ impl MappingSink {
 
     /// The gateway granted `mapping` by a call that began at `asked_at`; the next renewal is due at `renews_at`.
     pub fn installed(&self, mapping: &PortMapping, asked_at: Instant, renews_at: Instant) {
-        let grant = Grant::new(Arc::new(mapping.into()), mapping, asked_at, renews_at);
+        let grant = self.grant(Arc::new(mapping.into()), mapping, asked_at, renews_at);
         self.update(|status| {
             status.state = LeaseState::Installed;
             status.grant = Some(grant);
@@ -154,7 +174,7 @@ impl MappingSink {
             status.last_error = None;
             status.attempt_error = None;
         });
-        self.emit(EventKind::Installed, None, asked_at.elapsed());
+        self.emit(EventKind::Installed, None, self.since(asked_at));
     }
 
     /// A renewal begins.
@@ -172,7 +192,7 @@ impl MappingSink {
             Some(before) if *before == new => (before, EventKind::Renewed),
             _ => (Arc::new(new), EventKind::Changed),
         };
-        let grant = Grant::new(published, mapping, asked_at, renews_at);
+        let grant = self.grant(published, mapping, asked_at, renews_at);
         self.update(|status| {
             status.state = LeaseState::Installed;
             status.grant = Some(grant);
@@ -180,7 +200,7 @@ impl MappingSink {
             status.failures = 0;
             status.last_error = None;
         });
-        self.emit(kind, None, asked_at.elapsed());
+        self.emit(kind, None, self.since(asked_at));
     }
 
     /// A renewal that began at `asked_at` failed; the mapping lives on and is tried again at `renews_at`.
@@ -194,7 +214,7 @@ impl MappingSink {
                 grant.renews_at = renews_at;
             }
         });
-        self.emit(EventKind::Failed, Some(report), asked_at.elapsed());
+        self.emit(EventKind::Failed, Some(report), self.since(asked_at));
     }
 
     /// An attempt to map that began at `asked_at` failed.
@@ -207,7 +227,7 @@ impl MappingSink {
             status.attempt_error = Some(Arc::new(error.clone()));
             status.failed_attempts += 1;
         });
-        self.emit(EventKind::Failed, Some(report), asked_at.elapsed());
+        self.emit(EventKind::Failed, Some(report), self.since(asked_at));
     }
 
     /// The mapping is lost. Revoking what is revoked already changes nothing.
@@ -256,6 +276,7 @@ impl MappingSink {
     /// that reports a panic), so reading and swapping need not be one step.
     fn update(&self, change: impl FnOnce(&mut Status)) {
         let mut status = Status::clone(&self.status.load());
+        status.revision += 1;
         change(&mut status);
         self.status.store(Arc::new(status));
     }
@@ -268,27 +289,34 @@ impl MappingSink {
     fn emit(&self, kind: EventKind, error: Option<Arc<ErrorReport>>, elapsed: Duration) {
         let snapshot = self.snapshot();
         self.events.push(Event {
-            kind,
             lease: Some(self.id),
             transport: Some(self.request.transport),
             internal_port: Some(self.request.internal_port),
             external: snapshot.external(),
             protocol: snapshot.protocol(),
-            ttl: snapshot.ttl,
+            lifetime: snapshot.lifetime,
             address_class: snapshot.address_class,
             error,
             elapsed,
-            dropped: 0,
+            ..Event::new(kind)
         });
         self.wake();
     }
-}
 
-impl Grant {
-    fn new(published: Arc<PublishedMapping>, mapping: &PortMapping, asked_at: Instant, renews_at: Instant) -> Self {
-        let granted_at = grant_time(asked_at, Instant::now());
+    fn since(&self, asked_at: Instant) -> Duration {
+        (self.clock)().saturating_duration_since(asked_at)
+    }
+
+    fn grant(
+        &self,
+        published: Arc<PublishedMapping>,
+        mapping: &PortMapping,
+        asked_at: Instant,
+        renews_at: Instant,
+    ) -> Grant {
+        let granted_at = grant_time(asked_at, (self.clock)());
         let expires_at = mapping.lifetime.and_then(|lifetime| granted_at.checked_add(lifetime));
-        Self { mapping: published, lifetime: mapping.lifetime, expires_at, renews_at }
+        Grant { mapping: published, lifetime: mapping.lifetime, expires_at, renews_at }
     }
 }
 

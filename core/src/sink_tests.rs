@@ -10,8 +10,8 @@ use crate::mapping::{Protocol, Transport};
 const REQUEST: MapRequest = MapRequest::new(4000, Transport::Udp);
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn sink() -> (MappingSink, Arc<EventQueue>) {
-    let events = Arc::new(EventQueue::default());
+fn sink() -> (MappingSink, Arc<EventLog>) {
+    let events = Arc::new(EventLog::default());
     (MappingSink::new(1, REQUEST, Arc::clone(&events)), events)
 }
 
@@ -35,8 +35,9 @@ async fn revoking_twice_is_the_same_as_once() {
     assert_eq!(format!("{:?}", sink.snapshot()), once);
     events.close();
     let mut kinds = Vec::new();
-    while let Some(event) = events.pull().await {
-        kinds.push(event.kind);
+    let reader = events.reader();
+    while let Some(event) = reader.pull().await {
+        kinds.push(event.take().kind);
     }
     assert_eq!(kinds, [EventKind::Installed, EventKind::Revoked]);
 }
@@ -98,7 +99,9 @@ fn a_reader_racing_with_publications_never_sees_a_torn_state() {
                             assert_eq!(u64::from(address.octets()[3]), number % 256, "{snapshot:?}");
                             assert_eq!(u64::from(external.port()), number % 60_000 + 1, "{snapshot:?}");
                             assert!(
-                                snapshot.active && snapshot.ttl.is_some() && snapshot.state == LeaseState::Installed
+                                snapshot.active
+                                    && snapshot.lifetime.is_some()
+                                    && snapshot.state == LeaseState::Installed
                             );
                         }
                         assert!(snapshot.renewals >= last, "publications are seen in their order");

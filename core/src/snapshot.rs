@@ -108,6 +108,9 @@ impl From<&PortMapping> for PublishedMapping {
 pub struct LeaseSnapshot {
     /// The lease's number within its mapper, from 1.
     pub id: u64,
+    /// The number of this state: it grows with each change, and tells [`Lease::changed`](crate::Lease::changed) what the
+    /// caller has seen.
+    pub revision: u64,
     /// Where the lease stands.
     pub state: LeaseState,
     /// Whether a granted, unexpired mapping is published.
@@ -118,9 +121,9 @@ pub struct LeaseSnapshot {
     pub internal_port: u16,
     /// UDP or TCP.
     pub transport: Transport,
-    /// The granted lifetime; `None` while not active or where the mapping is permanent.
-    pub ttl: Option<Duration>,
-    /// The time until the gateway ends the mapping if it is not renewed; `None` as for `ttl`.
+    /// The granted lifetime; `None` while not active or if the mapping is permanent.
+    pub lifetime: Option<Duration>,
+    /// The time until the gateway ends the mapping if it is not renewed; `None` as for `lifetime`.
     pub expires_in: Option<Duration>,
     /// The time until the next renewal is due; `None` while not active.
     pub renews_in: Option<Duration>,

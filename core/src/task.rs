@@ -15,8 +15,9 @@ use crate::mapping::{MapRequest, PortMapping};
 use crate::schedule::{QUICK_RETRY_DELAY, RELEASE_DEADLINE, SHUTDOWN_GRACE, grant_time, renewal_delay, retry_delay};
 use crate::sink::MappingSink;
 
-/// The rules about time that a lease follows.
+/// The rules about time that a lease follows. The default is that of [`Config`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timing {
     /// The lifetime to ask for.
     pub ttl: Duration,
@@ -26,6 +27,12 @@ pub struct Timing {
     pub failure_threshold: u32,
     /// What happens after a failed attempt or a lost mapping.
     pub retry: RetryPolicy,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self::from(&Config::default())
+    }
 }
 
 impl From<&Config> for Timing {
@@ -117,7 +124,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
                     match self.keep(mapping, asked_at).await {
                         End::Shutdown(release_error) => return End::Shutdown(release_error),
                         End::Outcome((error, external_port)) => {
-                            // Whoever knows the port that is lost now shall find the app there again, if possible.
+                            // Ask for the same external port again, so that peers who know it can still connect.
                             if !request.exact {
                                 request.external_port = Some(external_port);
                             }

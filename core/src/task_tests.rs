@@ -6,7 +6,8 @@ use tokio::time::advance;
 use super::*;
 use crate::client::mock::{Calls, MockPortMapperClient};
 use crate::error::ErrorKind;
-use crate::event::{Event, EventKind, EventQueue};
+use crate::event::{Event, EventKind};
+use crate::event_log::{EventLog, EventReader};
 use crate::mapping::Transport;
 use crate::net::address::AddressClass;
 use crate::schedule::{
@@ -32,7 +33,7 @@ fn silence() -> PortMappingError {
 struct Bench {
     client: Arc<MockPortMapperClient>,
     sink: Arc<MappingSink>,
-    events: Arc<EventQueue>,
+    events: EventReader,
     shutdown: Shutdown,
     timing: Timing,
     start: Instant,
@@ -40,11 +41,11 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let events = Arc::new(EventQueue::default());
+        let events = Arc::<EventLog>::default();
         Self {
             client: Arc::default(),
             sink: Arc::new(MappingSink::new(1, REQUEST, Arc::clone(&events))),
-            events,
+            events: events.reader(),
             shutdown: Shutdown::default(),
             timing: Timing::from(&Config::default()),
             start: Instant::now(),
@@ -70,7 +71,7 @@ impl Bench {
 
     /// The next event; the paused clock jumps to it.
     async fn event(&self) -> Event {
-        self.events.pull().await.expect("the queue is open")
+        self.events.pull().await.expect("the log is open").take()
     }
 
     async fn expect(&self, kind: EventKind) -> LeaseSnapshot {
@@ -113,7 +114,7 @@ async fn an_install_publishes_the_external_address() {
     assert_eq!(snapshot.external(), Some(HOME.into()));
     assert_eq!((snapshot.active, snapshot.nat_class), (true, NatClass::Open));
     assert_eq!(snapshot.address_class, AddressClass::Public);
-    assert_eq!((snapshot.ttl, snapshot.expires_in), (Some(HOUR), Some(HOUR)));
+    assert_eq!((snapshot.lifetime, snapshot.expires_in), (Some(HOUR), Some(HOUR)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,7 +271,7 @@ async fn a_shorter_granted_lifetime_sets_the_cadence_under_a_long_interval() {
     bench.expect(EventKind::Installed).await;
     bench.expect(EventKind::Renewed).await;
     assert_about(bench.elapsed(), HOUR / 2);
-    assert_eq!(bench.sink.snapshot().ttl, Some(minute));
+    assert_eq!(bench.sink.snapshot().lifetime, Some(minute));
     bench.expect(EventKind::Renewed).await;
     assert_about(bench.elapsed(), HOUR / 2 + minute / 2);
 }

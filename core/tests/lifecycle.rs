@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portlease::client::mock::MockPortMapperClient;
-use portlease::event::EventQueue;
+use portlease::event_log::{EventLog, EventReader};
 use portlease::schedule::{DEFAULT_RENEWAL_INTERVAL, RELEASE_DEADLINE};
 use portlease::sink::MappingSink;
 use portlease::task::{PortMapperTask, Shutdown, Timing};
@@ -22,7 +22,7 @@ const SOON: Duration = Duration::ZERO;
 struct Bench {
     client: Arc<MockPortMapperClient>,
     sink: Arc<MappingSink>,
-    events: Arc<EventQueue>,
+    events: EventReader,
     shutdown: Shutdown,
 }
 
@@ -33,9 +33,9 @@ fn granted() -> Result<PortMapping, PortMappingError> {
 impl Bench {
     /// A lease that is being installed.
     fn start() -> (Self, JoinHandle<()>) {
-        let events = Arc::new(EventQueue::default());
+        let events = Arc::<EventLog>::default();
         let sink = Arc::new(MappingSink::new(1, REQUEST, Arc::clone(&events)));
-        let bench = Self { client: Arc::default(), sink, events, shutdown: Shutdown::default() };
+        let bench = Self { client: Arc::default(), sink, events: events.reader(), shutdown: Shutdown::default() };
         bench.client.on_probe(SOON, Ok(())).on_install(SOON, granted());
         let (client, sink) = (Arc::clone(&bench.client), Arc::clone(&bench.sink));
         let timing = Timing::from(&Config::default());
@@ -44,7 +44,7 @@ impl Bench {
     }
 
     async fn expect(&self, kind: EventKind) {
-        let event = self.events.pull().await.expect("the queue is open");
+        let event = self.events.pull().await.expect("the log is open").take();
         assert_eq!(event.kind, kind, "{event:?}");
     }
 }

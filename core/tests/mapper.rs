@@ -352,7 +352,7 @@ async fn a_permanent_mapping_is_deleted_at_stop() {
     let mapper = Mapper::start(config_for(&gateway, Protocol::Upnp)).unwrap();
     let lease = mapper.map(UDP_4000).unwrap();
     let snapshot = lease.ready(LONG).await.unwrap();
-    assert!(snapshot.permanent && snapshot.ttl.is_none() && snapshot.expires_in.is_none());
+    assert!(snapshot.permanent && snapshot.lifetime.is_none() && snapshot.expires_in.is_none());
     mapper.stop(None).await;
     assert!(gateway.mappings().is_empty());
 }

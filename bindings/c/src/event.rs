@@ -57,7 +57,7 @@ pub(crate) unsafe fn put_event(to: *mut portlease_event, event: &Event) {
         (*to).address_class = names::address_class(event.address_class);
         (*to).internal_port = event.internal_port.unwrap_or_default();
         put_socket(&raw mut (*to).external_address, &raw mut (*to).external_port, event.external);
-        (*to).ttl = seconds(event.ttl);
+        (*to).ttl = seconds(event.lifetime);
         (*to).elapsed = event.elapsed.as_secs_f64();
         (*to).dropped = event.dropped;
         put_report(&raw mut (*to).error, event.error.as_deref());

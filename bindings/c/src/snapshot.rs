@@ -119,7 +119,7 @@ pub(crate) unsafe fn put_lease(to: *mut portlease_lease_snapshot, lease: &LeaseS
         put_socket(&raw mut (*to).external_address, &raw mut (*to).external_port, lease.external());
         (*to).transport = names::transport(Some(lease.transport));
         (*to).protocol = names::protocol(lease.protocol());
-        (*to).ttl = seconds(lease.ttl);
+        (*to).ttl = seconds(lease.lifetime);
         (*to).expires_in = seconds(lease.expires_in);
         (*to).renews_in = seconds(lease.renews_in);
         (*to).renewals = lease.renewals;

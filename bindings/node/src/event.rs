@@ -42,7 +42,7 @@ impl From<&Event> for EventView {
             internal_port: event.internal_port,
             external: event.external.map(|external| external.to_string()),
             protocol: event.protocol.map(|protocol| protocol.to_string()),
-            ttl: event.ttl.map(milliseconds),
+            ttl: event.lifetime.map(milliseconds),
             address_class: event.address_class.as_str().to_owned(),
             error: event.error.as_deref().map(ErrorView::from),
             elapsed: milliseconds(event.elapsed),

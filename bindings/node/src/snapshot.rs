@@ -34,7 +34,7 @@ pub(crate) fn numbers(snapshot: &LeaseSnapshot) -> [f64; LENGTH] {
         f64::from(snapshot.internal_port),
         place(&Transport::ALL, &snapshot.transport),
         snapshot.protocol().map_or(NONE, |protocol| place(&PROTOCOLS, &protocol)),
-        time(snapshot.ttl),
+        time(snapshot.lifetime),
         time(snapshot.expires_in),
         time(snapshot.renews_in),
         f64::from(u8::from(snapshot.permanent)),

@@ -1,8 +1,6 @@
-//! Events, of which a cancelled wait loses none.
+//! Events.
 
-use std::sync::Arc;
-
-use portlease::{Mapper, Protocol, Transport};
+use portlease::{Protocol, Transport};
 use pyo3::prelude::*;
 
 use crate::error::ErrorReport;
@@ -25,7 +23,7 @@ view! {
         /// The protocol of the mapping (`Protocol`).
         protocol: |event, py| member_or_none(py, &PROTOCOL, event.protocol.map(Protocol::as_str)),
         /// The granted lifetime in seconds; `None` where there is no mapping or it is permanent.
-        ttl: |event, py| seconds(py, event.ttl),
+        ttl: |event, py| seconds(py, event.lifetime),
         /// The class of the external address (`AddressClass`).
         address_class: |event, py| member(py, &ADDRESS_CLASS, event.address_class.as_str()),
         /// Why (`ErrorReport`), for `failed`, `revoked` and, where there is a reason, `exited`.
@@ -34,32 +32,5 @@ view! {
         elapsed: |event, py| seconds(py, Some(event.elapsed)),
         /// How many events were dropped just before this one because nobody pulled them.
         dropped: |event, py| any(py, event.dropped),
-    }
-}
-
-/// An event on its way to whoever waits for it: an asyncio task may be cancelled between the end of its wait and its next
-/// step. Dropped on the way, it goes back to the front of the queue.
-#[derive(Debug)]
-pub(crate) struct Pulled {
-    event: Option<portlease::Event>,
-    mapper: Arc<Mapper>,
-}
-
-impl Pulled {
-    pub(crate) fn new(event: portlease::Event, mapper: Arc<Mapper>) -> Self {
-        Self { event: Some(event), mapper }
-    }
-
-    /// The event has arrived.
-    pub(crate) fn take(mut self) -> Option<portlease::Event> {
-        self.event.take()
-    }
-}
-
-impl Drop for Pulled {
-    fn drop(&mut self) {
-        if let Some(event) = self.event.take() {
-            self.mapper.put_back(event);
-        }
     }
 }

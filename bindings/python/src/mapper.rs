@@ -10,7 +10,6 @@ use pyo3::types::PyDict;
 
 use crate::args;
 use crate::error::Raise;
-use crate::event::Pulled;
 use crate::fork::Birth;
 use crate::lease::Lease;
 use crate::snapshot::MapperSnapshot;
@@ -54,9 +53,7 @@ impl Mapper {
     /// Waits for the next event, at most for `timeout` seconds: an `Event`.
     fn next_event(&self, timeout: &Bound<'_, PyAny>) -> PyResult<Wait> {
         let (core, limit) = (Arc::clone(&self.core), args::timeout(timeout)?);
-        Ok(Wait::new(async move {
-            Outcome::Event(core.next_event(limit).await.map(|event| Pulled::new(event, Arc::clone(&core))))
-        }))
+        Ok(Wait::new(async move { Outcome::Event(core.pull_event(limit).await) }))
     }
 
     /// Asks what the router offers: a `GatewayReport`.

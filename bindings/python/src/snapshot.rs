@@ -29,7 +29,7 @@ view! {
         /// The protocol that made the mapping (`Protocol`), while active.
         protocol: |lease, py| member_or_none(py, &PROTOCOL, lease.protocol().map(Protocol::as_str)),
         /// The granted lifetime in seconds; `None` while not active or where the mapping is permanent.
-        ttl: |lease, py| seconds(py, lease.ttl),
+        ttl: |lease, py| seconds(py, lease.lifetime),
         /// Seconds until the router ends the mapping if it is not renewed; `None` as for `ttl`.
         expires_in: |lease, py| seconds(py, lease.expires_in),
         /// Seconds until the next renewal is due; `None` while not active.

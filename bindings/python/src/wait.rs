@@ -12,12 +12,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use portlease::{GatewayReport, LeaseSnapshot, PortMappingError, wait_for};
+use portlease::{GatewayReport, LeaseSnapshot, PortMappingError, PulledEvent, wait_for};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::error::Raise;
-use crate::event::{Event, Pulled};
+use crate::event::Event;
 use crate::fork::Birth;
 use crate::{snapshot, view};
 
@@ -27,7 +27,7 @@ const LOOK_UP: Duration = Duration::from_millis(50);
 /// What a wait can end with.
 pub(crate) enum Outcome {
     Lease(Result<LeaseSnapshot, PortMappingError>),
-    Event(Result<Pulled, PortMappingError>),
+    Event(Result<PulledEvent, PortMappingError>),
     Report(Result<GatewayReport, PortMappingError>),
     /// Whether all was over in time.
     Over(bool),
@@ -40,7 +40,7 @@ impl Outcome {
     fn into_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         match self {
             Self::Lease(lease) => view::any(py, snapshot::LeaseSnapshot(lease.or_raise(py)?)),
-            Self::Event(event) => view::any(py, event.or_raise(py)?.take().map(Event)),
+            Self::Event(event) => view::any(py, Event(event.or_raise(py)?.take())),
             Self::Report(report) => view::any(py, snapshot::GatewayReport(report.or_raise(py)?)),
             Self::Over(over) => view::any(py, over),
             Self::Nothing => view::any(py, py.None()),

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use portlease::PortMappingError;
+use portlease::{PortMappingError, PulledEvent};
 
 use crate::error::{ErrorReport, PortLeaseError};
 use crate::mapper::Mapper;
@@ -46,7 +46,7 @@ impl From<portlease::Event> for Event {
             internal_port: event.internal_port.map(Into::into),
             external: text(event.external),
             protocol: event.protocol.map(Into::into),
-            ttl: event.ttl.map(Into::into),
+            ttl: event.lifetime.map(Into::into),
             address_class: event.address_class.into(),
             error: event.error.as_deref().map(Into::into),
             elapsed: event.elapsed.into(),
@@ -60,7 +60,7 @@ impl From<portlease::Event> for Event {
 #[derive(Debug, uniffi::Object)]
 pub struct Pull {
     mapper: Arc<Mapper>,
-    event: Mutex<Option<portlease::Event>>,
+    event: Mutex<Option<PulledEvent>>,
 }
 
 impl Pull {
@@ -68,7 +68,7 @@ impl Pull {
         Self { mapper, event: Mutex::default() }
     }
 
-    fn event(&self) -> MutexGuard<'_, Option<portlease::Event>> {
+    fn event(&self) -> MutexGuard<'_, Option<PulledEvent>> {
         // Nothing under this lock can panic.
         self.event.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,14 +87,7 @@ impl Pull {
     /// The event for which `ready` has waited. Fails with `internal` where there is none.
     pub fn take(&self) -> Result<Event, PortLeaseError> {
         let event = self.event().take();
-        Ok(event.ok_or_else(|| PortMappingError::internal("an event was taken that was not waited for"))?.into())
-    }
-}
-
-impl Drop for Pull {
-    fn drop(&mut self) {
-        if let Some(event) = self.event().take() {
-            self.mapper.put_back(event);
-        }
+        let event = event.ok_or_else(|| PortMappingError::internal("an event was taken that was not waited for"))?;
+        Ok(event.take().into())
     }
 }

@@ -28,12 +28,8 @@ impl Mapper {
         ended
     }
 
-    pub(crate) async fn pulled(&self, timeout: Option<Seconds>) -> Result<portlease::Event, PortLeaseError> {
-        Ok(self.relay.wait(self.core.next_event(timeout.map(Seconds::limit))).await?)
-    }
-
-    pub(crate) fn put_back(&self, event: portlease::Event) {
-        self.core.put_back(event);
+    pub(crate) async fn pulled(&self, timeout: Option<Seconds>) -> Result<portlease::PulledEvent, PortLeaseError> {
+        Ok(self.relay.wait(self.core.pull_event(timeout.map(Seconds::limit))).await?)
     }
 }
 
@@ -67,7 +63,7 @@ impl Mapper {
     /// Fails with `timeout`, and with `stopped` once the mapper is stopped and its last event was pulled.
     #[uniffi::method(default(timeout = None))]
     pub async fn next_event(&self, timeout: Option<Seconds>) -> Result<Event, PortLeaseError> {
-        Ok(self.pulled(timeout).await?.into())
+        Ok(self.pulled(timeout).await?.take().into())
     }
 
     /// `next_event` in two parts, for hosts that may cancel a wait between its end and its result.

@@ -52,7 +52,7 @@ impl From<portlease::LeaseSnapshot> for LeaseSnapshot {
             internal_port: lease.internal_port.into(),
             transport: lease.transport.into(),
             protocol: lease.protocol().map(Into::into),
-            ttl: lease.ttl.map(Into::into),
+            ttl: lease.lifetime.map(Into::into),
             expires_in: lease.expires_in.map(Into::into),
             renews_in: lease.renews_in.map(Into::into),
             permanent: lease.permanent,

@@ -130,7 +130,7 @@ async fn map_for_a_moment(
         internal_port: port,
         external: mapping.external,
         protocol: mapping.protocol,
-        ttl: snapshot.ttl.map(|ttl| ttl.as_secs()),
+        ttl: snapshot.lifetime.map(|ttl| ttl.as_secs()),
         elapsed_ms: millis(elapsed),
     }))
 }

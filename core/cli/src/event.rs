@@ -43,7 +43,7 @@ impl From<&Event> for JsonEvent {
             internal_port: event.internal_port,
             external: event.external.map(|external| external.to_string()),
             protocol: event.protocol.map(|protocol| protocol.as_str()),
-            ttl: mapped.then_some(event.ttl.map(|ttl| ttl.as_secs())),
+            ttl: mapped.then_some(event.lifetime.map(|ttl| ttl.as_secs())),
             address_class: mapped.then_some(event.address_class.as_str()),
             elapsed_ms: (!event.elapsed.is_zero()).then_some(millis(event.elapsed)),
             dropped: (event.dropped > 0).then_some(event.dropped),
@@ -101,7 +101,7 @@ pub(crate) fn good_news(event: &Event) -> Option<String> {
         _ => return None,
     };
     let (address, protocol) = (event.external?, event.protocol?);
-    let (address, lifetime) = (external(address), lifetime(event.ttl));
+    let (address, lifetime) = (external(address), lifetime(event.lifetime));
     Some(match event.kind {
         EventKind::Installed => {
             format!("{port} {verb} {address} by {protocol} {lifetime} ({} ms)", millis(event.elapsed))
@@ -131,27 +131,31 @@ mod tests {
     use std::sync::Arc;
 
     fn event(kind: EventKind) -> Event {
-        Event {
-            kind,
-            lease: Some(1),
-            transport: Some(Transport::Udp),
-            internal_port: Some(4000),
-            external: Some(([192, 0, 1, 1], 4000).into()),
-            protocol: Some(Protocol::Pcp),
-            ttl: Some(Duration::from_secs(3600)),
-            address_class: AddressClass::Public,
-            error: None,
-            elapsed: Duration::from_micros(1404),
-            dropped: 0,
-        }
+        let mut event = Event::new(kind);
+        event.lease = Some(1);
+        event.transport = Some(Transport::Udp);
+        event.internal_port = Some(4000);
+        event.external = Some(([192, 0, 1, 1], 4000).into());
+        event.protocol = Some(Protocol::Pcp);
+        event.lifetime = Some(Duration::from_secs(3600));
+        event.address_class = AddressClass::Public;
+        event.elapsed = Duration::from_micros(1404);
+        event
+    }
+
+    fn event_with(kind: EventKind, change: impl FnOnce(&mut Event)) -> Event {
+        let mut event = event(kind);
+        change(&mut event);
+        event
     }
 
     fn failed(kind: EventKind, external: bool) -> Event {
-        let good = event(kind);
         let error = Some(Arc::new(ErrorReport { kind: ErrorKind::Refused, message: "no".into() }));
         match external {
-            true => Event { error, ..good },
-            false => Event { error, external: None, protocol: None, ttl: None, ..good },
+            true => event_with(kind, |event| event.error = error),
+            false => event_with(kind, |event| {
+                (event.error, event.external, event.protocol, event.lifetime) = (error, None, None, None);
+            }),
         }
     }
 
@@ -169,12 +173,13 @@ mod tests {
 
     #[test]
     fn a_permanent_mapping_has_a_null_ttl() {
-        assert!(json(&Event { ttl: None, ..event(EventKind::Installed) }).contains(r#""ttl":null"#));
+        assert!(json(&event_with(EventKind::Installed, |event| event.lifetime = None)).contains(r#""ttl":null"#));
     }
 
     #[test]
     fn a_failed_event_has_kind_and_message_and_no_mapping() {
-        let event = Event { elapsed: Duration::ZERO, ..failed(EventKind::Failed, false) };
+        let mut event = failed(EventKind::Failed, false);
+        event.elapsed = Duration::ZERO;
         assert_eq!(
             json(&event),
             r#"{"event":"failed","kind":"refused","message":"no","transport":"udp","internal_port":4000}"#
@@ -183,9 +188,7 @@ mod tests {
 
     #[test]
     fn a_change_of_network_is_about_no_port() {
-        let change = Event { lease: None, transport: None, internal_port: None, ..event(EventKind::NetworkChanged) };
-        let change = Event { external: None, protocol: None, elapsed: Duration::ZERO, ..change };
-        assert_eq!(json(&change), r#"{"event":"network-changed"}"#);
+        assert_eq!(json(&Event::new(EventKind::NetworkChanged)), r#"{"event":"network-changed"}"#);
     }
 
     #[test]
@@ -194,7 +197,9 @@ mod tests {
             good_news(&event(EventKind::Installed)).unwrap(),
             "4000/udp mapped to 192.0.1.1:4000 by pcp for 1 h (1.4 ms)"
         );
-        let nowhere = Event { external: Some(([0, 0, 0, 0], 4100).into()), ttl: None, ..event(EventKind::Changed) };
+        let nowhere = event_with(EventKind::Changed, |event| {
+            (event.external, event.lifetime) = (Some(([0, 0, 0, 0], 4100).into()), None);
+        });
         assert_eq!(good_news(&nowhere).unwrap(), "4000/udp moved to port 4100 of the router until it is deleted");
     }
 

@@ -44,12 +44,13 @@ mod tests {
     fn idle() -> LeaseSnapshot {
         LeaseSnapshot {
             id: 1,
+            revision: 1,
             state: LeaseState::Probing,
             active: false,
             mapping: None,
             internal_port: 4000,
             transport: Transport::Udp,
-            ttl: None,
+            lifetime: None,
             expires_in: None,
             renews_in: None,
             permanent: false,

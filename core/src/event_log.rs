@@ -1,0 +1,248 @@
+//! How events wait for their readers: one bounded log, and a place in it for each reader.
+//!
+//! Events are pulled, never pushed. An event that was pulled and not taken goes back by itself, so a wait that is
+//! cancelled at any moment loses none.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::event::Event;
+
+/// How many events wait for a reader before the oldest is dropped.
+pub const EVENT_LOG_LENGTH: usize = 1024;
+
+/// The events of a mapper that a reader has still to see, at most [`EVENT_LOG_LENGTH`].
+#[derive(Debug)]
+pub struct EventLog {
+    state: Mutex<State>,
+    changed: watch::Sender<()>,
+    /// In the child of a fork the lock may be held for ever by a thread that did not come along.
+    process: u32,
+}
+
+/// Events are numbered from 0 in the order in which they happened.
+#[derive(Debug, Default)]
+struct State {
+    events: VecDeque<Event>,
+    /// The number of the first of `events`.
+    first: u64,
+    /// The number after the last event that a reader has taken: a new reader begins there.
+    unread: u64,
+    /// Events that were dropped before any reader had taken them.
+    dropped: u64,
+    places: BTreeMap<u64, Place>,
+    last_reader: u64,
+    closed: bool,
+}
+
+/// Where one reader stands.
+#[derive(Debug, Default)]
+struct Place {
+    next: u64,
+    /// Events before `next` that were pulled, and neither were taken nor came back.
+    under_way: BTreeSet<u64>,
+    /// Events before `next` that were pulled and came back.
+    returned: BTreeSet<u64>,
+    /// Events that this reader has lost since the last one that it got.
+    lost: u64,
+}
+
+impl Place {
+    /// The number of the next event for this reader, if there is one before `end`.
+    fn advance(&mut self, first: u64, end: u64) -> Option<u64> {
+        let kept = self.returned.split_off(&first);
+        self.lost += std::mem::replace(&mut self.returned, kept).len() as u64 + first.saturating_sub(self.next);
+        self.next = self.next.max(first);
+        let number = self.returned.pop_first().or_else(|| {
+            (self.next < end).then(|| {
+                self.next += 1;
+                self.next - 1
+            })
+        });
+        self.under_way.extend(number);
+        number
+    }
+
+    /// The oldest event that this reader may still pull.
+    fn oldest(&self) -> u64 {
+        let open = self.under_way.first().into_iter().chain(self.returned.first());
+        open.fold(self.next, |oldest, number| oldest.min(*number))
+    }
+}
+
+impl State {
+    fn end(&self) -> u64 {
+        self.first + self.events.len() as u64
+    }
+
+    fn push(&mut self, event: Event) {
+        if self.events.len() >= EVENT_LOG_LENGTH {
+            self.events.pop_front();
+            self.dropped += u64::from(self.first >= self.unread);
+            self.first += 1;
+        }
+        self.events.push_back(event);
+    }
+
+    fn pull(&mut self, reader: u64) -> Option<(u64, Event)> {
+        let (first, end) = (self.first, self.end());
+        let place = self.places.get_mut(&reader)?;
+        let number = place.advance(first, end)?;
+        let mut event = self.events.get(usize::try_from(number - first).ok()?)?.clone();
+        event.dropped = std::mem::take(&mut place.lost);
+        Some((number, event))
+    }
+
+    fn taken(&mut self, reader: u64, number: u64) {
+        if let Some(place) = self.places.get_mut(&reader) {
+            place.under_way.remove(&number);
+        }
+        self.unread = self.unread.max(number + 1);
+        self.forget_what_all_have_read();
+    }
+
+    fn forget_what_all_have_read(&mut self) {
+        let oldest = self.places.values().map(Place::oldest).fold(self.unread, u64::min);
+        while self.first < oldest && self.events.pop_front().is_some() {
+            self.first += 1;
+        }
+    }
+}
+
+impl Default for EventLog {
+    fn default() -> Self {
+        Self { state: Mutex::default(), changed: watch::Sender::new(()), process: std::process::id() }
+    }
+}
+
+impl EventLog {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that runs under this lock can panic half-way, so a poisoned log is still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_foreign(&self) -> bool {
+        std::process::id() != self.process
+    }
+
+    /// Adds an event; drops the oldest if the log is full.
+    pub fn push(&self, event: Event) {
+        self.lock().push(event);
+        self.changed.send_replace(());
+    }
+
+    /// Ends the log: what is in it can still be pulled, then pulling answers `None`.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.changed.send_replace(());
+    }
+
+    /// How many events were dropped since the start before anyone had read them.
+    pub fn dropped(&self) -> u64 {
+        self.lock().dropped
+    }
+
+    /// A reader that begins with the first event that nobody has read yet.
+    pub fn reader(self: &Arc<Self>) -> EventReader {
+        let mut state = self.lock();
+        state.last_reader += 1;
+        let (id, next) = (state.last_reader, state.unread);
+        state.places.insert(id, Place { next, ..Place::default() });
+        drop(state);
+        EventReader(Arc::new(Registration { log: Arc::clone(self), id }))
+    }
+}
+
+/// A reader's place in the log, which is given up with the last reference.
+#[derive(Debug)]
+struct Registration {
+    log: Arc<EventLog>,
+    id: u64,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if !self.log.is_foreign() {
+            let mut state = self.log.lock();
+            state.places.remove(&self.id);
+            state.forget_what_all_have_read();
+        }
+    }
+}
+
+/// One reader of an [`EventLog`]. Several readers each get every event; several waits of one reader share them.
+#[derive(Debug, Clone)]
+pub struct EventReader(Arc<Registration>);
+
+impl EventReader {
+    /// The next event for this reader, waiting for one if there is none; `None` once the log is closed and read.
+    pub async fn pull(&self) -> Option<PulledEvent> {
+        let log = &self.0.log;
+        let mut changed = log.changed.subscribe();
+        loop {
+            {
+                let mut state = log.lock();
+                if let Some((number, event)) = state.pull(self.0.id) {
+                    return Some(PulledEvent { event, number, reader: Some(self.clone()) });
+                }
+                if state.closed {
+                    return None;
+                }
+            }
+            changed.changed().await.ok()?;
+        }
+    }
+}
+
+/// An event on its way to its reader. Dropping it without [`take`](Self::take) gives it back: the reader's next pull
+/// gets it. For hosts in which a wait can be cancelled between its end and its result.
+#[derive(Debug)]
+#[must_use = "an event that is not taken goes back to its reader"]
+pub struct PulledEvent {
+    event: Event,
+    number: u64,
+    /// `None` once it was taken.
+    reader: Option<EventReader>,
+}
+
+impl PulledEvent {
+    /// The event has arrived.
+    pub fn take(mut self) -> Event {
+        if let Some(EventReader(reader)) = self.reader.take()
+            && !reader.log.is_foreign()
+        {
+            reader.log.lock().taken(reader.id, self.number);
+        }
+        self.event.clone()
+    }
+}
+
+impl Deref for PulledEvent {
+    type Target = Event;
+
+    fn deref(&self) -> &Event {
+        &self.event
+    }
+}
+
+impl Drop for PulledEvent {
+    fn drop(&mut self) {
+        let Some(EventReader(reader)) = self.reader.take() else { return };
+        if reader.log.is_foreign() {
+            return;
+        }
+        if let Some(place) = reader.log.lock().places.get_mut(&reader.id) {
+            place.under_way.remove(&self.number);
+            place.returned.insert(self.number);
+            place.lost += self.event.dropped;
+        }
+        reader.log.changed.send_replace(());
+    }
+}
+
+#[cfg(test)]
+#[path = "event_log_tests.rs"]
+mod tests;

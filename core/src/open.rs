@@ -1,0 +1,116 @@
+//! One port and the engine that serves it alone, in one line.
+
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::error::PortMappingError;
+use crate::lease::Lease;
+use crate::mapper::Mapper;
+use crate::mapping::{MapRequest, Transport};
+use crate::snapshot::LeaseSnapshot;
+
+/// A lease together with the mapper that serves it alone; both end together.
+///
+/// Dropping it releases the mapping in the background and does not wait, because a drop may run on a thread that must
+/// not block, such as an executor's. A program that ends right after the drop, as `main` does with its last handles, may
+/// end before the release: then the mapping stays on the gateway until its lifetime ends. Call [`stop`](Self::stop)
+/// first.
+#[derive(Debug)]
+#[must_use = "dropping an open port releases its mapping"]
+pub struct OpenPort {
+    lease: Lease,
+    mapper: Mapper,
+}
+
+impl OpenPort {
+    /// Starts the engine and begins to map, and does not wait for that.
+    ///
+    /// Fails as [`Mapper::start`] and [`Mapper::map`] do.
+    pub fn begin(config: Config, request: MapRequest) -> Result<Self, PortMappingError> {
+        let mapper = Mapper::start(config)?;
+        let lease = mapper.map(request)?;
+        Ok(Self { lease, mapper })
+    }
+
+    /// The lease. Stopping it releases the mapping and leaves the mapper running.
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// The mapper that serves the lease.
+    pub fn mapper(&self) -> &Mapper {
+        &self.mapper
+    }
+
+    /// What was asked for.
+    pub fn request(&self) -> &MapRequest {
+        self.lease.request()
+    }
+
+    /// Waits for a mapping, as [`Lease::ready`] does.
+    pub async fn ready(&self, timeout: impl Into<Option<Duration>>) -> Result<LeaseSnapshot, PortMappingError> {
+        self.lease.ready(timeout).await
+    }
+
+    /// Waits for another state, as [`Lease::changed`] does.
+    pub async fn changed(
+        &self,
+        since: u64,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<LeaseSnapshot, PortMappingError> {
+        self.lease.changed(since, timeout).await
+    }
+
+    /// A lock-free copy of the lease's present state.
+    pub fn snapshot(&self) -> LeaseSnapshot {
+        self.lease.snapshot()
+    }
+
+    /// Asks for the release of the mapping and the end of the engine, and does not wait for that.
+    pub fn begin_stop(&self) {
+        self.mapper.begin_stop();
+    }
+
+    /// Releases the mapping and ends the engine; waits as [`Mapper::stop`] does.
+    pub async fn stop(&self, timeout: impl Into<Option<Duration>>) -> bool {
+        self.mapper.stop(timeout).await
+    }
+
+    /// Leaves the mapping on the gateway until its lifetime ends, as [`Lease::detach`] does, and ends the engine, which
+    /// serves nothing else.
+    pub async fn detach(&self) {
+        self.lease.begin_detach();
+        self.mapper.stop(None).await;
+    }
+}
+
+/// Maps one port with the default configuration and waits for the mapping: start, map and ready in one line.
+///
+/// Fails as [`open_with`] does.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), portlease::PortMappingError> {
+/// let port = portlease::open(4000, portlease::Transport::Udp).await?;
+/// println!("reachable at {:?}", port.snapshot().external());
+/// port.stop(None).await;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn open(port: u16, transport: Transport) -> Result<OpenPort, PortMappingError> {
+    open_with(Config::default(), MapRequest::new(port, transport), None).await
+}
+
+/// Maps one port as `config` and `request` say and waits for the mapping, at most for `timeout` (by default until the
+/// first attempt has ended, about 2 s at most).
+///
+/// Fails as [`Mapper::start`], [`Mapper::map`] and [`Lease::ready`] do; then the release of what may have been mapped
+/// begins, and nothing keeps running but that.
+pub async fn open_with(
+    config: Config,
+    request: MapRequest,
+    timeout: impl Into<Option<Duration>>,
+) -> Result<OpenPort, PortMappingError> {
+    let port = OpenPort::begin(config, request)?;
+    port.ready(timeout).await?;
+    Ok(port)
+}

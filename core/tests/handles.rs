@@ -1,0 +1,147 @@
+//! Waiting on the handles: what each of several waiters sees, and what does not depend on the caller's runtime.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{LONG, config_for, gateway};
+use portlease::{
+    ErrorKind, EventKind, LeaseState, MapRequest, Mapper, OpenPort, Protocol, RetryPolicy, Transport, open_with,
+};
+use portlease_gateway::Mode;
+
+const UDP_4000: MapRequest = MapRequest::new(4000, Transport::Udp);
+const INSTANT: Duration = Duration::ZERO;
+
+#[tokio::test]
+async fn every_wait_for_a_mapping_hears_of_a_failed_attempt_and_a_later_one_waits_for_the_next() {
+    let gateway = gateway();
+    gateway.update_faults(|faults| faults.pcp = Mode::Refuse(2));
+    let mut config = config_for(&gateway, Protocol::Pcp);
+    config.retry = RetryPolicy::Backoff { min: Duration::from_secs(60), max: Duration::from_secs(60) };
+    let mapper = Mapper::start(config).unwrap();
+    let lease = mapper.map(UDP_4000).unwrap();
+    let (one, other) = tokio::join!(lease.ready(LONG), lease.ready(LONG));
+    assert_eq!(one.unwrap_err().kind(), ErrorKind::Refused);
+    assert_eq!(other.unwrap_err().kind(), ErrorKind::Refused);
+    assert_eq!(lease.ready(INSTANT).await.unwrap_err().kind(), ErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn a_wait_for_a_change_sees_each_state_once_and_ends_with_the_lease() {
+    let gateway = gateway();
+    let mapper = Mapper::start(config_for(&gateway, Protocol::Pcp)).unwrap();
+    let lease = mapper.map(UDP_4000).unwrap();
+    let mut seen = lease.snapshot();
+    while seen.state != LeaseState::Installed {
+        seen = lease.changed(seen.revision, LONG).await.unwrap();
+    }
+    assert!(seen.active);
+    assert_eq!(lease.changed(seen.revision, INSTANT).await.unwrap_err().kind(), ErrorKind::Timeout);
+    assert!(lease.changed(0, INSTANT).await.unwrap().active, "what has changed already is told at once");
+    lease.begin_stop();
+    let last = lease.changed(seen.revision, LONG).await.unwrap();
+    assert_eq!(last.state, LeaseState::Exited);
+    assert_eq!(lease.changed(last.revision, LONG).await.unwrap_err().kind(), ErrorKind::Stopped);
+}
+
+#[tokio::test]
+async fn each_reader_of_events_gets_every_event_from_its_start_on() {
+    let gateway = gateway();
+    let mapper = Mapper::start(config_for(&gateway, Protocol::Pcp)).unwrap();
+    let (one, other) = (mapper.events(), mapper.events());
+    let lease = mapper.map(UDP_4000).unwrap();
+    lease.ready(LONG).await.unwrap();
+    lease.stop(None).await;
+    for reader in [&one, &other] {
+        assert_eq!(reader.next(LONG).await.unwrap().kind, EventKind::Installed);
+        assert_eq!(reader.next(LONG).await.unwrap().kind, EventKind::Exited);
+        assert_eq!(reader.next(INSTANT).await.unwrap_err().kind(), ErrorKind::Timeout);
+    }
+    mapper.stop(None).await;
+    assert_eq!(one.next(LONG).await.unwrap_err().kind(), ErrorKind::Stopped);
+}
+
+#[tokio::test]
+async fn a_reader_of_events_does_not_keep_the_mapper_that_nobody_holds() {
+    let gateway = gateway();
+    let mapper = Mapper::start(config_for(&gateway, Protocol::Pcp)).unwrap();
+    let events = mapper.events();
+    let reading = tokio::spawn(async move { events.next(LONG).await });
+    tokio::task::yield_now().await;
+    drop(mapper);
+    assert_eq!(reading.await.unwrap().unwrap_err().kind(), ErrorKind::Stopped);
+}
+
+#[tokio::test]
+async fn an_event_whose_wait_was_cancelled_between_its_end_and_its_result_is_the_next_to_be_pulled() {
+    let gateway = gateway();
+    let mapper = Mapper::start(config_for(&gateway, Protocol::Pcp)).unwrap();
+    let lease = mapper.map(UDP_4000).unwrap();
+    lease.ready(LONG).await.unwrap();
+    drop(mapper.pull_event(LONG).await.unwrap());
+    assert_eq!(mapper.next_event(INSTANT).await.unwrap().kind, EventKind::Installed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_lives_by_the_engines_clock_and_not_by_that_of_the_runtime_that_looks_at_it() {
+    let gateway = gateway();
+    let mapper = Mapper::start(config_for(&gateway, Protocol::Pcp)).unwrap();
+    let lease = mapper.map(UDP_4000).unwrap();
+    lease.ready(None).await.unwrap();
+    tokio::time::advance(Duration::from_secs(2 * 3600)).await;
+    let snapshot = lease.snapshot();
+    assert!(snapshot.active, "{snapshot:?}");
+    assert!(snapshot.expires_in.unwrap() > Duration::from_secs(3000), "{snapshot:?}");
+}
+
+#[tokio::test]
+async fn an_open_port_ends_with_its_engine_whether_it_is_stopped_or_detached() {
+    let gateway = gateway();
+    let config = config_for(&gateway, Protocol::Pcp);
+    let port = open_with(config.clone(), UDP_4000, LONG).await.unwrap();
+    assert!(port.snapshot().active);
+    assert!(port.stop(None).await);
+    assert!(gateway.mappings().is_empty() && port.mapper().snapshot().stopped);
+
+    let port = open_with(config, UDP_4000, LONG).await.unwrap();
+    port.detach().await;
+    assert_eq!(gateway.mappings().len(), 1, "the mapping is left to its lifetime");
+    assert!(port.mapper().snapshot().stopped);
+}
+
+#[tokio::test]
+async fn an_open_port_that_fails_leaves_no_engine_behind() {
+    let gateway = gateway();
+    gateway.update_faults(|faults| faults.pcp = Mode::Refuse(2));
+    let config = config_for(&gateway, Protocol::Pcp);
+    let port = OpenPort::begin(config, UDP_4000).unwrap();
+    let events = port.mapper().events();
+    assert_eq!(port.ready(LONG).await.unwrap_err().kind(), ErrorKind::Refused);
+    drop(port);
+    while let Ok(event) = events.next(LONG).await {
+        assert_ne!(event.kind, EventKind::Installed);
+    }
+}
+
+#[tokio::test]
+async fn many_mappers_are_stopped_at_once_within_one_limit() {
+    let gateway = gateway();
+    let mappers: Vec<_> = (4000..4004)
+        .map(|port| {
+            let mapper = Mapper::start(config_for(&gateway, Protocol::Pcp)).unwrap();
+            (mapper.map(MapRequest::new(port, Transport::Udp)).unwrap(), Arc::new(mapper))
+        })
+        .collect();
+    for (lease, _) in &mappers {
+        lease.ready(LONG).await.unwrap();
+    }
+    gateway.update_faults(|faults| faults.pcp_delay_ms = 500);
+    let asked = Instant::now();
+    let limit = Duration::from_millis(50);
+    assert!(!Mapper::stop_all(mappers.iter().map(|(_, mapper)| Arc::clone(mapper)), limit).await);
+    assert!(asked.elapsed() < 4 * Duration::from_millis(500), "one limit for all of them");
+    assert!(Mapper::stop_all(mappers.iter().map(|(_, mapper)| Arc::clone(mapper)), LONG).await);
+    assert!(gateway.mappings().is_empty());
+}
