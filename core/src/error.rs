@@ -88,18 +88,21 @@ pub(crate) fn reasons<'a>(errors: impl IntoIterator<Item = &'a PortMappingError>
 pub enum PortMappingError {
     /// Kind `unavailable`.
     #[error("{message}")]
+    #[non_exhaustive]
     Unavailable {
         /// What was looked for and not found.
         message: String,
     },
     /// Kind `timeout`.
     #[error("{message}")]
+    #[non_exhaustive]
     Timeout {
         /// Which call, and how long it was given.
         message: String,
     },
     /// Kind `transport`.
     #[error("{message}")]
+    #[non_exhaustive]
     Transport {
         /// What was being done, and the system's own error.
         message: String,
@@ -109,6 +112,7 @@ pub enum PortMappingError {
     },
     /// Kind `refused`.
     #[error("{message}")]
+    #[non_exhaustive]
     Refused {
         /// Protocol and code, for instance `pcp NOT_AUTHORIZED` or `upnp 718 ConflictInMappingEntry`.
         message: String,
@@ -119,6 +123,7 @@ pub enum PortMappingError {
     },
     /// Kind `invalid`.
     #[error("{argument}: {message}")]
+    #[non_exhaustive]
     Invalid {
         /// The argument's name.
         argument: &'static str,
@@ -127,12 +132,14 @@ pub enum PortMappingError {
     },
     /// Kind `stopped`.
     #[error("{message}")]
+    #[non_exhaustive]
     Stopped {
         /// Which handle, and why.
         message: String,
     },
     /// Kind `internal`.
     #[error("{message}")]
+    #[non_exhaustive]
     Internal {
         /// What should not have happened.
         message: String,
@@ -214,11 +221,19 @@ impl PortMappingError {
 
 /// A failure as snapshots and events show it: the stable kind and a message for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ErrorReport {
     /// The stable kind.
     pub kind: ErrorKind,
     /// For people; nothing matches on it.
     pub message: String,
+}
+
+impl ErrorReport {
+    /// A failure of this kind.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
 }
 
 impl From<&PortMappingError> for ErrorReport {

@@ -20,7 +20,7 @@ pub(crate) fn failure(error: &PortMappingError) -> Failure {
 
 fn message(error: &PortMappingError) -> String {
     match error {
-        PortMappingError::Invalid { argument, message } => format!("{}: {message}", camel_case(argument)),
+        PortMappingError::Invalid { argument, message, .. } => format!("{}: {message}", camel_case(argument)),
         other => other.to_string(),
     }
 }

@@ -148,7 +148,7 @@ mod tests {
 
     fn failed(kind: EventKind, external: bool) -> Event {
         let good = event(kind);
-        let error = Some(Arc::new(ErrorReport { kind: ErrorKind::Refused, message: "no".into() }));
+        let error = Some(Arc::new(ErrorReport::new(ErrorKind::Refused, "no")));
         match external {
             true => Event { error, ..good },
             false => Event { error, external: None, protocol: None, ttl: None, ..good },

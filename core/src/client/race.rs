@@ -286,13 +286,8 @@ impl PortMapperClient for RaceMapper {
         if answers.iter().all(|(_, _, outcome)| outcome.is_err()) {
             self.field().stale = true;
         }
-        let path = self.field().path.clone();
-        Ok(GatewayReport {
-            gateway: path.as_ref().map(|path| path.gateway),
-            local_address: path.as_ref().map(|path| path.local_address),
-            interface: path.and_then(|path| path.interface),
-            protocols: answers.into_iter().map(|(_, protocol, outcome)| ProtocolReport { protocol, outcome }).collect(),
-        })
+        let reports = answers.into_iter().map(|(_, protocol, outcome)| ProtocolReport { protocol, outcome });
+        Ok(GatewayReport::new(self.field().path.clone()).protocols(reports.collect::<Vec<_>>()))
     }
 
     fn view(&self) -> GatewayView {

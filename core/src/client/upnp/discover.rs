@@ -60,6 +60,7 @@ pub(super) struct Device {
 
 /// What discovery found.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DeviceInfo {
     /// The device's name for people; empty where it has none.
     pub friendly_name: String,
