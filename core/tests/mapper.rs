@@ -2,8 +2,9 @@
 
 mod common;
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::error::Error;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,23 @@ use portlease::{
 use portlease_gateway::Mode;
 
 const UDP_4000: MapRequest = MapRequest::new(4000, Transport::Udp);
+
+#[tokio::test]
+async fn the_systems_error_is_the_source_in_rust_and_part_of_what_snapshots_and_events_say() {
+    // Only who asked for it may send to the broadcast address; nothing leaves the machine.
+    let config = Config::default().gateway(IpAddr::from([255; 4])).protocols([Protocol::Pcp]).retry(RetryPolicy::Never);
+    let mapper = Mapper::start(config).unwrap();
+    let lease = mapper.map(UDP_4000).unwrap();
+    let error = lease.ready(LONG).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transport);
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).expect("the system's error");
+    assert_eq!(cause.kind(), io::ErrorKind::PermissionDenied);
+    assert!(!error.to_string().contains(&cause.to_string()), "{error}");
+    let told = error.message();
+    assert!(told.ends_with(&cause.to_string()), "{told}");
+    assert_eq!(lease.snapshot().last_error.unwrap().message, told);
+    assert_eq!(mapper.next_event(LONG).await.unwrap().error.unwrap().message, told);
+}
 
 #[tokio::test]
 async fn a_datagram_reaches_the_app_through_each_protocol_and_nothing_is_left_after_stop() {

@@ -21,7 +21,7 @@ pub(crate) fn failure(error: &PortMappingError) -> Failure {
 fn message(error: &PortMappingError) -> String {
     match error {
         PortMappingError::Invalid { argument, message, .. } => format!("{}: {message}", camel_case(argument)),
-        other => other.to_string(),
+        other => other.message(),
     }
 }
 

@@ -152,7 +152,7 @@ fn show(findings: &Findings, output: &Output) -> std::io::Result<()> {
                 line(protocol.protocol.as_str(), &format!("{mark}  {text}"))?;
             }
         }
-        Err(error) => line("Router", &paint.colour(Colour::Red, &format!("none: {error}")))?,
+        Err(error) => line("Router", &paint.colour(Colour::Red, &format!("none: {}", error.message())))?,
     }
     if let Some(device) = findings.device() {
         line("Device", device)?;
@@ -192,7 +192,7 @@ fn show(findings: &Findings, output: &Output) -> std::io::Result<()> {
 fn protocol_line(report: &ProtocolReport) -> (bool, String) {
     match &report.outcome {
         Ok(offer) => (true, format!("answers in {} ms", millis(offer.round_trip))),
-        Err(error) => (false, format!("{}: {}", error.kind(), without_name(report.protocol, &error.to_string()))),
+        Err(error) => (false, format!("{}: {}", error.kind(), without_name(report.protocol, &error.message()))),
     }
 }
 

@@ -150,7 +150,7 @@ fn not_removed(transport: Transport, port: u16, tried: &[(&str, &PortMappingErro
     let reasons: Vec<String> = tried
         .iter()
         .map(|(protocol, error)| {
-            let reason = error.to_string();
+            let reason = error.message();
             format!("{protocol}: {}", reason.strip_prefix(&format!("{protocol}: ")).unwrap_or(&reason))
         })
         .collect();

@@ -194,7 +194,7 @@ pub(super) async fn discover(config: &UpnpConfig, caller: &Caller) -> Result<Dev
                             best = Some(better(best, device, config.gateway));
                         }
                         Err(error) => {
-                            tracing::debug!(%error, gateway, "not usable");
+                            tracing::debug!(error = %error.message(), gateway, "not usable");
                             // What is wrong with a television says nothing about the gateway.
                             if gateway {
                                 failure = Some(error);

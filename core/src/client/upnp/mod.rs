@@ -195,7 +195,7 @@ impl UpnpMapper {
                 None
             }
             Err(search) => {
-                tracing::debug!(error = %search, "and it is not found");
+                tracing::debug!(error = %search.message(), "and it is not found");
                 Some(result)
             }
         }
