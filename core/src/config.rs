@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::builders::builders;
 use crate::error::PortMappingError;
 use crate::mapping::Protocol;
 use crate::schedule::{
@@ -14,15 +15,19 @@ use crate::schedule::{
 pub const PCP_PORT: u16 = 5351;
 /// The multicast address of SSDP (UDA 1.1 1).
 pub const SSDP_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(239, 255, 255, 250)), 1900);
+/// The description that the gateway shows beside a mapping, unless the caller gives another.
+pub const DEFAULT_DESCRIPTION: &str = "portlease";
 /// The longest description, in characters; several routers store no more.
 pub const MAX_DESCRIPTION_LENGTH: usize = 64;
 
 /// What happens after an attempt to map has failed, or a mapping was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RetryPolicy {
     /// One attempt; then the lease has exited.
     Never,
-    /// Try again after `min`, doubling up to `max`, for ever.
+    /// Try again after `min`, doubling up to `max`, for ever. [`backoff`](Self::backoff) makes one.
+    #[non_exhaustive]
     Backoff {
         /// The first wait. Default 1 s.
         min: Duration,
@@ -32,9 +37,9 @@ pub enum RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Try again for ever; a wait that is not given is the default one.
-    pub fn backoff(min: Option<Duration>, max: Option<Duration>) -> Self {
-        Self::Backoff { min: min.unwrap_or(RETRY_BACKOFF_MIN), max: max.unwrap_or(RETRY_BACKOFF_MAX) }
+    /// Tries again for ever, first after `min`, then doubling the wait up to `max`. `None` is the default (1 s, 5 min).
+    pub fn backoff(min: impl Into<Option<Duration>>, max: impl Into<Option<Duration>>) -> Self {
+        Self::Backoff { min: min.into().unwrap_or(RETRY_BACKOFF_MIN), max: max.into().unwrap_or(RETRY_BACKOFF_MAX) }
     }
 }
 
@@ -45,7 +50,19 @@ impl Default for RetryPolicy {
 }
 
 /// The configuration of a mapper. `Config::default()` suits a home.
+///
+/// ```
+/// use portlease::{Config, Protocol, RetryPolicy};
+/// use std::time::Duration;
+///
+/// let config = Config::default()
+///     .ttl(Duration::from_secs(600))
+///     .protocols([Protocol::Pcp, Protocol::Upnp])
+///     .retry(RetryPolicy::Never);
+/// assert!(config.validate().is_ok());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Config {
     /// The gateway's address. Default: the gateway of the default route with the lowest metric.
     pub gateway: Option<IpAddr>,
@@ -83,7 +100,7 @@ impl Default for Config {
             renewal_interval: DEFAULT_RENEWAL_INTERVAL,
             failure_threshold: DEFAULT_FAILURE_THRESHOLD,
             retry: RetryPolicy::default(),
-            description: "portlease".to_owned(),
+            description: DEFAULT_DESCRIPTION.to_owned(),
             pcp_port: PCP_PORT,
             ssdp_address: None,
         }
@@ -91,6 +108,26 @@ impl Default for Config {
 }
 
 impl Config {
+    builders! {
+        gateway(impl Into<Option<IpAddr>>),
+        local_address(impl Into<Option<IpAddr>>),
+        protocols(impl Into<Vec<Protocol>>),
+        ttl(Duration),
+        renewal_interval(Duration),
+        failure_threshold(u32),
+        retry(RetryPolicy),
+        description(impl Into<String>),
+        pcp_port(u16),
+        ssdp_address(impl Into<Option<SocketAddr>>),
+    }
+
+    /// Sets [`interface`](Self#structfield.interface).
+    #[must_use]
+    pub fn interface(mut self, name: impl Into<String>) -> Self {
+        self.interface = Some(name.into());
+        self
+    }
+
     /// Checks every field. Fails with kind `invalid`, naming the field and what is allowed.
     pub fn validate(&self) -> Result<(), PortMappingError> {
         let invalid = |argument, message: &str| PortMappingError::invalid(argument, message);

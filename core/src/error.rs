@@ -1,5 +1,6 @@
 //! The only list of error kinds, and the error type that carries one.
 
+use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::str::FromStr;
@@ -76,39 +77,52 @@ pub(crate) fn list<T: fmt::Display>(names: impl IntoIterator<Item = T>) -> Strin
 
 /// Joins the reasons of several protocols, each of which names its protocol: `a; b; c`.
 pub(crate) fn reasons<'a>(errors: impl IntoIterator<Item = &'a PortMappingError>) -> String {
-    errors.into_iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    errors.into_iter().map(PortMappingError::message).collect::<Vec<_>>().join("; ")
 }
 
 /// Why a mapping could not be made, kept or asked for.
 ///
-/// Cloneable, because one failure is shown in the snapshot, in the event and by `ready`.
-/// Messages are lower case, without a full stop, and include the cause.
-#[derive(Debug, Clone, thiserror::Error)]
+/// Cloneable, because one failure is shown in the snapshot, in the event and by `ready`. Messages are lower case, without
+/// a full stop.
+///
+/// As usual in Rust, `Display` leaves out the cause, which is [`source`](std::error::Error::source): an
+/// [`std::io::Error`] for kind `transport`, nothing for the others. [`message`](Self::message) has both.
+///
+/// ```
+/// use portlease::PortMappingError;
+/// use std::error::Error;
+///
+/// let error = PortMappingError::transport("cannot reach 192.168.1.1", std::io::ErrorKind::NetworkUnreachable.into());
+/// assert_eq!(error.to_string(), "cannot reach 192.168.1.1");
+/// assert_eq!(error.message(), "cannot reach 192.168.1.1: network unreachable");
+/// let cause = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>()).expect("a cause");
+/// assert_eq!(cause.kind(), std::io::ErrorKind::NetworkUnreachable);
+/// ```
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum PortMappingError {
     /// Kind `unavailable`.
-    #[error("{message}")]
+    #[non_exhaustive]
     Unavailable {
         /// What was looked for and not found.
         message: String,
     },
     /// Kind `timeout`.
-    #[error("{message}")]
+    #[non_exhaustive]
     Timeout {
         /// Which call, and how long it was given.
         message: String,
     },
     /// Kind `transport`.
-    #[error("{message}")]
+    #[non_exhaustive]
     Transport {
-        /// What was being done, and the system's own error.
+        /// What was being done.
         message: String,
         /// The system's error.
-        #[source]
         source: Option<Arc<io::Error>>,
     },
     /// Kind `refused`.
-    #[error("{message}")]
+    #[non_exhaustive]
     Refused {
         /// Protocol and code, for instance `pcp NOT_AUTHORIZED` or `upnp 718 ConflictInMappingEntry`.
         message: String,
@@ -118,7 +132,7 @@ pub enum PortMappingError {
         mapping_lost: bool,
     },
     /// Kind `invalid`.
-    #[error("{argument}: {message}")]
+    #[non_exhaustive]
     Invalid {
         /// The argument's name.
         argument: &'static str,
@@ -126,13 +140,13 @@ pub enum PortMappingError {
         message: String,
     },
     /// Kind `stopped`.
-    #[error("{message}")]
+    #[non_exhaustive]
     Stopped {
         /// Which handle, and why.
         message: String,
     },
     /// Kind `internal`.
-    #[error("{message}")]
+    #[non_exhaustive]
     Internal {
         /// What should not have happened.
         message: String,
@@ -150,9 +164,9 @@ impl PortMappingError {
         Self::Timeout { message: message.into() }
     }
 
-    /// An error of kind `transport`; the message becomes `context: source`.
+    /// An error of kind `transport`: `context` says what was being done.
     pub fn transport(context: impl fmt::Display, source: io::Error) -> Self {
-        Self::Transport { message: format!("{context}: {source}"), source: Some(Arc::new(source)) }
+        Self::Transport { message: context.to_string(), source: Some(Arc::new(source)) }
     }
 
     /// An error of kind `refused` without a time for which the refusal holds.
@@ -198,6 +212,19 @@ impl PortMappingError {
         }
     }
 
+    /// The whole message, cause included: what snapshots, events and the other languages show.
+    pub fn message(&self) -> String {
+        match self.source() {
+            Some(cause) => format!("{self}: {cause}"),
+            None => self.to_string(),
+        }
+    }
+
+    /// The system's error, which a `transport` error shares with its copies.
+    pub(crate) const fn cause(&self) -> Option<&Arc<io::Error>> {
+        if let Self::Transport { source, .. } = self { source.as_ref() } else { None }
+    }
+
     /// Whether the mapping that was to be renewed is gone for certain.
     pub const fn mapping_lost(&self) -> bool {
         matches!(self, Self::Refused { mapping_lost: true, .. })
@@ -205,15 +232,34 @@ impl PortMappingError {
 
     /// For how long a refusal holds by the gateway's own word (RFC 6887 7.4), where it gave one.
     pub const fn retry_after(&self) -> Option<Duration> {
+        if let Self::Refused { retry_after, .. } = self { *retry_after } else { None }
+    }
+}
+
+impl fmt::Display for PortMappingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused { retry_after, .. } => *retry_after,
-            _ => None,
+            Self::Invalid { argument, message } => write!(f, "{argument}: {message}"),
+            Self::Unavailable { message }
+            | Self::Timeout { message }
+            | Self::Transport { message, .. }
+            | Self::Refused { message, .. }
+            | Self::Stopped { message }
+            | Self::Internal { message } => f.write_str(message),
         }
+    }
+}
+
+/// By hand: a derived `source` would be the `Arc`, which nobody can downcast to the system's error.
+impl std::error::Error for PortMappingError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause().map(|cause| &**cause as _)
     }
 }
 
 /// A failure as snapshots and events show it: the stable kind and a message for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ErrorReport {
     /// The stable kind.
     pub kind: ErrorKind,
@@ -221,9 +267,16 @@ pub struct ErrorReport {
     pub message: String,
 }
 
+impl ErrorReport {
+    /// A failure of this kind.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
 impl From<&PortMappingError> for ErrorReport {
     fn from(error: &PortMappingError) -> Self {
-        Self { kind: error.kind(), message: error.to_string() }
+        Self { kind: error.kind(), message: error.message() }
     }
 }
 
@@ -246,9 +299,14 @@ mod tests {
     }
 
     #[test]
-    fn a_transport_error_carries_the_cause_in_its_message_and_as_source() {
-        let error = PortMappingError::transport("cannot send to 192.168.1.1", io::Error::other("boom"));
-        assert_eq!(error.to_string(), "cannot send to 192.168.1.1: boom");
-        assert!(std::error::Error::source(&error).is_some());
+    fn the_cause_of_a_transport_error_is_its_source_and_is_told_where_there_is_no_source() {
+        let cause = io::Error::from_raw_os_error(1);
+        let text = cause.to_string();
+        let error = PortMappingError::transport("cannot send to 192.168.1.1", cause);
+        assert_eq!(error.to_string(), "cannot send to 192.168.1.1");
+        let source = error.source().and_then(|source| source.downcast_ref::<io::Error>()).unwrap();
+        assert_eq!(source.raw_os_error(), Some(1));
+        assert_eq!(error.message(), format!("cannot send to 192.168.1.1: {text}"));
+        assert_eq!(ErrorReport::from(&error).message, error.message());
     }
 }

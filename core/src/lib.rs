@@ -30,6 +30,7 @@
 //! | [`sink`], [`snapshot`], [`event`] | how the task publishes and what readers see |
 //! | [`fork`] | for hosts that can tell of a fork |
 
+mod builders;
 pub mod client;
 pub mod config;
 mod engine;

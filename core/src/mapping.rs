@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::builders::builders;
 use crate::error::{PortMappingError, list};
 
 /// What produced a mapping.
@@ -102,7 +103,15 @@ stable_strings!(Transport, "transport", Transport::ALL);
 stable_strings!(AddressFamily, "family", [AddressFamily::Ipv4]);
 
 /// One port to be mapped.
+///
+/// ```
+/// use portlease::{MapRequest, Transport};
+///
+/// let request = MapRequest::new(8080, Transport::Tcp).external_port(80).exact();
+/// assert_eq!(request.suggested_port(), 80);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct MapRequest {
     /// The local port, 1 to 65535.
     pub internal_port: u16,
@@ -136,6 +145,13 @@ impl MapRequest {
         self
     }
 
+    /// Sets the address family.
+    #[must_use]
+    pub const fn family(mut self, family: AddressFamily) -> Self {
+        self.family = family;
+        self
+    }
+
     /// The external port to suggest: the wish, else the internal port. Never 0, which some routers refuse.
     pub const fn suggested_port(&self) -> u16 {
         match self.external_port {
@@ -161,6 +177,7 @@ impl MapRequest {
 
 /// What a gateway granted, with all that its protocol needs to renew and delete it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PortMapping {
     /// What was asked for.
     pub request: MapRequest,
@@ -178,6 +195,28 @@ pub struct PortMapping {
 }
 
 impl PortMapping {
+    /// A mapping that was granted for `ttl`, as long as was asked for, and whose protocol needs no token. For authors of
+    /// a [`PortMapperClient`](crate::client::PortMapperClient).
+    ///
+    /// ```
+    /// use portlease::{MapRequest, PortMapping, Protocol, Transport};
+    /// use std::time::Duration;
+    ///
+    /// let request = MapRequest::new(4000, Transport::Udp);
+    /// let mapping = PortMapping::new(request, ([203, 0, 113, 7], 4000), Duration::from_secs(3600), Protocol::NatPmp);
+    /// assert_eq!(mapping.lifetime, Some(Duration::from_secs(3600)));
+    /// assert!(mapping.lifetime(None).permanent());
+    /// ```
+    pub fn new(request: MapRequest, external: impl Into<SocketAddr>, ttl: Duration, protocol: Protocol) -> Self {
+        let (external, lifetime) = (external.into(), Some(ttl));
+        Self { request, external, requested_ttl: ttl, lifetime, protocol, token: ProtocolToken::None }
+    }
+
+    builders! {
+        lifetime(impl Into<Option<Duration>>),
+        token(ProtocolToken),
+    }
+
     /// Whether the mapping stays on the gateway until it is deleted.
     pub const fn permanent(&self) -> bool {
         self.lifetime.is_none()
@@ -191,11 +230,13 @@ pub enum ProtocolToken {
     /// Nothing more (NAT-PMP, or no gateway at all).
     None,
     /// The mapping nonce (RFC 6887 11.1), the same in every request for this mapping.
+    #[non_exhaustive]
     Pcp {
         /// 96 random bits.
         nonce: [u8; 12],
     },
     /// The service that holds the mapping.
+    #[non_exhaustive]
     Upnp {
         /// Absolute URL to which the actions are sent.
         control_url: String,

@@ -5,9 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::builders::builders;
 use crate::error::{ErrorKind, ErrorReport, PortMappingError, reasons};
-use crate::mapping::{PortMapping, Protocol, Transport};
+use crate::mapping::{MapRequest, PortMapping, Protocol, Transport};
 use crate::net::address::AddressClass;
+use crate::net::route::NetworkPath;
 
 /// Where a lease stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -84,6 +86,7 @@ impl fmt::Display for NatClass {
 
 /// The part of a mapping that others are told: as long as it does not change, readers hold the same one.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PublishedMapping {
     /// The external address and port; the address is `0.0.0.0` where the gateway does not know its own.
     pub external: SocketAddr,
@@ -105,6 +108,7 @@ impl From<&PortMapping> for PublishedMapping {
 
 /// One lease at one moment.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct LeaseSnapshot {
     /// The lease's number within its mapper, from 1.
     pub id: u64,
@@ -142,6 +146,28 @@ pub struct LeaseSnapshot {
 }
 
 impl LeaseSnapshot {
+    /// The lease with this number before its first attempt: for tests of what shows snapshots.
+    pub fn new(id: u64, request: &MapRequest) -> Self {
+        Self {
+            id,
+            revision: 0,
+            state: LeaseState::Idle,
+            active: false,
+            mapping: None,
+            internal_port: request.internal_port,
+            transport: request.transport,
+            lifetime: None,
+            expires_in: None,
+            renews_in: None,
+            permanent: false,
+            renewals: 0,
+            failures: 0,
+            last_error: None,
+            nat_class: NatClass::Unknown,
+            address_class: AddressClass::Unknown,
+        }
+    }
+
     /// The external address and port, while active.
     pub fn external(&self) -> Option<SocketAddr> {
         self.mapping.as_ref().map(|mapping| mapping.external)
@@ -155,6 +181,7 @@ impl LeaseSnapshot {
 
 /// A mapper at one moment.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct MapperSnapshot {
     /// The gateway, once it was looked for and found.
     pub gateway: Option<IpAddr>,
@@ -175,7 +202,8 @@ pub struct MapperSnapshot {
 }
 
 /// What a gateway offers, asked without mapping anything.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct GatewayReport {
     /// The gateway's address.
     pub gateway: Option<IpAddr>,
@@ -189,6 +217,7 @@ pub struct GatewayReport {
 
 /// One protocol's part of a [`GatewayReport`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ProtocolReport {
     /// The protocol.
     pub protocol: Protocol,
@@ -196,8 +225,16 @@ pub struct ProtocolReport {
     pub outcome: Result<ProtocolOffer, PortMappingError>,
 }
 
+impl ProtocolReport {
+    /// What `protocol` answered.
+    pub const fn new(protocol: Protocol, outcome: Result<ProtocolOffer, PortMappingError>) -> Self {
+        Self { protocol, outcome }
+    }
+}
+
 /// What a protocol answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProtocolOffer {
     /// The gateway's external address, where the protocol can tell without mapping and the gateway has one.
     pub external_address: Option<IpAddr>,
@@ -207,7 +244,25 @@ pub struct ProtocolOffer {
     pub round_trip: Duration,
 }
 
+impl ProtocolOffer {
+    builders! {
+        external_address(impl Into<Option<IpAddr>>),
+        device(impl Into<Option<String>>),
+        round_trip(Duration),
+    }
+}
+
 impl GatewayReport {
+    /// A report about the gateway at the end of `path`, without protocols.
+    pub fn new(path: Option<NetworkPath>) -> Self {
+        let (gateway, local_address) = path.as_ref().map(|path| (path.gateway, path.local_address)).unzip();
+        Self { gateway, local_address, interface: path.and_then(|path| path.interface), protocols: Vec::new() }
+    }
+
+    builders! {
+        protocols(impl Into<Vec<ProtocolReport>>),
+    }
+
     /// Fails unless a protocol answered: with `refused` if one said no, else with `unavailable`; the message gives
     /// the reason of each.
     pub fn require_offer(&self) -> Result<(), PortMappingError> {

@@ -19,7 +19,7 @@ async fn every_wait_for_a_mapping_hears_of_a_failed_attempt_and_a_later_one_wait
     let gateway = gateway();
     gateway.update_faults(|faults| faults.pcp = Mode::Refuse(2));
     let mut config = config_for(&gateway, Protocol::Pcp);
-    config.retry = RetryPolicy::Backoff { min: Duration::from_secs(60), max: Duration::from_secs(60) };
+    config.retry = RetryPolicy::backoff(Some(LONG), None);
     let mapper = Mapper::start(config).unwrap();
     let lease = mapper.map(UDP_4000).unwrap();
     let (one, other) = tokio::join!(lease.ready(LONG), lease.ready(LONG));

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use common::{LONG, config_for, gateway};
 use portlease::schedule::UPNP_EXTERNAL_ADDRESS_FRESH;
-use portlease::{Config, EventKind, MapRequest, Mapper, Protocol, RetryPolicy, Transport};
+use portlease::{EventKind, MapRequest, Mapper, Protocol, RetryPolicy, Transport};
 use portlease_gateway::{Gateway, Mode};
 
 const UDP_4000: MapRequest = MapRequest::new(4000, Transport::Udp);
-const SOON: RetryPolicy = RetryPolicy::Backoff { min: Duration::from_millis(100), max: Duration::from_millis(100) };
+fn soon() -> RetryPolicy {
+    RetryPolicy::backoff(Duration::from_millis(100), Duration::from_millis(100))
+}
 
 async fn until(mapper: &Mapper, kind: EventKind) {
     while mapper.next_event(LONG).await.expect("an event").kind != kind {}
@@ -47,7 +49,7 @@ async fn next_of(gateway: &Gateway, mapper: &Mapper) -> EventKind {
 async fn a_pcp_mapping_whose_grant_was_lost_is_taken_up_by_the_next_attempt() {
     let gateway = gateway();
     gateway.update_faults(|faults| faults.pcp_delay_ms = 1100);
-    let mapper = Mapper::start(Config { retry: SOON, ..config_for(&gateway, Protocol::Pcp) }).unwrap();
+    let mapper = Mapper::start(config_for(&gateway, Protocol::Pcp).retry(soon())).unwrap();
     let _lease = mapper.map(UDP_4000).unwrap();
     until(&mapper, EventKind::Failed).await;
     assert_eq!(gateway.mappings().len(), 1);
@@ -57,13 +59,8 @@ async fn a_pcp_mapping_whose_grant_was_lost_is_taken_up_by_the_next_attempt() {
 #[tokio::test]
 async fn a_pcp_mapping_that_was_revoked_in_a_silence_is_taken_up_again_behind_it() {
     let gateway = gateway();
-    let config = Config {
-        retry: SOON,
-        failure_threshold: 1,
-        renewal_interval: Duration::ZERO,
-        ..config_for(&gateway, Protocol::Pcp)
-    };
-    let mapper = Mapper::start(config).unwrap();
+    let config = config_for(&gateway, Protocol::Pcp).retry(soon());
+    let mapper = Mapper::start(config.failure_threshold(1).renewal_interval(Duration::ZERO)).unwrap();
     let _lease = mapper.map(UDP_4000).unwrap();
     until(&mapper, EventKind::Installed).await;
     gateway.update_faults(|faults| faults.pcp = Mode::Silent);

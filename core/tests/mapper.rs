@@ -2,8 +2,9 @@
 
 mod common;
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::error::Error;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,23 @@ use portlease::{
 use portlease_gateway::Mode;
 
 const UDP_4000: MapRequest = MapRequest::new(4000, Transport::Udp);
+
+#[tokio::test]
+async fn the_systems_error_is_the_source_in_rust_and_part_of_what_snapshots_and_events_say() {
+    // Only who asked for it may send to the broadcast address; nothing leaves the machine.
+    let config = Config::default().gateway(IpAddr::from([255; 4])).protocols([Protocol::Pcp]).retry(RetryPolicy::Never);
+    let mapper = Mapper::start(config).unwrap();
+    let lease = mapper.map(UDP_4000).unwrap();
+    let error = lease.ready(LONG).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transport);
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).expect("the system's error");
+    assert_eq!(cause.kind(), io::ErrorKind::PermissionDenied);
+    assert!(!error.to_string().contains(&cause.to_string()), "{error}");
+    let told = error.message();
+    assert!(told.ends_with(&cause.to_string()), "{told}");
+    assert_eq!(lease.snapshot().last_error.unwrap().message, told);
+    assert_eq!(mapper.next_event(LONG).await.unwrap().error.unwrap().message, told);
+}
 
 #[tokio::test]
 async fn a_datagram_reaches_the_app_through_each_protocol_and_nothing_is_left_after_stop() {
@@ -155,9 +173,9 @@ async fn a_port_can_be_mapped_again_as_soon_as_its_lease_was_dropped() {
 async fn each_failed_attempt_is_raised_once_and_the_next_wait_is_for_the_next_attempt() {
     let gateway = gateway();
     gateway.update_faults(|faults| faults.pcp = Mode::Refuse(2));
-    let retry = RetryPolicy::Backoff { min: Duration::from_millis(200), max: Duration::from_millis(200) };
+    let retry = RetryPolicy::backoff(Duration::from_millis(200), Duration::from_millis(200));
     gateway.update_faults(|faults| faults.error_lifetime = Some(0));
-    let mapper = Mapper::start(Config { retry, ..config_for(&gateway, Protocol::Pcp) }).unwrap();
+    let mapper = Mapper::start(config_for(&gateway, Protocol::Pcp).retry(retry)).unwrap();
     let lease = mapper.map(UDP_4000).unwrap();
     assert_eq!(lease.ready(LONG).await.unwrap_err().kind(), ErrorKind::Refused);
     assert_eq!(lease.ready(Duration::from_millis(20)).await.unwrap_err().kind(), ErrorKind::Timeout);
@@ -173,8 +191,8 @@ async fn each_failed_attempt_is_raised_once_and_the_next_wait_is_for_the_next_at
 async fn an_answer_that_came_too_late_does_not_lock_the_port() {
     let gateway = gateway();
     gateway.update_faults(|faults| faults.pcp_delay_ms = 1500);
-    let retry = RetryPolicy::Backoff { min: Duration::from_millis(100), max: Duration::from_millis(100) };
-    let mapper = Mapper::start(Config { retry, ..config_for(&gateway, Protocol::Pcp) }).unwrap();
+    let retry = RetryPolicy::backoff(Duration::from_millis(100), Duration::from_millis(100));
+    let mapper = Mapper::start(config_for(&gateway, Protocol::Pcp).retry(retry)).unwrap();
     let lease = mapper.map(UDP_4000).unwrap();
     assert_eq!(lease.ready(LONG).await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert!(gateway.wait_for(LONG, |state| !state.mappings.is_empty()), "the gateway has made the mapping");
@@ -245,7 +263,7 @@ async fn bad_requests_are_invalid_and_named() {
     let mapper = Mapper::start(config(&gateway)).unwrap();
     let error = mapper.map(MapRequest::new(0, Transport::Udp)).unwrap_err();
     assert!(error.kind() == ErrorKind::Invalid && error.to_string().starts_with("port: 0"), "{error}");
-    let error = Mapper::start(Config { ttl: Duration::ZERO, ..Config::default() }).unwrap_err();
+    let error = Mapper::start(Config::default().ttl(Duration::ZERO)).unwrap_err();
     assert!(error.kind() == ErrorKind::Invalid && error.to_string().starts_with("ttl: 0 s"), "{error}");
 }
 
@@ -265,8 +283,8 @@ async fn a_silent_gateway_is_reported_within_two_seconds_and_mapped_once_it_answ
     gateway.update_faults(|faults| {
         (faults.pcp, faults.nat_pmp, faults.upnp) = (Mode::Silent, Mode::Silent, Mode::Silent);
     });
-    let retry = RetryPolicy::Backoff { min: Duration::from_millis(100), max: Duration::from_millis(100) };
-    let mapper = Mapper::start(Config { retry, ..config(&gateway) }).unwrap();
+    let retry = RetryPolicy::backoff(Duration::from_millis(100), Duration::from_millis(100));
+    let mapper = Mapper::start(config(&gateway).retry(retry)).unwrap();
     let asked = Instant::now();
     let lease = mapper.map(UDP_4000).unwrap();
     assert_eq!(lease.ready(LONG).await.unwrap_err().kind(), ErrorKind::Unavailable);
@@ -286,7 +304,7 @@ async fn a_silent_gateway_is_reported_within_two_seconds_and_mapped_once_it_answ
 async fn a_refusal_has_its_kind_and_names_protocol_and_code() {
     let gateway = gateway();
     gateway.update_faults(|faults| faults.pcp = Mode::Refuse(2));
-    let config = Config { retry: RetryPolicy::Never, ..config_for(&gateway, Protocol::Pcp) };
+    let config = config_for(&gateway, Protocol::Pcp).retry(RetryPolicy::Never);
     let mapper = Mapper::start(config).unwrap();
     let lease = mapper.map(UDP_4000).unwrap();
     let error = lease.ready(LONG).await.unwrap_err();
@@ -303,7 +321,7 @@ async fn a_short_lease_is_renewed_in_time_and_counted_by_each_protocol() {
     for protocol in Protocol::ALL {
         side_by_side.spawn(async move {
             let gateway = gateway();
-            let config = Config { ttl: Duration::from_secs(2), ..config_for(&gateway, protocol) };
+            let config = config_for(&gateway, protocol).ttl(Duration::from_secs(2));
             let mapper = Mapper::start(config).unwrap();
             let lease = mapper.map(UDP_4000).unwrap();
             let mut kinds = Vec::new();
@@ -323,7 +341,7 @@ async fn a_short_lease_is_renewed_in_time_and_counted_by_each_protocol() {
 #[tokio::test]
 async fn a_moved_external_address_is_published_as_changed() {
     let gateway = gateway();
-    let config = Config { ttl: Duration::from_secs(2), ..config_for(&gateway, Protocol::NatPmp) };
+    let config = config_for(&gateway, Protocol::NatPmp).ttl(Duration::from_secs(2));
     let mapper = Mapper::start(config).unwrap();
     let lease = mapper.map(UDP_4000).unwrap();
     lease.ready(LONG).await.unwrap();

@@ -30,7 +30,7 @@ fn port_of(gateway: &Gateway) -> Arc<GatewayPort> {
 }
 
 fn hex(nonce: &ProtocolToken) -> String {
-    let ProtocolToken::Pcp { nonce } = nonce else { panic!("{nonce:?}") };
+    let ProtocolToken::Pcp { nonce, .. } = nonce else { panic!("{nonce:?}") };
     nonce.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -210,7 +210,9 @@ async fn the_mapping_of_another_nonce_is_neither_taken_nor_deleted() {
     let (gateway, mapper) = gateway();
     let request = MapRequest::new(4000, Transport::Udp);
     let ours = mapper.install_with_nonce(&request, HOUR, [1; 12]).await.unwrap();
-    let theirs = portlease::PortMapping { token: ProtocolToken::Pcp { nonce: [2; 12] }, ..ours.clone() };
+    let mut theirs = ours.clone();
+    let ProtocolToken::Pcp { nonce, .. } = &mut theirs.token else { panic!("{theirs:?}") };
+    *nonce = [2; 12];
     let error = mapper.remove(&theirs).await.unwrap_err();
     assert!(error.to_string().starts_with("pcp NOT_AUTHORIZED: "), "{error}");
     assert_eq!(mapper.renew(&theirs).await.unwrap_err().kind(), ErrorKind::Refused);

@@ -13,7 +13,7 @@ use portlease::client::pcp::PcpMapper;
 use portlease::client::udp::GatewayPort;
 use portlease::client::upnp::{UpnpConfig, UpnpMapper};
 use portlease::schedule::{PCP_DEADLINE, SSDP_DEADLINE};
-use portlease::{Config, ErrorKind, EventKind, MapRequest, Mapper, Protocol, RetryPolicy, Transport};
+use portlease::{ErrorKind, EventKind, MapRequest, Mapper, Protocol, RetryPolicy, Transport};
 use portlease_gateway::{Faults, Gateway, Mode, Transport as Wire};
 use tokio::task::JoinSet;
 
@@ -23,12 +23,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const AT_ONCE: Duration = Duration::from_millis(700);
 
 fn upnp_mapper(ssdp_address: SocketAddr, description: &str) -> UpnpMapper {
-    UpnpMapper::new(UpnpConfig {
-        gateway: Ipv4Addr::LOCALHOST.into(),
-        local_address: None,
-        ssdp_address: Some(ssdp_address),
-        description: description.to_owned(),
-    })
+    UpnpMapper::new(UpnpConfig::new(Ipv4Addr::LOCALHOST).ssdp_address(ssdp_address).description(description))
 }
 
 #[tokio::test]
@@ -96,7 +91,7 @@ async fn a_late_grant_of_the_winners_own_port_is_taken_over_and_not_deleted() {
 async fn a_decided_protocol_is_asked_alone_and_when_it_fails_the_others_race_again() {
     let gateway = gateway();
     let protocols = vec![Protocol::Pcp, Protocol::NatPmp];
-    let mapper = Mapper::start(Config { protocols, ..config(&gateway) }).unwrap();
+    let mapper = Mapper::start(config(&gateway).protocols(protocols)).unwrap();
     let first = mapper.map(UDP_4000).unwrap();
     assert_eq!(first.ready(LONG).await.unwrap().protocol(), Some(Protocol::Pcp));
     assert!(gateway.counters().get("natpmp_address") <= 1, "at most one question in the first race");
@@ -119,7 +114,7 @@ async fn the_configured_local_address_is_the_client_of_every_protocol() {
     let ours = IpAddr::from([127, 0, 0, 3]);
     for protocol in Protocol::ALL {
         let gateway = gateway();
-        let config = Config { local_address: Some(ours), ..config_for(&gateway, protocol) };
+        let config = config_for(&gateway, protocol).local_address(ours);
         let mapper = Mapper::start(config).unwrap();
         let lease = mapper.map(UDP_4000).unwrap();
         lease.ready(LONG).await.unwrap_or_else(|error| panic!("{protocol}: {error}"));
@@ -167,8 +162,8 @@ async fn pcp_spreads_its_retransmissions() {
 async fn a_refusal_that_says_how_long_it_holds_is_the_earliest_retry() {
     let gateway = gateway();
     gateway.update_faults(|faults| (faults.pcp, faults.error_lifetime) = (Mode::Refuse(8), Some(3)));
-    let retry = RetryPolicy::Backoff { min: Duration::from_millis(100), max: Duration::from_millis(100) };
-    let mapper = Mapper::start(Config { retry, ..config_for(&gateway, Protocol::Pcp) }).unwrap();
+    let retry = RetryPolicy::backoff(Duration::from_millis(100), Duration::from_millis(100));
+    let mapper = Mapper::start(config_for(&gateway, Protocol::Pcp).retry(retry)).unwrap();
     let asked = Instant::now();
     let _lease = mapper.map(UDP_4000).unwrap();
     assert!(gateway.wait_for(LONG, |state| state.counters.get("pcp_map") == 2));
@@ -183,7 +178,7 @@ async fn another_external_port_survives_renewals_and_the_internal_port_does_too(
             let gateway = gateway();
             let app = UdpApp::start();
             let external_port = if app.port() == 4711 { 4712 } else { 4711 };
-            let config = Config { ttl: Duration::from_secs(2), ..config_for(&gateway, protocol) };
+            let config = config_for(&gateway, protocol).ttl(Duration::from_secs(2));
             let mapper = Mapper::start(config).unwrap();
             let lease = mapper.map(MapRequest::new(app.port(), Transport::Udp).external_port(external_port)).unwrap();
             for kind in [EventKind::Installed, EventKind::Renewed, EventKind::Renewed] {
@@ -202,7 +197,7 @@ async fn another_external_port_survives_renewals_and_the_internal_port_does_too(
 #[tokio::test]
 async fn after_stop_nothing_is_sent_any_more() {
     let gateway = gateway();
-    let config = Config { ttl: Duration::from_secs(1), ..config(&gateway) };
+    let config = config(&gateway).ttl(Duration::from_secs(1));
     let mapper = Mapper::start(config).unwrap();
     let lease = mapper.map(UDP_4000).unwrap();
     lease.ready(LONG).await.unwrap();
@@ -341,7 +336,9 @@ async fn a_crowd_of_hosts_that_answer_a_search_is_not_fetched_from_as_a_whole() 
     assert_eq!(asked.count(), 16);
 }
 
-const SOON: RetryPolicy = RetryPolicy::Backoff { min: Duration::from_millis(100), max: Duration::from_millis(100) };
+fn soon() -> RetryPolicy {
+    RetryPolicy::backoff(Duration::from_millis(100), Duration::from_millis(100))
+}
 
 fn all(mode: Mode) -> impl FnOnce(&mut Faults) {
     move |faults| (faults.pcp, faults.nat_pmp, faults.upnp) = (mode, mode, mode)
@@ -363,7 +360,7 @@ async fn a_later_lease_too_is_told_within_two_seconds_that_nothing_answers() {
             (faults.pcp, faults.nat_pmp, faults.upnp) =
                 (mode(Protocol::Pcp), mode(Protocol::NatPmp), mode(Protocol::Upnp));
         });
-        let mapper = Mapper::start(Config { protocols, ..config(&gateway) }).unwrap();
+        let mapper = Mapper::start(config(&gateway).protocols(protocols)).unwrap();
         let first = mapper.map(UDP_4000).unwrap();
         assert_eq!(first.ready(LONG).await.unwrap().protocol(), Some(first_protocol));
         gateway.update_faults(all(Mode::Silent));
@@ -379,8 +376,7 @@ async fn a_lost_mapping_is_asked_for_again_at_its_own_external_port() {
     for protocol in Protocol::ALL {
         let gateway = gateway();
         gateway.add_mapping(Wire::Udp, 4000, "127.0.0.9:4000".parse().unwrap(), None).unwrap();
-        let config =
-            Config { retry: SOON, failure_threshold: 1, ttl: Duration::from_secs(2), ..config_for(&gateway, protocol) };
+        let config = config_for(&gateway, protocol).retry(soon()).failure_threshold(1).ttl(Duration::from_secs(2));
         let mapper = Mapper::start(config).unwrap();
         let lease = mapper.map(UDP_4000).unwrap();
         let granted = lease.ready(LONG).await.unwrap().external();

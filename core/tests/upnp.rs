@@ -24,12 +24,8 @@ fn gateway_of(igd_version: u8, faults: Faults) -> Gateway {
 }
 
 fn mapper(gateway: &Gateway) -> UpnpMapper {
-    UpnpMapper::new(UpnpConfig {
-        gateway: gateway.address(),
-        local_address: None,
-        ssdp_address: Some(gateway.ssdp_address()),
-        description: "portlease test".to_owned(),
-    })
+    let config = UpnpConfig::new(gateway.address()).ssdp_address(gateway.ssdp_address());
+    UpnpMapper::new(config.description("portlease test"))
 }
 
 /// A request for a free internal port, so that tests that run side by side do not share external ports.
@@ -308,7 +304,7 @@ async fn the_table_is_listed_and_lines_can_be_deleted() {
     let mapper = mapper(&gateway);
     assert_eq!(mapper.mappings().await.unwrap(), []);
     let udp = mapper.install(&request(), HOUR).await.unwrap();
-    let tcp = MapRequest { transport: Transport::Tcp, ..request() };
+    let tcp = MapRequest::new(request().internal_port, Transport::Tcp);
     let tcp = mapper.install(&tcp, HOUR).await.unwrap();
     let mut table = mapper.mappings().await.unwrap();
     table.sort_by_key(|line| line.transport);

@@ -286,6 +286,7 @@ describe('an error', () => {
     assert.equal(error.code, 'ERR_PORTLEASE_TRANSPORT');
     assert.ok(error.cause instanceof Error);
     assert.equal(error.cause.errno, -13); // EACCES
+    assert.match(error.message, /255\.255\.255\.255.*: Permission denied/);
     assert.match(error.stack, /PortLeaseError/);
   });
 

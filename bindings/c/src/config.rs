@@ -159,10 +159,9 @@ fn retry(given: &portlease_config) -> Result<RetryPolicy, PortMappingError> {
 /// As [`read`].
 pub(crate) unsafe fn read_request(pointer: *const portlease_request) -> Result<MapRequest, PortMappingError> {
     let given = unsafe { read("request", pointer)? };
-    Ok(MapRequest {
-        external_port: (given.external_port != 0).then_some(given.external_port),
-        exact: truth(given.exact),
-        family: names::read_family(given.family)?,
-        ..MapRequest::new(given.internal_port, names::read_transport(given.transport)?)
-    })
+    let mut request = MapRequest::new(given.internal_port, names::read_transport(given.transport)?);
+    request.external_port = (given.external_port != 0).then_some(given.external_port);
+    request.exact = truth(given.exact);
+    request.family = names::read_family(given.family)?;
+    Ok(request)
 }

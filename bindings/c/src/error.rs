@@ -109,7 +109,7 @@ pub(crate) unsafe fn guard_read(
     if !error.is_null() && error.is_aligned() {
         match &outcome {
             Ok(()) => unsafe { put_error(error, PORTLEASE_OK, "") },
-            Err(failure) => unsafe { put_error(error, kind, &failure.to_string()) },
+            Err(failure) => unsafe { put_error(error, kind, &failure.message()) },
         }
     }
     kind
@@ -137,6 +137,15 @@ mod tests {
         assert_eq!((kind, error.kind), (PORTLEASE_INTERNAL, PORTLEASE_INTERNAL));
         let message = unsafe { std::ffi::CStr::from_ptr(error.message.as_ptr()) };
         assert_eq!(message.to_str().unwrap(), "panicked: boom 1");
+    }
+
+    #[test]
+    fn a_message_has_the_systems_error_in_it() {
+        let mut error = portlease_error { kind: PORTLEASE_OK, message: [1; PORTLEASE_MESSAGE_SIZE] };
+        let cause = std::io::Error::other("boom");
+        unsafe { guard(&raw mut error, || Err(PortMappingError::transport("cannot send", cause))) };
+        let message = unsafe { std::ffi::CStr::from_ptr(error.message.as_ptr()) };
+        assert_eq!(message.to_str().unwrap(), "cannot send: boom");
     }
 
     #[test]

@@ -296,7 +296,7 @@ impl CompletionOut {
         }
         let (kind, message) = match &over.outcome {
             None => (PORTLEASE_CANCELLED, "the wait was cancelled".to_owned()),
-            Some(Err(error)) => (error.kind().into(), error.to_string()),
+            Some(Err(error)) => (error.kind().into(), error.message()),
             Some(Ok(_)) => (PORTLEASE_OK, String::new()),
         };
         // `new` has checked the pointer.

@@ -56,31 +56,30 @@ impl TryFrom<Settings> for Config {
     type Error = PortMappingError;
 
     fn try_from(settings: Settings) -> Result<Self, PortMappingError> {
-        let default = Self::default();
+        let mut config = Self::default();
         let time = |name, value: Option<f64>, default| value.map_or(Ok(default), |value| milliseconds(name, value));
         let address = |name, text: Option<String>| text.map(|text| parse_address(name, &text)).transpose();
-        Ok(Self {
-            gateway: address("gateway", settings.gateway)?,
-            local_address: address("local_address", settings.local_address)?,
-            interface: settings.interface,
-            protocols: match settings.protocols {
-                None => default.protocols,
-                Some(names) => names.iter().map(|name| named("protocols", name)).collect::<Result<_, _>>()?,
-            },
-            ttl: time("ttl", settings.ttl, default.ttl)?,
-            renewal_interval: time("renewal_interval", settings.renewal_interval, default.renewal_interval)?,
-            failure_threshold: settings.failure_threshold.unwrap_or(default.failure_threshold),
-            retry: match settings.retry {
-                Some(false) => RetryPolicy::Never,
-                _ => {
-                    let wait = |value: Option<f64>| value.map(|value| milliseconds("retry", value)).transpose();
-                    RetryPolicy::backoff(wait(settings.retry_min)?, wait(settings.retry_max)?)
-                }
-            },
-            description: settings.description.unwrap_or(default.description),
-            pcp_port: settings.pcp_port.unwrap_or(default.pcp_port),
-            ssdp_address: settings.ssdp_address.map(|text| parse_socket_address("ssdp_address", &text)).transpose()?,
-        })
+        config.gateway = address("gateway", settings.gateway)?;
+        config.local_address = address("local_address", settings.local_address)?;
+        config.interface = settings.interface;
+        if let Some(names) = settings.protocols {
+            config.protocols = names.iter().map(|name| named("protocols", name)).collect::<Result<_, _>>()?;
+        }
+        config.ttl = time("ttl", settings.ttl, config.ttl)?;
+        config.renewal_interval = time("renewal_interval", settings.renewal_interval, config.renewal_interval)?;
+        config.failure_threshold = settings.failure_threshold.unwrap_or(config.failure_threshold);
+        config.retry = match settings.retry {
+            Some(false) => RetryPolicy::Never,
+            _ => {
+                let wait = |value: Option<f64>| value.map(|value| milliseconds("retry", value)).transpose();
+                RetryPolicy::backoff(wait(settings.retry_min)?, wait(settings.retry_max)?)
+            }
+        };
+        config.description = settings.description.unwrap_or(config.description);
+        config.pcp_port = settings.pcp_port.unwrap_or(config.pcp_port);
+        config.ssdp_address =
+            settings.ssdp_address.map(|text| parse_socket_address("ssdp_address", &text)).transpose()?;
+        Ok(config)
     }
 }
 
@@ -88,13 +87,10 @@ impl TryFrom<Request> for MapRequest {
     type Error = PortMappingError;
 
     fn try_from(request: Request) -> Result<Self, PortMappingError> {
-        Ok(Self {
-            internal_port: request.port,
-            transport: named("transport", &request.transport)?,
-            external_port: request.external_port,
-            exact: request.exact,
-            family: named("family", &request.family)?,
-        })
+        let mut map =
+            Self::new(request.port, named("transport", &request.transport)?).family(named("family", &request.family)?);
+        (map.external_port, map.exact) = (request.external_port, request.exact);
+        Ok(map)
     }
 }
 

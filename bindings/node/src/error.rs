@@ -20,8 +20,8 @@ pub(crate) fn failure(error: &PortMappingError) -> Failure {
 
 fn message(error: &PortMappingError) -> String {
     match error {
-        PortMappingError::Invalid { argument, message } => format!("{}: {message}", camel_case(argument)),
-        other => other.to_string(),
+        PortMappingError::Invalid { argument, message, .. } => format!("{}: {message}", camel_case(argument)),
+        other => other.message(),
     }
 }
 

@@ -73,13 +73,11 @@ pub(crate) fn request(
     exact: &Bound<'_, PyAny>,
     family: &Bound<'_, PyAny>,
 ) -> PyResult<MapRequest> {
-    Ok(MapRequest {
-        internal_port: port("port", internal_port)?,
-        transport: name("transport", transport)?,
-        external_port: if external_port.is_none() { None } else { Some(port("external_port", external_port)?) },
-        exact: flag("exact", exact)?,
-        family: name("family", family)?,
-    })
+    let mut request = MapRequest::new(port("port", internal_port)?, name("transport", transport)?);
+    request.external_port = if external_port.is_none() { None } else { Some(port("external_port", external_port)?) };
+    request.exact = flag("exact", exact)?;
+    request.family = name("family", family)?;
+    Ok(request)
 }
 
 /// A time-out; `None` is none.
@@ -206,9 +204,7 @@ fn retry(value: &Bound<'_, PyAny>) -> PyResult<RetryPolicy> {
     }
     let pair = value.is_instance_of::<PyTuple>() || value.is_instance_of::<PyList>();
     match value.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>() {
-        Ok((min, max)) if pair => {
-            Ok(RetryPolicy::Backoff { min: seconds("retry", &min)?, max: seconds("retry", &max)? })
-        }
+        Ok((min, max)) if pair => Ok(RetryPolicy::backoff(seconds("retry", &min)?, seconds("retry", &max)?)),
         _ => Err(wrong_type(py, "retry", WANTED)),
     }
 }

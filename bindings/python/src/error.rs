@@ -29,7 +29,7 @@ pub(crate) fn raise(py: Python<'_>, error: &PortMappingError) -> PyErr {
         PortMappingError::Transport { source: Some(source), .. } => source.raw_os_error(),
         _ => None,
     };
-    make(py, error.kind().as_str(), &error.to_string(), errno)
+    make(py, error.kind().as_str(), &error.message(), errno)
 }
 
 /// The exception for a value that is not allowed, where core has not seen it yet.

@@ -68,13 +68,11 @@ impl Config {
     /// Core's configuration. Fails with `invalid` for what cannot even be read; core checks the rest.
     pub(crate) fn read(self) -> Result<portlease::Config, PortLeaseError> {
         let ssdp_address = self.ssdp_address.map(|text| parse_socket_address("ssdp_address", &text));
-        let mut config = portlease::Config {
-            gateway: read_address("gateway", self.gateway)?,
-            local_address: read_address("local_address", self.local_address)?,
-            interface: self.interface,
-            ssdp_address: ssdp_address.transpose()?,
-            ..portlease::Config::default()
-        };
+        let mut config = portlease::Config::default()
+            .gateway(read_address("gateway", self.gateway)?)
+            .local_address(read_address("local_address", self.local_address)?)
+            .ssdp_address(ssdp_address.transpose()?);
+        config.interface = self.interface;
         if let Some(protocols) = self.protocols {
             config.protocols = protocols.into_iter().map(Into::into).collect();
         }

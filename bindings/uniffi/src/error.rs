@@ -44,7 +44,7 @@ impl std::error::Error for PortLeaseError {}
 
 impl From<PortMappingError> for PortLeaseError {
     fn from(error: PortMappingError) -> Self {
-        let message = error.to_string();
+        let message = error.message();
         match error.kind() {
             Kind::Unavailable => Self::Unavailable(message),
             Kind::Timeout => Self::Timeout(message),
@@ -75,6 +75,6 @@ impl From<&portlease::ErrorReport> for ErrorReport {
 
 impl From<&PortMappingError> for ErrorReport {
     fn from(error: &PortMappingError) -> Self {
-        Self { kind: error.kind().into(), message: error.to_string() }
+        Self { kind: error.kind().into(), message: error.message() }
     }
 }

@@ -30,12 +30,11 @@ pub(crate) struct RouterArgs {
 impl RouterArgs {
     /// A configuration with these and every other field at its default.
     pub(crate) fn config(&self) -> Config {
-        Config {
-            gateway: self.gateway,
-            interface: self.interface.clone(),
-            local_address: self.local_address,
-            ssdp_address: self.ssdp_address,
-            ..Config::default()
+        let config =
+            Config::default().gateway(self.gateway).local_address(self.local_address).ssdp_address(self.ssdp_address);
+        match &self.interface {
+            Some(name) => config.interface(name),
+            None => config,
         }
     }
 }

@@ -56,14 +56,13 @@ async fn play(config: GatewayConfig, tell: &mut impl FnMut(String) -> io::Result
     let port = app.local_addr().map_err(|error| open_failed(&error))?.port();
     tell(format!("a program listens on UDP port {port}, inside"))?;
 
-    let mapper = Mapper::start(Config {
-        gateway: Some(gateway.address()),
-        pcp_port: gateway.pcp_port(),
-        ssdp_address: Some(gateway.ssdp_address()),
-        ttl: TTL,
-        retry: RetryPolicy::Never,
-        ..Config::default()
-    })?;
+    let config = Config::default()
+        .gateway(gateway.address())
+        .pcp_port(gateway.pcp_port())
+        .ssdp_address(gateway.ssdp_address())
+        .ttl(TTL)
+        .retry(RetryPolicy::Never);
+    let mapper = Mapper::start(config)?;
     let told = map_and_use(&mapper, &gateway, &app, port, tell).await;
     // Also after a failed step: nothing is left behind.
     mapper.stop(None).await;

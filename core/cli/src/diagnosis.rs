@@ -76,7 +76,7 @@ impl Findings {
     pub(crate) fn verdict(&self) -> String {
         let reach = self.external_address().and_then(|address| advice::unreachable(self.address_class(), address));
         match (&self.gateway, &self.test) {
-            (Err(error), _) => format!("There is no router to ask: {error}."),
+            (Err(error), _) => format!("There is no router to ask: {}.", error.message()),
             (Ok(_), Some(Ok(test))) if test.protocol == Protocol::None => {
                 "This machine has a public address of its own: no mapping is needed.".to_owned()
             }

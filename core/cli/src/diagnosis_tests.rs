@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::*;
+use portlease::net::route::NetworkPath;
 use portlease::{ProtocolOffer, ProtocolReport};
 
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(192, 0, 1, 1);
@@ -11,20 +12,13 @@ const CGNAT: Ipv4Addr = Ipv4Addr::new(100, 64, 0, 9);
 const PRIVATE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
 fn offer(address: Option<Ipv4Addr>) -> Result<ProtocolOffer, PortMappingError> {
-    Ok(ProtocolOffer {
-        external_address: address.map(IpAddr::V4),
-        device: Some("A Box".to_owned()),
-        round_trip: Duration::from_millis(1),
-    })
+    let offer = ProtocolOffer::default().external_address(address.map(IpAddr::V4));
+    Ok(offer.device("A Box".to_owned()).round_trip(Duration::from_millis(1)))
 }
 
 fn report(outcome: Result<ProtocolOffer, PortMappingError>) -> GatewayReport {
-    GatewayReport {
-        gateway: Some([192, 168, 1, 1].into()),
-        local_address: Some([192, 168, 1, 20].into()),
-        interface: Some("eth0".to_owned()),
-        protocols: vec![ProtocolReport { protocol: Protocol::Upnp, outcome }],
-    }
+    let path = NetworkPath::new([192, 168, 1, 1], [192, 168, 1, 20]).interface("eth0".to_owned());
+    GatewayReport::new(Some(path)).protocols([ProtocolReport::new(Protocol::Upnp, outcome)])
 }
 
 fn silence() -> Result<ProtocolOffer, PortMappingError> {
@@ -42,7 +36,7 @@ fn mapped(address: Ipv4Addr) -> Option<Result<TestMapping, ErrorReport>> {
 }
 
 fn refused() -> Option<Result<TestMapping, ErrorReport>> {
-    Some(Err(ErrorReport { kind: ErrorKind::Refused, message: "upnp 606".to_owned() }))
+    Some(Err(ErrorReport::new(ErrorKind::Refused, "upnp 606")))
 }
 
 fn mapped_behind(address: Ipv4Addr) -> Findings {
@@ -100,7 +94,7 @@ fn a_refusal_is_told_apart_from_silence() {
     assert!(findings.next_steps()[0].contains("allow port mapping"));
     assert!(picture(&findings).contains("[ app ] ------> [ router ] --X [ internet ]"));
 
-    let error = ErrorReport { kind: ErrorKind::Unavailable, message: "nothing".to_owned() };
+    let error = ErrorReport::new(ErrorKind::Unavailable, "nothing");
     let findings = Findings { gateway: Ok(report(silence())), test: Some(Err(error)) };
     assert_eq!(findings.verdict(), "The router answers by none of the protocols, so no port can be mapped.");
     assert!(findings.next_steps()[0].contains("switch on UPnP"));

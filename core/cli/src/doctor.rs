@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use portlease::net::route::NetworkPath;
-use portlease::{
-    Config, ErrorReport, MapRequest, Mapper, PortMappingError, Protocol, ProtocolReport, RetryPolicy, Transport,
-};
+use portlease::{ErrorReport, MapRequest, Mapper, PortMappingError, Protocol, ProtocolReport, RetryPolicy, Transport};
 use serde_json::{Value, json};
 
 use crate::args::{self, PcpPortArgs, ProtocolArgs, RouterArgs};
@@ -61,14 +59,14 @@ pub(crate) struct DoctorArgs {
 }
 
 pub(crate) async fn run(args: DoctorArgs) -> Outcome {
-    let config = Config {
-        protocols: args.protocols.protocols(),
-        pcp_port: args.pcp.pcp_port,
-        ttl: TEST_TTL,
-        retry: RetryPolicy::Never,
-        description: "portlease doctor".to_owned(),
-        ..args.router.config()
-    };
+    let config = args
+        .router
+        .config()
+        .protocols(args.protocols.protocols())
+        .pcp_port(args.pcp.pcp_port)
+        .ttl(TEST_TTL)
+        .retry(RetryPolicy::Never)
+        .description("portlease doctor");
     let path = args::check(&config)?;
     let mut signals = Signals::listen()?;
     let output = Output::new(args.json);
@@ -154,7 +152,7 @@ fn show(findings: &Findings, output: &Output) -> std::io::Result<()> {
                 line(protocol.protocol.as_str(), &format!("{mark}  {text}"))?;
             }
         }
-        Err(error) => line("Router", &paint.colour(Colour::Red, &format!("none: {error}")))?,
+        Err(error) => line("Router", &paint.colour(Colour::Red, &format!("none: {}", error.message())))?,
     }
     if let Some(device) = findings.device() {
         line("Device", device)?;
@@ -194,7 +192,7 @@ fn show(findings: &Findings, output: &Output) -> std::io::Result<()> {
 fn protocol_line(report: &ProtocolReport) -> (bool, String) {
     match &report.outcome {
         Ok(offer) => (true, format!("answers in {} ms", millis(offer.round_trip))),
-        Err(error) => (false, format!("{}: {}", error.kind(), without_name(report.protocol, &error.to_string()))),
+        Err(error) => (false, format!("{}: {}", error.kind(), without_name(report.protocol, &error.message()))),
     }
 }
 

@@ -150,7 +150,7 @@ mod tests {
     }
 
     fn failed(kind: EventKind, external: bool) -> Event {
-        let error = Some(Arc::new(ErrorReport { kind: ErrorKind::Refused, message: "no".into() }));
+        let error = Some(Arc::new(ErrorReport::new(ErrorKind::Refused, "no")));
         match external {
             true => event_with(kind, |event| event.error = error),
             false => event_with(kind, |event| {

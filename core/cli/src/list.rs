@@ -59,12 +59,8 @@ struct JsonEntry<'a> {
 
 /// A UPnP client for the router at the end of `path`.
 pub(crate) fn upnp(config: &Config, path: &NetworkPath) -> UpnpMapper {
-    UpnpMapper::new(UpnpConfig {
-        gateway: path.gateway,
-        local_address: Some(path.local_address),
-        ssdp_address: config.ssdp_address,
-        description: config.description.clone(),
-    })
+    let upnp = UpnpConfig::new(path.gateway).local_address(path.local_address).ssdp_address(config.ssdp_address);
+    UpnpMapper::new(upnp.description(&config.description))
 }
 
 /// Whether the entry leads to this machine.
@@ -149,28 +145,13 @@ mod tests {
 
     #[test]
     fn the_table_is_aligned_and_says_what_is_unusual_about_an_entry() {
-        let path =
-            NetworkPath { gateway: [192, 168, 1, 1].into(), local_address: [192, 168, 1, 20].into(), interface: None };
-        let ours = TableEntry {
-            external_port: 4000,
-            transport: Transport::Udp,
-            internal_client: "192.168.1.20".to_owned(),
-            internal_port: 4000,
-            description: "portlease".to_owned(),
-            enabled: true,
-            lifetime: Some(Duration::from_secs(3599)),
-            remote_host: String::new(),
-        };
-        let other = TableEntry {
-            external_port: 80,
-            transport: Transport::Tcp,
-            internal_client: "nas".to_owned(),
-            internal_port: 8080,
-            description: String::new(),
-            enabled: false,
-            lifetime: None,
-            remote_host: "192.0.1.7".to_owned(),
-        };
+        let path = NetworkPath::new([192, 168, 1, 1], [192, 168, 1, 20]);
+        let mut ours = TableEntry::new(Transport::Udp, 4000, "192.168.1.20", 4000);
+        ours.description = "portlease".to_owned();
+        ours.lifetime = Some(Duration::from_secs(3599));
+        let mut other = TableEntry::new(Transport::Tcp, 80, "nas", 8080);
+        other.enabled = false;
+        other.remote_host = "192.0.1.7".to_owned();
         assert_eq!(
             table(&[ours, other], &path),
             [

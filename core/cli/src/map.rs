@@ -91,19 +91,19 @@ pub(crate) struct MapArgs {
 
 impl MapArgs {
     fn config(&self) -> Config {
-        Config {
-            protocols: self.protocols.protocols(),
-            ttl: self.ttl,
-            renewal_interval: self.renewal_interval,
-            retry: match self.retry {
-                Retry::Never => RetryPolicy::Never,
-                Retry::Backoff if self.detach => RetryPolicy::Never,
-                Retry::Backoff => RetryPolicy::default(),
-            },
-            description: self.description.clone(),
-            pcp_port: self.pcp.pcp_port,
-            ..self.router.config()
-        }
+        let retry = match self.retry {
+            Retry::Never => RetryPolicy::Never,
+            Retry::Backoff if self.detach => RetryPolicy::Never,
+            Retry::Backoff => RetryPolicy::default(),
+        };
+        self.router
+            .config()
+            .protocols(self.protocols.protocols())
+            .ttl(self.ttl)
+            .renewal_interval(self.renewal_interval)
+            .retry(retry)
+            .description(&self.description)
+            .pcp_port(self.pcp.pcp_port)
     }
 
     /// Every mapping to ask for. Fails with kind `invalid`.
@@ -121,11 +121,9 @@ impl MapArgs {
         let mut requests: Vec<MapRequest> = Vec::new();
         for (place, spec) in self.ports.iter().enumerate() {
             for transport in spec.transports() {
-                let request = MapRequest {
-                    external_port: self.external.get(place).copied(),
-                    exact: self.exact,
-                    ..MapRequest::new(spec.port, transport)
-                };
+                let mut request = MapRequest::new(spec.port, transport);
+                request.external_port = self.external.get(place).copied();
+                request.exact = self.exact;
                 request.validate()?;
                 if requests.iter().any(|other| (other.internal_port, other.transport) == (spec.port, transport)) {
                     return Err(PortMappingError::invalid("port", format!("{}/{transport} is given twice", spec.port)));

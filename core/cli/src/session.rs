@@ -122,7 +122,7 @@ impl<'a> Session<'a> {
             self.output.line(&text)?;
         }
         if let Some((kind, message)) = event::bad_news(event) {
-            self.fail(ErrorReport { kind, message });
+            self.fail(ErrorReport::new(kind, message));
         }
         if matches!(event.kind, EventKind::Installed | EventKind::Changed)
             && let Some(external) = event.external
@@ -179,7 +179,7 @@ impl<'a> Session<'a> {
         if self.mapped.is_empty() && !failed {
             let why = "no port was mapped before the end".to_owned();
             let kind = self.last_error.as_ref().map_or(ErrorKind::Timeout, |error| error.kind);
-            self.output.failure(&ErrorReport { kind, message: why });
+            self.output.failure(&ErrorReport::new(kind, why));
         }
         Ok(if failed || self.mapped.is_empty() { FAILED } else { DONE })
     }

@@ -39,42 +39,27 @@ mod tests {
 
     use super::*;
     use portlease::snapshot::PublishedMapping;
-    use portlease::{AddressClass, ErrorKind, ErrorReport, NatClass, Protocol, Transport};
+    use portlease::{ErrorKind, ErrorReport, MapRequest, PortMapping, Protocol, Transport};
 
-    fn idle() -> LeaseSnapshot {
-        LeaseSnapshot {
-            id: 1,
-            revision: 1,
-            state: LeaseState::Probing,
-            active: false,
-            mapping: None,
-            internal_port: 4000,
-            transport: Transport::Udp,
-            lifetime: None,
-            expires_in: None,
-            renews_in: None,
-            permanent: false,
-            renewals: 0,
-            failures: 0,
-            last_error: None,
-            nat_class: NatClass::Unknown,
-            address_class: AddressClass::Unknown,
-        }
+    fn request() -> MapRequest {
+        MapRequest::new(4000, Transport::Udp)
+    }
+
+    fn asking() -> LeaseSnapshot {
+        let mut lease = LeaseSnapshot::new(1, &request());
+        lease.state = LeaseState::Probing;
+        lease
     }
 
     fn mapped() -> LeaseSnapshot {
-        let mapping = PublishedMapping {
-            external: ([192, 0, 1, 1], 4100).into(),
-            protocol: Protocol::Pcp,
-            address_class: AddressClass::Public,
-        };
-        LeaseSnapshot {
-            state: LeaseState::Installed,
-            active: true,
-            mapping: Some(Arc::new(mapping)),
-            renews_in: Some(Duration::from_secs(1798)),
-            ..idle()
-        }
+        let hour = Duration::from_secs(3600);
+        let mapping = PortMapping::new(request(), ([192, 0, 1, 1], 4100), hour, Protocol::Pcp);
+        let mut lease = LeaseSnapshot::new(1, &request());
+        lease.state = LeaseState::Installed;
+        lease.active = true;
+        lease.mapping = Some(Arc::new(PublishedMapping::from(&mapping)));
+        lease.renews_in = Some(Duration::from_secs(1798));
+        lease
     }
 
     fn line(lease: &LeaseSnapshot) -> String {
@@ -88,17 +73,19 @@ mod tests {
 
     #[test]
     fn a_failed_renewal_shows() {
-        let twice = LeaseSnapshot { failures: 2, ..mapped() };
+        let mut twice = mapped();
+        twice.failures = 2;
         assert!(line(&twice).ends_with("renewal failed 2 times, again in 29 min 58 s"));
-        let renewing = LeaseSnapshot { state: LeaseState::Renewing, ..mapped() };
+        let mut renewing = mapped();
+        renewing.state = LeaseState::Renewing;
         assert!(line(&renewing).ends_with("pcp  renewing"));
     }
 
     #[test]
     fn a_port_that_is_not_mapped_says_why() {
-        assert_eq!(line(&idle()), "4000/udp  asking the router");
-        let error = ErrorReport { kind: ErrorKind::Refused, message: "no".into() };
-        let refused = LeaseSnapshot { state: LeaseState::Idle, last_error: Some(Arc::new(error)), ..idle() };
+        assert_eq!(line(&asking()), "4000/udp  asking the router");
+        let mut refused = LeaseSnapshot::new(1, &request());
+        refused.last_error = Some(Arc::new(ErrorReport::new(ErrorKind::Refused, "no")));
         assert_eq!(line(&refused), "4000/udp  not mapped (refused), trying again soon");
     }
 }

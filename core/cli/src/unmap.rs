@@ -9,7 +9,7 @@ use portlease::client::udp::GatewayPort;
 use portlease::client::upnp::{TableEntry, UpnpMapper};
 use portlease::net::route::NetworkPath;
 use portlease::schedule::DEFAULT_TTL;
-use portlease::{Config, ErrorKind, MapRequest, PortMapping, PortMappingError, Protocol, ProtocolToken, Transport};
+use portlease::{Config, ErrorKind, MapRequest, PortMapping, PortMappingError, Protocol, Transport};
 use serde::Serialize;
 
 use crate::args::{self, PcpPortArgs, PortSpec, RouterArgs};
@@ -73,7 +73,7 @@ struct Removed {
 }
 
 pub(crate) async fn run(args: UnmapArgs) -> Outcome {
-    let config = Config { pcp_port: args.pcp.pcp_port, ..args.router.config() };
+    let config = args.router.config().pcp_port(args.pcp.pcp_port);
     let path = args::check(&config)??;
     let output = Output::new(args.json);
     let upnp = upnp(&config, &path);
@@ -140,14 +140,8 @@ async fn nat_pmp_delete(
     let gateway = SocketAddr::new(path.gateway, config.pcp_port);
     let client = NatPmpMapper::new(GatewayPort::new(gateway, Some(path.local_address)));
     // NAT-PMP finds the mapping by internal port and transport alone; the rest is not sent.
-    let mapping = PortMapping {
-        request: MapRequest::new(internal_port, transport),
-        external: SocketAddr::new(path.gateway, internal_port),
-        requested_ttl: DEFAULT_TTL,
-        lifetime: Some(DEFAULT_TTL),
-        protocol: Protocol::NatPmp,
-        token: ProtocolToken::None,
-    };
+    let request = MapRequest::new(internal_port, transport);
+    let mapping = PortMapping::new(request, (path.gateway, internal_port), DEFAULT_TTL, Protocol::NatPmp);
     client.remove(&mapping).await
 }
 
@@ -156,7 +150,7 @@ fn not_removed(transport: Transport, port: u16, tried: &[(&str, &PortMappingErro
     let reasons: Vec<String> = tried
         .iter()
         .map(|(protocol, error)| {
-            let reason = error.to_string();
+            let reason = error.message();
             format!("{protocol}: {}", reason.strip_prefix(&format!("{protocol}: ")).unwrap_or(&reason))
         })
         .collect();

@@ -31,6 +31,7 @@ struct Script {
 
 /// How often each verb was called.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Calls {
     /// Calls of `probe`.
     pub probe: usize,

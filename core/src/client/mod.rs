@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::builders::builders;
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping, Protocol};
 use crate::net::route::NetworkPath;
@@ -20,11 +21,19 @@ use crate::snapshot::GatewayReport;
 
 /// What a client knows about the gateway at this moment, without asking it.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct GatewayView {
     /// The way to the gateway, once it was looked for and found.
     pub path: Option<NetworkPath>,
     /// The protocols by which the gateway has answered so far.
     pub protocols: Vec<Protocol>,
+}
+
+impl GatewayView {
+    builders! {
+        path(impl Into<Option<NetworkPath>>),
+        protocols(impl Into<Vec<Protocol>>),
+    }
 }
 
 /// A way to ask a gateway for mappings. Every call is bounded by the implementation's own deadline
@@ -47,13 +56,7 @@ pub trait PortMapperClient: Send + Sync {
     /// Asks by every protocol what the gateway offers; maps nothing. Fails only where there is no gateway to ask.
     async fn survey(&self) -> Result<GatewayReport, PortMappingError> {
         self.probe().await?;
-        let path = self.view().path;
-        Ok(GatewayReport {
-            gateway: path.as_ref().map(|path| path.gateway),
-            local_address: path.as_ref().map(|path| path.local_address),
-            interface: path.and_then(|path| path.interface),
-            protocols: Vec::new(),
-        })
+        Ok(GatewayReport::new(self.view().path))
     }
 
     /// What is known about the gateway; never waits.

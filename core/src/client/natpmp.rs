@@ -66,7 +66,7 @@ impl NatPmpMapper {
         if request.exact && granted.port != request.suggested_port() {
             // Whether or not the delete succeeds, the answer to the caller is the same, and the lease ends by itself.
             if let Err(error) = self.delete(request).await {
-                tracing::warn!(%error, "a mapping to another port than the one insisted on could not be deleted");
+                tracing::warn!(error = %error.message(), "a mapping to another port than the one insisted on could not be deleted");
             }
             return Err(another_port(Protocol::NatPmp, request.suggested_port(), granted.port));
         }
@@ -78,7 +78,7 @@ impl NatPmpMapper {
         let address = match address {
             Ok((address, _)) => IpAddr::V4(address.unwrap_or(Ipv4Addr::UNSPECIFIED)),
             Err(error) => {
-                tracing::warn!(%error, "the gateway made the mapping but does not say its external address");
+                tracing::warn!(error = %error.message(), "the gateway made the mapping but does not say its external address");
                 known
             }
         };
@@ -300,7 +300,7 @@ impl AsyncUdpSocket for &Exchange<'_> {
                 buffer[..length].copy_from_slice(&answer[..length]);
                 Ok(length)
             }
-            Err(error) => Err(io::Error::other(error.to_string())),
+            Err(error) => Err(io::Error::other(error.message())),
         };
         *lock(&self.outcome) = Some(outcome);
         received

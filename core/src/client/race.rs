@@ -4,6 +4,7 @@ mod contest;
 mod contestant;
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -183,12 +184,8 @@ fn no_outcome() -> Failure {
 
 /// One error out of the failures of all protocols: a refusal says more than silence, and contact more than none.
 fn combine(failures: &[Failure], request: &MapRequest) -> PortMappingError {
-    let message = format!(
-        "{} port {} could not be mapped: {}",
-        request.transport,
-        request.internal_port,
-        reasons(failures.iter().map(|failure| &failure.error))
-    );
+    let context = format!("{} port {} could not be mapped", request.transport, request.internal_port);
+    let message = format!("{context}: {}", reasons(failures.iter().map(|failure| &failure.error)));
     let has = |kind| failures.iter().any(|failure| failure.error.kind() == kind);
     if has(ErrorKind::Internal) {
         PortMappingError::internal(message)
@@ -201,14 +198,22 @@ fn combine(failures: &[Failure], request: &MapRequest) -> PortMappingError {
         }
     } else if failures.iter().any(|failure| failure.alive && failure.error.kind() == ErrorKind::Timeout) {
         PortMappingError::timeout(message)
+    } else if let Some(source) = common_cause(failures) {
+        // The cause is told once, as the source.
+        let without: Vec<String> = failures.iter().map(|failure| failure.error.to_string()).collect();
+        PortMappingError::Transport { message: format!("{context}: {}", without.join("; ")), source: Some(source) }
     } else if !failures.is_empty() && failures.iter().all(|failure| failure.error.kind() == ErrorKind::Transport) {
-        match failures[0].error.clone() {
-            PortMappingError::Transport { source, .. } => PortMappingError::Transport { message, source },
-            other => other,
-        }
+        PortMappingError::Transport { message, source: None }
     } else {
         PortMappingError::unavailable(message)
     }
+}
+
+/// The system's error, if every protocol failed because of the same one.
+fn common_cause(failures: &[Failure]) -> Option<Arc<io::Error>> {
+    let mut causes = failures.iter().map(|failure| failure.error.cause());
+    let first = causes.next()??;
+    causes.all(|cause| cause.is_some_and(|cause| cause.to_string() == first.to_string())).then(|| Arc::clone(first))
 }
 
 #[async_trait]
@@ -286,13 +291,8 @@ impl PortMapperClient for RaceMapper {
         if answers.iter().all(|(_, _, outcome)| outcome.is_err()) {
             self.field().stale = true;
         }
-        let path = self.field().path.clone();
-        Ok(GatewayReport {
-            gateway: path.as_ref().map(|path| path.gateway),
-            local_address: path.as_ref().map(|path| path.local_address),
-            interface: path.and_then(|path| path.interface),
-            protocols: answers.into_iter().map(|(_, protocol, outcome)| ProtocolReport { protocol, outcome }).collect(),
-        })
+        let reports = answers.into_iter().map(|(_, protocol, outcome)| ProtocolReport { protocol, outcome });
+        Ok(GatewayReport::new(self.field().path.clone()).protocols(reports.collect::<Vec<_>>()))
     }
 
     fn view(&self) -> GatewayView {

@@ -323,7 +323,7 @@ async fn a_local_address_that_this_host_does_not_have_is_a_transport_error_that_
     let port = GatewayPort::new(SocketAddr::from(([127, 0, 0, 1], 5351)), Some(IpAddr::from([192, 0, 2, 77])));
     let error = port.open(Protocol::Pcp).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Transport);
-    assert!(error.to_string().starts_with("pcp: cannot use local address 192.0.2.77: "), "{error}");
+    assert!(error.message().starts_with("pcp: cannot use local address 192.0.2.77: "), "{}", error.message());
     assert_all_free(&port);
 }
 

@@ -2,11 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
+use crate::builders::builders;
 use crate::config::{Config, PCP_PORT};
 use crate::error::{PortMappingError, list};
 
 /// How the gateway is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NetworkPath {
     /// The gateway's address.
     pub gateway: IpAddr,
@@ -14,6 +16,17 @@ pub struct NetworkPath {
     pub local_address: IpAddr,
     /// The interface of the default route, where one was looked up.
     pub interface: Option<String>,
+}
+
+impl NetworkPath {
+    /// The way to `gateway` from `local_address`, by no interface in particular.
+    pub fn new(gateway: impl Into<IpAddr>, local_address: impl Into<IpAddr>) -> Self {
+        Self { gateway: gateway.into(), local_address: local_address.into(), interface: None }
+    }
+
+    builders! {
+        interface(impl Into<Option<String>>),
+    }
 }
 
 /// A default route.

@@ -24,17 +24,12 @@ pub(crate) fn gateway_with(change: impl FnOnce(&mut GatewayConfig)) -> Gateway {
 
 /// A configuration that finds `gateway`.
 pub(crate) fn config(gateway: &Gateway) -> Config {
-    Config {
-        gateway: Some(gateway.address()),
-        pcp_port: gateway.pcp_port(),
-        ssdp_address: Some(gateway.ssdp_address()),
-        ..Config::default()
-    }
+    Config::default().gateway(gateway.address()).pcp_port(gateway.pcp_port()).ssdp_address(gateway.ssdp_address())
 }
 
 /// The same with one protocol alone.
 pub(crate) fn config_for(gateway: &Gateway, protocol: Protocol) -> Config {
-    Config { protocols: vec![protocol], ..config(gateway) }
+    config(gateway).protocols([protocol])
 }
 
 /// An app that hears datagrams on a free port of its own.

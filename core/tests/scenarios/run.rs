@@ -47,12 +47,8 @@ pub(crate) fn run(scenario: &Scenario) -> Result<(), Failure> {
     let settings = serde_json::from_value(Value::Object(scenario.gateway.clone()))
         .map_err(|error| format!("the gateway's settings: {error}"))?;
     let gateway = Gateway::start(settings).map_err(|error| format!("the gateway does not start: {error}"))?;
-    let mut config = Config {
-        gateway: Some(gateway.address()),
-        pcp_port: gateway.pcp_port(),
-        ssdp_address: Some(gateway.ssdp_address()),
-        ..Config::default()
-    };
+    let mut config =
+        Config::default().gateway(gateway.address()).pcp_port(gateway.pcp_port()).ssdp_address(gateway.ssdp_address());
     view::configure(&mut config, &scenario.config)?;
     let mut player = Player { gateway, config, mappers: BTreeMap::new(), leases: BTreeMap::new() };
     player.play(&scenario.steps)?;
@@ -98,11 +94,9 @@ impl Player {
         Ok(match action {
             Action::Start { mapper, config } => self.start(mapper, config)?,
             Action::Map { mapper, lease, port, transport, external_port, exact } => {
-                let request = MapRequest {
-                    external_port: *external_port,
-                    exact: *exact,
-                    ..MapRequest::new(*port, transport.parse().map_err(|error: PortMappingError| error.to_string())?)
-                };
+                let transport = transport.parse().map_err(|error: PortMappingError| error.to_string())?;
+                let mut request = MapRequest::new(*port, transport);
+                (request.external_port, request.exact) = (*external_port, *exact);
                 let made = self.mapper(mapper)?.map(request);
                 made.map(|made| drop(self.leases.insert(lease.clone(), made))).map(|()| Value::Null)
             }

@@ -119,7 +119,7 @@ fn configure_field(config: &mut Config, name: &str, value: &Value) -> Option<()>
         "renewal_interval" => config.renewal_interval = seconds(value)?,
         "failure_threshold" => config.failure_threshold = value.as_u64()?.try_into().ok()?,
         "retry" if value == "never" => config.retry = RetryPolicy::Never,
-        "retry" => config.retry = RetryPolicy::Backoff { min: seconds(&value["min"])?, max: seconds(&value["max"])? },
+        "retry" => config.retry = RetryPolicy::backoff(seconds(&value["min"])?, seconds(&value["max"])?),
         "description" => config.description = value.as_str()?.to_owned(),
         "pcp_port" => config.pcp_port = value.as_u64()?.try_into().ok()?,
         "ssdp_address" => config.ssdp_address = Some(value.as_str()?.parse().ok()?),

@@ -79,12 +79,7 @@ impl ChildGateway {
 
     /// The default configuration, pointed at this gateway.
     pub(crate) fn config(&self) -> Config {
-        Config {
-            gateway: Some(self.ssdp().ip()),
-            pcp_port: self.addresses.pcp_port,
-            ssdp_address: Some(self.ssdp()),
-            ..Config::default()
-        }
+        Config::default().gateway(self.ssdp().ip()).pcp_port(self.addresses.pcp_port).ssdp_address(self.ssdp())
     }
 
     fn ssdp(&self) -> SocketAddr {

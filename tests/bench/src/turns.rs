@@ -25,13 +25,11 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
-    let config = Config {
-        gateway: Some(arguments.gateway),
-        pcp_port: arguments.pcp_port,
-        ssdp_address: Some(arguments.ssdp_address),
-        protocols: vec![Protocol::Pcp],
-        ..Config::default()
-    };
+    let config = Config::default()
+        .gateway(arguments.gateway)
+        .pcp_port(arguments.pcp_port)
+        .ssdp_address(arguments.ssdp_address)
+        .protocols([Protocol::Pcp]);
     let text = |error: PortMappingError| error.to_string();
     let mapper = Mapper::start(config).map_err(text)?;
     let lease = mapper.map(MapRequest::new(arguments.port, Transport::Udp)).map_err(text)?;

@@ -87,7 +87,7 @@ impl PcpMapper {
             // PREFER_FAILURE was not heeded: miniupnpd on nftables, for one. Whether or not the delete succeeds, the
             // answer to the caller is the same, and the lease ends by itself.
             if let Err(error) = self.delete(request, nonce).await {
-                tracing::warn!(%error, "a mapping to another port than the one insisted on could not be deleted");
+                tracing::warn!(error = %error.message(), "a mapping to another port than the one insisted on could not be deleted");
             }
             return Err(another_port(Protocol::Pcp, request.suggested_port(), map.external_port));
         }

@@ -197,7 +197,7 @@ async fn settle_late(
             continue;
         }
         if let Err(error) = field[winner].client.renew(&mapping).await {
-            tracing::warn!(%error, protocol = %mapping.protocol, "could not take over an entry that two protocols share");
+            tracing::warn!(error = %error.message(), protocol = %mapping.protocol, "could not take over an entry that two protocols share");
         }
         // The lease may have ended, and its mapping been deleted, while the renewal brought it back.
         if !wanted.contains(&mapping) {
@@ -210,7 +210,7 @@ async fn release(contestant: &Contestant, mapping: &PortMapping) {
     match contestant.client.remove(mapping).await {
         Ok(()) => tracing::debug!(protocol = %mapping.protocol, external = %mapping.external, "late mapping released"),
         Err(error) => {
-            tracing::warn!(%error, protocol = %mapping.protocol, external = %mapping.external, "late mapping not released");
+            tracing::warn!(error = %error.message(), protocol = %mapping.protocol, external = %mapping.external, "late mapping not released");
         }
     }
 }

@@ -1,3 +1,4 @@
+use std::error::Error;
 use std::net::Ipv4Addr;
 
 use super::*;
@@ -232,6 +233,36 @@ async fn when_nothing_answers_the_failure_is_unavailable_within_two_seconds_and_
     {
         assert!(message.contains(part), "{message}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cause_that_all_protocols_share_is_the_source_and_is_told_once() {
+    let transport = |protocol, code| {
+        let context = format!("{protocol}: cannot reach 192.168.1.1");
+        Err(PortMappingError::transport(context, io::Error::from_raw_os_error(code)))
+    };
+    let field = Field::new();
+    field.pcp.on_install(MS, transport(Protocol::Pcp, 1));
+    field.nat_pmp.on_probe(MS, transport(Protocol::NatPmp, 1).map(drop));
+    field.upnp.on_probe(MS, transport(Protocol::Upnp, 1).map(drop));
+    let error = field.install().await.unwrap_err();
+    let contexts = Protocol::ALL.map(|protocol| format!("{protocol}: cannot reach 192.168.1.1")).join("; ");
+    assert_eq!(error.to_string(), format!("udp port 4000 could not be mapped: {contexts}"));
+    let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>()).unwrap();
+    assert_eq!(error.message(), format!("{error}: {cause}"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn different_causes_are_each_told_with_their_protocol() {
+    let field = Field::new();
+    let cause = |code| io::Error::from_raw_os_error(code);
+    field.pcp.on_install(MS, Err(PortMappingError::transport("pcp", cause(1))));
+    field.nat_pmp.on_probe(MS, Err(PortMappingError::transport("nat-pmp", cause(2))));
+    field.upnp.on_probe(MS, Err(PortMappingError::transport("upnp", cause(2))));
+    let error = field.install().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transport);
+    let reasons = format!("pcp: {}; nat-pmp: {}; upnp: {}", cause(1), cause(2), cause(2));
+    assert!(error.message().ends_with(&reasons) && error.source().is_none(), "{}", error.message());
 }
 
 #[tokio::test(start_paused = true)]

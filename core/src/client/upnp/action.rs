@@ -43,6 +43,7 @@ pub(super) struct Entry<'a> {
 
 /// A line of the router's table.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TableEntry {
     /// The port on the router's public side.
     pub external_port: u16,
@@ -63,6 +64,25 @@ pub struct TableEntry {
 }
 
 impl TableEntry {
+    /// An entry in force, for every remote host and without end, that forwards to a port of `internal_client`.
+    pub fn new(
+        transport: Transport,
+        external_port: u16,
+        internal_client: impl Into<String>,
+        internal_port: u16,
+    ) -> Self {
+        Self {
+            external_port,
+            transport,
+            internal_client: internal_client.into(),
+            internal_port,
+            description: String::new(),
+            enabled: true,
+            lifetime: None,
+            remote_host: String::new(),
+        }
+    }
+
     /// Whether the entry forwards to this address and port.
     pub(super) fn leads_to(&self, internal: SocketAddr) -> bool {
         self.internal_port == internal.port() && self.internal_client.parse() == Ok(internal.ip())

@@ -60,6 +60,7 @@ pub(super) struct Device {
 
 /// What discovery found.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DeviceInfo {
     /// The device's name for people; empty where it has none.
     pub friendly_name: String,
@@ -193,7 +194,7 @@ pub(super) async fn discover(config: &UpnpConfig, caller: &Caller) -> Result<Dev
                             best = Some(better(best, device, config.gateway));
                         }
                         Err(error) => {
-                            tracing::debug!(%error, gateway, "not usable");
+                            tracing::debug!(error = %error.message(), gateway, "not usable");
                             // What is wrong with a television says nothing about the gateway.
                             if gateway {
                                 failure = Some(error);

@@ -30,7 +30,8 @@ use self::discover::Device;
 use self::ladder::{Granted, Ladder};
 use self::soap::{CallError, Caller, NO_SUCH_ENTRY, Turns};
 use super::PortMapperClient;
-use crate::config::MAX_DESCRIPTION_LENGTH;
+use crate::builders::builders;
+use crate::config::{DEFAULT_DESCRIPTION, MAX_DESCRIPTION_LENGTH};
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
 use crate::schedule::{UPNP_DISCOVERY_TURN_DEADLINE, UPNP_EXTERNAL_ADDRESS_FRESH};
@@ -40,6 +41,7 @@ pub use self::discover::DeviceInfo;
 
 /// What a [`UpnpMapper`] needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UpnpConfig {
     /// The default gateway, IPv4. It is asked directly, and preferred among equals; other devices may answer too.
     pub gateway: IpAddr,
@@ -49,6 +51,20 @@ pub struct UpnpConfig {
     pub ssdp_address: Option<SocketAddr>,
     /// The text that the router shows beside the mapping. Cut to 64 characters; control characters are left out.
     pub description: String,
+}
+
+impl UpnpConfig {
+    /// The gateway at `gateway`, everything else by default; mappings are described as `portlease`.
+    pub fn new(gateway: impl Into<IpAddr>) -> Self {
+        let description = DEFAULT_DESCRIPTION.to_owned();
+        Self { gateway: gateway.into(), local_address: None, ssdp_address: None, description }
+    }
+
+    builders! {
+        local_address(impl Into<Option<IpAddr>>),
+        ssdp_address(impl Into<Option<SocketAddr>>),
+        description(impl Into<String>),
+    }
 }
 
 /// Maps ports by UPnP-IGD.
@@ -179,7 +195,7 @@ impl UpnpMapper {
                 None
             }
             Err(search) => {
-                tracing::debug!(error = %search, "and it is not found");
+                tracing::debug!(error = %search.message(), "and it is not found");
                 Some(result)
             }
         }

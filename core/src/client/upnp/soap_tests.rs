@@ -47,7 +47,7 @@ fn a_call_that_failed_is_explained_by_the_kind_that_it_deserves() {
     ] {
         let explained = error.explain("AddPortMapping", &service);
         assert_eq!(explained.kind(), kind, "{explained}");
-        assert!(explained.to_string().contains(part), "{explained}");
+        assert!(explained.message().contains(part), "{}", explained.message());
     }
 }
 

@@ -193,6 +193,17 @@ class HandleTest {
     }
 
     @Test
+    fun `a transport error tells the system's own error`(): Unit = runBlocking {
+        // Nobody may send to the broadcast address who has not asked for that; nothing leaves the machine.
+        val config = Config(gateway = "255.255.255.255", protocols = listOf(Protocol.PCP), retry = RetryPolicy.Never)
+        Mapper.start(config).use { mapper ->
+            val ready = runCatching { mapper.map(4000, Transport.UDP).ready(5.seconds) }
+            val error = ready.exceptionOrNull() as PortLeaseException.Transport
+            assertTrue(error.message!!.contains(": Permission denied"), error.message)
+        }
+    }
+
+    @Test
     fun `what no setting or port can be is invalid, by its name`() = home { gateway ->
         val config = gateway.config()
         fun invalid(name: String, call: () -> Any?) {
