@@ -7,6 +7,8 @@ pub mod pcp;
 pub mod race;
 pub mod udp;
 pub mod upnp;
+#[cfg(test)]
+mod vectors;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,8 @@
-use std::path::Path;
 use std::sync::Mutex;
 
 use super::*;
 use crate::client::udp::tests::{FakeGateway, closed_port};
+use crate::client::vectors;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -302,22 +302,15 @@ fn map_text(map: &natpmp::MappingResponse) -> String {
 
 #[tokio::test]
 async fn every_vector_reads_as_it_says_and_no_truncation_of_it_panics() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/nat-pmp");
-    let mut seen = 0;
-    for entry in folder.read_dir().unwrap() {
-        let path = entry.unwrap().path();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let request = hex(field(&text, "# request: "));
-        let datagram = hex(&text);
-        assert_eq!(read(&request, &datagram).await, field(&text, "# expect: "), "{}", path.display());
+    for vector in vectors::read("nat-pmp") {
+        let (request, datagram) = (vectors::hex(vector.field("request")), &vector.message);
+        assert_eq!(read(&request, datagram).await, vector.field("expect"), "{}", vector.name);
         for length in 0..datagram.len() {
             for request in [request.as_slice(), &[0, 0], &[0, 1], &[]] {
                 read(request, &datagram[..length]).await;
             }
         }
-        seen += 1;
     }
-    assert!(seen >= 10, "only {seen} vectors in {}", folder.display());
 }
 
 #[tokio::test]
@@ -331,21 +324,4 @@ async fn datagrams_of_every_length_are_survived() {
             }
         }
     }
-}
-
-fn field<'a>(text: &'a str, name: &str) -> &'a str {
-    text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no `{name}` in {text}"))
-}
-
-/// The bytes of a vector: hex digits outside the comments.
-fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<_> = text
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .flat_map(str::chars)
-        .filter(|c| !c.is_whitespace())
-        .map(|c| c.to_digit(16).expect("a hex digit"))
-        .collect();
-    assert!(digits.len().is_multiple_of(2), "half a byte in {text}");
-    digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]).try_into().unwrap()).collect()
 }

@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
-use std::path::Path;
 
 use super::*;
+use crate::client::vectors;
 
 /// One line about a reply, as the vectors write it.
 fn read(datagram: &[u8]) -> String {
@@ -22,22 +22,15 @@ fn read(datagram: &[u8]) -> String {
 
 #[test]
 fn every_vector_reads_as_it_says_and_no_truncation_of_it_panics() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/pcp");
-    let mut seen = 0;
-    for entry in folder.read_dir().unwrap() {
-        let path = entry.unwrap().path();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let expected = text.lines().find_map(|line| line.strip_prefix("# expect: "));
-        let datagram = hex(&text);
-        assert_eq!(Some(read(&datagram).as_str()), expected, "{}", path.display());
+    for vector in vectors::read("pcp") {
+        let datagram = &vector.message;
+        assert_eq!(read(datagram), vector.field("expect"), "{}", vector.name);
         for length in 0..datagram.len() {
             let cut = read(&datagram[..length]);
             // What is cut inside the header says nothing, but for a refusal of the version.
             assert!(length >= HEADER_LENGTH || cut == "ignored" || cut.starts_with("other version"), "{cut}");
         }
-        seen += 1;
     }
-    assert!(seen >= 10, "only {seen} vectors in {}", folder.display());
 }
 
 #[test]
@@ -91,17 +84,4 @@ fn result_codes_have_the_names_of_rfc_6887_at_their_numbers() {
     assert_eq!(ResultCode::from(13), ResultCode::ExcessiveRemotePeers);
     assert_eq!(ResultCode::from(14), ResultCode::Other(14));
     assert_eq!(ResultCode::Other(255).to_string(), "result code 255");
-}
-
-/// The bytes of a vector: hex digits outside the comments.
-fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<_> = text
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .flat_map(str::chars)
-        .filter(|c| !c.is_whitespace())
-        .map(|c| c.to_digit(16).expect("a hex digit"))
-        .collect();
-    assert!(digits.len().is_multiple_of(2), "half a byte in {text}");
-    digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]).try_into().unwrap()).collect()
 }

@@ -1,29 +1,22 @@
 //! Replays `tests/vectors`: every file must read as its `expected.json` says, and no part of any file may do harm.
 
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
 use url::Url;
 
 use super::{description, http, soap, ssdp};
+use crate::client::vectors::{self, Vector};
 
 /// Every vector of a folder with its expectation. Files without one, and the reverse, are a failure.
 fn vectors(folder: &str) -> Vec<(String, Vec<u8>, Value)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors").join(folder);
-    let expected = std::fs::read(folder.join("expected.json")).unwrap();
+    let expected = std::fs::read(vectors::folder(folder).join(vectors::EXPECTED)).unwrap();
     let mut expected: serde_json::Map<String, Value> = serde_json::from_slice(&expected).unwrap();
-    let mut vectors = Vec::new();
-    for entry in std::fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        if name != "expected.json" {
-            let expectation = expected.remove(&name).unwrap_or_else(|| panic!("{name} is not in expected.json"));
-            vectors.push((name, std::fs::read(path).unwrap(), expectation));
-        }
+    let mut with_expectation = Vec::new();
+    for Vector { name, message, .. } in vectors::read(folder) {
+        let expectation = expected.remove(&name).unwrap_or_else(|| panic!("{name} is not in expected.json"));
+        with_expectation.push((name, message, expectation));
     }
     assert!(expected.is_empty(), "expected.json names files that are not there: {expected:?}");
-    assert!(!vectors.is_empty());
-    vectors
+    with_expectation
 }
 
 /// Calls `parse` with every beginning of `bytes`, and with one byte after another damaged where that does not take long.
