@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// The stable name of what went wrong. Programs match on this; messages are for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
+#[cfg_attr(not(feature = "unstable-exhaustive"), non_exhaustive)]
 pub enum ErrorKind {
     /// No gateway, or none of the protocols answered, or the gateway says that it has no such service.
     Unavailable,
@@ -16,7 +16,8 @@ pub enum ErrorKind {
     Timeout,
     /// A socket-level error on the way to the gateway.
     Transport,
-    /// The gateway answered no.
+    /// The gateway answered no; the message carries protocol and code, for instance `pcp NOT_AUTHORIZED` or
+    /// `upnp 718 ConflictInMappingEntry`.
     Refused,
     /// The caller's argument: the message names it and says what is allowed.
     Invalid,
@@ -205,10 +206,7 @@ impl PortMappingError {
 
     /// For how long a refusal holds by the gateway's own word (RFC 6887 7.4), where it gave one.
     pub const fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Refused { retry_after, .. } => *retry_after,
-            _ => None,
-        }
+        if let Self::Refused { retry_after, .. } = self { *retry_after } else { None }
     }
 }
 

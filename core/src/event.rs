@@ -17,7 +17,7 @@ pub const EVENT_QUEUE_LENGTH: usize = 1024;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
+#[cfg_attr(not(feature = "unstable-exhaustive"), non_exhaustive)]
 pub enum EventKind {
     /// The gateway granted a mapping.
     Installed,

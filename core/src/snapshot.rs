@@ -11,7 +11,7 @@ use crate::net::address::AddressClass;
 
 /// Where a lease stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
+#[cfg_attr(not(feature = "unstable-exhaustive"), non_exhaustive)]
 pub enum LeaseState {
     /// Not begun, or waiting for the next attempt.
     #[default]
@@ -24,7 +24,7 @@ pub enum LeaseState {
     Renewing,
     /// The mapping was lost: renewals failed or its lifetime ran out.
     Revoked,
-    /// Over: stopped, or failed with `retry = never`.
+    /// Over: stopped, or failed without retry.
     Exited,
 }
 
@@ -48,7 +48,7 @@ impl LeaseState {
 
 /// Whether the port can be assumed open to the other side of the NAT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
+#[cfg_attr(not(feature = "unstable-exhaustive"), non_exhaustive)]
 pub enum NatClass {
     /// A granted, unexpired mapping is published.
     Open,

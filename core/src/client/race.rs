@@ -202,10 +202,11 @@ fn combine(failures: &[Failure], request: &MapRequest) -> PortMappingError {
     } else if failures.iter().any(|failure| failure.alive && failure.error.kind() == ErrorKind::Timeout) {
         PortMappingError::timeout(message)
     } else if !failures.is_empty() && failures.iter().all(|failure| failure.error.kind() == ErrorKind::Transport) {
-        match failures[0].error.clone() {
-            PortMappingError::Transport { source, .. } => PortMappingError::Transport { message, source },
-            other => other,
+        let mut error = failures[0].error.clone();
+        if let PortMappingError::Transport { message: first, .. } = &mut error {
+            *first = message;
         }
+        error
     } else {
         PortMappingError::unavailable(message)
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// The class of an external address: only a public one can be reached from the whole internet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
+#[cfg_attr(not(feature = "unstable-exhaustive"), non_exhaustive)]
 pub enum AddressClass {
     /// Globally routed.
     Public,
