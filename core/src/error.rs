@@ -16,8 +16,7 @@ pub enum ErrorKind {
     Timeout,
     /// A socket-level error on the way to the gateway.
     Transport,
-    /// The gateway answered no; the message carries protocol and code, for instance `pcp NOT_AUTHORIZED` or
-    /// `upnp 718 ConflictInMappingEntry`.
+    /// The gateway answered no; the message has the protocol and its code, such as `pcp NOT_AUTHORIZED`.
     Refused,
     /// The caller's argument: the message names it and says what is allowed.
     Invalid,

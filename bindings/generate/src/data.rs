@@ -30,8 +30,27 @@ pub struct Data {
 pub struct C {
     /// The numbers of each enum's values. Append only; a number is never used again.
     pub numbers: BTreeMap<String, BTreeMap<String, u32>>,
+    /// Values of C alone: no error, and nothing at all.
+    pub extra: BTreeMap<String, Vec<Extra>>,
     /// The order of each struct's fields. Append only.
     pub fields: BTreeMap<String, Vec<String>>,
+    /// How many of them each struct had when it was first released.
+    pub first: BTreeMap<String, usize>,
+}
+
+/// A value of an enum that C alone has.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extra {
+    /// The name, without what all names of the enum begin with.
+    pub name: String,
+    /// The number.
+    pub number: u32,
+    /// The documentation.
+    pub docs: String,
+    /// The stable string, where it has one.
+    #[serde(default)]
+    pub text: String,
 }
 
 impl Data {

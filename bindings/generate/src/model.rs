@@ -66,6 +66,8 @@ pub struct Enum {
     pub docs: String,
     /// The variants, as they stand in Rust.
     pub variants: Vec<Variant>,
+    /// Whether it has stable strings, so that every language has it: the others belong to settings and faults.
+    pub stable: bool,
 }
 
 /// A variant of an enum.
@@ -167,6 +169,11 @@ impl Model {
         Ok(Self { enums: reader.enums, structs, faults, gateway_config, methods })
     }
 
+    /// The enums with stable strings, which every language has.
+    pub fn stable(&self) -> impl Iterator<Item = &Enum> {
+        self.enums.iter().filter(|one| one.stable)
+    }
+
     /// The enum of this name.
     pub fn enumeration(&self, name: &str) -> Result<&Enum> {
         self.enums.iter().find(|one| one.name == name).ok_or_else(|| format!("the model has no enum {name}"))
@@ -232,7 +239,7 @@ impl Reader {
                 ident,
             });
         }
-        Ok(Enum { docs: documented(&item.attrs, &name)?, name, variants })
+        Ok(Enum { docs: documented(&item.attrs, &name)?, name, variants, stable: texts.is_some() })
     }
 
     fn structure(&self, item: &syn::ItemStruct, sections: &BTreeMap<String, String>) -> Result<Struct> {
