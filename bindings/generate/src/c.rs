@@ -59,7 +59,7 @@ pub(crate) fn values(data: &Data, one: &Enum) -> Result<Vec<Value>> {
 }
 
 /// The name of a type without `portlease_`.
-fn type_name(data: &Data, name: &str) -> String {
+pub(crate) fn type_name(data: &Data, name: &str) -> String {
     data.name("c", name).map_or_else(|| crate::model::snake(name), str::to_owned)
 }
 
