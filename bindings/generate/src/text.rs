@@ -50,3 +50,8 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         + &format!("|{}\n", "---|".repeat(head.len()))
         + &rows.iter().map(|row| line(&escaped(row))).collect::<String>()
 }
+
+/// Documentation of Rust's without links: [`Name`] becomes `Name`.
+pub fn plain(docs: &str) -> String {
+    docs.replace("[`", "`").replace("`]", "`")
+}
