@@ -6,10 +6,8 @@ use crate::{Data, Enum, Field, Kind, Model, Output, Result, Struct, header};
 const LANGUAGE: &str = "python";
 const WIDTH: usize = 120;
 /// The enums that are enumerations, and the structs that are views.
-const ENUMS: [&str; 7] =
-    ["ErrorKind", "LeaseState", "EventKind", "Protocol", "Transport", "NatClass", "AddressClass"];
-const VIEWS: [&str; 6] =
-    ["ErrorReport", "LeaseSnapshot", "MapperSnapshot", "GatewayReport", "ProtocolReport", "Event"];
+const ENUMS: [&str; 7] = ["ErrorKind", "LeaseState", "EventKind", "Protocol", "Transport", "NatClass", "AddressClass"];
+const VIEWS: [&str; 6] = ["ErrorReport", "LeaseSnapshot", "MapperSnapshot", "GatewayReport", "ProtocolReport", "Event"];
 /// The kinds whose exceptions are an exception of Python's too, and what the documentation says about it.
 const ALSO: [(&str, &str, &str); 3] = [
     ("Timeout", "builtins.TimeoutError", " Also the builtin `TimeoutError`."),
@@ -34,10 +32,7 @@ pub(crate) fn write(model: &Model, data: &Data) -> Result<Output> {
         ("bindings/python/src/settings.rs".to_owned(), python.settings()?),
         ("bindings/python/src/views.rs".to_owned(), python.views()?),
         between(&format!("{package}/_portlease.pyi"), &[("views", python.view_types()?)])?,
-        between(
-            "python/README.md",
-            &[("errors", python.error_table()?), ("settings", python.setting_table()?)],
-        )?,
+        between("python/README.md", &[("errors", python.error_table()?), ("settings", python.setting_table()?)])?,
     ])
 }
 
@@ -122,10 +117,12 @@ impl Python<'_> {
         let config = self.model.structure("Config")?;
         let mut out = module("The settings of a mapper, each with a default that a home user never changes.");
         out += "from typing import TYPE_CHECKING, Literal, TypedDict\n\nfrom portlease._names import Protocol, Transport\n\n";
-        out += "# What arguments may be. The extension module checks the values, and names the argument in its error.\n";
+        out +=
+            "# What arguments may be. The extension module checks the values, and names the argument in its error.\n";
         for name in ["Protocol", "Transport"] {
             let one = self.model.enumeration(name)?;
-            out += &format!("{name}Name = {name} | {}\n", literal(one.variants.iter().filter(|it| it.listed).map(text)));
+            out +=
+                &format!("{name}Name = {name} | {}\n", literal(one.variants.iter().filter(|it| it.listed).map(text)));
         }
         out += "\nif TYPE_CHECKING:\n    from collections.abc import Sequence\n\n";
         out += "    from portlease._values import Address, Backoff, Seconds, SocketAddress\n\n\n";
@@ -154,7 +151,12 @@ impl Python<'_> {
             *out += &format!("\n\nclass {name}({base}, total=False):\n{}", docstring(docs, "    "));
         };
         let docs = " The default is a healthy router; each says what its other values do.";
-        class(&mut out, "SwitchesBesideSettings", "TypedDict", &format!("The switches whose names no setting has.{docs}"));
+        class(
+            &mut out,
+            "SwitchesBesideSettings",
+            "TypedDict",
+            &format!("The switches whose names no setting has.{docs}"),
+        );
         let mut section = &None;
         for field in faults.fields.iter().filter(|field| !is_setting(field)) {
             if field.section != *section {
@@ -189,7 +191,11 @@ impl Python<'_> {
             let [field] = &variant.fields[..] else {
                 return Err(format!("{}::{}: Python knows no variant with several fields", one.name, variant.ident));
             };
-            kinds.push(format!("dict[{}, {}]", literal([text(variant)]), python_type(&one.name, field, Place::Option)?));
+            kinds.push(format!(
+                "dict[{}, {}]",
+                literal([text(variant)]),
+                python_type(&one.name, field, Place::Option)?
+            ));
         }
         let mut definition = format!("{} = {}\n", one.name, kinds.join(" | "));
         if definition.len() > WIDTH {
@@ -202,8 +208,10 @@ impl Python<'_> {
     fn settings(&self) -> Result<String> {
         let (config, request) = (self.model.structure("Config")?, self.model.structure("MapRequest")?);
         let names: Vec<_> = config.fields.iter().map(|field| self.name("Config", field)).collect();
-        let mut out = header("//") + "\n//! The settings of a mapper and the fields of a request, each by its name in Python.\n\n";
-        out += "use portlease::{Config, MapRequest, Transport};\nuse pyo3::prelude::*;\n\nuse crate::args::Argument;\n\n";
+        let mut out = header("//")
+            + "\n//! The settings of a mapper and the fields of a request, each by its name in Python.\n\n";
+        out +=
+            "use portlease::{Config, MapRequest, Transport};\nuse pyo3::prelude::*;\n\nuse crate::args::Argument;\n\n";
         out += "/// The names of [`Config`]'s fields.\n";
         out += &format!("pub(crate) const SETTINGS: [&str; {}] = {names:?};\n\n", names.len());
         out += "/// Sets the setting of this name; `false` if there is none.\n";
@@ -252,7 +260,8 @@ impl Python<'_> {
             let Kind::Struct(within) = &**inner else { return Err(format!("{}.{name}: not a struct", one.name)) };
             for part in &self.model.structure(within)?.fields {
                 if one.fields.iter().all(|own| own.name != part.name) {
-                    let kind = if let Kind::Option(_) = part.kind { part.kind.clone() } else { option(part.kind.clone()) };
+                    let kind =
+                        if let Kind::Option(_) = part.kind { part.kind.clone() } else { option(part.kind.clone()) };
                     add(part, kind, format!("of.{name}.{get}.map(|one| &one.{})", part.name));
                 }
             }
@@ -267,7 +276,8 @@ impl Python<'_> {
     }
 
     fn views(&self) -> Result<String> {
-        let mut out = header("//") + "\n//! What readers see: enumerations, and frozen views of core's structs.\n\nuse pyo3::prelude::*;\n\n";
+        let mut out = header("//")
+            + "\n//! What readers see: enumerations, and frozen views of core's structs.\n\nuse pyo3::prelude::*;\n\n";
         out += "use crate::names::enumerations;\nuse crate::view::view;\n\n";
         out += &format!("enumerations! {{ {} }}\n", ENUMS.join(" "));
         for name in VIEWS {
@@ -294,7 +304,11 @@ impl Python<'_> {
                 let Attribute { name, kind, docs, .. } = attribute;
                 let field = Field { name, kind, docs: String::new(), section: None };
                 let kind = python_type(&one.name, &field, Place::View)?;
-                out += &format!("    @property\n    def {}(self) -> {kind}:\n{}", field.name, docstring(&docs, "        "));
+                out += &format!(
+                    "    @property\n    def {}(self) -> {kind}:\n{}",
+                    field.name,
+                    docstring(&docs, "        ")
+                );
             }
             out += "    def asdict(self) -> dict[str, Any]:\n";
             out += "        \"\"\"The attributes as a new dict, the views in it as dicts too.\"\"\"\n";
@@ -319,7 +333,10 @@ impl Python<'_> {
 
     fn setting_table(&self) -> Result<String> {
         let rows = self.model.structure("Config")?.fields.iter().map(|field| {
-            vec![format!("`{}`", self.name("Config", field)), self.field_docs("Config", field, " In seconds, or a `timedelta`.")]
+            vec![
+                format!("`{}`", self.name("Config", field)),
+                self.field_docs("Config", field, " In seconds, or a `timedelta`."),
+            ]
         });
         Ok(table(&["setting", "meaning"], &rows.collect::<Vec<_>>()))
     }

@@ -24,11 +24,8 @@ impl<T> Raise<T> for Result<T, PortMappingError> {
 /// The exception for an error of core.
 pub(crate) fn raise(py: Python<'_>, error: &PortMappingError) -> PyErr {
     // Of transport errors alone, whose class is an `OSError`.
-    let errno = if let PortMappingError::Transport { source: Some(source), .. } = error {
-        source.raw_os_error()
-    } else {
-        None
-    };
+    let errno =
+        if let PortMappingError::Transport { source: Some(source), .. } = error { source.raw_os_error() } else { None };
     make(py, error.kind().as_str(), &message(&ErrorReport::from(error)), errno)
 }
 

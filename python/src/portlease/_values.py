@@ -9,10 +9,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from ipaddress import IPv4Address, IPv6Address
 
-    Seconds = float | timedelta
-    Address = str | IPv4Address | IPv6Address
-    SocketAddress = str | "Endpoint" | tuple[Address, int]
-
 
 class Name(str, Enum):
     """A `str` that prints as its text, as `enum.StrEnum` does from Python 3.11 on."""
@@ -40,3 +36,9 @@ class Backoff(NamedTuple):
 
     min: float = 1.0
     max: float = 300.0
+
+
+if TYPE_CHECKING:
+    Seconds = float | timedelta
+    Address = str | IPv4Address | IPv6Address
+    SocketAddress = str | Endpoint | tuple[Address, int]
