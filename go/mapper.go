@@ -46,11 +46,12 @@ func Start(config Config) (*Mapper, error) {
 	if err != nil {
 		return nil, err
 	}
-	options, free, err := config.options()
-	if err != nil {
-		return nil, err
+	var given values
+	defer given.free()
+	options := config.options(&given)
+	if given.err != nil {
+		return nil, given.err
 	}
-	defer free()
 	m := &Mapper{waits: waits, leases: map[*Lease]struct{}{}}
 	var failed C.portlease_error
 	if err := outcome(C.portlease_mapper_start(&options, &m.c, &failed), &failed); err != nil {
@@ -66,13 +67,11 @@ func Start(config Config) (*Mapper, error) {
 // It fails with [ErrInvalid] for a bad request, and where another lease of this mapper has the same port or asks for the
 // same external port, and with [ErrStopped].
 func (m *Mapper) Map(request Request) (*Lease, error) {
-	options := C.portlease_request{
-		struct_size:   C.sizeof_portlease_request,
-		transport:     C.portlease_transport(request.Transport),
-		internal_port: C.uint16_t(request.Port),
-		external_port: C.uint16_t(request.ExternalPort),
-		exact:         C.bool(request.Exact),
-		family:        C.portlease_family(request.Family),
+	var given values
+	defer given.free()
+	options := request.options(&given)
+	if given.err != nil {
+		return nil, given.err
 	}
 	l := &Lease{waits: m.waits, mapper: m}
 	var failed C.portlease_error

@@ -66,9 +66,10 @@ typedef enum portlease_kind {
   PORTLEASE_UNAVAILABLE = 1,
   PORTLEASE_TIMEOUT = 2, ///< A call ran past its deadline.
   PORTLEASE_TRANSPORT = 3, ///< A socket-level error on the way to the gateway.
-  PORTLEASE_REFUSED = 4, ///< The gateway answered no; the message has protocol and code.
-  PORTLEASE_INVALID = 5, ///< An argument of the caller; the message names it and says what is allowed.
-  PORTLEASE_STOPPED = 6, ///< The handle is stopped, or belongs to the process before a fork.
+  /// The gateway answered no; the message has the protocol and its code, such as `pcp NOT_AUTHORIZED`.
+  PORTLEASE_REFUSED = 4,
+  PORTLEASE_INVALID = 5, ///< The caller's argument: the message names it and says what is allowed.
+  PORTLEASE_STOPPED = 6, ///< The handle is closed, or belongs to another process.
   PORTLEASE_INTERNAL = 7, ///< A defect in portlease.
   PORTLEASE_CANCELLED = 100, ///< Only from portlease_waits_next: the caller cancelled this wait. Nothing has failed.
 } portlease_kind;
@@ -83,6 +84,12 @@ typedef enum portlease_state {
   PORTLEASE_STATE_EXITED = 5, ///< Over: stopped, or failed without retry.
 } portlease_state;
 
+/// Whether the port can be assumed open to the other side of the NAT.
+typedef enum portlease_nat_class {
+  PORTLEASE_NAT_UNKNOWN = 0, ///< Nothing is known.
+  PORTLEASE_NAT_OPEN = 1, ///< A granted, unexpired mapping is published.
+} portlease_nat_class;
+
 /// What happened.
 typedef enum portlease_event_kind {
   PORTLEASE_EVENT_ABSENT = 0, ///< None: what a struct holds before it was filled in.
@@ -92,38 +99,36 @@ typedef enum portlease_event_kind {
   PORTLEASE_EVENT_FAILED = 4, ///< An attempt to map or to renew failed; the lease goes on.
   PORTLEASE_EVENT_REVOKED = 5, ///< The mapping was lost.
   PORTLEASE_EVENT_EXITED = 6, ///< The lease is over.
-  PORTLEASE_EVENT_NETWORK_CHANGED = 7, ///< The machine's network changed; about no lease.
+  PORTLEASE_EVENT_NETWORK_CHANGED = 7, ///< The machine's network changed.
 } portlease_event_kind;
 
-/// What made a mapping.
+/// What produced a mapping.
 typedef enum portlease_protocol {
   PORTLEASE_PROTOCOL_ABSENT = 0, ///< There is no mapping; the end of a list of protocols.
   PORTLEASE_PROTOCOL_PCP = 1, ///< Port Control Protocol (RFC 6887).
   PORTLEASE_PROTOCOL_NAT_PMP = 2, ///< NAT Port Mapping Protocol (RFC 6886).
   PORTLEASE_PROTOCOL_UPNP = 3, ///< UPnP Internet Gateway Device 1 or 2.
-  PORTLEASE_PROTOCOL_NONE = 4, ///< None was needed: this host has a public address of its own. Cannot be asked for.
+  /// No protocol: this host has a public address of its own and needs no gateway. Cannot be asked for.
+  PORTLEASE_PROTOCOL_NONE = 4,
 } portlease_protocol;
 
-/// The transport protocol of a port.
+/// The transport protocol of the mapped port.
 typedef enum portlease_transport {
   PORTLEASE_TRANSPORT_ABSENT = 0, ///< In an event that is about no lease; invalid in a request.
   PORTLEASE_TRANSPORT_UDP = 1, ///< UDP.
   PORTLEASE_TRANSPORT_TCP = 2, ///< TCP.
 } portlease_transport;
 
-/// Whether the port can be assumed open to the other side of the NAT.
-typedef enum portlease_nat_class {
-  PORTLEASE_NAT_UNKNOWN = 0, ///< Nothing is known.
-  PORTLEASE_NAT_OPEN = 1, ///< A granted, unexpired mapping is published.
-} portlease_nat_class;
-
-/// Whether the internet can reach the external address.
+/// The class of an external address: only a public one can be reached from the whole internet.
 typedef enum portlease_address_class {
-  PORTLEASE_ADDRESS_UNKNOWN = 0, ///< There is no mapping, or the gateway does not know its own address.
-  PORTLEASE_ADDRESS_PUBLIC = 1, ///< It can.
-  PORTLEASE_ADDRESS_CGNAT = 2, ///< It cannot: the provider's carrier-grade NAT is in front (100.64.0.0/10).
-  PORTLEASE_ADDRESS_PRIVATE = 3, ///< It cannot: a private address (RFC 1918), so there is a second router.
-  PORTLEASE_ADDRESS_RESERVED = 4, ///< It cannot: an address that is set apart for something else.
+  PORTLEASE_ADDRESS_UNKNOWN = 0, ///< No address is known: none was granted, or the gateway has none.
+  PORTLEASE_ADDRESS_PUBLIC = 1, ///< Globally routed: the whole internet can reach it.
+  /// 100.64.0.0/10 (RFC 6598): the provider's carrier-grade NAT is in front, and nobody beyond it can reach it.
+  PORTLEASE_ADDRESS_CGNAT = 2,
+  /// RFC 1918, link-local or unique local: a second router is in front, and nobody beyond it can reach it.
+  PORTLEASE_ADDRESS_PRIVATE = 3,
+  /// Loopback, documentation, multicast and the like: no host on the internet has it.
+  PORTLEASE_ADDRESS_RESERVED = 4,
 } portlease_address_class;
 
 /// The address family of a mapping.
@@ -145,25 +150,27 @@ typedef struct portlease_waits portlease_waits;
 /// The configuration of a mapper. Zero, NULL and "" mean the default, which suits a home. Text is copied.
 typedef struct portlease_config {
   size_t struct_size; ///< sizeof(portlease_config)
-  /// The gateway's IPv4 address. Default: the gateway of the default route with the lowest metric.
-  const char *gateway;
-  /// The local address to which the gateway shall forward. Default: the one from which the gateway is reached.
+  const char *gateway; ///< The gateway's address. Default: the gateway of the default route with the lowest metric.
+  /// The local address to which the gateway forwards. Default: the one from which the gateway is reached.
   const char *local_address;
-  /// The interface whose default route is used. Default: that of the lowest-metric default route.
+  /// The name of the interface whose default route is used. Default: that of the default route with the lowest
+  /// metric.
   const char *interface_name;
   /// The protocols to try, in order of preference. Default: PCP, NAT-PMP, UPnP.
   portlease_protocol protocols[PORTLEASE_MAX_PROTOCOLS];
-  double ttl; ///< The lifetime to ask for, 1 to 86400 s. Default 3600.
-  /// The longest wait between renewals in seconds; the granted lifetime may make it shorter. Default 1800.
+  double ttl; ///< The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default 1 h. In seconds.
+  /// The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min. In seconds.
   double renewal_interval;
-  uint32_t failure_threshold; ///< Consecutive failed renewals after which the mapping is revoked. Default 3.
+  /// Consecutive failed renewals after which the mapping is revoked, 1 or more. Default 3.
+  uint32_t failure_threshold;
   uint16_t pcp_port; ///< The gateway's PCP and NAT-PMP port. Default 5351.
   bool retry_never; ///< After a failure: false tries again, true ends the lease.
-  double retry_min; ///< The first wait after a failure in seconds, doubling up to the longest. Default 1.
-  double retry_max; ///< The longest wait after a failure in seconds, at most 86400. Default 300.
-  /// What the gateway shows beside the mapping (UPnP), at most 64 characters. Default "portlease".
+  double retry_min; ///< The first wait after a failure, doubled each time. Default 1 s. In seconds.
+  double retry_max; ///< The longest wait after a failure, at most a day. Default 5 min. In seconds.
+  /// The text that the gateway shows beside the mapping (UPnP only), at most 64 characters, no control characters.
+  /// Default `portlease`.
   const char *description;
-  /// Where SSDP searches go, "address:port". Default: 239.255.255.250:1900, and port 1900 of the gateway.
+  /// The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
   const char *ssdp_address;
 } portlease_config;
 
@@ -201,10 +208,10 @@ typedef struct portlease_lease_snapshot {
 typedef struct portlease_request {
   size_t struct_size; ///< sizeof(portlease_request)
   portlease_transport transport; ///< UDP or TCP.
-  uint16_t internal_port; ///< The local port.
-  uint16_t external_port; ///< The external port that is wished for; 0 wishes for the internal port.
-  bool exact; ///< true: this external port or none (PORTLEASE_REFUSED). false: the gateway may grant another.
-  portlease_family family; ///< IPv4.
+  uint16_t internal_port; ///< The local port, 1 to 65535.
+  uint16_t external_port; ///< The external port to ask for, 1 to 65535. Default: the internal port.
+  bool exact; ///< Whether only this external port will do: any other answer is PORTLEASE_REFUSED.
+  portlease_family family; ///< The address family.
 } portlease_request;
 
 /// A mapper at one moment.
@@ -280,14 +287,14 @@ extern "C" {
 /// The version of the library, which may be newer than that of the header (PORTLEASE_VERSION_STRING).
 const char *portlease_version(void);
 
-/// The stable names of all enums, the same in every language: "refused", "nat-pmp". They live for ever; "" for a
-/// number that has no name, never NULL. PORTLEASE_OK is "ok", PORTLEASE_CANCELLED is "cancelled".
-const char *portlease_kind_name(portlease_kind kind);
-const char *portlease_state_name(portlease_state state);
-const char *portlease_event_kind_name(portlease_event_kind kind);
-const char *portlease_protocol_name(portlease_protocol protocol);
-const char *portlease_transport_name(portlease_transport transport);
+/// The stable names of all enums, the same in every language: "refused", "nat-pmp". They live for ever; "" for a number
+/// that has no name, never NULL. PORTLEASE_OK is "ok", PORTLEASE_CANCELLED is "cancelled".
+const char *portlease_kind_name(portlease_kind value);
+const char *portlease_state_name(portlease_state value);
 const char *portlease_nat_class_name(portlease_nat_class value);
+const char *portlease_event_kind_name(portlease_event_kind value);
+const char *portlease_protocol_name(portlease_protocol value);
+const char *portlease_transport_name(portlease_transport value);
 const char *portlease_address_class_name(portlease_address_class value);
 
 /// Maps one port and waits for the mapping: start, map and ready in one line. `config`, `snapshot`: or NULL. Blocks

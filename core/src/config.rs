@@ -29,9 +29,9 @@ pub enum RetryPolicy {
     /// Try again after `min`, doubling up to `max`, for ever. [`backoff`](Self::backoff) makes one.
     #[non_exhaustive]
     Backoff {
-        /// The first wait. Default 1 s.
+        /// The first wait after a failure, doubled each time. Default 1 s.
         min: Duration,
-        /// The longest wait, at most a day. Default 5 min.
+        /// The longest wait after a failure, at most a day. Default 5 min.
         max: Duration,
     },
 }
@@ -66,13 +66,13 @@ impl Default for RetryPolicy {
 pub struct Config {
     /// The gateway's address. Default: the gateway of the default route with the lowest metric.
     pub gateway: Option<IpAddr>,
-    /// The local address to which the gateway shall forward. Default: the one from which the gateway is reached.
+    /// The local address to which the gateway forwards. Default: the one from which the gateway is reached.
     pub local_address: Option<IpAddr>,
-    /// The interface whose default route is used, by name. Default: that of the lowest-metric default route.
+    /// The name of the interface whose default route is used. Default: that of the default route with the lowest metric.
     pub interface: Option<String>,
     /// The protocols to try, in order of preference, without repeats. Default: PCP, NAT-PMP, UPnP.
     pub protocols: Vec<Protocol>,
-    /// The lifetime to ask for, 1 s to 24 h. Default 1 h. Whole seconds; a fraction is rounded up.
+    /// The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default 1 h.
     pub ttl: Duration,
     /// The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min.
     pub renewal_interval: Duration,
@@ -80,12 +80,12 @@ pub struct Config {
     pub failure_threshold: u32,
     /// What happens after a failure. Default: try again, backing off from 1 s to 5 min.
     pub retry: RetryPolicy,
-    /// The text that the gateway shows beside the mapping (UPnP only), at most 64 characters, no control
-    /// characters. Default `portlease`.
+    /// The text that the gateway shows beside the mapping (UPnP only), at most 64 characters, no control characters.
+    /// Default `portlease`.
     pub description: String,
     /// The gateway's PCP and NAT-PMP port. Default 5351.
     pub pcp_port: u16,
-    /// Where SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
+    /// The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
     pub ssdp_address: Option<SocketAddr>,
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// The stable name of what went wrong. Programs match on this; messages are for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
+#[cfg_attr(not(feature = "unstable-exhaustive"), non_exhaustive)]
 pub enum ErrorKind {
     /// No gateway, or none of the protocols answered, or the gateway says that it has no such service.
     Unavailable,
@@ -17,7 +17,7 @@ pub enum ErrorKind {
     Timeout,
     /// A socket-level error on the way to the gateway.
     Transport,
-    /// The gateway answered no.
+    /// The gateway answered no; the message has the protocol and its code, such as `pcp NOT_AUTHORIZED`.
     Refused,
     /// The caller's argument: the message names it and says what is allowed.
     Invalid,

@@ -11,7 +11,7 @@ use crate::net::address::AddressClass;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
+#[cfg_attr(not(feature = "unstable-exhaustive"), non_exhaustive)]
 pub enum EventKind {
     /// The gateway granted a mapping.
     Installed,

@@ -10,7 +10,7 @@ use crate::error::{PortMappingError, list};
 
 /// What produced a mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
+#[cfg_attr(not(feature = "unstable-exhaustive"), non_exhaustive)]
 pub enum Protocol {
     /// Port Control Protocol (RFC 6887).
     Pcp,
@@ -18,7 +18,7 @@ pub enum Protocol {
     NatPmp,
     /// UPnP Internet Gateway Device 1 or 2.
     Upnp,
-    /// No protocol: this host has a public address of its own and needs no gateway.
+    /// No protocol: this host has a public address of its own and needs no gateway. Cannot be asked for.
     None,
 }
 
@@ -40,9 +40,9 @@ impl Protocol {
 /// The transport protocol of the mapped port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Transport {
-    /// UDP, IANA protocol number 17.
+    /// UDP.
     Udp,
-    /// TCP, IANA protocol number 6.
+    /// TCP.
     Tcp,
 }
 
@@ -61,7 +61,7 @@ impl Transport {
 
 /// The address family of a mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
+#[cfg_attr(not(feature = "unstable-exhaustive"), non_exhaustive)]
 pub enum AddressFamily {
     /// An IPv4 port mapping through NAT.
     #[default]
@@ -117,11 +117,11 @@ pub struct MapRequest {
     pub internal_port: u16,
     /// UDP or TCP.
     pub transport: Transport,
-    /// The external port that is wished for, 1 to 65535. `None` wishes for the internal port.
+    /// The external port to ask for, 1 to 65535. Default: the internal port.
     pub external_port: Option<u16>,
-    /// `true`: this external port or none (`refused`). `false`: the gateway may grant another.
+    /// Whether only this external port will do: any other answer is `refused`. By default the gateway may grant another.
     pub exact: bool,
-    /// IPv4.
+    /// The address family. Default: IPv4.
     pub family: AddressFamily,
 }
 

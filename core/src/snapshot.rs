@@ -13,7 +13,7 @@ use crate::net::route::NetworkPath;
 
 /// Where a lease stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
+#[cfg_attr(not(feature = "unstable-exhaustive"), non_exhaustive)]
 pub enum LeaseState {
     /// Not begun, or waiting for the next attempt.
     #[default]
@@ -26,7 +26,7 @@ pub enum LeaseState {
     Renewing,
     /// The mapping was lost: renewals failed or its lifetime ran out.
     Revoked,
-    /// Over: stopped, or failed with `retry = never`.
+    /// Over: stopped, or failed without retry.
     Exited,
 }
 
@@ -50,7 +50,7 @@ impl LeaseState {
 
 /// Whether the port can be assumed open to the other side of the NAT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
+#[cfg_attr(not(feature = "unstable-exhaustive"), non_exhaustive)]
 pub enum NatClass {
     /// A granted, unexpired mapping is published.
     Open,

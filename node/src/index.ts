@@ -5,6 +5,7 @@
  * @packageDocumentation
  */
 
+export type { MapOptions, MapperOptions, RetryPolicy } from './config';
 export { type ErrorCode, type ErrorReport, PortLeaseError } from './errors';
 export { Lease } from './lease';
 export { Mapper, OpenPort, open } from './mapper';
@@ -19,7 +20,7 @@ export {
   Protocol,
   Transport,
 } from './names';
-export type { MapOptions, MapperOptions, OpenOptions, RetryPolicy, SignalOptions, WaitOptions } from './options';
+export type { OpenOptions, SignalOptions, WaitOptions } from './options';
 export {
   type ActiveLeaseSnapshot,
   Endpoint,

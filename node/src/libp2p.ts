@@ -9,11 +9,12 @@
  * @packageDocumentation
  */
 
+import type { MapperOptions } from './config';
 import { invalid, PortLeaseError } from './errors';
 import type { Lease } from './lease';
 import { Mapper } from './mapper';
 import type { ErrorKind, Transport } from './names';
-import type { MapperOptions, SignalOptions } from './options';
+import type { SignalOptions } from './options';
 import type { ActiveLeaseSnapshot, GatewayReport } from './snapshot';
 
 /** UDP or TCP, as libp2p writes it. */

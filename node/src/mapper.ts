@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import type { MapOptions, MapperOptions } from './config';
 import { calling } from './errors';
 import { Feed } from './feed';
 import { forget, Lease } from './lease';
@@ -7,8 +8,6 @@ import type { LeaseHandle, MapperHandle, ReportView } from './native';
 import {
   checkObject,
   limits,
-  type MapOptions,
-  type MapperOptions,
   type OpenOptions,
   request,
   type SignalOptions,

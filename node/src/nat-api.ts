@@ -5,10 +5,10 @@
  * @packageDocumentation
  */
 
+import type { MapperOptions } from './config';
 import type { Lease } from './lease';
 import { Mapper } from './mapper';
 import type { Protocol, Transport } from './names';
-import type { MapperOptions } from './options';
 
 /** The options of {@link NatAPI}. */
 export interface NatAPIOptions {

@@ -136,57 +136,47 @@ export interface EventView {
   dropped: number
 }
 
-/** The core's lists of names. */
-export declare function names(): Names;
-
-/** The core's lists of names. */
-export interface Names {
-  /** Kinds of errors. */
-  kinds: Array<string>
-  /** States of a lease. */
-  states: Array<string>
-  /** Kinds of events. */
-  events: Array<string>
-  /** Protocols that can be asked for. */
-  protocols: Array<string>
-  /** Protocols that a mapping can have. */
-  mappingProtocols: Array<string>
-  /** Transports. */
-  transports: Array<string>
-  /** Classes of NAT. */
-  natClasses: Array<string>
-  /** Classes of addresses. */
-  addressClasses: Array<string>
+/** The fields of [`Config`]; what is absent is core's default. */
+export interface Settings {
+  /** The gateway's address. Default: the gateway of the default route with the lowest metric. */
+  gateway?: string
+  /** The local address to which the gateway shall forward. Default: the one from which the gateway is reached. */
+  localAddress?: string
+  /** The interface whose default route is used, by name. Default: that of the lowest-metric default route. */
+  interface?: string
+  /** The protocols to try, in order of preference, without repeats. Default: PCP, NAT-PMP, UPnP. */
+  protocols?: Array<string>
+  /** The lifetime to ask for, 1 s to 24 h. Default 1 h. Whole seconds; a fraction is rounded up. In milliseconds. */
+  ttl?: number
+  /** The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min. In milliseconds. */
+  renewalInterval?: number
+  /** Consecutive failed renewals after which the mapping is revoked, 1 or more. Default 3. */
+  failureThreshold?: number
+  /** What happens after a failure. Default: try again, backing off from 1 s to 5 min. */
+  retry?: Retry
+  /**
+   * The text that the gateway shows beside the mapping (UPnP only), at most 64 characters, no control characters.
+   * Default `portlease`.
+   */
+  description?: string
+  /** The gateway's PCP and NAT-PMP port. Default 5351. */
+  pcpPort?: number
+  /** Where SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway. */
+  ssdpAddress?: string
 }
 
-/** The settings of a mapper; what is absent is the core's default. */
-export interface Settings {
-  /** The gateway's address. */
-  gateway?: string
-  /** The local address to which the gateway shall forward. */
-  localAddress?: string
-  /** The interface, by name. */
-  interface?: string
-  /** The protocols, in order of preference. */
-  protocols?: Array<string>
-  /** The lifetime to ask for, in milliseconds. */
-  ttl?: number
-  /** The longest wait between renewals, in milliseconds. */
-  renewalInterval?: number
-  /** Consecutive failed renewals after which the mapping is revoked. */
-  failureThreshold?: number
-  /** Whether a failed attempt is tried again. */
-  retry?: boolean
-  /** The first wait before that, in milliseconds. */
-  retryMin?: number
-  /** The longest, in milliseconds. */
-  retryMax?: number
-  /** The text that the gateway shows. */
-  description?: string
-  /** The gateway's PCP and NAT-PMP port. */
-  pcpPort?: number
-  /** Where SSDP searches are sent, `address:port`. */
-  ssdpAddress?: string
+/** The fields of [`MapRequest`]; what is absent is core's default. */
+export interface Request {
+  /** The local port, 1 to 65535. */
+  port?: number
+  /** UDP, which is the default, or TCP. */
+  transport?: string
+  /** The external port that is wished for, 1 to 65535. Default: the local port. */
+  externalPort?: number
+  /** `true`: this external port or none (`refused`). `false`: the gateway may grant another. */
+  exact?: boolean
+  /** IPv4. */
+  family?: string
 }
 
 /** The start of everything in one environment. */
@@ -222,16 +212,12 @@ export interface ReportView {
   protocols: Array<ProtocolView>
 }
 
-/** What a lease is asked for. */
-export interface Request {
-  /** The local port. */
-  port: number
-  /** `udp` or `tcp`. */
-  transport: string
-  /** The external port that is wished for. */
-  externalPort?: number
-  /** That external port or none. */
-  exact: boolean
-  /** `ipv4`. */
-  family: string
+/** What happens after a failure. */
+export interface Retry {
+  /** Not to try again. */
+  never?: boolean
+  /** The first wait, in milliseconds. */
+  min?: number
+  /** The longest, in milliseconds. */
+  max?: number
 }

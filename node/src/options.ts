@@ -1,58 +1,7 @@
 import { inspect } from 'node:util';
+import { type MapOptions, type MapperOptions, mapOptions, mapperOptions, type Reading } from './config';
 import { invalid } from './errors';
-import type { AddressFamily, Protocol, Transport } from './names';
 import type { Request, Settings } from './native';
-
-/** What happens after an attempt to map has failed, or a mapping was lost. */
-export type RetryPolicy =
-  /** One attempt; then the lease has exited. */
-  | 'never'
-  | {
-      /** The first wait, in milliseconds; each further one is twice as long. Default 1000. */
-      readonly min?: number | undefined;
-      /** The longest wait, in milliseconds, at most a day. Default 300 000. */
-      readonly max?: number | undefined;
-    };
-
-/** How a mapper behaves. Every option has a default that suits a home. Durations are milliseconds. */
-export interface MapperOptions {
-  /** The gateway's IPv4 address. Default: the gateway of the default route with the lowest metric. */
-  gateway?: string | undefined;
-  /** The local address to which the gateway shall forward. Default: the one from which the gateway is reached. */
-  localAddress?: string | undefined;
-  /** The interface whose default route is used, by name. */
-  interface?: string | undefined;
-  /** The protocols to try, in order of preference, without repeats. Default: `['pcp', 'nat-pmp', 'upnp']`. */
-  protocols?: readonly Protocol[] | undefined;
-  /** The lifetime to ask for, in milliseconds, 1000 (1 s) to 86 400 000 (24 h). Default 3 600 000 (1 h). */
-  ttl?: number | undefined;
-  /** The longest wait between renewals, in milliseconds; a short lifetime makes it shorter. Default 1 800 000. */
-  renewalInterval?: number | undefined;
-  /** Consecutive failed renewals after which the mapping is revoked, 1 or more. Default 3. */
-  failureThreshold?: number | undefined;
-  /** What happens after a failure. Default: try again, from 1 s doubling to 5 min. */
-  retry?: RetryPolicy | undefined;
-  /** What the gateway shows beside the mapping (UPnP only), at most 64 characters. Default `portlease`. */
-  description?: string | undefined;
-  /** The gateway's PCP and NAT-PMP port. Default 5351. */
-  pcpPort?: number | undefined;
-  /** Where SSDP searches are sent, `address:port`. Default: 239.255.255.250:1900 and port 1900 of the gateway. */
-  ssdpAddress?: string | undefined;
-}
-
-/** The port to map. */
-export interface MapOptions {
-  /** The local port, 1 to 65535. */
-  port: number;
-  /** `udp` (default) or `tcp`. */
-  transport?: Transport | undefined;
-  /** The external port that is wished for, 1 to 65535. Default: the local port. */
-  externalPort?: number | undefined;
-  /** `true`: this external port or none (`refused`). `false`, the default: the gateway may grant another. */
-  exact?: boolean | undefined;
-  /** The address family: `ipv4`, so far the only one. */
-  family?: AddressFamily | undefined;
-}
 
 /** For calls that wait. */
 export interface WaitOptions {
@@ -113,7 +62,8 @@ function list(name: string, value: unknown): string[] {
   return value.map((item) => text(name, item));
 }
 
-type Readers<T> = { [name in keyof T]-?: (name: string, value: unknown) => unknown };
+type Reader = (name: string, value: unknown) => unknown;
+type Readers<T> = { [name in keyof T]-?: Reader };
 
 /** Throws where `value` is no object. */
 export function checkObject(name: string, value: unknown): asserts value is object {
@@ -134,7 +84,7 @@ function read<T extends object>(what: string, options: unknown, readers: Readers
 }
 
 function retry(name: string, value: unknown): unknown {
-  if (value === 'never') return value;
+  if (value === 'never') return { never: true };
   if (typeof value !== 'object' || value === null) {
     throw invalid(name, `${shown(value)} is neither 'never' nor an object with min and max`);
   }
@@ -144,49 +94,35 @@ function retry(name: string, value: unknown): unknown {
   });
 }
 
+const READERS: Record<Reading, Reader> = {
+  count: (name, value) => integer(name, value, 0xffff_ffff),
+  flag,
+  list,
+  number,
+  port,
+  retry,
+  text,
+};
+
+/** The reader of each option. */
+function readers<K extends string>(readings: Record<K, Reading>): Record<K, Reader> {
+  const pairs = Object.entries<Reading>(readings).map(([name, reading]) => [name, READERS[reading]]);
+  return Object.fromEntries(pairs);
+}
+
+const SETTING_READERS = readers(mapperOptions);
+const REQUEST_READERS = readers(mapOptions);
+
 /** The settings for the addon. */
 export function settings(options: MapperOptions | undefined): Settings {
-  const { retry: policy, ...rest } = read<MapperOptions>('options', options, {
-    gateway: text,
-    localAddress: text,
-    interface: text,
-    protocols: list,
-    ttl: number,
-    renewalInterval: number,
-    failureThreshold: (name, value) => integer(name, value, 0xffff_ffff),
-    retry,
-    description: text,
-    pcpPort: port,
-    ssdpAddress: text,
-  }) as { retry?: 'never' | { min?: number; max?: number } };
-  if (policy === undefined) return rest;
-  if (policy === 'never') return { ...rest, retry: false };
-  const { min, max } = policy;
-  return {
-    ...rest,
-    retry: true,
-    ...(min !== undefined && { retryMin: min }),
-    ...(max !== undefined && { retryMax: max }),
-  };
+  return read<MapperOptions>('options', options, SETTING_READERS);
 }
 
 /** The request for the addon. */
 export function request(options: MapOptions): Request {
-  const found = read<MapOptions>('options', options, {
-    port,
-    transport: text,
-    externalPort: port,
-    exact: flag,
-    family: text,
-  }) as Partial<Request>;
-  const {
-    port: internal = port('port', undefined),
-    transport = 'udp',
-    exact = false,
-    family = 'ipv4',
-    ...rest
-  } = found;
-  return { port: internal, transport, exact, family, ...rest };
+  const found: Request = read<MapOptions>('options', options, REQUEST_READERS);
+  if (found.port === undefined) port('port', undefined);
+  return found;
 }
 
 /** The limits of a wait. */

@@ -1,13 +1,12 @@
-import { addon } from './addon';
 import type { ErrorReport } from './errors';
-import type {
+import {
   AddressClass,
-  ErrorKind,
-  EventKind,
+  type ErrorKind,
+  type EventKind,
   LeaseState,
   MappingProtocol,
   NatClass,
-  Protocol,
+  type Protocol,
   Transport,
 } from './names';
 import type { ErrorView, EventView, LeaseView, MapperView, ReportView } from './native';
@@ -255,8 +254,12 @@ export interface MapperEventMap {
 /** Something that happened; `kind` tells the forms apart. Plain and frozen; durations are milliseconds. */
 export type MapperEvent = MapperEventMap[EventKind];
 
-// The core's own order, in which its numbers count.
-const names = addon.names();
+// In core's own order, in which the addon's numbers count.
+const STATES = Object.values(LeaseState);
+const TRANSPORTS = Object.values(Transport);
+const PROTOCOLS = Object.values(MappingProtocol);
+const NAT_CLASSES = Object.values(NatClass);
+const ADDRESS_CLASSES = Object.values(AddressClass);
 /** How many numbers a lease's snapshot has. */
 export const NUMBERS = 14;
 
@@ -275,12 +278,12 @@ export function leaseSnapshot(numbers: ArrayLike<number>, { external, lastError 
   const active = numbers[2] === 1;
   return Object.freeze({
     id: numbers[0],
-    state: names.states[numbers[1] as number],
+    state: STATES[numbers[1] as number],
     active,
     external,
     internalPort: numbers[3],
-    transport: names.transports[numbers[4] as number],
-    protocol: active ? names.mappingProtocols[numbers[5] as number] : null,
+    transport: TRANSPORTS[numbers[4] as number],
+    protocol: active ? PROTOCOLS[numbers[5] as number] : null,
     ttl: time(numbers[6] as number),
     expiresIn: time(numbers[7] as number),
     renewsIn: time(numbers[8] as number),
@@ -288,8 +291,8 @@ export function leaseSnapshot(numbers: ArrayLike<number>, { external, lastError 
     renewals: numbers[10],
     failures: numbers[11],
     lastError,
-    natClass: names.natClasses[numbers[12] as number],
-    addressClass: names.addressClasses[numbers[13] as number],
+    natClass: NAT_CLASSES[numbers[12] as number],
+    addressClass: ADDRESS_CLASSES[numbers[13] as number],
   }) as LeaseSnapshot;
 }
 

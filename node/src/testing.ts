@@ -6,72 +6,22 @@
  */
 
 import { addon } from './addon';
+import type { MapperOptions } from './config';
 import { calling, invalid, PortLeaseError } from './errors';
+import { FAULTS, type Faults, GATEWAY_OPTIONS, type GatewayOptions } from './gateway-options';
 import type { Transport } from './names';
 import type { GatewayHandle } from './native';
-import { limits, type MapperOptions, type WaitOptions } from './options';
+import { checkObject, limits, type WaitOptions } from './options';
 
-/** How a protocol or a server behaves. */
-export type Mode =
-  | 'normal'
-  | 'off'
-  | 'silent'
-  | {
-      /** The code of the refusal, in the protocol's own numbers. */
-      refuse: number;
-    };
-
-/** The switches by which a gateway misbehaves. Those not named stay as they are; all are listed in the gateway's README. */
-export interface Faults {
-  /** PCP. */
-  pcp?: Mode;
-  /** NAT-PMP. */
-  nat_pmp?: Mode;
-  /** UPnP as a whole: SSDP and the web server. */
-  upnp?: Mode;
-  /** SSDP. */
-  ssdp?: Mode;
-  /** The web server. */
-  http?: Mode;
-  /** Milliseconds before each PCP answer. */
-  pcp_delay_ms?: number;
-  /** Milliseconds before each NAT-PMP answer. */
-  nat_pmp_delay_ms?: number;
-  /** Milliseconds before each SSDP answer. */
-  ssdp_delay_ms?: number;
-  /** Milliseconds before each HTTP answer. */
-  http_delay_ms?: number;
-  /** So many of the next datagrams are lost. */
-  drop_next?: number;
-  /** The lifetime that is granted whatever was asked for, in seconds. */
-  granted_lifetime?: number | null;
-  /** The router has a carrier-grade NAT address. */
-  cgnat?: boolean;
-  /** No further mapping has room. */
-  table_full?: boolean;
-  [name: string]: unknown;
-}
-
-/** The settings of a gateway; the default is a healthy home router on free loopback ports. */
-export interface GatewayOptions {
-  /** Whether PCP is spoken. Default true. */
-  pcp?: boolean;
-  /** Whether NAT-PMP is spoken. Default true. */
-  nat_pmp?: boolean;
-  /** Whether UPnP is spoken. Default true. */
-  upnp?: boolean;
-  /** The external address that clients are told; null: the router has none. Default 192.0.1.1. */
-  external_address?: string | null;
-  /** The least lifetime in seconds that PCP and NAT-PMP grant. Default 1. */
-  min_lifetime?: number;
-  /** The greatest lifetime in seconds that PCP and NAT-PMP grant. Default 86400. */
-  max_lifetime?: number;
-  /** Most mappings that the table holds. Default 4096. */
-  max_mappings?: number;
-  /** The faults that are on from the start. */
-  faults?: Faults;
-  [name: string]: unknown;
-}
+export type {
+  Faults,
+  GatewayOptions,
+  HttpBody,
+  Mode,
+  NameEncoding,
+  SecondDevice,
+  WanService,
+} from './gateway-options';
 
 /** One line of the router's table. */
 export interface GatewayMapping {
@@ -80,13 +30,13 @@ export interface GatewayMapping {
   /** `udp` or `tcp`. */
   readonly transport: Transport;
   /** The port on the router's external address, as clients are told. */
-  readonly external_port: number;
+  readonly externalPort: number;
   /** Where traffic goes, `address:port`. */
   readonly internal: string;
   /** UPnP's description; empty for the others. */
   readonly description: string;
   /** Seconds left; null for a permanent mapping. */
-  readonly expires_in: number | null;
+  readonly expiresIn: number | null;
   /** The loopback `address:port` where traffic for this mapping really enters. */
   readonly reach: string;
   /** The PCP nonce in hex. */
@@ -97,10 +47,10 @@ export interface GatewayMapping {
 export interface GatewayState {
   /** The table, by transport and external port. */
   readonly mappings: readonly GatewayMapping[];
-  /** How many messages of each type have arrived; a type that never came is not there. */
+  /** How many messages of each type have arrived, such as `pcpMap`; a type that never came is not there. */
   readonly counters: Readonly<Record<string, number>>;
   /** The external address that clients are told. */
-  readonly external_address: string | null;
+  readonly externalAddress: string | null;
   /** For how many seconds the router claims to have been up. */
   readonly epoch: number;
 }
@@ -110,17 +60,56 @@ export interface StaticMapping {
   /** `udp` or `tcp`. */
   transport: Transport;
   /** The external port that it takes. */
-  external_port: number;
+  externalPort: number;
   /** Where its traffic goes, `address:port`. */
   internal: string;
   /** Seconds; without it the mapping is permanent. */
   lifetime?: number;
 }
 
+interface Addresses {
+  readonly gateway: string;
+  readonly pcpPort: number;
+  readonly ssdpAddress: string;
+  readonly descriptionUrl: string;
+}
+
 /** How long {@link Gateway.waitFor} waits where no time is given, in milliseconds. */
 const DEFAULT_WAIT = 5000;
 /** How often it looks. */
 const LOOK_INTERVAL = 5;
+
+/** `nat_pmp` as `natPmp`. What is no name of a field stays: the actions in `soapErrors`, the ports in `portErrors`. */
+function camel(name: string): string {
+  return /^[a-z]/.test(name) ? name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase()) : name;
+}
+
+/** `natPmp` as `nat_pmp`, likewise. */
+function snake(name: string): string {
+  return /^[a-z]/.test(name) ? name.replace(/[A-Z]|\d+/g, (part) => `_${part.toLowerCase()}`) : name;
+}
+
+/** The same value with other names, however deep they are. */
+function renamed(value: unknown, rename: (name: string) => string): unknown {
+  if (Array.isArray(value)) return value.map((item) => renamed(item, rename));
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [rename(name), renamed(item, rename)]));
+}
+
+/** Throws for a name that is not among those that are known. */
+function checkNames(what: string, value: object, known: readonly string[]): void {
+  checkObject(what, value);
+  const unknown = Object.keys(value).find((name) => !known.includes(name));
+  if (unknown !== undefined) throw invalid(unknown, `there is no such name in ${what}; there are ${known.join(', ')}`);
+}
+
+/** What the gateway says, with its options as they are called here. */
+function translated(message: string): string {
+  return message.replace(/[a-z]+(?:_[a-z0-9]+)+/g, (word) => {
+    const name = camel(word);
+    return FAULTS.includes(name) || GATEWAY_OPTIONS.includes(name) ? name : word;
+  });
+}
 
 /**
  * A running simulated gateway, on a thread of its own in this process.
@@ -132,7 +121,7 @@ const LOOK_INTERVAL = 5;
  * assert.equal(gateway.mappings().length, 1);
  * ```
  *
- * Settings, switches and results have the names of the simulated gateway's README, which lists them all.
+ * Options, switches and results have the names of the simulated gateway's README, in camel case.
  */
 export class Gateway {
   readonly #handle: GatewayHandle;
@@ -146,18 +135,25 @@ export class Gateway {
    * `transport` where a port cannot be had.
    */
   static async start(options: GatewayOptions = {}): Promise<Gateway> {
-    return new Gateway(calling(() => addon.GatewayHandle.start(JSON.stringify(options))));
+    checkNames('options', options, GATEWAY_OPTIONS);
+    if (options.faults !== undefined) checkNames('faults', options.faults, FAULTS);
+    try {
+      return new Gateway(calling(() => addon.GatewayHandle.start(JSON.stringify(renamed(options, snake)))));
+    } catch (error) {
+      const { kind, message, cause } = error as PortLeaseError;
+      throw new PortLeaseError(kind, translated(message), { cause });
+    }
   }
 
   /** The options by which a mapper finds this gateway, for `Mapper.start`. After a reboot they are the same. */
   get config(): Required<Pick<MapperOptions, 'gateway' | 'pcpPort' | 'ssdpAddress'>> {
-    const { gateway, pcp_port: pcpPort, ssdp_address: ssdpAddress } = this.#addresses();
+    const { gateway, pcpPort, ssdpAddress } = this.#addresses();
     return { gateway, pcpPort, ssdpAddress };
   }
 
   /** The URL of the UPnP device description. A reboot changes it. */
   get descriptionUrl(): string {
-    return this.#addresses().description_url;
+    return this.#addresses().descriptionUrl;
   }
 
   /** The table. */
@@ -172,37 +168,38 @@ export class Gateway {
 
   /** Table, counters, external address and epoch at one moment. */
   state(): GatewayState {
-    return this.execute({ command: 'state' }).state as GatewayState;
+    return this.#call({ command: 'state' }).state as GatewayState;
   }
 
   /** All switches. */
   faults(): Faults {
-    return this.execute({ command: 'faults' }).faults as Faults;
+    return this.#call({ command: 'faults' }).faults as Faults;
   }
 
   /** Sets switches; those not named stay as they are. Throws `invalid` for one that there is not. */
   setFaults(faults: Faults): void {
-    this.execute({ set: faults });
+    checkNames('faults', faults, FAULTS);
+    this.#call({ set: faults });
   }
 
   /** Restarts the router: its table is empty, its epoch begins at 0. */
   reboot(): void {
-    this.execute({ command: 'reboot' });
+    this.#call({ command: 'reboot' });
   }
 
   /** Changes the external address; null takes it away. Mappings stay. */
   setExternalAddress(address: string | null): void {
-    this.execute({ command: 'external_address', address });
+    this.#call({ command: 'external_address', address });
   }
 
   /** Adds a mapping that no client asked for: it occupies its port, and forwards. Throws `invalid` where it cannot. */
   addMapping(mapping: StaticMapping): GatewayMapping {
-    return this.execute({ command: 'add_mapping', ...mapping }).mapping as GatewayMapping;
+    return this.#call({ command: 'add_mapping', ...mapping }).mapping as GatewayMapping;
   }
 
   /** Takes a mapping out of the table, whoever made it. False where there is none. */
   removeMapping(transport: Transport, externalPort: number): boolean {
-    return this.execute({ command: 'remove_mapping', transport, external_port: externalPort }).removed as boolean;
+    return this.#call({ command: 'remove_mapping', transport, externalPort }).removed as boolean;
   }
 
   /**
@@ -223,10 +220,13 @@ export class Gateway {
     }
   }
 
-  /** Carries out a command of the gateway's line protocol and answers with the fields of the reply. */
+  /**
+   * Carries out a command of the gateway's line protocol and answers with the fields of the reply: JSON as it is, whose
+   * names are those of the simulated gateway's README.
+   */
   execute(command: Record<string, unknown>): Record<string, unknown> {
     const reply = JSON.parse(calling(() => this.#handle.execute(JSON.stringify(command)))) as Record<string, unknown>;
-    if (reply.error !== undefined) throw invalid('command', String(reply.error));
+    if (reply.error !== undefined) throw invalid('command', translated(String(reply.error)));
     return reply;
   }
 
@@ -240,7 +240,12 @@ export class Gateway {
     await this.stop();
   }
 
-  #addresses(): { gateway: string; pcp_port: number; ssdp_address: string; description_url: string } {
-    return JSON.parse(calling(() => this.#handle.started()));
+  /** A command and its reply with the names of JavaScript. */
+  #call(command: Record<string, unknown>): Record<string, unknown> {
+    return renamed(this.execute(renamed(command, snake) as typeof command), camel) as typeof command;
+  }
+
+  #addresses(): Addresses {
+    return renamed(JSON.parse(calling(() => this.#handle.started())), camel) as Addresses;
   }
 }

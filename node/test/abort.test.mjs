@@ -21,7 +21,7 @@ for (const [name, wait] of Object.entries(WAITS)) {
     const { gateway, mapper } = await mapperFor(t, SILENT);
     const lease = mapper.map({ port: 9001 });
     // Only the release of a lease that has asked for something waits for the gateway.
-    await gateway.waitFor(({ counters }) => counters.pcp_map > 0);
+    await gateway.waitFor(({ counters }) => counters.pcpMap > 0);
     const controller = new AbortController();
     const waiting = wait(mapper, lease, { signal: controller.signal });
     const reason = new Error('enough');
@@ -40,7 +40,7 @@ for (const [name, wait] of Object.entries(WAITS)) {
 }
 
 it('aborting a wait leaves the lease as it is', async (t) => {
-  const { gateway, mapper } = await mapperFor(t, { gateway: { faults: { pcp_delay_ms: 100 } }, protocols: ['pcp'] });
+  const { gateway, mapper } = await mapperFor(t, { gateway: { faults: { pcpDelayMs: 100 } }, protocols: ['pcp'] });
   const lease = mapper.map({ port: 9001 });
   await assert.rejects(lease.ready({ signal: AbortSignal.timeout(10) }), { name: 'TimeoutError' });
   assert.equal((await lease.ready()).active, true);

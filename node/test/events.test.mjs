@@ -94,7 +94,7 @@ it('a mapper emits each kind of event to its listeners, with its fields', async 
   await once(mapper, 'renewed');
   gateway.setExternalAddress('192.0.1.9');
   await once(mapper, 'changed');
-  gateway.setFaults({ pcp: { refuse: 2 }, error_lifetime: 1 });
+  gateway.setFaults({ pcp: { refuse: 2 }, errorLifetime: 1 });
   await once(mapper, 'failed');
   await once(mapper, 'revoked');
   gateway.setFaults({ pcp: 'normal' });
@@ -108,7 +108,7 @@ it('a mapper emits each kind of event to its listeners, with its fields', async 
 });
 
 it('a failure without a listener harms nobody: no `error` is ever emitted', async (t) => {
-  const gateway = await gatewayFor(t, { faults: { table_full: true } });
+  const gateway = await gatewayFor(t, { faults: { tableFull: true } });
   const { lines } = await runWell(
     `import { Mapper } from 'portlease';
      const mapper = Mapper.start(CONFIG);

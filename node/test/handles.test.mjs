@@ -19,7 +19,7 @@ describe('the package', () => {
 
 describe('a lease', () => {
   it('is ready with a snapshot that is frozen and tells its form by `active`', async (t) => {
-    const { mapper } = await mapperFor(t, { gateway: { faults: { pcp_delay_ms: 50 } }, protocols: ['pcp'] });
+    const { mapper } = await mapperFor(t, { gateway: { faults: { pcpDelayMs: 50 } }, protocols: ['pcp'] });
     const lease = mapper.map({ port: 9001 });
     assert.ok(lease instanceof Lease);
     assert.equal(lease.snapshot().active, false);
@@ -48,7 +48,7 @@ describe('a lease', () => {
   });
 
   it('shows why it has failed', async (t) => {
-    const { gateway, mapper } = await mapperFor(t, { gateway: { faults: { table_full: true } }, protocols: ['pcp'] });
+    const { gateway, mapper } = await mapperFor(t, { gateway: { faults: { tableFull: true } }, protocols: ['pcp'] });
     const lease = mapper.map({ port: 9001 });
     const failure = { name: 'PortLeaseError', kind: 'refused', code: 'ERR_PORTLEASE_REFUSED', message: /NO_RESOURCES/ };
     await assert.rejects(lease.ready(), failure);
@@ -127,7 +127,7 @@ describe('open', () => {
   });
 
   it('leaves nothing behind where it fails', async (t) => {
-    const gateway = await gatewayFor(t, { faults: { pcp: 'off', nat_pmp: 'off', upnp: 'off' } });
+    const gateway = await gatewayFor(t, { faults: { pcp: 'off', natPmp: 'off', upnp: 'off' } });
     await assert.rejects(open(9001, gateway.config), { kind: 'unavailable' });
     await assert.rejects(open(9001, { ...gateway.config, signal: AbortSignal.abort() }), { name: 'AbortError' });
     assert.deepEqual(gateway.mappings(), []);
@@ -146,7 +146,7 @@ describe('a mapper', () => {
   });
 
   it('asks what the gateway offers', async (t) => {
-    const { gateway, mapper } = await mapperFor(t, { gateway: { nat_pmp: false } });
+    const { gateway, mapper } = await mapperFor(t, { gateway: { natPmp: false } });
     const { protocols } = await mapper.probe();
     assert.deepEqual(
       protocols.map(({ protocol }) => protocol),

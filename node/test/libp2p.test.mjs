@@ -7,7 +7,7 @@ import { portMappingClient } from 'portlease/libp2p';
 import { isMappable, startService } from './consumers/libp2p.mjs';
 import { gatewayFor } from './helpers.mjs';
 
-const PCP_ALONE = { nat_pmp: false, upnp: false };
+const PCP_ALONE = { natPmp: false, upnp: false };
 
 async function found(client) {
   const gateways = [];
@@ -35,10 +35,10 @@ describe('the client for libp2p', { concurrency: 4 }, () => {
   });
 
   it('finds nothing where there is nothing, and says what is wrong with its options', async (t) => {
-    const gateway = await gatewayFor(t, { pcp: false, nat_pmp: false, upnp: false });
+    const gateway = await gatewayFor(t, { pcp: false, natPmp: false, upnp: false });
     assert.deepEqual(await found(portMappingClient(gateway.config)), []);
     await assert.rejects(found(portMappingClient({ ttl: 1 })), { kind: 'invalid' });
-    const silent = await gatewayFor(t, { faults: { pcp: 'silent', nat_pmp: 'silent', upnp: 'silent' } });
+    const silent = await gatewayFor(t, { faults: { pcp: 'silent', natPmp: 'silent', upnp: 'silent' } });
     const search = portMappingClient(silent.config).findGateways({ signal: AbortSignal.timeout(50) });
     assert.deepEqual(await search.next(), { done: true, value: undefined });
   });
@@ -73,15 +73,15 @@ describe('the client for libp2p', { concurrency: 4 }, () => {
     const { gateway, router } = await routerFor(t, PCP_ALONE);
     assert.deepEqual(await Promise.all([router.externalIp(), router.externalIp()]), ['192.0.1.1', '192.0.1.1']);
     assert.deepEqual(gateway.mappings(), []);
-    gateway.setFaults({ table_full: true });
+    gateway.setFaults({ tableFull: true });
     await assert.rejects(router.externalIp(), { kind: 'refused' });
   });
 
   it('rejects what the router refuses, and maps it when it no longer does', async (t) => {
-    const { gateway, router } = await routerFor(t, { faults: { table_full: true } });
+    const { gateway, router } = await routerFor(t, { faults: { tableFull: true } });
     await assert.rejects(router.map(9001, '127.0.0.1'), { kind: 'refused' });
     await assert.rejects(router.map(9001, '127.0.0.1', { protocol: 'sctp' }), { kind: 'invalid' });
-    gateway.setFaults({ table_full: false });
+    gateway.setFaults({ tableFull: false });
     assert.equal((await router.map(9001, '127.0.0.1')).externalPort, 9001);
   });
 });

@@ -15,7 +15,7 @@ async function clientFor(t, { gateway: settings, ...options } = {}) {
   const client = new NatAPI({ ...gateway.config, ...options });
   t.after(() => client.destroy().catch(() => {}));
   const ports = () =>
-    gateway.mappings().map((one) => `${one.transport} ${one.external_port} ${one.internal.split(':')[1]}`);
+    gateway.mappings().map((one) => `${one.transport} ${one.externalPort} ${one.internal.split(':')[1]}`);
   return { gateway, client, ports };
 }
 
@@ -27,12 +27,12 @@ describe('NatAPI', () => {
   });
 
   it('takes any lifetime and description, as the original does', async (t) => {
-    const { gateway, client } = await clientFor(t, { gateway: { pcp: false, nat_pmp: false }, ttl: 604_800 });
+    const { gateway, client } = await clientFor(t, { gateway: { pcp: false, natPmp: false }, ttl: 604_800 });
     const description = 'x'.repeat(100);
     assert.equal(await client.map({ publicPort: 9001, protocol: 'TCP', description }), true);
     const [mapping] = gateway.mappings();
     assert.equal(mapping.description, description.slice(0, 64));
-    assert.ok(mapping.expires_in > 86_300 && mapping.expires_in <= 86_400);
+    assert.ok(mapping.expiresIn > 86_300 && mapping.expiresIn <= 86_400);
   });
 
   it('keeps the process alive from its first use until it is destroyed, as the original does', async (t) => {
@@ -53,7 +53,7 @@ describe('NatAPI', () => {
     const { gateway, client, ports } = await clientFor(t);
     assert.equal(await client.map(9001), true);
     assert.deepEqual(ports(), ['udp 9001 9001', 'tcp 9001 9001']);
-    assert.ok(gateway.mappings().every(({ expires_in: seconds }) => seconds > 7100 && seconds <= 7200));
+    assert.ok(gateway.mappings().every(({ expiresIn: seconds }) => seconds > 7100 && seconds <= 7200));
     assert.equal(await client.map(9002, 9003), true);
     assert.deepEqual(
       ports().filter((port) => port.includes('9002')),
@@ -70,7 +70,7 @@ describe('NatAPI', () => {
     assert.equal(await client.map(port), true);
     assert.deepEqual(ports(), ['tcp 80 8080']);
     const [mapping] = gateway.mappings();
-    assert.deepEqual([mapping.protocol, mapping.description, mapping.expires_in], ['upnp', 'web', 1800]);
+    assert.deepEqual([mapping.protocol, mapping.description, mapping.expiresIn], ['upnp', 'web', 1800]);
     assert.equal(await client.map({ ...port, protocol: 'UDP' }), true);
     assert.equal(await client.unmap({ ...port, protocol: 'TCP' }), true);
     assert.deepEqual(ports(), ['udp 80 8080']);
@@ -92,16 +92,16 @@ describe('NatAPI', () => {
   });
 
   it('says false where the router does', async (t) => {
-    const { client, gateway } = await clientFor(t, { gateway: { faults: { table_full: true } } });
+    const { client, gateway } = await clientFor(t, { gateway: { faults: { tableFull: true } } });
     assert.equal(await client.map(9001), false);
-    gateway.setFaults({ table_full: false });
+    gateway.setFaults({ tableFull: false });
     assert.equal(await client.map(9001), true);
     assert.equal(await client.unmap(9999), false);
   });
 
   it('takes the public port that is named or none', async (t) => {
     const { client, gateway, ports } = await clientFor(t);
-    gateway.addMapping({ transport: 'tcp', external_port: 9001, internal: '127.0.0.9:1' });
+    gateway.addMapping({ transport: 'tcp', externalPort: 9001, internal: '127.0.0.9:1' });
     assert.equal(await client.map({ publicPort: 9001, protocol: 'TCP' }), false);
     assert.deepEqual(ports(), ['tcp 9001 1']);
   });
@@ -116,7 +116,7 @@ describe('NatAPI', () => {
   it('has an address only where the router has one', async (t) => {
     const { client, gateway } = await clientFor(t);
     assert.equal(await client.externalIp(), '192.0.1.1');
-    gateway.setFaults({ nat_pmp: 'off', upnp: 'off', pcp: 'off' });
+    gateway.setFaults({ natPmp: 'off', upnp: 'off', pcp: 'off' });
     assert.equal(await client.externalIp(), '');
   });
 
@@ -154,7 +154,7 @@ describe('webtorrent', () => {
     const { tcp, udp } = JSON.parse((await lines.next()).value);
     const { mappings } = await gateway.waitFor(({ mappings }) => mappings.length === 2);
     assert.deepEqual(
-      mappings.map((one) => [one.transport, one.external_port, one.internal]),
+      mappings.map((one) => [one.transport, one.externalPort, one.internal]),
       [
         ['udp', udp, `127.0.0.1:${udp}`],
         ['tcp', tcp, `127.0.0.1:${tcp}`],

@@ -22,12 +22,12 @@ describe('a process', { concurrency: 4 }, () => {
     const gateway = await gatewayFor(t);
     const { took } = await runWell(`${START} mapper.on('changed', () => {});`, { gateway });
     assert.ok(took < AT_ONCE, `${took} ms`);
-    assert.ok(gateway.counters().pcp_map > 0); // a slow machine asks again
+    assert.ok(gateway.counters().pcpMap > 0); // a slow machine asks again
     assert.deepEqual(gateway.mappings(), []);
   });
 
   it('is kept alive by a pending wait', async (t) => {
-    const gateway = await gatewayFor(t, { faults: { pcp_delay_ms: 300 }, nat_pmp: false, upnp: false });
+    const gateway = await gatewayFor(t, { faults: { pcpDelayMs: 300 }, natPmp: false, upnp: false });
     const { lines } = await runWell(
       `import { Mapper } from 'portlease';
        Mapper.start(CONFIG).map({ port: 9001 }).ready().then(({ active }) => console.log(active));`,
@@ -65,7 +65,7 @@ describe('a process', { concurrency: 4 }, () => {
     const gateway = await gatewayFor(t);
     const { status, stderr } = await run(`${START} process.exit(7);`, { gateway });
     assert.deepEqual({ status, stderr }, { status: 7, stderr: '' });
-    assert.ok(gateway.counters().pcp_map > 0); // a slow machine asks again
+    assert.ok(gateway.counters().pcpMap > 0); // a slow machine asks again
     assert.deepEqual(gateway.mappings(), []);
   });
 
@@ -74,7 +74,7 @@ describe('a process', { concurrency: 4 }, () => {
     const { status, stderr } = await run(`${START} setImmediate(() => { throw new Error('boom'); });`, { gateway });
     assert.equal(status, 1);
     assert.match(stderr, /Error: boom/);
-    assert.ok(gateway.counters().pcp_map > 0); // a slow machine asks again
+    assert.ok(gateway.counters().pcpMap > 0); // a slow machine asks again
     assert.deepEqual(gateway.mappings(), []);
   });
 
@@ -89,7 +89,7 @@ describe('a process', { concurrency: 4 }, () => {
       { gateway, flags: ['--expose-gc'] },
     );
     assert.deepEqual(lines, ['end']);
-    assert.ok(gateway.counters().pcp_map > 0); // a slow machine asks again
+    assert.ok(gateway.counters().pcpMap > 0); // a slow machine asks again
     assert.deepEqual(gateway.mappings(), []);
   });
 
@@ -97,7 +97,7 @@ describe('a process', { concurrency: 4 }, () => {
     const gateway = await gatewayFor(t);
     const program = run(`${START} console.log('ready'); setTimeout(() => process.exit(), 500);`, { gateway });
     await gateway.waitFor(({ mappings }) => mappings.length === 1);
-    gateway.setFaults({ pcp: 'silent', nat_pmp: 'silent', upnp: 'silent' });
+    gateway.setFaults({ pcp: 'silent', natPmp: 'silent', upnp: 'silent' });
     const { status, took } = await program;
     assert.equal(status, 0);
     assert.ok(took < 500 + 2500 + AT_ONCE, `${took} ms`);
@@ -119,7 +119,7 @@ describe('a process', { concurrency: 4 }, () => {
   });
 
   it('sees no unhandled rejection that is not its own', async (t) => {
-    const gateway = await gatewayFor(t, { faults: { table_full: true } });
+    const gateway = await gatewayFor(t, { faults: { tableFull: true } });
     await runWell(
       `import { Mapper, open } from 'portlease';
        const mapper = Mapper.start({ ...CONFIG, retry: 'never' });
@@ -181,7 +181,7 @@ describe('the garbage collector', () => {
       { gateway, flags: ['--expose-gc'] },
     );
     assert.deepEqual(lines, ['2', '2', 'waiting']);
-    const { pcp_map: maps, pcp_delete: deletes } = gateway.counters();
+    const { pcpMap: maps, pcpDelete: deletes } = gateway.counters();
     assert.deepEqual([maps >= 3, deletes >= 3], [true, true]);
     assert.deepEqual(gateway.mappings(), []);
   });

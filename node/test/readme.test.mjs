@@ -31,7 +31,7 @@ const PRINTED = [
  * No hurry, so that what the examples do before there is a mapping is done before. Its external ports are not opened:
  * they would be this machine's, where the examples open their own.
  */
-const ROUTER = { forward: false, faults: { pcp_delay_ms: 500, nat_pmp_delay_ms: 600, ssdp_delay_ms: 600 } };
+const ROUTER = { forward: false, faults: { pcpDelayMs: 500, natPmpDelayMs: 600, ssdpDelayMs: 600 } };
 
 /** A port that nobody has, and that the system gives to nobody who asks for any. */
 async function freePort() {

@@ -73,7 +73,7 @@ it('settings and requests have the fields of the file', async (t) => {
 });
 
 it('snapshots, events, reports and errors have the fields of the file', async (t) => {
-  const { gateway, mapper } = await mapperFor(t, { gateway: { nat_pmp: false } });
+  const { gateway, mapper } = await mapperFor(t, { gateway: { natPmp: false } });
   const lease = mapper.map({ port: 9001 });
   assertSame(fields(lease.snapshot()), SURFACE.lease_snapshot);
   assertSame(fields(await lease.ready()), SURFACE.lease_snapshot);
@@ -83,7 +83,7 @@ it('snapshots, events, reports and errors have the fields of the file', async (t
   const report = await mapper.probe();
   assertSame(fields(report), SURFACE.gateway_report);
   for (const one of report.protocols) assertSame(fields(one), SURFACE.protocol_report);
-  gateway.setFaults({ table_full: true });
+  gateway.setFaults({ tableFull: true });
   const other = mapper.map({ port: 9002 });
   const error = await other.ready().then(assert.fail, (error) => error);
   assertSame(fields(other.snapshot().lastError), SURFACE.error);

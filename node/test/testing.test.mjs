@@ -14,8 +14,8 @@ it('a gateway tells a mapper where it is, and shows what was mapped and asked', 
   const [mapping] = gateway.mappings();
   assert.equal(mapping.transport, 'tcp');
   assert.equal(mapping.internal, '127.0.0.1:9001');
-  assert.ok(gateway.counters().pcp_map > 0); // a slow machine asks again
-  assert.deepEqual(Object.keys(gateway.state()).sort(), ['counters', 'epoch', 'external_address', 'mappings']);
+  assert.ok(gateway.counters().pcpMap > 0); // a slow machine asks again
+  assert.deepEqual(Object.keys(gateway.state()).sort(), ['counters', 'epoch', 'externalAddress', 'mappings']);
 });
 
 it('traffic to the mapping reaches the port behind it', async (t) => {
@@ -40,7 +40,7 @@ it('it misbehaves on demand, reboots, moves, and has mappings of its own', async
   gateway.setFaults({ pcp: 'normal' });
   gateway.setExternalAddress('192.0.1.77');
   assert.equal(`${(await mapper.map({ port: 9002 }).ready()).external}`, '192.0.1.77:9002');
-  const added = gateway.addMapping({ transport: 'tcp', external_port: 80, internal: '127.0.0.9:80', lifetime: 60 });
+  const added = gateway.addMapping({ transport: 'tcp', externalPort: 80, internal: '127.0.0.9:80', lifetime: 60 });
   assert.equal(added.protocol, 'static');
   assert.equal(gateway.removeMapping('tcp', 80), true);
   assert.equal(gateway.removeMapping('tcp', 80), false);
@@ -52,10 +52,29 @@ it('it misbehaves on demand, reboots, moves, and has mappings of its own', async
 
 it('what it does not know is invalid and named', async (t) => {
   await assert.rejects(Gateway.start({ colour: 'red' }), { kind: 'invalid', message: /colour/ });
-  await assert.rejects(Gateway.start({ igd_version: 3 }), { kind: 'invalid', message: /igd_version/ });
+  await assert.rejects(Gateway.start({ igdVersion: 3 }), { kind: 'invalid', message: /igdVersion/ });
   const gateway = await gatewayFor(t);
-  assert.throws(() => gateway.setFaults({ colour: 1 }), { kind: 'invalid', message: /colour/ });
+  assert.throws(() => gateway.setFaults({ colour: 1 }), { kind: 'invalid', message: /^colour: / });
+  assert.throws(() => gateway.setFaults({ dropNext: -1 }), { kind: 'invalid', message: /"dropNext"/ });
   assert.throws(() => gateway.execute({ command: 'dance' }), { kind: 'invalid', message: /dance/ });
+});
+
+it('names are in camel case, and what is no name of a field stays as it is', async (t) => {
+  const gateway = await gatewayFor(t, { natPmp: false, faults: { portErrors: { 9001: 718 }, faultStatus200: true } });
+  const soapErrors = { AddPortMapping: 501, X_Own_action: 402, '*': 606 };
+  gateway.setFaults({ soapErrors, httpBody: 'no_length' });
+  const faults = gateway.faults();
+  assert.deepEqual(
+    Object.keys(faults).filter((name) => name.includes('_')),
+    [],
+  );
+  assert.deepEqual(
+    [faults.soapErrors, faults.portErrors, faults.faultStatus200, faults.httpBody],
+    [soapErrors, { 9001: 718 }, true, 'no_length'],
+  );
+  gateway.setFaults(faults);
+  assert.deepEqual(gateway.faults(), faults);
+  assert.deepEqual(gateway.execute({ command: 'faults' }).faults.nat_pmp, 'normal');
 });
 
 it('waitFor waits, within its time and until it is aborted', async (t) => {
@@ -68,9 +87,9 @@ it('waitFor waits, within its time and until it is aborted', async (t) => {
     gateway.waitFor(() => false, { signal: AbortSignal.timeout(20) }),
     { name: 'TimeoutError' },
   );
-  const waiting = gateway.waitFor(({ external_address: address }) => address === null);
+  const waiting = gateway.waitFor(({ externalAddress }) => externalAddress === null);
   gateway.setExternalAddress(null);
-  assert.equal((await waiting).external_address, null);
+  assert.equal((await waiting).externalAddress, null);
 });
 
 it('a stopped gateway is stopped, and may be stopped again', async () => {

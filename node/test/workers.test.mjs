@@ -54,7 +54,7 @@ describe('a worker', { concurrency: 4 }, () => {
     const gateway = await gatewayFor(t);
     const { ended } = start(gateway, 'mapper.map({ port }).ready();');
     assert.equal(await ended, 0);
-    assert.ok(gateway.counters().pcp_map > 0); // a slow machine asks again
+    assert.ok(gateway.counters().pcpMap > 0); // a slow machine asks again
     assert.deepEqual(gateway.mappings(), []);
   });
 
@@ -62,7 +62,7 @@ describe('a worker', { concurrency: 4 }, () => {
     const gateway = await gatewayFor(t);
     const { ended } = start(gateway, 'mapper.ref().map({ port }).ready().then(() => process.exit(5));');
     assert.equal(await ended, 5);
-    assert.ok(gateway.counters().pcp_map > 0); // a slow machine asks again
+    assert.ok(gateway.counters().pcpMap > 0); // a slow machine asks again
     assert.deepEqual(gateway.mappings(), []);
   });
 
@@ -82,13 +82,13 @@ describe('a worker', { concurrency: 4 }, () => {
   });
 
   it('that is terminated has released when it is gone, also where the gateway takes its time', async (t) => {
-    const gateway = await gatewayFor(t, { pcp: false, nat_pmp: false });
+    const gateway = await gatewayFor(t, { pcp: false, natPmp: false });
     const { worker } = start(
       gateway,
       `mapper.ref().map({ port }).ready().then(() => parentPort.postMessage('ready'));`,
     );
     await message(worker);
-    gateway.setFaults({ http_delay_ms: 300 });
+    gateway.setFaults({ httpDelayMs: 300 });
     await worker.terminate();
     assert.deepEqual(gateway.mappings(), []);
   });

@@ -1,42 +1,18 @@
-//! Kinds, and the error text in the caller's own buffer.
+//! Failures, with their text in the caller's own buffer.
 
 use std::any::Any;
 use std::ffi::c_char;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use portlease::{ErrorKind, ErrorReport, PortMappingError};
+use portlease::{ErrorReport, PortMappingError};
 
 use crate::memory::put_text;
+use crate::names::portlease_kind;
+use crate::names::portlease_kind::*;
 use crate::thread;
 
 /// The size of an error message with its end.
 pub const PORTLEASE_MESSAGE_SIZE: usize = 508;
-
-/// What a call answers: PORTLEASE_OK or why not. Programs go by this; messages are for people.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(non_camel_case_types)]
-pub enum portlease_kind {
-    /// Done.
-    PORTLEASE_OK = 0,
-    /// No gateway, or none of the protocols answered, or the gateway says that it has no such service.
-    PORTLEASE_UNAVAILABLE = 1,
-    /// A call ran past its deadline.
-    PORTLEASE_TIMEOUT = 2,
-    /// A socket-level error on the way to the gateway.
-    PORTLEASE_TRANSPORT = 3,
-    /// The gateway answered no; the message has protocol and code.
-    PORTLEASE_REFUSED = 4,
-    /// An argument of the caller; the message names it and says what is allowed.
-    PORTLEASE_INVALID = 5,
-    /// The handle is stopped, or belongs to the process before a fork.
-    PORTLEASE_STOPPED = 6,
-    /// A defect in portlease.
-    PORTLEASE_INTERNAL = 7,
-    /// Only from portlease_waits_next: the caller cancelled this wait. Nothing has failed.
-    PORTLEASE_CANCELLED = 100,
-}
-use portlease_kind::*;
 
 /// Why a call, an attempt or a lease failed. `kind` PORTLEASE_OK: nothing did, and the message is empty.
 #[repr(C)]
@@ -47,21 +23,6 @@ pub struct portlease_error {
     pub kind: portlease_kind,
     /// For people: UTF-8, lower case, no full stop, cut off where it is too long.
     pub message: [c_char; PORTLEASE_MESSAGE_SIZE],
-}
-
-impl From<ErrorKind> for portlease_kind {
-    fn from(kind: ErrorKind) -> Self {
-        match kind {
-            ErrorKind::Unavailable => PORTLEASE_UNAVAILABLE,
-            ErrorKind::Timeout => PORTLEASE_TIMEOUT,
-            ErrorKind::Transport => PORTLEASE_TRANSPORT,
-            ErrorKind::Refused => PORTLEASE_REFUSED,
-            ErrorKind::Invalid => PORTLEASE_INVALID,
-            ErrorKind::Stopped => PORTLEASE_STOPPED,
-            // Also what a kind that this file does not know yet would be; a test finds that first.
-            _ => PORTLEASE_INTERNAL,
-        }
-    }
 }
 
 /// Fills an error in; the bytes behind the message's end stay as they are.
@@ -146,13 +107,5 @@ mod tests {
         unsafe { guard(&raw mut error, || Err(PortMappingError::transport("cannot send", cause))) };
         let message = unsafe { std::ffi::CStr::from_ptr(error.message.as_ptr()) };
         assert_eq!(message.to_str().unwrap(), "cannot send: boom");
-    }
-
-    #[test]
-    fn only_a_defect_is_internal() {
-        for kind in ErrorKind::ALL {
-            let internal = portlease_kind::from(kind) == PORTLEASE_INTERNAL;
-            assert_eq!(internal, kind == ErrorKind::Internal, "{kind}");
-        }
     }
 }

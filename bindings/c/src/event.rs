@@ -6,7 +6,7 @@ use portlease::Event;
 
 use crate::error::{portlease_error, put_report};
 use crate::memory::{PORTLEASE_ADDRESS_SIZE, growing};
-use crate::names::{self, portlease_address_class, portlease_event_kind, portlease_protocol, portlease_transport};
+use crate::names::{portlease_address_class, portlease_event_kind, portlease_protocol, portlease_transport};
 use crate::snapshot::{put_socket, seconds};
 
 /// Something that happened to a lease, or to all of them at once.
@@ -51,10 +51,10 @@ growing!(portlease_event: error portlease_error);
 pub(crate) unsafe fn put_event(to: *mut portlease_event, event: &Event) {
     unsafe {
         (*to).lease = event.lease.unwrap_or_default();
-        (*to).kind = names::event_kind(event.kind);
-        (*to).transport = names::transport(event.transport);
-        (*to).protocol = names::protocol(event.protocol);
-        (*to).address_class = names::address_class(event.address_class);
+        (*to).kind = event.kind.into();
+        (*to).transport = event.transport.into();
+        (*to).protocol = event.protocol.into();
+        (*to).address_class = event.address_class.into();
         (*to).internal_port = event.internal_port.unwrap_or_default();
         put_socket(&raw mut (*to).external_address, &raw mut (*to).external_port, event.external);
         (*to).ttl = seconds(event.lifetime);

@@ -6,7 +6,7 @@ use portlease::{ErrorReport, GatewayReport, PortMappingError, ProtocolReport};
 
 use crate::error::{portlease_error, put_report};
 use crate::memory::{Out, OutArray, PORTLEASE_ADDRESS_SIZE, growing, put_address, put_text};
-use crate::names::{self, portlease_protocol};
+use crate::names::portlease_protocol;
 use crate::snapshot::seconds;
 
 /// The size of a name with its end.
@@ -93,7 +93,7 @@ unsafe fn put_protocol(to: *mut portlease_protocol_report, report: &ProtocolRepo
     let offer = report.outcome.as_ref().ok();
     let error = report.outcome.as_ref().err().map(ErrorReport::from);
     unsafe {
-        (*to).protocol = names::protocol(Some(report.protocol));
+        (*to).protocol = report.protocol.into();
         put_address(&raw mut (*to).external_address, offer.and_then(|offer| offer.external_address));
         put_text(&raw mut (*to).device, offer.and_then(|offer| offer.device.as_deref()).unwrap_or_default());
         (*to).round_trip = seconds(offer.map(|offer| offer.round_trip));

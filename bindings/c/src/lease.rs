@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use portlease::Lease;
 
-use crate::error::{guard, guard_read, portlease_error, portlease_kind};
+use crate::error::{guard, guard_read, portlease_error};
 use crate::mapper::released;
 use crate::memory::{Out, handle, take, timeout};
+use crate::names::portlease_kind;
 use crate::snapshot::{portlease_lease_snapshot, put_lease};
 use crate::thread::wait;
 

@@ -5,15 +5,18 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`error`] | kinds and the caller's error buffer |
-//! | [`names`] | enums, their numbers and their stable strings |
-//! | [`config`] | settings and requests as C gives them |
+//! | [`names`] | generated: enums, their numbers and their stable strings |
+//! | [`config`] | generated: settings and requests as C gives them |
+//! | [`values`] | reads one value that C gives |
+//! | [`error`] | the caller's error buffer |
 //! | [`snapshot`], [`event`], [`gateway`] | what is filled in for the caller |
 //! | [`mapper`], [`lease`] | the handles and the calls that block |
 //! | [`waits`] | many waits at once, that can be cancelled |
 //! | `pending`, `signal` | what they are made of |
 //! | `thread` | the caller's thread at its end, and the engine's |
 //! | [`memory`] | every pointer that comes from C passes here |
+
+#![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod config;
 pub mod error;
@@ -28,4 +31,6 @@ mod pending;
 mod signal;
 pub mod snapshot;
 mod thread;
+pub mod values;
+pub mod version;
 pub mod waits;

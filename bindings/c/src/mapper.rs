@@ -6,13 +6,13 @@ use std::sync::Arc;
 use portlease::{Config, MapRequest, Mapper, PortMappingError};
 
 use crate::config::{portlease_config, portlease_request, read_config, read_request};
-use crate::error::{guard, portlease_error, portlease_kind};
+use crate::error::{guard, portlease_error};
 use crate::event::{portlease_event, put_event};
 use crate::fork;
 use crate::gateway::{ReportOut, portlease_gateway_report, portlease_protocol_report};
 use crate::lease::portlease_lease;
 use crate::memory::{Out, OutArray, Place, handle, take, timeout};
-use crate::names::{self, portlease_transport};
+use crate::names::{self, portlease_kind, portlease_transport};
 use crate::snapshot::{portlease_lease_snapshot, portlease_mapper_snapshot, put_lease, put_mapper};
 use crate::thread::{wait, without_signals};
 
@@ -52,7 +52,7 @@ pub unsafe extern "C" fn portlease_open(
         let mapper = unsafe { Place::new("mapper", mapper)? };
         let lease = unsafe { Place::new("lease", lease)? };
         let snapshot = unsafe { Out::optional("snapshot", snapshot)? };
-        let request = MapRequest::new(port, names::read_transport(transport)?);
+        let request = MapRequest::new(port, names::read_transport("transport", transport)?);
         let engine = start(unsafe { read_config(config)? })?;
         let made = engine.map(request)?;
         let ready = wait(made.ready(None))?;

@@ -110,7 +110,7 @@ pub(crate) unsafe fn read<T: Options>(argument: &'static str, pointer: *const T)
     };
     if let Some(at) = unknown.iter().position(|byte| *byte != 0) {
         let message =
-            format!("byte {} is set, which this version ({}) does not know", known + at, crate::names::VERSION);
+            format!("byte {} is set, which this version ({}) does not know", known + at, crate::version::VERSION);
         return Err(PortMappingError::invalid(argument, message));
     }
     // Any bytes are a value (`Options`).
@@ -266,15 +266,15 @@ pub(crate) const fn last(offset: usize, size: usize, of: usize) {
     assert!(offset + size == of, "there is padding behind the last field");
 }
 
-/// Says of structs, with their last fields, that they may grow. One that has grown gets `offset_of!` its first new field
-/// as its first size.
+/// Says of structs, with their last fields, that they may grow; of one that has grown, also the first field of those that
+/// came later.
 macro_rules! growing {
-    ($($type:ident: $last:ident $size:ty),+ $(,)?) => {$(
+    ($($type:ident: $last:ident $size:ty $(=> $new:ident)?),+ $(,)?) => {$(
         const _: () = crate::memory::first(std::mem::offset_of!($type, struct_size));
         const _: () = crate::memory::last(std::mem::offset_of!($type, $last), size_of::<$size>(), size_of::<$type>());
-        // `repr(C)`, and the line above.
+        // SAFETY: it is `repr(C)`, and `struct_size` is checked above.
         unsafe impl crate::memory::Growing for $type {
-            const FIRST_SIZE: usize = size_of::<$type>();
+            const FIRST_SIZE: usize = [$(std::mem::offset_of!($type, $new),)? size_of::<$type>()][0];
             const NAME: &'static str = stringify!($type);
         }
     )+};

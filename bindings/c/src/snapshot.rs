@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use portlease::{LeaseSnapshot, MapperSnapshot};
 
-use crate::config::PORTLEASE_MAX_PROTOCOLS;
 use crate::error::{portlease_error, put_report};
 use crate::memory::{PORTLEASE_ADDRESS_SIZE, growing, put_address};
 use crate::names::{
-    self, portlease_address_class, portlease_nat_class, portlease_protocol, portlease_state, portlease_transport,
+    portlease_address_class, portlease_nat_class, portlease_protocol, portlease_state, portlease_transport,
 };
+use crate::values::PORTLEASE_MAX_PROTOCOLS;
 
 /// One lease at one moment.
 #[repr(C)]
@@ -112,20 +112,20 @@ pub(crate) unsafe fn put_socket(
 pub(crate) unsafe fn put_lease(to: *mut portlease_lease_snapshot, lease: &LeaseSnapshot) {
     unsafe {
         (*to).id = lease.id;
-        (*to).state = names::state(lease.state);
+        (*to).state = lease.state.into();
         (*to).active = lease.active;
         (*to).permanent = lease.permanent;
         (*to).internal_port = lease.internal_port;
         put_socket(&raw mut (*to).external_address, &raw mut (*to).external_port, lease.external());
-        (*to).transport = names::transport(Some(lease.transport));
-        (*to).protocol = names::protocol(lease.protocol());
+        (*to).transport = lease.transport.into();
+        (*to).protocol = lease.protocol().into();
         (*to).ttl = seconds(lease.lifetime);
         (*to).expires_in = seconds(lease.expires_in);
         (*to).renews_in = seconds(lease.renews_in);
         (*to).renewals = lease.renewals;
         (*to).failures = lease.failures.into();
-        (*to).nat_class = names::nat_class(lease.nat_class);
-        (*to).address_class = names::address_class(lease.address_class);
+        (*to).nat_class = lease.nat_class.into();
+        (*to).address_class = lease.address_class.into();
         put_report(&raw mut (*to).last_error, lease.last_error.as_deref());
     }
 }
@@ -135,7 +135,7 @@ pub(crate) unsafe fn put_lease(to: *mut portlease_lease_snapshot, lease: &LeaseS
 /// # Safety
 /// `to` can be written.
 pub(crate) unsafe fn put_mapper(to: *mut portlease_mapper_snapshot, mapper: &MapperSnapshot) {
-    let slots = std::array::from_fn(|slot| names::protocol(mapper.protocols.get(slot).copied()));
+    let slots = std::array::from_fn(|slot| mapper.protocols.get(slot).copied().into());
     unsafe {
         put_address(&raw mut (*to).gateway, mapper.gateway);
         put_address(&raw mut (*to).local_address, mapper.local_address);

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use portlease::{PortMappingError, wait_for};
 
-use crate::error::portlease_kind::{PORTLEASE_CANCELLED, PORTLEASE_OK};
-use crate::error::{guard, portlease_error, portlease_kind, put_error};
+use crate::error::{guard, portlease_error, put_error};
 use crate::event::{portlease_event, put_event};
 use crate::gateway::{ReportOut, portlease_gateway_report, portlease_protocol_report};
 use crate::lease::portlease_lease;
 use crate::mapper::{portlease_mapper, released};
 use crate::memory::{Out, Place, growing, handle, take, timeout};
+use crate::names::portlease_kind;
+use crate::names::portlease_kind::{PORTLEASE_CANCELLED, PORTLEASE_OK};
 use crate::pending::{Answer, Completion, Pending};
 use crate::snapshot::{portlease_lease_snapshot, put_lease};
 use crate::thread::living;

@@ -11,7 +11,8 @@ const MOST_LINES: usize = 440;
 /// No line of the header is longer, but for what cannot be broken.
 const LINE_LENGTH: usize = 118;
 /// Where the public items are, in the order in which the header has them; `waits` comes last.
-const SOURCES: [&str; 8] = ["names", "error", "config", "snapshot", "event", "gateway", "mapper", "lease"];
+const SOURCES: [&str; 10] =
+    ["version", "names", "error", "values", "config", "snapshot", "event", "gateway", "mapper", "lease"];
 
 fn path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../include/portlease.h")

@@ -165,7 +165,7 @@ TEST(text_without_an_end_is_invalid_and_not_read_beyond_what_is_allowed) {
   } texts[] = {
       {offsetof(portlease_config, gateway), 127, "gateway"},
       {offsetof(portlease_config, local_address), 127, "local_address"},
-      {offsetof(portlease_config, interface_name), 255, "interface"},
+      {offsetof(portlease_config, interface_name), 259, "interface"},
       {offsetof(portlease_config, description), 259, "description"},
       {offsetof(portlease_config, ssdp_address), 127, "ssdp_address"},
   };

@@ -4,37 +4,20 @@ use napi::{Error, Status};
 use napi_derive::napi;
 use portlease::{ErrorKind, ErrorReport, PortMappingError};
 
+use crate::settings::spelled;
+
 /// What an exported function fails with: the code of the error is the kind.
 pub(crate) type Failure = Error<&'static str>;
 
 /// The error for JavaScript: the kind as code, the message with the argument's name as JavaScript writes it, and the
 /// system's error as cause, its number in a line of its own before its text.
 pub(crate) fn failure(error: &PortMappingError) -> Failure {
-    let mut failure = Error::new(error.kind().as_str(), message(error));
+    let mut failure = Error::new(error.kind().as_str(), ErrorView::from(error).message);
     if let PortMappingError::Transport { source: Some(cause), .. } = error {
         let text = cause.raw_os_error().map_or_else(|| cause.to_string(), |code| format!("{code}\n{cause}"));
         failure.cause = Some(Box::new(Error::new(Status::GenericFailure, text)));
     }
     failure
-}
-
-fn message(error: &PortMappingError) -> String {
-    match error {
-        PortMappingError::Invalid { argument, message, .. } => format!("{}: {message}", camel_case(argument)),
-        other => other.message(),
-    }
-}
-
-/// `local_address` as JavaScript writes it: `localAddress`.
-fn camel_case(name: &str) -> String {
-    let mut words = name.split('_');
-    let first = words.next().unwrap_or_default().to_owned();
-    words.fold(first, |mut name, word| {
-        let mut letters = word.chars();
-        name.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
-        name.push_str(letters.as_str());
-        name
-    })
 }
 
 /// A failure as snapshots and events show it.
@@ -49,9 +32,7 @@ pub struct ErrorView {
 impl From<&ErrorReport> for ErrorView {
     fn from(report: &ErrorReport) -> Self {
         let message = match report.message.split_once(": ") {
-            Some((argument, message)) if report.kind == ErrorKind::Invalid => {
-                format!("{}: {message}", camel_case(argument))
-            }
+            Some((argument, rest)) if report.kind == ErrorKind::Invalid => format!("{}: {rest}", spelled(argument)),
             _ => report.message.clone(),
         };
         Self { kind: report.kind.as_str().to_owned(), message }
@@ -60,6 +41,6 @@ impl From<&ErrorReport> for ErrorView {
 
 impl From<&PortMappingError> for ErrorView {
     fn from(error: &PortMappingError) -> Self {
-        Self { kind: error.kind().as_str().to_owned(), message: message(error) }
+        Self::from(&ErrorReport::from(error))
     }
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 use napi_derive::napi;
 use portlease::{Config, Mapper};
 
-use crate::config::{Settings, milliseconds};
+use crate::config::milliseconds;
 use crate::error::{Failure, failure};
 use crate::mapper::MapperHandle;
+use crate::settings::Settings;
 use crate::wait::Bell;
 
 /// How long a process that ends waits beyond the mappers' own limit, for an engine that does not answer.

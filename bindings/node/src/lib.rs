@@ -6,7 +6,8 @@
 //!
 //! # Layout
 //! `mapper` and `lease` are the handles, `wait` is one pending call on them, `host` what they share within one
-//! environment (the main thread or a worker). `config`, `snapshot`, `event` and `error` convert. `gateway` is the
+//! environment (the main thread or a worker). `config`, `settings`, `snapshot`, `event` and
+//! `error` convert. `gateway` is the
 //! simulated gateway, `cli` the command line.
 
 // What JavaScript calls is registered by code that napi leaves out of test builds, and then looks unused.
@@ -20,5 +21,6 @@ mod gateway;
 mod host;
 mod lease;
 mod mapper;
+mod settings;
 mod snapshot;
 mod wait;

@@ -6,11 +6,12 @@ use napi::bindgen_prelude::Either4;
 use napi_derive::napi;
 use portlease::Mapper;
 
-use crate::config::{Request, limit};
+use crate::config::limit;
 use crate::error::{Failure, failure};
 use crate::event::EventView;
 use crate::host::Shared;
 use crate::lease::LeaseHandle;
+use crate::settings::Request;
 use crate::snapshot::{MapperView, ReportView};
 use crate::wait::Wait;
 

@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use napi_derive::napi;
-use portlease::{
-    AddressClass, ErrorKind, EventKind, GatewayReport, LeaseSnapshot, LeaseState, MapperSnapshot, NatClass, Protocol,
-    ProtocolReport, Transport,
-};
+use portlease::{GatewayReport, LeaseSnapshot, MapperSnapshot, ProtocolReport};
 
 use crate::error::ErrorView;
 
@@ -19,29 +16,25 @@ pub(crate) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-fn place<T: PartialEq>(all: &[T], value: &T) -> f64 {
-    all.iter().position(|one| one == value).map_or(NONE, |place| place as f64)
-}
-
-/// The numbers of a snapshot, in the order in which the JavaScript layer reads them. Names are places in the lists
-/// of [`names`]; a protocol that is in none of them is `none`; -1 is what is absent.
+/// The numbers of a snapshot, in the order in which the JavaScript layer reads them. Names are their places in `names.ts`;
+/// -1 is what is absent.
 pub(crate) fn numbers(snapshot: &LeaseSnapshot) -> [f64; LENGTH] {
     let time = |duration: Option<Duration>| duration.map_or(NONE, milliseconds);
     [
         snapshot.id as f64,
-        place(&LeaseState::ALL, &snapshot.state),
+        f64::from(snapshot.state as u8),
         f64::from(u8::from(snapshot.active)),
         f64::from(snapshot.internal_port),
-        place(&Transport::ALL, &snapshot.transport),
-        snapshot.protocol().map_or(NONE, |protocol| place(&PROTOCOLS, &protocol)),
+        f64::from(snapshot.transport as u8),
+        snapshot.protocol().map_or(NONE, |protocol| f64::from(protocol as u8)),
         time(snapshot.lifetime),
         time(snapshot.expires_in),
         time(snapshot.renews_in),
         f64::from(u8::from(snapshot.permanent)),
         snapshot.renewals as f64,
         f64::from(snapshot.failures),
-        place(&NatClass::ALL, &snapshot.nat_class),
-        place(&AddressClass::ALL, &snapshot.address_class),
+        f64::from(snapshot.nat_class as u8),
+        f64::from(snapshot.address_class as u8),
     ]
 }
 
@@ -158,49 +151,6 @@ impl From<&ProtocolReport> for ProtocolView {
             round_trip: offer.map(|offer| milliseconds(offer.round_trip)),
             error: report.outcome.as_ref().err().map(ErrorView::from),
         }
-    }
-}
-
-/// The protocols that a mapping can have.
-const PROTOCOLS: [Protocol; 4] = [Protocol::Pcp, Protocol::NatPmp, Protocol::Upnp, Protocol::None];
-
-/// The core's lists of names.
-#[napi(object)]
-pub(crate) struct Names {
-    /// Kinds of errors.
-    pub kinds: Vec<String>,
-    /// States of a lease.
-    pub states: Vec<String>,
-    /// Kinds of events.
-    pub events: Vec<String>,
-    /// Protocols that can be asked for.
-    pub protocols: Vec<String>,
-    /// Protocols that a mapping can have.
-    pub mapping_protocols: Vec<String>,
-    /// Transports.
-    pub transports: Vec<String>,
-    /// Classes of NAT.
-    pub nat_classes: Vec<String>,
-    /// Classes of addresses.
-    pub address_classes: Vec<String>,
-}
-
-fn texts<T>(all: &[T], text: impl Fn(&T) -> &'static str) -> Vec<String> {
-    all.iter().map(|one| text(one).to_owned()).collect()
-}
-
-/// The core's lists of names.
-#[napi(catch_unwind)]
-pub(crate) fn names() -> Names {
-    Names {
-        kinds: texts(&ErrorKind::ALL, |one| one.as_str()),
-        states: texts(&LeaseState::ALL, |one| one.as_str()),
-        events: texts(&EventKind::ALL, |one| one.as_str()),
-        protocols: texts(&Protocol::ALL, |one| one.as_str()),
-        mapping_protocols: texts(&PROTOCOLS, |one| one.as_str()),
-        transports: texts(&Transport::ALL, |one| one.as_str()),
-        nat_classes: texts(&NatClass::ALL, |one| one.as_str()),
-        address_classes: texts(&AddressClass::ALL, |one| one.as_str()),
     }
 }
 

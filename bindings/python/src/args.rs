@@ -1,83 +1,34 @@
 //! Arguments: from Python's types to core's, or an error that names the argument. No policy beyond that.
 
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
-use std::str::FromStr;
 use std::time::Duration;
 
-use portlease::{Config, MapRequest, PortMappingError, RetryPolicy, config};
+use portlease::{AddressFamily, Config, PortMappingError, Protocol, RetryPolicy, Transport, config};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDelta, PyDict, PyFloat, PyList, PyString, PyTuple};
 
 use crate::error::{Raise, invalid, raise, wrong_type};
+use crate::settings::{SETTINGS, set};
+
+/// What an argument can be: from Python's value, or an error that names the argument.
+pub(crate) trait Argument: Sized {
+    fn read(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Self>;
+}
 
 /// The settings of a mapper out of keyword arguments; `None` is the default.
 pub(crate) fn config(settings: &Bound<'_, PyDict>) -> PyResult<Config> {
-    let py = settings.py();
     let mut config = Config::default();
     for (name, value) in settings {
         let name = name.extract::<String>()?;
-        if !value.is_none() {
-            set(&mut config, &name, &value)?;
-        } else if !SETTINGS.contains(&name.as_str()) {
-            return Err(unknown_setting(py, &name));
+        let known = if value.is_none() { SETTINGS.contains(&name.as_str()) } else { set(&mut config, &name, &value)? };
+        if !known {
+            let message = format!("there is no such setting; the settings are {}", SETTINGS.join(", "));
+            return Err(wrong_type(settings.py(), &name, &message));
         }
     }
     Ok(config)
-}
-
-/// The names of [`Config`]'s fields.
-pub(crate) const SETTINGS: [&str; 11] = [
-    "gateway",
-    "local_address",
-    "interface",
-    "protocols",
-    "ttl",
-    "renewal_interval",
-    "failure_threshold",
-    "retry",
-    "description",
-    "pcp_port",
-    "ssdp_address",
-];
-
-fn unknown_setting(py: Python<'_>, name: &str) -> PyErr {
-    wrong_type(py, name, &format!("there is no such setting; the settings are {}", SETTINGS.join(", ")))
-}
-
-fn set(config: &mut Config, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
-    match name {
-        "gateway" => config.gateway = Some(address("gateway", value)?),
-        "local_address" => config.local_address = Some(address("local_address", value)?),
-        "interface" => config.interface = Some(text("interface", value)?),
-        "protocols" => config.protocols = protocols(value)?,
-        "ttl" => config.ttl = seconds("ttl", value)?,
-        "renewal_interval" => config.renewal_interval = seconds("renewal_interval", value)?,
-        "failure_threshold" => {
-            config.failure_threshold = integer("failure_threshold", value, "allowed are 1 to 4294967295")?;
-        }
-        "retry" => config.retry = retry(value)?,
-        "description" => config.description = text("description", value)?,
-        "pcp_port" => config.pcp_port = port("pcp_port", value)?,
-        "ssdp_address" => config.ssdp_address = Some(socket_address("ssdp_address", value)?),
-        _ => return Err(unknown_setting(value.py(), name)),
-    }
-    Ok(())
-}
-
-/// What `map` is asked for.
-pub(crate) fn request(
-    internal_port: &Bound<'_, PyAny>,
-    transport: &Bound<'_, PyAny>,
-    external_port: &Bound<'_, PyAny>,
-    exact: &Bound<'_, PyAny>,
-    family: &Bound<'_, PyAny>,
-) -> PyResult<MapRequest> {
-    let mut request = MapRequest::new(port("port", internal_port)?, name("transport", transport)?);
-    request.external_port = if external_port.is_none() { None } else { Some(port("external_port", external_port)?) };
-    request.exact = flag("exact", exact)?;
-    request.family = name("family", family)?;
-    Ok(request)
 }
 
 /// A time-out; `None` is none.
@@ -109,15 +60,30 @@ pub(crate) fn seconds(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<Dura
     })
 }
 
-/// A port, of which core says whether it may be 0.
-fn port(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<u16> {
-    integer(argument, value, "allowed are 1 to 65535")
+impl Argument for Duration {
+    fn read(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        seconds(argument, value)
+    }
 }
 
-fn integer<T: TryFrom<i64>>(argument: &str, value: &Bound<'_, PyAny>, allowed: &str) -> PyResult<T> {
+impl Argument for u16 {
+    fn read(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        integer(argument, value, Self::MAX)
+    }
+}
+
+impl Argument for u32 {
+    fn read(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        integer(argument, value, Self::MAX)
+    }
+}
+
+/// A whole number, of which core says whether it may be 0.
+fn integer<T: TryFrom<i64> + Display>(argument: &str, value: &Bound<'_, PyAny>, most: T) -> PyResult<T> {
     let number = index(argument, value, "an int is expected")?;
     let fitting = number.extract::<i64>().ok().and_then(|number| T::try_from(number).ok());
-    fitting.ok_or_else(|| invalid(value.py(), argument, &format!("{} is out of range; {allowed}", shown(value))))
+    let message = || format!("{} is out of range; allowed are 1 to {most}", shown(value));
+    fitting.ok_or_else(|| invalid(value.py(), argument, &message()))
 }
 
 /// What Python counts as a whole number, but for `bool`, which is a mistake here.
@@ -131,10 +97,18 @@ fn index<'py>(argument: &str, value: &Bound<'py, PyAny>, wanted: &str) -> PyResu
     index.call1((value,)).map_err(|error| if error.is_instance_of::<PyTypeError>(py) { mistaken() } else { error })
 }
 
-fn flag(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
-    match value.cast::<PyBool>() {
-        Ok(flag) => Ok(flag.is_true()),
-        Err(_) => Err(wrong_type(value.py(), argument, &format!("a bool is expected, not {}", kind(value)))),
+impl Argument for bool {
+    fn read(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        match value.cast::<PyBool>() {
+            Ok(flag) => Ok(flag.is_true()),
+            Err(_) => Err(wrong_type(value.py(), argument, &format!("a bool is expected, not {}", kind(value)))),
+        }
+    }
+}
+
+impl Argument for String {
+    fn read(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        text(argument, value)
     }
 }
 
@@ -146,66 +120,90 @@ fn text(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
     text.to_cow().map(Into::into).map_err(|_| invalid(value.py(), argument, "the text is not valid Unicode"))
 }
 
-/// One of core's stable strings.
-fn name<T: FromStr<Err = PortMappingError>>(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<T> {
-    text(argument, value)?.parse().map_err(|error| match error {
-        PortMappingError::Invalid { message, .. } => invalid(value.py(), argument, &message),
-        other => raise(value.py(), &other),
-    })
+/// Reads stable strings of core.
+macro_rules! names {
+    ($($name:ty)*) => {$(
+        impl Argument for $name {
+            fn read(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+                text(argument, value)?.parse().map_err(|error| {
+                    if let PortMappingError::Invalid { message, .. } = &error {
+                        return invalid(value.py(), argument, message);
+                    }
+                    raise(value.py(), &error)
+                })
+            }
+        }
+    )*};
 }
 
+names! { AddressFamily Protocol Transport }
+
 /// Text, or an object of `ipaddress`.
-fn address(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<IpAddr> {
-    let py = value.py();
-    let text = if value.is_instance_of::<PyString>() {
-        text(argument, value)?
-    } else if value.hasattr("packed")? {
-        value.str()?.to_string()
-    } else {
-        let message = format!("a str or an address of ipaddress is expected, not {}", kind(value));
-        return Err(wrong_type(py, argument, &message));
-    };
-    config::parse_address(argument, &text).or_raise(py)
+impl Argument for IpAddr {
+    fn read(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = value.py();
+        let text = if value.is_instance_of::<PyString>() {
+            text(argument, value)?
+        } else if value.hasattr("packed")? {
+            value.str()?.to_string()
+        } else {
+            let message = format!("a str or an address of ipaddress is expected, not {}", kind(value));
+            return Err(wrong_type(py, argument, &message));
+        };
+        config::parse_address(argument, &text).or_raise(py)
+    }
 }
 
 /// `"address:port"`, or a pair.
-fn socket_address(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<SocketAddr> {
-    let py = value.py();
-    if let Ok((host, number)) = value.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()
-        && value.is_instance_of::<PyTuple>()
-    {
-        return Ok(SocketAddr::new(address(argument, &host)?, port(argument, &number)?));
+impl Argument for SocketAddr {
+    fn read(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = value.py();
+        if let Ok((host, port)) = value.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()
+            && value.is_instance_of::<PyTuple>()
+        {
+            return Ok(Self::new(IpAddr::read(argument, &host)?, u16::read(argument, &port)?));
+        }
+        if !value.is_instance_of::<PyString>() {
+            let message = format!("\"address:port\" or a pair of address and port is expected, not {}", kind(value));
+            return Err(wrong_type(py, argument, &message));
+        }
+        config::parse_socket_address(argument, &text(argument, value)?).or_raise(py)
     }
-    if !value.is_instance_of::<PyString>() {
-        let message = format!("\"address:port\" or a pair of address and port is expected, not {}", kind(value));
-        return Err(wrong_type(py, argument, &message));
-    }
-    config::parse_socket_address(argument, &text(argument, value)?).or_raise(py)
 }
 
-fn protocols(value: &Bound<'_, PyAny>) -> PyResult<Vec<portlease::Protocol>> {
-    // A string is a sequence of letters to Python, and never meant as one here.
-    if value.is_instance_of::<PyString>() || value.try_iter().is_err() {
-        let message = format!("a list of names is expected, not {}", kind(value));
-        return Err(wrong_type(value.py(), "protocols", &message));
+impl<T: Argument> Argument for Option<T> {
+    fn read(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if value.is_none() { Ok(None) } else { T::read(argument, value).map(Some) }
     }
-    value.try_iter()?.map(|item| name("protocols", &item?)).collect()
 }
 
-fn retry(value: &Bound<'_, PyAny>) -> PyResult<RetryPolicy> {
-    const WANTED: &str = "give \"never\" or a pair of seconds, the shortest and the longest wait";
-    let py = value.py();
-    if value.is_instance_of::<PyString>() {
-        let word = text("retry", value)?;
-        return match word.as_str() {
-            "never" => Ok(RetryPolicy::Never),
-            _ => Err(invalid(py, "retry", &format!("`{word}` is not known; {WANTED}"))),
-        };
+impl<T: Argument> Argument for Vec<T> {
+    fn read(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        // A string is a sequence of letters to Python, and never meant as one here.
+        if value.is_instance_of::<PyString>() || value.try_iter().is_err() {
+            let message = format!("a list of names is expected, not {}", kind(value));
+            return Err(wrong_type(value.py(), argument, &message));
+        }
+        value.try_iter()?.map(|item| T::read(argument, &item?)).collect()
     }
-    let pair = value.is_instance_of::<PyTuple>() || value.is_instance_of::<PyList>();
-    match value.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>() {
-        Ok((min, max)) if pair => Ok(RetryPolicy::backoff(seconds("retry", &min)?, seconds("retry", &max)?)),
-        _ => Err(wrong_type(py, "retry", WANTED)),
+}
+
+/// `"never"`, or a pair of the shortest and the longest wait.
+impl Argument for RetryPolicy {
+    fn read(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        const WANTED: &str = "give \"never\" or a pair of seconds, the shortest and the longest wait";
+        let py = value.py();
+        if value.is_instance_of::<PyString>() {
+            return match text(argument, value)?.as_str() {
+                "never" => Ok(Self::Never),
+                word => Err(invalid(py, argument, &format!("`{word}` is not known; {WANTED}"))),
+            };
+        }
+        let pair = value.is_instance_of::<PyTuple>() || value.is_instance_of::<PyList>();
+        match value.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>() {
+            Ok((min, max)) if pair => Ok(Self::backoff(Some(seconds(argument, &min)?), Some(seconds(argument, &max)?))),
+            _ => Err(wrong_type(py, argument, WANTED)),
+        }
     }
 }
 

@@ -1,14 +1,13 @@
 //! Errors: each kind is raised as its own class, which `portlease._errors` defines.
 
-use portlease::PortMappingError;
+use portlease::{ErrorKind, ErrorReport, PortMappingError};
 use pyo3::exceptions::PyKeyError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
-use crate::names::{ERROR_KIND, member};
-use crate::view::{any, view};
+use crate::settings::spelled;
 
 /// Outcome of a call that raises one of ours.
 pub(crate) trait Raise<T> {
@@ -25,11 +24,9 @@ impl<T> Raise<T> for Result<T, PortMappingError> {
 /// The exception for an error of core.
 pub(crate) fn raise(py: Python<'_>, error: &PortMappingError) -> PyErr {
     // Of transport errors alone, whose class is an `OSError`.
-    let errno = match error {
-        PortMappingError::Transport { source: Some(source), .. } => source.raw_os_error(),
-        _ => None,
-    };
-    make(py, error.kind().as_str(), &error.message(), errno)
+    let errno =
+        if let PortMappingError::Transport { source: Some(source), .. } = error { source.raw_os_error() } else { None };
+    make(py, error.kind().as_str(), &message(&ErrorReport::from(error)), errno)
 }
 
 /// The exception for a value that is not allowed, where core has not seen it yet.
@@ -58,12 +55,10 @@ fn make(py: Python<'_>, kind: &str, message: &str, errno: Option<i32>) -> PyErr 
     made().map_or_else(|error| error, PyErr::from_value)
 }
 
-view! {
-    /// A failure as snapshots, events and reports show it.
-    ErrorReport(portlease::ErrorReport) {
-        /// The stable kind (`ErrorKind`).
-        kind: |error, py| member(py, &ERROR_KIND, error.kind.as_str()),
-        /// For people; nothing matches on it.
-        message: |error, py| any(py, error.message.as_str()),
+/// The message of a failure; the argument that it names is spelled as in Python.
+pub(crate) fn message(report: &ErrorReport) -> String {
+    match report.message.split_once(": ") {
+        Some((argument, rest)) if report.kind == ErrorKind::Invalid => format!("{}: {rest}", spelled(argument)),
+        _ => report.message.clone(),
     }
 }

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use crate::args;
 use crate::fork::Birth;
-use crate::snapshot::LeaseSnapshot;
+use crate::views::LeaseSnapshot;
 use crate::wait::{Outcome, Wait};
 
 /// A lease of core. Dropping it releases the mapping in the background.

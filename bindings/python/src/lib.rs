@@ -6,9 +6,9 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `args` | from Python's types to core's |
+//! | `args`, `settings` | from Python's types to core's |
 //! | `error`, `names`, `view` | from core's types to Python's |
-//! | `snapshot`, `event` | what readers see |
+//! | `views`, `event` | what readers see |
 //! | `mapper`, `lease`, `gateway` | the handles |
 //! | `wait` | blocking waits and asyncio's |
 //! | `logging` | core's diagnostics for Python's `logging` |
@@ -16,15 +16,15 @@
 
 mod args;
 mod error;
-mod event;
 mod fork;
 mod gateway;
 mod lease;
 mod logging;
 mod mapper;
 mod names;
-mod snapshot;
+mod settings;
 mod view;
+mod views;
 mod wait;
 
 use std::ffi::OsString;
@@ -61,20 +61,18 @@ mod _portlease {
     #[pymodule_export]
     use super::{
         check_timeout,
-        error::ErrorReport,
-        event::Event,
         gateway::{Gateway, gateway_defaults},
         in_child,
         lease::Lease,
         logging::{LogQueue, log_to},
         mapper::{Mapper, stop_all},
         rely_on_fork_hook, run_command,
-        snapshot::{GatewayReport, LeaseSnapshot, MapperSnapshot, ProtocolReport},
+        views::{ErrorReport, Event, GatewayReport, LeaseSnapshot, MapperSnapshot, ProtocolReport},
         wait::{Driver, Wait},
     };
 
     #[pymodule_export]
-    const SETTINGS: [&str; 11] = super::args::SETTINGS;
+    const SETTINGS: [&str; super::settings::SETTINGS.len()] = super::settings::SETTINGS;
 
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -12,7 +12,8 @@ use crate::args;
 use crate::error::Raise;
 use crate::fork::Birth;
 use crate::lease::Lease;
-use crate::snapshot::MapperSnapshot;
+use crate::settings;
+use crate::views::MapperSnapshot;
 use crate::wait::{Outcome, Wait};
 
 /// A mapper of core. Dropping it releases all mappings in the background.
@@ -41,7 +42,7 @@ impl Mapper {
         exact: &Bound<'_, PyAny>,
         family: &Bound<'_, PyAny>,
     ) -> PyResult<Lease> {
-        let request = args::request(port, transport, external_port, exact, family)?;
+        let request = settings::request(port, transport, external_port, exact, family)?;
         self.core.map(request).or_raise(py).map(Lease::from)
     }
 

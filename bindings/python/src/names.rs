@@ -8,45 +8,41 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
-/// An enumeration of `portlease._names`.
-pub(crate) struct Enumeration {
+/// The members of an enumeration of `portlease._names`, by their text.
+pub(crate) struct Members {
     class: &'static str,
     members: PyOnceLock<Py<PyDict>>,
 }
 
-impl Enumeration {
-    const fn new(class: &'static str) -> Self {
+impl Members {
+    pub(crate) const fn of(class: &'static str) -> Self {
         Self { class, members: PyOnceLock::new() }
+    }
+
+    pub(crate) fn get<'py>(&self, py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
+        let members = self.members.get_or_try_init(py, || -> PyResult<_> {
+            let class = py.import("portlease._names")?.getattr(self.class)?;
+            let members = class.getattr("_value2member_map_")?.cast_into::<PyDict>()?;
+            Ok(members.unbind())
+        })?;
+        let found = members.bind(py).get_item(text)?;
+        found.ok_or_else(|| PyKeyError::new_err(format!("{} has no member {text:?}", self.class)))
     }
 }
 
-pub(crate) static ADDRESS_CLASS: Enumeration = Enumeration::new("AddressClass");
-pub(crate) static ERROR_KIND: Enumeration = Enumeration::new("ErrorKind");
-pub(crate) static EVENT_KIND: Enumeration = Enumeration::new("EventKind");
-pub(crate) static LEASE_STATE: Enumeration = Enumeration::new("LeaseState");
-pub(crate) static NAT_CLASS: Enumeration = Enumeration::new("NatClass");
-pub(crate) static PROTOCOL: Enumeration = Enumeration::new("Protocol");
-pub(crate) static TRANSPORT: Enumeration = Enumeration::new("Transport");
-
-/// The member with this text.
-pub(crate) fn member<'py>(py: Python<'py>, of: &'static Enumeration, text: &str) -> PyResult<Bound<'py, PyAny>> {
-    let members = of.members.get_or_try_init(py, || -> PyResult<_> {
-        let class = py.import("portlease._names")?.getattr(of.class)?;
-        let members = class.getattr("_value2member_map_")?.cast_into::<PyDict>()?;
-        Ok(members.unbind())
-    })?;
-    let found = members.bind(py).get_item(text)?;
-    found.ok_or_else(|| PyKeyError::new_err(format!("{} has no member {text:?}", of.class)))
+/// Shows enums of core as members of Python's enumerations of the same names.
+macro_rules! enumerations {
+    ($($name:ident)*) => {$(
+        impl $crate::view::Show for portlease::$name {
+            fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+                static MEMBERS: $crate::names::Members = $crate::names::Members::of(stringify!($name));
+                MEMBERS.get(py, self.as_str())
+            }
+        }
+    )*};
 }
 
-/// The same, or `None`.
-pub(crate) fn member_or_none<'py>(
-    py: Python<'py>,
-    of: &'static Enumeration,
-    text: Option<&str>,
-) -> PyResult<Bound<'py, PyAny>> {
-    text.map_or_else(|| Ok(py.None().into_bound(py)), |text| member(py, of, text))
-}
+pub(crate) use enumerations;
 
 /// How many addresses are remembered as Python objects.
 const REMEMBERED: usize = 64;
@@ -58,10 +54,9 @@ type Made = (SocketAddr, Py<PyAny>);
 /// snapshot, and the same few are read again and again.
 static RECENT: Mutex<[Option<Made>; REMEMBERED]> = Mutex::new([const { None }; REMEMBERED]);
 
-/// An address with its port as `portlease.Endpoint`, or `None`.
-pub(crate) fn endpoint(py: Python<'_>, address: Option<SocketAddr>) -> PyResult<Bound<'_, PyAny>> {
+/// An address with its port as `portlease.Endpoint`.
+pub(crate) fn endpoint(py: Python<'_>, address: SocketAddr) -> PyResult<Bound<'_, PyAny>> {
     static ENDPOINT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let Some(address) = address else { return Ok(py.None().into_bound(py)) };
     let place = usize::from(address.port()) % REMEMBERED;
     // Never waits for the lock: without the GIL two threads may want it at once, and in a forked child nobody may free it.
     if let Ok(recent) = RECENT.try_lock()
@@ -70,7 +65,7 @@ pub(crate) fn endpoint(py: Python<'_>, address: Option<SocketAddr>) -> PyResult<
     {
         return Ok(endpoint.bind(py).clone());
     }
-    let made = ENDPOINT.import(py, "portlease._names", "Endpoint")?.call1((address.ip(), address.port()))?;
+    let made = ENDPOINT.import(py, "portlease._values", "Endpoint")?.call1((address.ip(), address.port()))?;
     let forgotten =
         RECENT.try_lock().ok().and_then(|mut recent| recent[place].replace((address, made.clone().unbind())));
     drop(forgotten); // with the lock free: it may be Python's last reference

@@ -1,16 +1,21 @@
 //! Frozen views of core's plain values: nothing is converted before somebody reads it.
 
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use portlease::PortMappingError;
 use pyo3::IntoPyObjectExt;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
+use crate::names::endpoint;
+
 /// Defines a frozen class that reads its attributes out of a value of core, with `asdict()`, `repr` and `==`.
 macro_rules! view {
     ($(#[$about:meta])* $name:ident($inner:ty) {
-        $($(#[$field_about:meta])* $field:ident: |$this:pat_param, $py:pat_param| $read:expr,)*
+        $($(#[$field_about:meta])* $field:ident: |$this:pat_param| $read:expr,)*
     }) => {
         $(#[$about])*
         #[pyclass(frozen, module = "portlease")]
@@ -25,8 +30,8 @@ macro_rules! view {
             $($(#[$field_about])*
             #[getter]
             fn $field<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-                let ($this, $py) = (&self.0, py);
-                $read
+                let $this = &self.0;
+                $crate::view::Show::show(&$read, py)
             })*
 
             /// The attributes as a new dict, the views in it as dicts too.
@@ -42,6 +47,12 @@ macro_rules! view {
                 $crate::view::same(slf, other, Self::FIELDS)
             }
         }
+
+        impl $crate::view::Show for $inner {
+            fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+                $crate::view::any(py, $name(self.clone()))
+            }
+        }
     };
 }
 
@@ -52,9 +63,64 @@ pub(crate) fn any<'py>(py: Python<'py>, value: impl IntoPyObject<'py>) -> PyResu
     value.into_bound_py_any(py)
 }
 
-/// A duration as seconds, or `None`.
-pub(crate) fn seconds(py: Python<'_>, duration: Option<Duration>) -> PyResult<Bound<'_, PyAny>> {
-    any(py, duration.map(|duration| duration.as_secs_f64()))
+/// How Python sees a value of core.
+pub(crate) trait Show {
+    fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>>;
+}
+
+macro_rules! show_as_converted {
+    ($($plain:ty)*) => {$(
+        impl Show for $plain {
+            fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+                any(py, self)
+            }
+        }
+    )*};
+}
+
+show_as_converted! { bool u16 u32 u64 usize f64 String IpAddr }
+
+impl Show for Duration {
+    fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        any(py, self.as_secs_f64())
+    }
+}
+
+impl Show for SocketAddr {
+    fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        endpoint(py, *self)
+    }
+}
+
+impl Show for PortMappingError {
+    fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        portlease::ErrorReport::from(self).show(py)
+    }
+}
+
+impl<T: Show> Show for Option<T> {
+    fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.as_ref().map_or_else(|| Ok(py.None().into_bound(py)), |value| value.show(py))
+    }
+}
+
+impl<T: Show> Show for Vec<T> {
+    fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let items = self.iter().map(|item| item.show(py)).collect::<PyResult<Vec<_>>>()?;
+        Ok(PyTuple::new(py, items)?.into_any())
+    }
+}
+
+impl<T: Show + ?Sized> Show for &T {
+    fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        (**self).show(py)
+    }
+}
+
+impl<T: Show> Show for Arc<T> {
+    fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        (**self).show(py)
+    }
 }
 
 /// The attributes by name; views within, also in tuples, become dicts too.

@@ -17,9 +17,8 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::error::Raise;
-use crate::event::Event;
 use crate::fork::Birth;
-use crate::{snapshot, view};
+use crate::view::Show;
 
 /// How often a blocking wait looks up for Ctrl-C, which must end it within 100 ms.
 const LOOK_UP: Duration = Duration::from_millis(50);
@@ -39,11 +38,11 @@ pub(crate) enum Outcome {
 impl Outcome {
     fn into_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         match self {
-            Self::Lease(lease) => view::any(py, snapshot::LeaseSnapshot(lease.or_raise(py)?)),
-            Self::Event(event) => view::any(py, Event(event.or_raise(py)?.take())),
-            Self::Report(report) => view::any(py, snapshot::GatewayReport(report.or_raise(py)?)),
-            Self::Over(over) => view::any(py, over),
-            Self::Nothing => view::any(py, py.None()),
+            Self::Lease(lease) => lease.or_raise(py)?.show(py),
+            Self::Event(event) => event.or_raise(py)?.take().show(py),
+            Self::Report(report) => report.or_raise(py)?.show(py),
+            Self::Over(over) => over.show(py),
+            Self::Nothing => Ok(py.None().into_bound(py)),
             Self::Defect => Err(PortMappingError::internal("a wait ended by a panic")).or_raise(py),
         }
     }

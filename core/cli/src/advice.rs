@@ -23,7 +23,7 @@ pub(crate) fn next_step(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::Internal => {
             Some("this is a defect in portlease: please report it with the output of `portlease doctor --json`")
         }
-        _ => None,
+        ErrorKind::Stopped => None,
     }
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn unreachable(class: AddressClass, address: IpAddr) -> Option<String
             "{address} is a private address, so another router stands before the internet: nobody beyond it can reach it"
         )),
         AddressClass::Reserved => Some(format!("{address} is a reserved address: nobody on the internet can reach it")),
-        _ => Some(
+        AddressClass::Unknown => Some(
             "the router has no external address, or does not tell it: it is not known whether anybody can reach it"
                 .to_owned(),
         ),
@@ -55,7 +55,7 @@ pub(crate) fn way_out(class: AddressClass) -> Option<&'static str> {
              can be reached)",
         ),
         AddressClass::Reserved => Some("look at the router's internet connection: its address is no real one"),
-        _ => Some("look at the router's internet connection: is it up?"),
+        AddressClass::Unknown => Some("look at the router's internet connection: is it up?"),
     }
 }
 

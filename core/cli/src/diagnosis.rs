@@ -167,7 +167,7 @@ impl Findings {
                 let between = (name, format!("gave {}", text(external)));
                 draw(&[app, router, between, ("internet", String::new())], &[answered, self.mappable(), false], paint)
             }
-            _ => {
+            AddressClass::Public | AddressClass::Reserved | AddressClass::Unknown => {
                 let reached = self.mappable() && class == AddressClass::Public;
                 let seen = external.map(|address| format!("sees {address}")).unwrap_or_default();
                 draw(&[app, router, ("internet", seen)], &[answered, reached], paint)

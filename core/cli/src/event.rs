@@ -98,15 +98,14 @@ pub(crate) fn good_news(event: &Event) -> Option<String> {
         EventKind::Renewed => "renewed:",
         EventKind::Changed => "moved to",
         EventKind::NetworkChanged => return Some("the network changed".to_owned()),
-        _ => return None,
+        EventKind::Failed | EventKind::Revoked | EventKind::Exited => return None,
     };
     let (address, protocol) = (event.external?, event.protocol?);
     let (address, lifetime) = (external(address), lifetime(event.lifetime));
-    Some(match event.kind {
-        EventKind::Installed => {
-            format!("{port} {verb} {address} by {protocol} {lifetime} ({} ms)", millis(event.elapsed))
-        }
-        _ => format!("{port} {verb} {address} {lifetime}"),
+    Some(if event.kind == EventKind::Installed {
+        format!("{port} {verb} {address} by {protocol} {lifetime} ({} ms)", millis(event.elapsed))
+    } else {
+        format!("{port} {verb} {address} {lifetime}")
     })
 }
 

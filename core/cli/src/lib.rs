@@ -143,10 +143,7 @@ fn explain(failure: &Failure) -> u8 {
     match failure {
         Failure::Mapping(error) => {
             output.failure(&ErrorReport::from(error));
-            match error.kind() {
-                ErrorKind::Invalid => BAD_USAGE,
-                _ => FAILED,
-            }
+            if error.kind() == ErrorKind::Invalid { BAD_USAGE } else { FAILED }
         }
         // As other commands do when their reader goes: `portlease list | head -1` is no failure.
         Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => DONE,

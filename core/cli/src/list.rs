@@ -99,12 +99,12 @@ pub(crate) async fn run(args: ListArgs) -> Outcome {
 }
 
 fn explain(error: PortMappingError) -> PortMappingError {
-    match error.kind() {
-        ErrorKind::Unavailable => PortMappingError::unavailable(format!(
-            "the table can be read by upnp alone (pcp and nat-pmp cannot list), and there is none: {error}"
-        )),
-        _ => error,
+    if error.kind() != ErrorKind::Unavailable {
+        return error;
     }
+    PortMappingError::unavailable(format!(
+        "the table can be read by upnp alone (pcp and nat-pmp cannot list), and there is none: {error}"
+    ))
 }
 
 /// The table in columns, with a head.

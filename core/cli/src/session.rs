@@ -102,17 +102,17 @@ impl<'a> Session<'a> {
             self.mapped.extend(event.lease);
         }
         self.tell(event)?;
-        Ok(match event.kind {
-            EventKind::Installed if self.detaching && self.mapped.len() == count => Some(End::AllMapped),
-            // Only a failure ends a lease that nobody has stopped.
-            EventKind::Exited => {
-                if let (Some(error), None) = (&event.error, &self.last_error) {
-                    self.fail(ErrorReport::clone(error));
-                }
-                Some(End::Failed)
-            }
-            _ => None,
-        })
+        if event.kind == EventKind::Installed && self.detaching && self.mapped.len() == count {
+            return Ok(Some(End::AllMapped));
+        }
+        if event.kind != EventKind::Exited {
+            return Ok(None);
+        }
+        // Only a failure ends a lease that nobody has stopped.
+        if let (Some(error), None) = (&event.error, &self.last_error) {
+            self.fail(ErrorReport::clone(error));
+        }
+        Ok(Some(End::Failed))
     }
 
     fn tell(&mut self, event: &Event) -> io::Result<()> {

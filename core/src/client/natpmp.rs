@@ -176,10 +176,10 @@ impl PortMapperClient for NatPmpMapper {
 }
 
 fn check(mapping: &PortMapping) -> Result<(), PortMappingError> {
-    match mapping.protocol {
-        Protocol::NatPmp => Ok(()),
-        other => Err(PortMappingError::internal(format!("nat-pmp was given a mapping by {other}"))),
+    if mapping.protocol == Protocol::NatPmp {
+        return Ok(());
     }
+    Err(PortMappingError::internal(format!("nat-pmp was given a mapping by {}", mapping.protocol)))
 }
 
 enum Request {

@@ -76,10 +76,17 @@ impl GatewayPort {
     /// if the gateway says nothing to anybody.
     ///
     /// Fails with kind `transport` where the system has no such local address, no route or no socket left, and with
-    /// kind `unavailable` where an ICMP port unreachable came while waiting.
+    /// kind `unavailable` where an ICMP port unreachable came while waiting; with kind `internal` for a protocol that
+    /// does not use the port.
     pub async fn open(&self, protocol: Protocol) -> Result<GatewaySocket<'_>, PortMappingError> {
         let mut unreachable = self.unreachable.subscribe();
-        let lane = if protocol == Protocol::Pcp { &self.pcp } else { &self.nat_pmp };
+        let lane = match protocol {
+            Protocol::Pcp => &self.pcp,
+            Protocol::NatPmp => &self.nat_pmp,
+            Protocol::Upnp | Protocol::None => {
+                return Err(PortMappingError::internal(format!("{protocol} does not use the gateway's PCP port")));
+            }
+        };
         let waited = tokio::select! {
             waited = async { Ok((lane.turns.acquire().await?, self.sockets.acquire().await?)) } => waited,
             _ = unreachable.changed() => return Err(self.nothing_listens(protocol)),

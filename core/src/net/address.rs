@@ -5,15 +5,15 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// The class of an external address: only a public one can be reached from the whole internet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
+#[cfg_attr(not(feature = "unstable-exhaustive"), non_exhaustive)]
 pub enum AddressClass {
-    /// Globally routed.
+    /// Globally routed: the whole internet can reach it.
     Public,
-    /// Shared by a carrier's customers, 100.64.0.0/10 (RFC 6598): the carrier's NAT stands in between.
+    /// 100.64.0.0/10 (RFC 6598): the provider's carrier-grade NAT is in front, and nobody beyond it can reach it.
     Cgnat,
-    /// RFC 1918, link-local or unique local: a second router stands in between.
+    /// RFC 1918, link-local or unique local: a second router is in front, and nobody beyond it can reach it.
     Private,
-    /// Loopback, documentation, multicast and the like: no host has it.
+    /// Loopback, documentation, multicast and the like: no host on the internet has it.
     Reserved,
     /// No address is known: none was granted, or the gateway has none.
     #[default]

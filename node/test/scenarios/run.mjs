@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Mapper, PortLeaseError } from 'portlease';
 import { Gateway } from 'portlease/testing';
 import { mismatch } from './matching.mjs';
-import { errorView, options, view } from './view.mjs';
+import { errorView, gatewayOptions, options, view } from './view.mjs';
 
 /** How long a wait goes on where the scenario names no time, in milliseconds: who waits this long has failed. */
 const PATIENCE = 10_000;
@@ -63,7 +63,7 @@ function parseStep(step) {
 
 /** Plays all steps, stops every mapper, and looks at what is left on the gateway. */
 export async function run(scenario) {
-  const gateway = await Gateway.start(scenario.gateway);
+  const gateway = await Gateway.start(gatewayOptions(scenario.gateway));
   const player = new Player(gateway, scenario.config);
   try {
     await player.play(scenario.steps);

@@ -3,7 +3,7 @@
 /** `localAddress` as the scenarios write it: `local_address`. */
 export const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 /** And the other way round. */
-export const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
+export const camel = (name) => name.replace(/_([a-z0-9])/g, (_, letter) => letter.toUpperCase());
 
 const DURATIONS = ['ttl', 'expiresIn', 'renewsIn', 'elapsed', 'roundTrip'];
 
@@ -37,6 +37,12 @@ const SETTINGS = [
   'pcp_port',
   'ssdp_address',
 ];
+
+/** The options of `Gateway.start` for a scenario's. */
+export function gatewayOptions({ faults, ...settings }) {
+  const named = (fields) => Object.fromEntries(Object.entries(fields).map(([name, value]) => [camel(name), value]));
+  return { ...named(settings), ...(faults && { faults: named(faults) }) };
+}
 
 /** The options of `Mapper.start` for a scenario's settings. */
 export function options(settings) {

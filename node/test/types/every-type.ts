@@ -114,7 +114,7 @@ function tell(event: MapperEvent): string {
 
 async function main(): Promise<void> {
   const mode: Mode = 'normal';
-  const faults: Faults = { pcp: mode, nat_pmp: { refuse: 2 } };
+  const faults: Faults = { pcp: mode, natPmp: { refuse: 2 } };
   const settings: GatewayOptions = { upnp: false, faults };
   await using gateway = await Gateway.start(settings);
   const retry: RetryPolicy = { min: 100, max: 1000 };
@@ -152,11 +152,11 @@ async function main(): Promise<void> {
   }
   assert.deepEqual(heard, [String(new Endpoint('192.0.1.1:9001'))]);
   const [mapping]: readonly GatewayMapping[] = gateway.mappings();
-  assert.equal(mapping?.external_port, 9001);
-  const extra: StaticMapping = { transport: 'tcp', external_port: 80, internal: '127.0.0.9:80' };
+  assert.equal(mapping?.externalPort, 9001);
+  const extra: StaticMapping = { transport: 'tcp', externalPort: 80, internal: '127.0.0.9:80' };
   gateway.addMapping(extra);
   const state: GatewayState = await gateway.waitFor(({ mappings }) => mappings.length === 2);
-  assert.equal(state.external_address, '192.0.1.1');
+  assert.equal(state.externalAddress, '192.0.1.1');
 
   const whatever: OpenOptions = { ...gateway.config, transport: 'tcp', externalPort: 80, exact: true, retry: 'never' };
   try {

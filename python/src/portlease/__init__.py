@@ -12,31 +12,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from portlease import _errors, _names
+from portlease._base_error import PortLeaseError
 from portlease._blocking import Lease, Mapper, OpenPort, open
 from portlease._config import Config
-from portlease._errors import (
-    InternalError,
-    InvalidError,
-    InvalidTypeError,
-    PortLeaseError,
-    RefusedError,
-    StoppedError,
-    TimeoutError,
-    TransportError,
-    UnavailableError,
-)
+from portlease._errors import *
 from portlease._logging import disable_logging, enable_logging
-from portlease._names import (
-    AddressClass,
-    Backoff,
-    Endpoint,
-    ErrorKind,
-    EventKind,
-    LeaseState,
-    NatClass,
-    Protocol,
-    Transport,
-)
+from portlease._names import *
 from portlease._portlease import (
     VERSION as __version__,
 )
@@ -48,39 +30,25 @@ from portlease._portlease import (
     MapperSnapshot,
     ProtocolReport,
 )
+from portlease._values import Backoff, Endpoint
 
 if TYPE_CHECKING:
     from portlease import aio, testing
 
 __all__ = [
-    "AddressClass",
     "Backoff",
     "Config",
     "Endpoint",
-    "ErrorKind",
     "ErrorReport",
     "Event",
-    "EventKind",
     "GatewayReport",
-    "InternalError",
-    "InvalidError",
-    "InvalidTypeError",
     "Lease",
     "LeaseSnapshot",
-    "LeaseState",
     "Mapper",
     "MapperSnapshot",
-    "NatClass",
     "OpenPort",
     "PortLeaseError",
-    "Protocol",
     "ProtocolReport",
-    "RefusedError",
-    "StoppedError",
-    "TimeoutError",
-    "Transport",
-    "TransportError",
-    "UnavailableError",
     "__version__",
     "aio",
     "disable_logging",
@@ -88,6 +56,8 @@ __all__ = [
     "open",
     "testing",
 ]
+__all__ += _errors.__all__
+__all__ += _names.__all__
 
 
 def __getattr__(name: str) -> Any:

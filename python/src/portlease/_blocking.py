@@ -13,7 +13,8 @@ from portlease._portlease import Event, GatewayReport, LeaseSnapshot
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from portlease._config import Config, Seconds, TransportName
+    from portlease._config import Config, TransportName
+    from portlease._values import Seconds
 
 T = TypeVar("T")
 

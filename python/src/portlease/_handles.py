@@ -6,9 +6,9 @@ import warnings
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, TypeVar
 
 from portlease import _lifetime, _portlease
-from portlease._config import settled
-from portlease._names import Endpoint
+from portlease._defaults import settled
 from portlease._portlease import LeaseSnapshot, MapperSnapshot
+from portlease._values import Endpoint
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, ClassVar, Final, Generic, TypeVar, final
 
-from portlease._config import Seconds
-from portlease._names import AddressClass, Endpoint, ErrorKind, EventKind, LeaseState, NatClass, Protocol, Transport
+from portlease._names import AddressClass, ErrorKind, EventKind, LeaseState, NatClass, Protocol, Transport
+from portlease._values import Endpoint, Seconds
 
 _T_co = TypeVar("_T_co", covariant=True)
 
@@ -36,13 +36,14 @@ __all__ = [
 SETTINGS: Final[list[str]]
 VERSION: Final[str]
 
+# <!-- generated: views -->
 @final
 class ErrorReport:
-    """A failure as snapshots, events and reports show it."""
+    """A failure as snapshots and events show it: the stable kind and a message for people."""
 
     @property
     def kind(self) -> ErrorKind:
-        """The stable kind (`ErrorKind`)."""
+        """The stable kind."""
     @property
     def message(self) -> str:
         """For people; nothing matches on it."""
@@ -60,36 +61,40 @@ class LeaseSnapshot:
     def id(self) -> int:
         """The lease's number within its mapper, from 1."""
     @property
+    def revision(self) -> int:
+        """The number of this state: it grows with each change, and tells `Lease::changed`(crate::Lease::changed) what
+        the caller has seen."""
+    @property
     def state(self) -> LeaseState:
-        """Where the lease stands (`LeaseState`)."""
+        """Where the lease stands."""
     @property
     def active(self) -> bool:
         """Whether a granted, unexpired mapping is published."""
     @property
     def external(self) -> Endpoint | None:
-        """The external address and port (`Endpoint`), while active; the address is 0.0.0.0 where the router does not
-        know its own."""
+        """The external address and port, while active; the address is `0.0.0.0` where the gateway does not know its
+        own."""
+    @property
+    def protocol(self) -> Protocol | None:
+        """The protocol that made the mapping, while active."""
     @property
     def internal_port(self) -> int:
         """The local port."""
     @property
     def transport(self) -> Transport:
-        """UDP or TCP (`Transport`)."""
+        """UDP or TCP."""
     @property
-    def protocol(self) -> Protocol | None:
-        """The protocol that made the mapping (`Protocol`), while active."""
-    @property
-    def ttl(self) -> float | None:
-        """The granted lifetime in seconds; `None` while not active or where the mapping is permanent."""
+    def lifetime(self) -> float | None:
+        """The granted lifetime; `None` while not active or if the mapping is permanent. In seconds."""
     @property
     def expires_in(self) -> float | None:
-        """Seconds until the router ends the mapping if it is not renewed; `None` as for `ttl`."""
+        """The time until the gateway ends the mapping if it is not renewed; `None` as for `lifetime`. In seconds."""
     @property
     def renews_in(self) -> float | None:
-        """Seconds until the next renewal is due; `None` while not active."""
+        """The time until the next renewal is due; `None` while not active. In seconds."""
     @property
     def permanent(self) -> bool:
-        """Whether the mapping stays on the router until it is deleted."""
+        """Whether the mapping stays on the gateway until it is deleted."""
     @property
     def renewals(self) -> int:
         """Successful renewals of the present mapping and of those before it."""
@@ -98,13 +103,13 @@ class LeaseSnapshot:
         """Consecutive failures: of renewals while active, of attempts to map otherwise."""
     @property
     def last_error(self) -> ErrorReport | None:
-        """The latest failure (`ErrorReport`); cleared by the next success."""
+        """The latest failure; cleared by the next success."""
     @property
     def nat_class(self) -> NatClass:
-        """`open` while active, else `unknown` (`NatClass`)."""
+        """`open` while active."""
     @property
     def address_class(self) -> AddressClass:
-        """Whether the internet can reach the external address (`AddressClass`); `unknown` while not active."""
+        """The class of the external address; `unknown` while not active."""
     def asdict(self) -> dict[str, Any]:
         """The attributes as a new dict, the views in it as dicts too."""
     def __eq__(self, other: object, /) -> bool: ...
@@ -117,16 +122,16 @@ class MapperSnapshot:
 
     @property
     def gateway(self) -> IPv4Address | IPv6Address | None:
-        """The router's address, once it was looked for and found."""
+        """The gateway, once it was looked for and found."""
     @property
     def local_address(self) -> IPv4Address | IPv6Address | None:
-        """The local address to which the router forwards, once known."""
+        """The local address to which the gateway forwards, once known."""
     @property
     def protocols(self) -> tuple[Protocol, ...]:
-        """The protocols by which the router has answered so far (`Protocol`)."""
+        """The protocols by which the gateway has answered so far."""
     @property
     def active(self) -> int:
-        """How many leases have a granted, unexpired mapping."""
+        """Leases with a granted, unexpired mapping."""
     @property
     def renewals(self) -> int:
         """Successful renewals, all leases together."""
@@ -147,11 +152,11 @@ class MapperSnapshot:
 
 @final
 class GatewayReport:
-    """What a router offers, asked without mapping anything."""
+    """What a gateway offers, asked without mapping anything."""
 
     @property
     def gateway(self) -> IPv4Address | IPv6Address | None:
-        """The router's address."""
+        """The gateway's address."""
     @property
     def local_address(self) -> IPv4Address | IPv6Address | None:
         """The local address from which it is reached."""
@@ -173,19 +178,19 @@ class ProtocolReport:
 
     @property
     def protocol(self) -> Protocol:
-        """The protocol (`Protocol`)."""
+        """The protocol."""
     @property
     def external_address(self) -> IPv4Address | IPv6Address | None:
-        """The router's external address, where the protocol can tell without mapping and the router has one."""
+        """The gateway's external address, where the protocol can tell without mapping and the gateway has one."""
     @property
     def device(self) -> str | None:
         """The device's name (UPnP)."""
     @property
     def round_trip(self) -> float | None:
-        """How long the answer took, in seconds; for UPnP from the search to the last answer."""
+        """How long the answer took; for UPnP from the search to the last answer. In seconds."""
     @property
     def error(self) -> ErrorReport | None:
-        """Why there was no answer (`ErrorReport`)."""
+        """Why there was no answer."""
     def asdict(self) -> dict[str, Any]:
         """The attributes as a new dict, the views in it as dicts too."""
     def __eq__(self, other: object, /) -> bool: ...
@@ -198,42 +203,44 @@ class Event:
 
     @property
     def kind(self) -> EventKind:
-        """What happened (`EventKind`)."""
+        """What happened."""
     @property
     def lease(self) -> int | None:
-        """The number of the lease; `None` where the event is about the whole machine (`network-changed`)."""
+        """The number of the lease; `None` if the event is about the whole machine (`network-changed`)."""
     @property
     def transport(self) -> Transport | None:
-        """UDP or TCP (`Transport`), where the event is about a lease."""
+        """UDP or TCP, if the event is about a lease."""
     @property
     def internal_port(self) -> int | None:
-        """The local port, where the event is about a lease."""
+        """The local port, if the event is about a lease."""
     @property
     def external(self) -> Endpoint | None:
-        """The external address and port (`Endpoint`), where there is a mapping."""
+        """The external address and port, if there is a mapping."""
     @property
     def protocol(self) -> Protocol | None:
-        """The protocol of the mapping (`Protocol`)."""
+        """The protocol of the mapping."""
     @property
-    def ttl(self) -> float | None:
-        """The granted lifetime in seconds; `None` where there is no mapping or it is permanent."""
+    def lifetime(self) -> float | None:
+        """The granted lifetime; `None` if there is no mapping or it is permanent. In seconds."""
     @property
     def address_class(self) -> AddressClass:
-        """The class of the external address (`AddressClass`)."""
+        """The class of the external address."""
     @property
     def error(self) -> ErrorReport | None:
-        """Why (`ErrorReport`), for `failed`, `revoked` and, where there is a reason, `exited`."""
+        """Why, for `failed`, `revoked` and, if there is a reason, `exited`."""
     @property
     def elapsed(self) -> float:
-        """Seconds that the attempt took which this event ends; 0 where it ends none."""
+        """How long the attempt took that this event ends; zero if it ends none. In seconds."""
     @property
     def dropped(self) -> int:
-        """How many events were dropped just before this one because nobody pulled them."""
+        """How many events this reader lost just before this one because it did not pull them in time."""
     def asdict(self) -> dict[str, Any]:
         """The attributes as a new dict, the views in it as dicts too."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     __hash__: ClassVar[None]  # type: ignore[assignment]
+
+# <!-- /generated -->
 
 @final
 class Wait(Generic[_T_co]):

@@ -19,7 +19,8 @@ from portlease._waits import result
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from portlease._config import Config, Seconds, TransportName
+    from portlease._config import Config, TransportName
+    from portlease._values import Seconds
 
 __all__ = ["Lease", "Mapper", "OpenPort", "Opening", "open"]
 

@@ -186,10 +186,10 @@ impl PortMapperClient for PcpMapper {
 }
 
 fn nonce(mapping: &PortMapping) -> Result<[u8; 12], PortMappingError> {
-    match mapping.token {
-        ProtocolToken::Pcp { nonce } => Ok(nonce),
-        _ => Err(PortMappingError::internal(format!("pcp was given a mapping by {}", mapping.protocol))),
+    if let ProtocolToken::Pcp { nonce } = mapping.token {
+        return Ok(nonce);
     }
+    Err(PortMappingError::internal(format!("pcp was given a mapping by {}", mapping.protocol)))
 }
 
 fn fields(request: &MapRequest, nonce: [u8; 12], suggested: SocketAddr) -> MapFields {

@@ -66,13 +66,15 @@ pub(super) fn contestants(config: &Config, path: &NetworkPath) -> Vec<Contestant
         .protocols
         .iter()
         .enumerate()
-        .map(|(place, protocol)| {
+        .filter_map(|(place, protocol)| {
             let (client, hedge, behind): (Arc<dyn ProtocolClient>, _, _) = match protocol {
                 Protocol::NatPmp => (Arc::new(NatPmpMapper::new(Arc::clone(&port))), NAT_PMP_HEDGE, NAT_PMP_HEDGE),
                 Protocol::Upnp => (Arc::new(upnp(config, path)), UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP),
-                _ => (Arc::new(PcpMapper::new(Arc::clone(&port))), NAT_PMP_HEDGE, NAT_PMP_HEDGE),
+                Protocol::Pcp => (Arc::new(PcpMapper::new(Arc::clone(&port))), NAT_PMP_HEDGE, NAT_PMP_HEDGE),
+                // A gateway cannot be asked by it, and a checked configuration does not name it.
+                Protocol::None => return None,
             };
-            Contestant {
+            Some(Contestant {
                 protocol: *protocol,
                 client,
                 install_is_probe: *protocol == Protocol::Pcp,
@@ -80,7 +82,7 @@ pub(super) fn contestants(config: &Config, path: &NetworkPath) -> Vec<Contestant
                 head_start: if place == 0 { Duration::ZERO } else { RACE_HEAD_START },
                 hedge: if place == 0 { Duration::ZERO } else { hedge },
                 hedge_behind_alive: if place == 0 { Duration::ZERO } else { behind },
-            }
+            })
         })
         .collect()
 }

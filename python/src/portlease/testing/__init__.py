@@ -23,9 +23,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from portlease import _portlease
-from portlease._config import replace_defaults, settled
+from portlease._defaults import replace_defaults, settled
 from portlease._errors import InvalidError, InvalidTypeError, TimeoutError
-from portlease._names import Endpoint, Transport
+from portlease._names import Transport
+from portlease._values import Endpoint
 from portlease.testing._options import Faults, GatewayOptions
 
 if TYPE_CHECKING:

@@ -1,0 +1,84 @@
+//! `tests/surface.json`: the names that every language has.
+
+use crate::{Data, Field, Kind, Model, Output, Result};
+
+/// No line of the file is longer.
+const WIDTH: usize = 120;
+
+pub(crate) fn write(model: &Model, data: &Data) -> Result<Output> {
+    let texts = |name: &str, all: bool| -> Result<Vec<String>> {
+        let variants = &model.enumeration(name)?.variants;
+        Ok(variants.iter().filter(|variant| all || variant.listed).map(|variant| variant.text.clone()).collect())
+    };
+    let fields = |name: &str| -> Result<Vec<String>> { flat(model, &model.structure(name)?.fields) };
+    let lists = [
+        ("kinds", texts("ErrorKind", true)?),
+        ("states", texts("LeaseState", true)?),
+        ("events", texts("EventKind", true)?),
+        ("protocols", texts("Protocol", false)?),
+        ("protocols_of_mappings", texts("Protocol", true)?),
+        ("transports", texts("Transport", true)?),
+        ("nat_classes", texts("NatClass", true)?),
+        ("address_classes", texts("AddressClass", true)?),
+        ("config", fields("Config")?),
+        ("request", fields("MapRequest")?),
+        ("lease_snapshot", fields("LeaseSnapshot")?),
+        ("mapper_snapshot", fields("MapperSnapshot")?),
+        ("event", fields("Event")?),
+        ("gateway_report", fields("GatewayReport")?),
+        ("protocol_report", fields("ProtocolReport")?),
+        ("error", fields("ErrorReport")?),
+    ];
+    let mut text = "{\n".to_owned();
+    for (name, items) in lists {
+        text += &format!("  {},\n", list(name, &items, 2));
+    }
+    let found = |name: &String| model.methods.iter().any(|(_, methods)| methods.contains(name));
+    if let Some(gone) = data.rust_only.iter().find(|name| !found(name)) {
+        return Err(format!("data.toml: rust_only has {gone}, which core has no more"));
+    }
+    let methods = model.methods.iter().map(|(group, methods)| {
+        let shared: Vec<_> = methods.iter().filter(|name| !data.rust_only.contains(name)).cloned().collect();
+        format!("    {}", list(group, &shared, 4))
+    });
+    text += &format!("  \"methods\": {{\n{}\n  }}\n}}\n", methods.collect::<Vec<_>>().join(",\n"));
+    Ok(vec![("tests/surface.json".to_owned(), text)])
+}
+
+/// The names of fields as other languages have them: the parts of a mapping side by side, and the fields of a protocol's
+/// answer beside the error.
+fn flat(model: &Model, fields: &[Field]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    let published = fields.iter().any(|field| is_mapping(&field.kind));
+    for field in fields {
+        if is_mapping(&field.kind) {
+            names.push("external".to_owned());
+        } else if let Kind::Result(value, _) = &field.kind
+            && let Kind::Struct(name) = &**value
+        {
+            names.extend(model.structure(name)?.fields.iter().map(|field| field.name.clone()));
+            names.push("error".to_owned());
+        } else {
+            names.push(field.name.clone());
+        }
+        if published && field.name == "transport" {
+            names.push("protocol".to_owned());
+        }
+    }
+    Ok(names)
+}
+
+fn is_mapping(kind: &Kind) -> bool {
+    *kind == Kind::Option(Box::new(Kind::Struct("PublishedMapping".to_owned())))
+}
+
+fn list(name: &str, items: &[String], indent: usize) -> String {
+    let quoted: Vec<String> = items.iter().map(|item| format!("\"{item}\"")).collect();
+    let line = format!("\"{name}\": [{}]", quoted.join(", "));
+    if indent + line.len() < WIDTH {
+        return line;
+    }
+    let inside = " ".repeat(indent + 2);
+    let wrapped = crate::text::wrap(&quoted.join(", "), &inside, WIDTH);
+    format!("\"{name}\": [\n{wrapped}{}]", " ".repeat(indent))
+}
