@@ -20,7 +20,7 @@ DIRECTORY_kotlin := bindings/uniffi
 DIRECTORIES := $(DIRECTORY_c) $(DIRECTORY_go) $(DIRECTORY_python) $(DIRECTORY_node) $(DIRECTORY_kotlin)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rust test-c test-go test-python test-node test-kotlin test-lab lint lint-rust deny fmt bench \
+.PHONY: help demo test test-rust test-c test-go test-python test-node test-kotlin test-lab lint lint-rust deny generate fmt bench \
   fuzz install uninstall go clean
 
 help: ## Lists these targets
@@ -64,6 +64,11 @@ deny: $(TOOLS)/bin/cargo-deny
 	$< check licenses bans sources
 	@if $< fetch db >/dev/null 2>&1; then $< check advisories; \
 	else echo "deny: advisories not checked: their database cannot be fetched here"; fi
+
+generate: ## Writes all files that are made from core's types: run it after each change of those
+	$(CARGO) run --quiet --locked -p portlease-generate
+	$(MAKE) --no-print-directory -C bindings/c header
+	$(MAKE) --no-print-directory -C bindings/uniffi swift
 
 fmt: ## Formats the code
 	$(CARGO) fmt --all

@@ -1,4 +1,4 @@
-//! `include/portlease.h` is what the source says. `UPDATE=1 cargo test -p portlease-c --test header` writes it.
+//! `include/portlease.h` is what the source says. `make generate` writes it.
 
 use std::path::{Path, PathBuf};
 
@@ -114,6 +114,6 @@ fn the_header_is_fresh() {
         std::fs::write(path(), &fresh).expect("a header that can be written");
     }
     let committed = std::fs::read_to_string(path()).unwrap_or_default();
-    assert!(committed == fresh, "{} is not fresh: UPDATE=1 cargo test -p portlease-c --test header", path().display());
+    assert!(committed == fresh, "{} is stale: run make generate", path().display());
     assert!(fresh.lines().count() <= MOST_LINES, "{} lines are more than one reads", fresh.lines().count());
 }

@@ -18,6 +18,8 @@ pub struct Data {
     docs: ByLanguage,
     /// The enums of C.
     pub c: C,
+    /// The fields that have no default.
+    pub required: Vec<String>,
     /// The methods that Rust alone has.
     pub rust_only: Vec<String>,
     #[serde(skip)]

@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portlease::{PortMappingError, PulledEvent};
 
-use crate::error::{ErrorReport, PortLeaseError};
+use crate::error::ErrorReport;
 use crate::mapper::Mapper;
+use crate::names::PortLeaseError;
 use crate::names::{AddressClass, EventKind, Protocol, Transport};
-use crate::number::{Port, Seconds, count};
 use crate::snapshot::text;
+use crate::value::{Port, Seconds, count};
 
 /// Something that happened to a lease, or to all of them at once.
 #[derive(Debug, Clone, uniffi::Record)]

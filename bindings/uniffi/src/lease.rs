@@ -1,9 +1,9 @@
 //! The handle on one mapped port.
 
-use crate::error::PortLeaseError;
-use crate::number::{Seconds, count};
+use crate::names::PortLeaseError;
 use crate::relay::Relay;
 use crate::snapshot::LeaseSnapshot;
+use crate::value::{Seconds, count};
 
 /// The promise to keep one port mapped.
 ///

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::config::{Config, MapRequest};
-use crate::error::PortLeaseError;
 use crate::event::{Event, Pull};
 use crate::lease::Lease;
-use crate::number::Seconds;
+use crate::names::PortLeaseError;
 use crate::relay::Relay;
 use crate::snapshot::{GatewayReport, MapperSnapshot};
+use crate::value::Seconds;
 
 /// A background engine that maps ports on the home gateway and keeps them mapped.
 ///

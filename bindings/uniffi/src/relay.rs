@@ -13,7 +13,7 @@ use std::thread;
 
 use portlease::PortMappingError;
 
-use crate::error::PortLeaseError;
+use crate::names::PortLeaseError;
 
 /// The queue to the thread that wakes the host.
 #[derive(Debug, Clone)]

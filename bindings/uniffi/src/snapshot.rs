@@ -2,7 +2,7 @@
 
 use crate::error::ErrorReport;
 use crate::names::{AddressClass, LeaseState, NatClass, Protocol, Transport};
-use crate::number::{Port, Seconds, count};
+use crate::value::{Port, Seconds, count};
 
 /// One lease at one moment.
 #[derive(Debug, Clone, uniffi::Record)]

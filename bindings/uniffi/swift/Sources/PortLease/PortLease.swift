@@ -1080,11 +1080,12 @@ public struct Config: Equatable, Hashable {
      */
     public let gateway: String?
     /**
-     * The local address to which the gateway shall forward, as text. Default: the one from which the gateway is reached.
+     * The local address to which the gateway forwards, as text. Default: the one from which the gateway is reached.
      */
     public let localAddress: String?
     /**
-     * The interface whose default route is used, by name. Default: that of the lowest-metric default route.
+     * The name of the interface whose default route is used. Default: that of the default route with the lowest
+     * metric.
      */
     public let interface: String?
     /**
@@ -1092,7 +1093,7 @@ public struct Config: Equatable, Hashable {
      */
     public let protocols: [MappingProtocol]?
     /**
-     * The lifetime to ask for, 1 s to 24 h. Default 1 h. Whole seconds; a fraction is rounded up.
+     * The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default 1 h.
      */
     public let ttl: Seconds?
     /**
@@ -1117,7 +1118,7 @@ public struct Config: Equatable, Hashable {
      */
     public let pcpPort: Port?
     /**
-     * Where SSDP searches are sent, `address:port`. Default: 239.255.255.250:1900 and port 1900 of the gateway.
+     * The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
      */
     public let ssdpAddress: String?
 
@@ -1128,16 +1129,17 @@ public struct Config: Equatable, Hashable {
          * The gateway's address, as text. Default: the gateway of the default route with the lowest metric.
          */gateway: String? = nil,
         /**
-         * The local address to which the gateway shall forward, as text. Default: the one from which the gateway is reached.
+         * The local address to which the gateway forwards, as text. Default: the one from which the gateway is reached.
          */localAddress: String? = nil,
         /**
-         * The interface whose default route is used, by name. Default: that of the lowest-metric default route.
+         * The name of the interface whose default route is used. Default: that of the default route with the lowest
+         * metric.
          */interface: String? = nil,
         /**
          * The protocols to try, in order of preference, without repeats. Default: PCP, NAT-PMP, UPnP.
          */protocols: [MappingProtocol]? = nil,
         /**
-         * The lifetime to ask for, 1 s to 24 h. Default 1 h. Whole seconds; a fraction is rounded up.
+         * The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default 1 h.
          */ttl: Seconds? = nil,
         /**
          * The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min.
@@ -1156,7 +1158,7 @@ public struct Config: Equatable, Hashable {
          * The gateway's PCP and NAT-PMP port. Default 5351.
          */pcpPort: Port? = nil,
         /**
-         * Where SSDP searches are sent, `address:port`. Default: 239.255.255.250:1900 and port 1900 of the gateway.
+         * The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
          */ssdpAddress: String? = nil) {
         self.gateway = gateway
         self.localAddress = localAddress
@@ -1773,15 +1775,16 @@ public struct MapRequest: Equatable, Hashable {
      */
     public let transport: Transport
     /**
-     * The external port that is wished for, 1 to 65535. Default: the internal port.
+     * The external port to ask for, 1 to 65535. Default: the internal port.
      */
     public let externalPort: Port?
     /**
-     * `true`: this external port or none (`refused`). `false`, the default: the gateway may grant another.
+     * Whether only this external port will do: any other answer is `refused`. By default the gateway may grant
+     * another.
      */
     public let exact: Bool
     /**
-     * Default: IPv4.
+     * The address family. Default: IPv4.
      */
     public let family: AddressFamily?
 
@@ -1795,13 +1798,14 @@ public struct MapRequest: Equatable, Hashable {
          * UDP or TCP.
          */transport: Transport,
         /**
-         * The external port that is wished for, 1 to 65535. Default: the internal port.
+         * The external port to ask for, 1 to 65535. Default: the internal port.
          */externalPort: Port? = nil,
         /**
-         * `true`: this external port or none (`refused`). `false`, the default: the gateway may grant another.
+         * Whether only this external port will do: any other answer is `refused`. By default the gateway may grant
+         * another.
          */exact: Bool = false,
         /**
-         * Default: IPv4.
+         * The address family. Default: IPv4.
          */family: AddressFamily? = nil) {
         self.internalPort = internalPort
         self.transport = transport
@@ -2094,19 +2098,19 @@ public func FfiConverterTypeProtocolReport_lower(_ value: ProtocolReport) -> Rus
 public enum AddressClass: Equatable, Hashable, CustomStringConvertible {
 
     /**
-     * Globally routed.
+     * Globally routed: the whole internet can reach it.
      */
     case `public`
     /**
-     * Shared by a carrier's customers, 100.64.0.0/10 (RFC 6598): the carrier's NAT stands in between.
+     * 100.64.0.0/10 (RFC 6598): the provider's carrier-grade NAT is in front, and nobody beyond it can reach it.
      */
     case cgnat
     /**
-     * RFC 1918, link-local or unique local: a second router stands in between.
+     * RFC 1918, link-local or unique local: a second router is in front, and nobody beyond it can reach it.
      */
     case `private`
     /**
-     * Loopback, documentation, multicast and the like: no host has it.
+     * Loopback, documentation, multicast and the like: no host on the internet has it.
      */
     case reserved
     /**
@@ -2298,7 +2302,7 @@ public enum ErrorKind: Equatable, Hashable, CustomStringConvertible {
      */
     case transport
     /**
-     * The gateway answered no; the message carries protocol and code.
+     * The gateway answered no; the message has the protocol and its code, such as `pcp NOT_AUTHORIZED`.
      */
     case refused
     /**
@@ -2306,7 +2310,7 @@ public enum ErrorKind: Equatable, Hashable, CustomStringConvertible {
      */
     case invalid
     /**
-     * The handle is closed.
+     * The handle is closed, or belongs to another process.
      */
     case stopped
     /**
@@ -2578,7 +2582,7 @@ public enum LeaseState: Equatable, Hashable, CustomStringConvertible {
      */
     case revoked
     /**
-     * Over: stopped, or failed with retry `never`.
+     * Over: stopped, or failed without retry.
      */
     case exited
 
@@ -2696,7 +2700,7 @@ public enum MappingProtocol: Equatable, Hashable, CustomStringConvertible {
      */
     case upnp
     /**
-     * No protocol: this host has a public address of its own and needs no gateway. Not to be asked for.
+     * No protocol: this host has a public address of its own and needs no gateway. Cannot be asked for.
      */
     case none
 
@@ -2883,7 +2887,7 @@ enum PortLeaseError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError
     case Unavailable(message: String)
 
     /**
-     * The call ran past its deadline.
+     * A call ran past its deadline.
      */
     case Timeout(message: String)
 
@@ -2893,7 +2897,7 @@ enum PortLeaseError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError
     case Transport(message: String)
 
     /**
-     * The gateway answered no; the message carries protocol and code.
+     * The gateway answered no; the message has the protocol and its code, such as `pcp NOT_AUTHORIZED`.
      */
     case Refused(message: String)
 
@@ -2903,7 +2907,7 @@ enum PortLeaseError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError
     case Invalid(message: String)
 
     /**
-     * The handle is closed.
+     * The handle is closed, or belongs to another process.
      */
     case Stopped(message: String)
 
@@ -3719,7 +3723,7 @@ private let initializationResult: InitializationResult = {
     if bindings_contract_version != scaffolding_contract_version {
         return InitializationResult.contractVersionMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_func_open() != 32230) {
+    if (uniffi_portlease_uniffi_checksum_func_open() != 64507) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_portlease_uniffi_checksum_method_lease_detach() != 36491) {
@@ -3728,31 +3732,31 @@ private let initializationResult: InitializationResult = {
     if (uniffi_portlease_uniffi_checksum_method_lease_id() != 44533) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_method_lease_ready() != 59813) {
+    if (uniffi_portlease_uniffi_checksum_method_lease_ready() != 46340) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_portlease_uniffi_checksum_method_lease_snapshot() != 6030) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_method_lease_stop() != 39021) {
+    if (uniffi_portlease_uniffi_checksum_method_lease_stop() != 61393) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_method_mapper_map() != 15341) {
+    if (uniffi_portlease_uniffi_checksum_method_mapper_map() != 63064) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_method_mapper_next_event() != 65213) {
+    if (uniffi_portlease_uniffi_checksum_method_mapper_next_event() != 33023) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_method_mapper_probe() != 64689) {
+    if (uniffi_portlease_uniffi_checksum_method_mapper_probe() != 9237) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_portlease_uniffi_checksum_method_mapper_snapshot() != 21942) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_method_mapper_stop() != 19067) {
+    if (uniffi_portlease_uniffi_checksum_method_mapper_stop() != 39938) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_constructor_mapper_start() != 46217) {
+    if (uniffi_portlease_uniffi_checksum_constructor_mapper_start() != 18158) {
         return InitializationResult.apiChecksumMismatch
     }
 
