@@ -71,9 +71,9 @@ export type SecondDevice =
 
 /** Every switch. The default value is a healthy router; each field says what its other values do. */
 export interface Faults {
-  /** PCP. */
+  /** PCP as a whole. */
   pcp?: Mode | undefined;
-  /** NAT-PMP. */
+  /** NAT-PMP as a whole. */
   natPmp?: Mode | undefined;
   /** UPnP as a whole: SSDP and the web server. `refuse` answers every action with the code. */
   upnp?: Mode | undefined;
@@ -289,7 +289,7 @@ export interface GatewayOptions {
   /** Also joins 239.255.255.250:1900 on the interface of `bind`, so that multicast searches are heard. */
   ssdpMulticast?: boolean | undefined;
   /**
-   * The external address that clients are told; null means that the router has none. Default 192.0.1.1, which is in no
+   * The external address that clients are told; without it the router has none. Default 192.0.1.1, which is in no
    * reserved range and so counts as public.
    */
   externalAddress?: string | null | undefined;

@@ -387,7 +387,7 @@ impl std::error::Error for PortLeaseError {}
 
 impl From<core::PortMappingError> for PortLeaseError {
     fn from(error: core::PortMappingError) -> Self {
-        let message = error.to_string();
+        let message = error.message();
         match error.kind() {
             core::ErrorKind::Unavailable => Self::Unavailable(message),
             core::ErrorKind::Timeout => Self::Timeout(message),

@@ -98,9 +98,9 @@ pub enum SecondDevice {
 #[serde(default, deny_unknown_fields)]
 pub struct Faults {
     // --- Protocols as a whole ---
-    /// PCP.
+    /// PCP as a whole.
     pub pcp: Mode,
-    /// NAT-PMP.
+    /// NAT-PMP as a whole.
     pub nat_pmp: Mode,
     /// UPnP as a whole: SSDP and the web server. `refuse` answers every action with the code.
     pub upnp: Mode,
