@@ -44,14 +44,7 @@ export interface MapperOptions {
   ssdpAddress?: string | undefined;
 }
 
-/**
- * One port to be mapped.
- *
- * ``` use portlease::{MapRequest, Transport};
- *
- * let request = MapRequest::new(8080, Transport::Tcp).external_port(80).exact(); assert_eq!(request.suggested_port(),
- * 80); ```
- */
+/** One port to be mapped. */
 export interface MapOptions {
   /** The local port, 1 to 65535. */
   port: number;

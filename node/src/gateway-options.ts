@@ -289,7 +289,7 @@ export interface GatewayOptions {
   /** Also joins 239.255.255.250:1900 on the interface of `bind`, so that multicast searches are heard. */
   ssdpMulticast?: boolean | undefined;
   /**
-   * The external address that clients are told; without it the router has none. Default 192.0.1.1, which is in no
+   * The external address that clients are told; null means that the router has none. Default 192.0.1.1, which is in no
    * reserved range and so counts as public.
    */
   externalAddress?: string | null | undefined;

@@ -324,9 +324,10 @@ fn sections(source: &str) -> BTreeMap<String, String> {
     found
 }
 
-/// The documentation: lines of a paragraph joined, paragraphs apart by an empty line.
+/// The documentation: lines of a paragraph joined, paragraphs apart by an empty line, examples left out.
 fn docs(attributes: &[Attribute]) -> String {
     let mut paragraphs = vec![String::new()];
+    let mut example = false;
     for attribute in attributes {
         let Meta::NameValue(meta) = &attribute.meta else { continue };
         let Expr::Lit(syn::ExprLit { lit: Lit::Str(line), .. }) = &meta.value else { continue };
@@ -334,13 +335,19 @@ fn docs(attributes: &[Attribute]) -> String {
             continue;
         }
         let line = line.value();
+        if line.trim().starts_with("```") {
+            example = !example;
+            continue;
+        }
         match (line.trim(), paragraphs.last_mut()) {
+            _ if example => {}
             ("", _) => paragraphs.push(String::new()),
             (line, Some(last)) if last.is_empty() => last.push_str(line),
             (line, Some(last)) => *last += &format!(" {line}"),
             (_, None) => {}
         }
     }
+    paragraphs.retain(|paragraph| !paragraph.is_empty());
     paragraphs.join("\n\n")
 }
 

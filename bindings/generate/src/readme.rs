@@ -38,7 +38,7 @@ fn gateway_table(model: &Model, head: &str, fields: &[Field]) -> Result<String> 
             section.clone_from(&field.section);
             rows.push(vec![format!("**{}**", section.as_deref().unwrap_or_default()), String::new(), String::new()]);
         }
-        rows.push(vec![format!("`{}`", field.name), value(model, &field.kind)?, field.docs.clone()]);
+        rows.push(vec![format!("`{}`", field.name), value(model, &field.kind)?, field.docs.replace("`None`", "null")]);
     }
     Ok(table(&[head, "value", "means"], &rows))
 }

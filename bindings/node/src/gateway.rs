@@ -24,7 +24,9 @@ impl GatewayHandle {
             GatewayError::Bind { what, address, source } => {
                 failure(&PortMappingError::transport(format!("cannot open {what} on {address}"), source))
             }
-            other => failure(&PortMappingError::internal(other.to_string())),
+            other @ (GatewayError::Runtime(_) | GatewayError::Mapping(_) | GatewayError::Stopped) => {
+                failure(&PortMappingError::internal(other.to_string()))
+            }
         })?;
         Ok(Self { gateway: Some(gateway) })
     }

@@ -12,6 +12,7 @@
 
 // What JavaScript calls is registered by code that napi leaves out of test builds, and then looks unused.
 #![cfg_attr(test, allow(dead_code))]
+#![warn(clippy::wildcard_enum_match_arm)]
 
 mod cli;
 mod config;

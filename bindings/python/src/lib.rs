@@ -14,6 +14,8 @@
 //! | `logging` | core's diagnostics for Python's `logging` |
 //! | `fork` | what a forked child must not touch |
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 mod args;
 mod error;
 mod fork;

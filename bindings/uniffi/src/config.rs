@@ -64,11 +64,6 @@ impl Config {
 }
 
 /// One port to be mapped.
-///
-/// ``` use portlease::{MapRequest, Transport};
-///
-/// let request = MapRequest::new(8080, Transport::Tcp).external_port(80).exact(); assert_eq!(request.suggested_port(),
-/// 80); ```
 #[derive(Debug, Clone, Copy, uniffi::Record)]
 pub struct MapRequest {
     /// The local port, 1 to 65535.

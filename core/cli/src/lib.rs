@@ -7,6 +7,8 @@
 //! events and a lease's state into words, `diagnosis` draws conclusions for `doctor`, `advice` says what to try,
 //! `signals` hears Ctrl-C.
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 mod advice;
 mod args;
 mod completions;

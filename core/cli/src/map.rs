@@ -169,10 +169,8 @@ mod tests {
 
     fn args(line: &str) -> MapArgs {
         let cli = Cli::try_parse_from(["portlease", "map"].into_iter().chain(line.split_whitespace())).unwrap();
-        match cli.command {
-            Command::Map(args) => args,
-            other => panic!("{other:?}"),
-        }
+        let Command::Map(args) = cli.command else { panic!("{:?}", cli.command) };
+        args
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub struct GatewayConfig {
     pub http_port: u16,
     /// Also joins 239.255.255.250:1900 on the interface of `bind`, so that multicast searches are heard.
     pub ssdp_multicast: bool,
-    /// The external address that clients are told; without it the router has none.
+    /// The external address that clients are told; `None` means that the router has none.
     /// Default 192.0.1.1, which is in no reserved range and so counts as public.
     pub external_address: Option<Ipv4Addr>,
     /// Whether PCP (RFC 6887) is spoken.

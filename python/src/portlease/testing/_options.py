@@ -216,8 +216,8 @@ class GatewayOptions(SwitchesBesideSettings, total=False):
     ssdp_multicast: bool
     """Also joins 239.255.255.250:1900 on the interface of `bind`, so that multicast searches are heard."""
     external_address: str | IPv4Address | None
-    """The external address that clients are told; without it the router has none. Default 192.0.1.1, which is in no
-    reserved range and so counts as public."""
+    """The external address that clients are told; `None` means that the router has none. Default 192.0.1.1, which is in
+    no reserved range and so counts as public."""
     pcp: bool | Mode
     """Whether PCP (RFC 6887) is spoken."""
     nat_pmp: bool | Mode
