@@ -13,7 +13,7 @@ type ByLanguage = BTreeMap<String, BTreeMap<String, String>>;
 /// The contents of `data.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Data {
+pub(crate) struct Data {
     names: ByLanguage,
     docs: ByLanguage,
     /// The enums of C.
@@ -29,7 +29,7 @@ pub struct Data {
 /// What C's binary interface fixes for ever.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct C {
+pub(crate) struct C {
     /// The numbers of each enum's values. Append only; a number is never used again.
     pub numbers: BTreeMap<String, BTreeMap<String, u32>>,
     /// Values of C alone: no error, and nothing at all.
@@ -43,7 +43,7 @@ pub struct C {
 /// A value of an enum that C alone has.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Extra {
+pub(crate) struct Extra {
     /// The name, without what all names of the enum begin with.
     pub name: String,
     /// The number.
@@ -57,20 +57,20 @@ pub struct Extra {
 
 impl Data {
     /// Reads `data.toml`.
-    pub fn read() -> Result<Self> {
+    pub(crate) fn read() -> Result<Self> {
         let path = root().join("bindings/generate/data.toml");
         let text = std::fs::read_to_string(&path).map_err(|error| format!("data.toml: {error}"))?;
         toml::from_str(&text).map_err(|error| format!("data.toml: {error}"))
     }
 
     /// How a language calls an item, where that does not follow from its name in Rust.
-    pub fn name(&self, language: &'static str, item: &str) -> Option<&str> {
+    pub(crate) fn name(&self, language: &'static str, item: &str) -> Option<&str> {
         self.used.borrow_mut().insert((language, item.to_owned()));
         self.names.get(language)?.get(item).map(String::as_str)
     }
 
     /// The documentation of an item in a language: `docs`, unless the language has its own.
-    pub fn docs(&self, language: &'static str, item: &str, docs: &str) -> String {
+    pub(crate) fn docs(&self, language: &'static str, item: &str, docs: &str) -> String {
         self.used.borrow_mut().insert((language, item.to_owned()));
         self.docs.get(language).and_then(|own| own.get(item)).map_or_else(|| docs.to_owned(), Clone::clone)
     }

@@ -1,25 +1,24 @@
 //! Writes what every language mirrors of core's public types and of the simulated gateway's options.
 //!
-//! [`model`] reads the Rust sources, [`data`] what Rust cannot say (`data.toml`), and one module for each language answers
+//! `model` reads the Rust sources, `data` what Rust cannot say (`data.toml`), and one module for each language answers
 //! with the files that it writes. `make generate` writes them; the test `fresh` compares.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-pub mod data;
-pub mod model;
-pub mod text;
-
 mod c;
+mod data;
 mod go;
+mod model;
 mod node;
 mod python;
 mod readme;
 mod surface;
+mod text;
 mod uniffi;
 
-pub use data::Data;
-pub use model::{Enum, Field, Kind, Model, Struct, Variant};
+use data::Data;
+use model::{Enum, Field, Kind, Model, Struct, Variant};
 
 /// An error is a text that names what could not be mapped.
 pub type Result<T> = std::result::Result<T, String>;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use syn::{Attribute, Expr, Fields, ImplItem, Item, Lit, Meta, Pat, Stmt, Type, Visibility};
+use syn::{Attribute, Expr, ExprLit, Fields, ImplItem, ImplItemConst, Item, Lit, Meta, Pat, Stmt, Type, Visibility};
 
 use crate::Result;
 
@@ -43,12 +43,11 @@ const METHODS: [(&str, &str, Option<&str>); 3] = [
 ];
 
 /// Everything that languages mirror.
-#[derive(Debug, Clone)]
-pub struct Model {
-    /// The enums: core's with their stable strings, and those of the gateway's faults.
-    pub enums: Vec<Enum>,
-    /// Core's structs.
-    pub structs: Vec<Struct>,
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub(crate) enums: Vec<Enum>,
+    /// Core's.
+    pub(crate) structs: Vec<Struct>,
     /// The faults of the simulated gateway.
     pub faults: Struct,
     /// The settings of the simulated gateway.
@@ -57,27 +56,20 @@ pub struct Model {
     pub methods: Vec<(String, Vec<String>)>,
 }
 
-/// An enum.
-#[derive(Debug, Clone)]
-pub struct Enum {
-    /// The name in Rust.
+#[derive(Debug)]
+pub(crate) struct Enum {
     pub name: String,
-    /// The documentation.
     pub docs: String,
-    /// The variants, as they stand in Rust.
     pub variants: Vec<Variant>,
     /// Whether it has stable strings, so that every language has it: the others belong to settings and faults.
     pub stable: bool,
 }
 
-/// A variant of an enum.
-#[derive(Debug, Clone)]
-pub struct Variant {
-    /// The name in Rust.
+#[derive(Debug)]
+pub(crate) struct Variant {
     pub ident: String,
     /// The stable string: that of `as_str`, or what serde makes of the name.
     pub text: String,
-    /// The documentation.
     pub docs: String,
     /// Whether `ALL` has it: for a protocol, whether it can be asked for.
     pub listed: bool,
@@ -85,76 +77,52 @@ pub struct Variant {
     pub fields: Vec<Field>,
 }
 
-/// A struct.
-#[derive(Debug, Clone)]
-pub struct Struct {
-    /// The name in Rust.
+/// A struct with its public fields.
+#[derive(Debug)]
+pub(crate) struct Struct {
     pub name: String,
-    /// The documentation.
     pub docs: String,
-    /// The public fields, as they stand in Rust.
     pub fields: Vec<Field>,
 }
 
-/// A field of a struct.
-#[derive(Debug, Clone)]
-pub struct Field {
-    /// The name in Rust.
+#[derive(Debug)]
+pub(crate) struct Field {
     pub name: String,
-    /// Its type.
     pub kind: Kind,
-    /// The documentation.
     pub docs: String,
     /// The heading above it in the source: `// --- Datagrams ---`.
     pub section: Option<String>,
 }
 
-/// The types of fields that the generator knows. Match on it without `_`, so that a new one is noticed everywhere.
+/// The types of fields that the generator knows. `Arc` is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
-    /// `bool`
+pub(crate) enum Kind {
     Bool,
-    /// `u8`
     U8,
-    /// `u16`
     U16,
-    /// `u32`
     U32,
-    /// `u64`
     U64,
-    /// `usize`
     Usize,
-    /// `f64`
     F64,
-    /// `String`
     Text,
-    /// `Duration`
     Duration,
-    /// `IpAddr`
     Ip,
-    /// `Ipv4Addr`
     Ipv4,
-    /// `SocketAddr`
     Socket,
-    /// `RetryPolicy`
     Retry,
-    /// An enum of the model without fields (and `Mode`).
+    /// An enum of the model.
     Enum(String),
-    /// A struct of the model, or `PortMappingError` or `Faults`.
+    /// A struct of the model, or `PortMappingError`.
     Struct(String),
-    /// `Option`; `Arc` is left out.
     Option(Box<Kind>),
-    /// `Vec`
     List(Box<Kind>),
-    /// `BTreeMap`
     Map(Box<Kind>, Box<Kind>),
-    /// `Result`
     Result(Box<Kind>, Box<Kind>),
 }
 
 impl Model {
     /// Reads the sources under `root`.
-    pub fn read(root: &Path) -> Result<Self> {
+    pub(crate) fn read(root: &Path) -> Result<Self> {
         let mut reader = Reader::default();
         let mut structs = Vec::new();
         for (path, names) in CORE.iter().chain(&GATEWAY) {
@@ -170,17 +138,17 @@ impl Model {
     }
 
     /// The enums with stable strings, which every language has.
-    pub fn stable(&self) -> impl Iterator<Item = &Enum> {
+    pub(crate) fn stable(&self) -> impl Iterator<Item = &Enum> {
         self.enums.iter().filter(|one| one.stable)
     }
 
     /// The enum of this name.
-    pub fn enumeration(&self, name: &str) -> Result<&Enum> {
+    pub(crate) fn enumeration(&self, name: &str) -> Result<&Enum> {
         self.enums.iter().find(|one| one.name == name).ok_or_else(|| format!("the model has no enum {name}"))
     }
 
     /// The struct of this name.
-    pub fn structure(&self, name: &str) -> Result<&Struct> {
+    pub(crate) fn structure(&self, name: &str) -> Result<&Struct> {
         self.structs.iter().find(|one| one.name == name).ok_or_else(|| format!("the model has no struct {name}"))
     }
 }
@@ -262,13 +230,13 @@ impl Reader {
     }
 
     fn kind(&self, kind: &Type) -> Result<Kind> {
-        let unknown = || "the generator does not know this type; give it one in bindings/generate/src/model.rs";
-        let Type::Path(path) = kind else { return Err(unknown().to_owned()) };
-        let last = path.path.segments.last().ok_or_else(unknown)?;
+        let unknown = "the generator does not know this type: see Kind in bindings/generate/src/model.rs";
+        let Type::Path(path) = kind else { return Err(unknown.to_owned()) };
+        let last = path.path.segments.last().ok_or(unknown)?;
         let mut inner = Vec::new();
         if let syn::PathArguments::AngleBracketed(arguments) = &last.arguments {
             for argument in &arguments.args {
-                let syn::GenericArgument::Type(argument) = argument else { return Err(unknown().to_owned()) };
+                let syn::GenericArgument::Type(argument) = argument else { return Err(unknown.to_owned()) };
                 inner.push(Box::new(self.kind(argument)?));
             }
         }
@@ -294,7 +262,7 @@ impl Reader {
             ("Result", [value, error]) => Kind::Result(value.clone(), error.clone()),
             (name, []) if self.enums.iter().any(|one| one.name == name) || is_enum(name) => Kind::Enum(name.to_owned()),
             (name, []) if is_struct(name) => Kind::Struct(name.to_owned()),
-            (name, _) => return Err(format!("`{name}`: {}", unknown())),
+            (name, _) => return Err(format!("`{name}`: {unknown}")),
         })
     }
 }
@@ -330,7 +298,7 @@ fn docs(attributes: &[Attribute]) -> String {
     let mut example = false;
     for attribute in attributes {
         let Meta::NameValue(meta) = &attribute.meta else { continue };
-        let Expr::Lit(syn::ExprLit { lit: Lit::Str(line), .. }) = &meta.value else { continue };
+        let Expr::Lit(ExprLit { lit: Lit::Str(line), .. }) = &meta.value else { continue };
         if !meta.path.is_ident("doc") {
             continue;
         }
@@ -358,29 +326,26 @@ fn documented(attributes: &[Attribute], of: &str) -> Result<String> {
 
 /// The inherent functions and constants of a type.
 fn members<'a>(items: &'a [Item], name: &'a str) -> impl Iterator<Item = &'a ImplItem> {
-    items
-        .iter()
-        .filter_map(move |item| match item {
-            Item::Impl(item) if item.trait_.is_none() && is_path(&item.self_ty, name) => Some(&item.items),
-            _ => None,
-        })
-        .flatten()
+    let is_it = move |of: &Type| matches!(of, Type::Path(path) if path.path.is_ident(name));
+    let blocks = items.iter().filter_map(|item| if let Item::Impl(block) = item { Some(block) } else { None });
+    blocks.filter(move |block| block.trait_.is_none() && is_it(&block.self_ty)).flat_map(|block| &block.items)
 }
 
-fn is_path(kind: &Type, name: &str) -> bool {
-    matches!(kind, Type::Path(path) if path.path.is_ident(name))
+fn functions<'a>(items: &'a [Item], name: &'a str) -> impl Iterator<Item = &'a syn::ImplItemFn> {
+    members(items, name).filter_map(|item| if let ImplItem::Fn(function) = item { Some(function) } else { None })
+}
+
+fn last(path: &syn::Path) -> Option<String> {
+    path.segments.last().map(|segment| segment.ident.to_string())
 }
 
 /// The strings of `as_str`, by variant; none where the type has no such function.
 fn stable_strings(items: &[Item], name: &str) -> Option<BTreeMap<String, String>> {
-    let function = members(items, name).find_map(|item| match item {
-        ImplItem::Fn(function) if function.sig.ident == "as_str" => Some(function),
-        _ => None,
-    })?;
+    let function = functions(items, name).find(|function| function.sig.ident == "as_str")?;
     let Some(Stmt::Expr(Expr::Match(body), _)) = function.block.stmts.last() else { return None };
     let arms = body.arms.iter().filter_map(|arm| match (&arm.pat, &*arm.body) {
-        (Pat::Path(variant), Expr::Lit(syn::ExprLit { lit: Lit::Str(text), .. })) => {
-            Some((variant.path.segments.last()?.ident.to_string(), text.value()))
+        (Pat::Path(variant), Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => {
+            Some((last(&variant.path)?, text.value()))
         }
         _ => None,
     });
@@ -389,41 +354,28 @@ fn stable_strings(items: &[Item], name: &str) -> Option<BTreeMap<String, String>
 
 /// The variants in the constant `ALL`; none where the type has no such constant.
 fn all(items: &[Item], name: &str) -> Option<Vec<String>> {
-    let value = members(items, name).find_map(|item| match item {
-        ImplItem::Const(constant) if constant.ident == "ALL" => Some(&constant.expr),
+    members(items, name).find_map(|item| match item {
+        ImplItem::Const(ImplItemConst { ident, expr: Expr::Array(array), .. }) if ident == "ALL" => {
+            let name = |element: &Expr| if let Expr::Path(path) = element { last(&path.path) } else { None };
+            Some(array.elems.iter().filter_map(name).collect())
+        }
         _ => None,
-    })?;
-    let Expr::Array(array) = value else { return None };
-    let variants = array.elems.iter().filter_map(|element| match element {
-        Expr::Path(path) => Some(path.path.segments.last()?.ident.to_string()),
-        _ => None,
-    });
-    Some(variants.collect())
+    })
 }
 
 /// The names of the public functions of a type, or of the file itself.
 fn public_functions(items: &[Item], of: Option<&str>) -> Vec<String> {
-    let public =
-        |vis: &Visibility, sig: &syn::Signature| matches!(vis, Visibility::Public(_)).then(|| sig.ident.to_string());
-    match of {
-        Some(name) => members(items, name)
-            .filter_map(|item| match item {
-                ImplItem::Fn(function) => public(&function.vis, &function.sig),
-                _ => None,
-            })
-            .collect(),
-        None => items
-            .iter()
-            .filter_map(|item| match item {
-                Item::Fn(function) => public(&function.vis, &function.sig),
-                _ => None,
-            })
-            .collect(),
-    }
+    let own = items.iter().filter_map(|item| if let Item::Fn(function) = item { Some(function) } else { None });
+    let signatures: Vec<_> = match of {
+        Some(name) => functions(items, name).map(|function| (&function.vis, &function.sig)).collect(),
+        None => own.map(|function| (&function.vis, &function.sig)).collect(),
+    };
+    let public = signatures.into_iter().filter(|(vis, _)| matches!(vis, Visibility::Public(_)));
+    public.map(|(_, signature)| signature.ident.to_string()).collect()
 }
 
 /// `NatPmp` as `nat_pmp`; as serde does it.
-pub fn snake(name: &str) -> String {
+pub(crate) fn snake(name: &str) -> String {
     let mut out = String::new();
     for (index, letter) in name.chars().enumerate() {
         if letter.is_uppercase() && index > 0 {
@@ -435,19 +387,14 @@ pub fn snake(name: &str) -> String {
 }
 
 /// `nat-pmp` or `nat_pmp` as `natPmp`.
-pub fn camel(name: &str) -> String {
+pub(crate) fn camel(name: &str) -> String {
     let mut words = name.split(['_', '-']);
     let first = words.next().unwrap_or_default().to_owned();
     words.fold(first, |out, word| out + &capital(word))
 }
 
-/// `nat-pmp` or `nat_pmp` as `NatPmp`.
-pub fn pascal(name: &str) -> String {
-    capital(&camel(name))
-}
-
 /// The word with a capital letter in front.
-pub fn capital(word: &str) -> String {
+pub(crate) fn capital(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map(|letter| letter.to_ascii_uppercase().to_string()).unwrap_or_default() + letters.as_str()
 }

@@ -3,7 +3,7 @@
 use crate::{Result, root};
 
 /// Wraps a text of one or more paragraphs into lines that begin with `prefix`, at most `width` characters long.
-pub fn wrap(text: &str, prefix: &str, width: usize) -> String {
+pub(crate) fn wrap(text: &str, prefix: &str, width: usize) -> String {
     let mut out = String::new();
     for (index, paragraph) in text.split("\n\n").enumerate() {
         if index > 0 {
@@ -29,7 +29,7 @@ pub fn wrap(text: &str, prefix: &str, width: usize) -> String {
 }
 
 /// A file with what is between its markers `<!-- generated: NAME -->` and `<!-- /generated -->` put anew.
-pub fn between(path: &str, parts: &[(&str, String)]) -> Result<(String, String)> {
+pub(crate) fn between(path: &str, parts: &[(&str, String)]) -> Result<(String, String)> {
     let mut text = std::fs::read_to_string(root().join(path)).map_err(|error| format!("{path}: {error}"))?;
     for (name, part) in parts {
         let begin = format!("<!-- generated: {name} -->\n");
@@ -42,7 +42,7 @@ pub fn between(path: &str, parts: &[(&str, String)]) -> Result<(String, String)>
 }
 
 /// A table of Markdown; a `|` within a cell is escaped.
-pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
     let escaped = |row: &Vec<String>| row.iter().map(|cell| cell.replace('|', "\\|")).collect::<Vec<_>>();
@@ -52,6 +52,6 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// Documentation of Rust's without links: [`Name`] becomes `Name`.
-pub fn plain(docs: &str) -> String {
+pub(crate) fn plain(docs: &str) -> String {
     docs.replace("[`", "`").replace("`]", "`")
 }
