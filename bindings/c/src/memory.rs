@@ -263,7 +263,7 @@ pub(crate) const fn first(offset: usize) {
 /// That no padding is behind the last field: a field that is added there must make the struct larger, or programs of
 /// different versions could not tell. For the same reason added fields leave no padding between them.
 pub(crate) const fn last(offset: usize, size: usize, of: usize) {
-    assert!(offset + size == of, "there is padding behind the last field");
+    assert!(offset + size == of, "there is padding behind the last field: see padding in bindings/generate/data.toml");
 }
 
 /// Says of structs, with their last fields, that they may grow; of one that has grown, also the first field of those that

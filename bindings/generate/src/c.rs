@@ -232,8 +232,15 @@ fn config(model: &Model, data: &Data) -> Result<String> {
         out += &format!(
             "#[repr(C)]\n#[derive(Clone, Copy)]\n{ALLOW}pub struct {c} {{\n    /// sizeof({c})\n    pub struct_size: usize,\n"
         );
+        // `padding_1:4`: bytes that would be padding otherwise, for a struct that has grown has none.
+        fields.extend(order.iter().filter_map(|name| name.split_once(':')).map(|(name, size)| Option_ {
+            name: name.to_owned(),
+            of_type: format!("[u8; {size}]"),
+            docs: "Zero.".to_owned(),
+        }));
+        let order: Vec<&str> = order.iter().map(|name| name.split(':').next().unwrap_or_default()).collect();
         let mut last = "";
-        for name in order {
+        for name in &order {
             let gone = || format!("data.toml: c.fields.{rust} has {name}, which core has no more");
             let field = fields.iter().find(|field| field.name == *name).ok_or_else(gone)?;
             out += &format!("{}    pub {name}: {},\n", wrap(&field.docs, "    /// ", WIDTH), field.of_type);
@@ -241,7 +248,7 @@ fn config(model: &Model, data: &Data) -> Result<String> {
         }
         let first = *data.c.first.get(rust).ok_or_else(|| format!("data.toml: c.first has no {rust}"))?;
         let grown = order.get(first).map(|name| format!(" => {name}")).unwrap_or_default();
-        let last_name = order.last().map_or("", String::as_str);
+        let last_name = order.last().copied().unwrap_or_default();
         out += &format!("}}\n\ngrowing!({c}: {last_name} {last}{grown});\n");
         out += &format!(
             "// SAFETY: numbers and pointers; the rest is `MaybeUninit`.\nunsafe impl Options for {c} {{}}\n\n"

@@ -134,7 +134,14 @@ impl Model {
         }
         let gateway_config = structs.pop().ok_or("no GatewayConfig")?;
         let faults = structs.pop().ok_or("no Faults")?;
-        Ok(Self { enums: reader.enums, structs, faults, gateway_config, methods })
+        let model = Self { enums: reader.enums, structs, faults, gateway_config, methods };
+        // What is left out is false in C and Go.
+        let source = parse(root, "core/src/config.rs")?.0;
+        let mut flags = model.structure("Config")?.fields.iter().filter(|field| field.kind == Kind::Bool);
+        match flags.find(|field| source.contains(&format!(" {}: true,", field.name))) {
+            Some(on) => Err(format!("Config.{} is on by default: give it the opposite name and meaning", on.name)),
+            None => Ok(model),
+        }
     }
 
     /// The enums with stable strings, which every language has.
