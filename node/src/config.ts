@@ -50,7 +50,7 @@ export interface MapOptions {
   port: number;
   /** UDP, which is the default, or TCP. */
   transport?: Transport | undefined;
-  /** The external port that is wished for, 1 to 65535. Default: the local port. */
+  /** The external port to ask for, 1 to 65535. Default: the internal port. */
   externalPort?: number | undefined;
   /**
    * Whether only this external port will do: any other answer is `refused`. By default the gateway may grant another.

@@ -39,6 +39,16 @@ export const LeaseState = Object.freeze({
 /** Where a lease stands. */
 export type LeaseState = (typeof LeaseState)[keyof typeof LeaseState];
 
+/** Whether the port can be assumed open to the other side of the NAT. */
+export const NatClass = Object.freeze({
+  /** A granted, unexpired mapping is published. */
+  OPEN: 'open',
+  /** Nothing is known. */
+  UNKNOWN: 'unknown',
+});
+/** Whether the port can be assumed open to the other side of the NAT. */
+export type NatClass = (typeof NatClass)[keyof typeof NatClass];
+
 /** What happened. */
 export const EventKind = Object.freeze({
   /** The gateway granted a mapping. */
@@ -90,15 +100,8 @@ export const Transport = Object.freeze({
 /** The transport protocol of the mapped port. */
 export type Transport = (typeof Transport)[keyof typeof Transport];
 
-/** Whether the port can be assumed open to the other side of the NAT. */
-export const NatClass = Object.freeze({
-  /** A granted, unexpired mapping is published. */
-  OPEN: 'open',
-  /** Nothing is known. */
-  UNKNOWN: 'unknown',
-});
-/** Whether the port can be assumed open to the other side of the NAT. */
-export type NatClass = (typeof NatClass)[keyof typeof NatClass];
+/** The address family of a mapping. */
+export type AddressFamily = 'ipv4';
 
 /** The class of an external address: only a public one can be reached from the whole internet. */
 export const AddressClass = Object.freeze({
@@ -115,6 +118,3 @@ export const AddressClass = Object.freeze({
 });
 /** The class of an external address: only a public one can be reached from the whole internet. */
 export type AddressClass = (typeof AddressClass)[keyof typeof AddressClass];
-
-/** The address family of a mapping. */
-export type AddressFamily = 'ipv4';

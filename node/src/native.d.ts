@@ -57,7 +57,7 @@ export interface MapperView {
 /** A mapper. */
 export declare class MapperHandle {
   /** Begins to map a port. */
-  map(request: Request): LeaseHandle
+  map(request: object): LeaseHandle
   /** The present state. */
   snapshot(): MapperView
   /** Waits for the next event, without a limit. */
@@ -136,55 +136,12 @@ export interface EventView {
   dropped: number
 }
 
-/** The fields of [`Config`]; what is absent is core's default. */
-export interface Settings {
-  /** The gateway's address. Default: the gateway of the default route with the lowest metric. */
-  gateway?: string
-  /** The local address to which the gateway shall forward. Default: the one from which the gateway is reached. */
-  localAddress?: string
-  /** The interface whose default route is used, by name. Default: that of the lowest-metric default route. */
-  interface?: string
-  /** The protocols to try, in order of preference, without repeats. Default: PCP, NAT-PMP, UPnP. */
-  protocols?: Array<string>
-  /** The lifetime to ask for, 1 s to 24 h. Default 1 h. Whole seconds; a fraction is rounded up. In milliseconds. */
-  ttl?: number
-  /** The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min. In milliseconds. */
-  renewalInterval?: number
-  /** Consecutive failed renewals after which the mapping is revoked, 1 or more. Default 3. */
-  failureThreshold?: number
-  /** What happens after a failure. Default: try again, backing off from 1 s to 5 min. */
-  retry?: Retry
-  /**
-   * The text that the gateway shows beside the mapping (UPnP only), at most 64 characters, no control characters.
-   * Default `portlease`.
-   */
-  description?: string
-  /** The gateway's PCP and NAT-PMP port. Default 5351. */
-  pcpPort?: number
-  /** Where SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway. */
-  ssdpAddress?: string
-}
-
-/** The fields of [`MapRequest`]; what is absent is core's default. */
-export interface Request {
-  /** The local port, 1 to 65535. */
-  port?: number
-  /** UDP, which is the default, or TCP. */
-  transport?: string
-  /** The external port that is wished for, 1 to 65535. Default: the local port. */
-  externalPort?: number
-  /** `true`: this external port or none (`refused`). `false`: the gateway may grant another. */
-  exact?: boolean
-  /** IPv4. */
-  family?: string
-}
-
 /** The start of everything in one environment. */
 export declare class Host {
   /** `bell` is called with the number of each wait that is to be polled. */
   constructor(bell: (wait: number) => void)
   /** Starts a mapper. */
-  start(settings: Settings): MapperHandle
+  start(settings: object): MapperHandle
   /** Stops every mapper and waits for that, at most for so many milliseconds: for the end of the process. */
   stopAll(timeout: number): boolean
 }

@@ -1,7 +1,6 @@
 import { inspect } from 'node:util';
 import { type MapOptions, type MapperOptions, mapOptions, mapperOptions, type Reading } from './config';
 import { invalid } from './errors';
-import type { Request, Settings } from './native';
 
 /** For calls that wait. */
 export interface WaitOptions {
@@ -114,13 +113,13 @@ const SETTING_READERS = readers(mapperOptions);
 const REQUEST_READERS = readers(mapOptions);
 
 /** The settings for the addon. */
-export function settings(options: MapperOptions | undefined): Settings {
+export function settings(options: MapperOptions | undefined): object {
   return read<MapperOptions>('options', options, SETTING_READERS);
 }
 
 /** The request for the addon. */
-export function request(options: MapOptions): Request {
-  const found: Request = read<MapOptions>('options', options, REQUEST_READERS);
+export function request(options: MapOptions): object {
+  const found = read<MapOptions>('options', options, REQUEST_READERS);
   if (found.port === undefined) port('port', undefined);
   return found;
 }

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 mod c;
 mod data;
+mod dynamic;
 mod go;
 mod model;
 mod node;

@@ -3,15 +3,17 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use napi::bindgen_prelude::{FromNapiValue, Object};
 use napi_derive::napi;
 use portlease::config::{parse_address, parse_socket_address};
 use portlease::{AddressFamily, PortMappingError, Protocol, RetryPolicy, Transport};
 
-type Result<T> = std::result::Result<T, PortMappingError>;
+/// What fails with an error of core.
+pub(crate) type Result<T> = std::result::Result<T, PortMappingError>;
 
 /// What happens after a failure.
 #[napi(object)]
-pub struct Retry {
+pub(crate) struct Retry {
     /// Not to try again.
     pub never: Option<bool>,
     /// The first wait, in milliseconds.
@@ -20,14 +22,17 @@ pub struct Retry {
     pub max: Option<f64>,
 }
 
-/// What can be read out of a `Raw`, or an error that names the argument.
-pub(crate) trait Setting<Raw>: Sized {
-    fn read(argument: &'static str, raw: Raw) -> Result<Self>;
+/// What an option can be: read out of what JavaScript has for it, or an error that names the argument.
+pub(crate) trait Setting: Sized {
+    type Raw: FromNapiValue;
+
+    fn read(argument: &'static str, raw: Self::Raw) -> Result<Self>;
 }
 
-/// Puts a value in its place, if there is one.
-pub(crate) fn set<Raw, T: Setting<Raw>>(argument: &'static str, given: Option<Raw>, place: &mut T) -> Result<()> {
-    if let Some(raw) = given {
+/// Puts an option in its place, if it is given.
+pub(crate) fn set<T: Setting>(given: &Object<'_>, argument: &'static str, place: &mut T) -> Result<()> {
+    let raw = given.get(argument).map_err(|error| PortMappingError::invalid(argument, error.reason.as_str()))?;
+    if let Some(raw) = raw {
         *place = T::read(argument, raw)?;
     }
     Ok(())
@@ -35,8 +40,10 @@ pub(crate) fn set<Raw, T: Setting<Raw>>(argument: &'static str, given: Option<Ra
 
 macro_rules! as_it_is {
     ($($plain:ty)*) => {$(
-        impl Setting<$plain> for $plain {
-            fn read(_: &'static str, raw: $plain) -> Result<Self> {
+        impl Setting for $plain {
+            type Raw = Self;
+
+            fn read(_: &'static str, raw: Self) -> Result<Self> {
                 Ok(raw)
             }
         }
@@ -48,7 +55,9 @@ as_it_is! { bool u16 u32 f64 String }
 /// Reads stable strings, so that the error names the option in which they stand.
 macro_rules! names {
     ($($name:ty)*) => {$(
-        impl Setting<String> for $name {
+        impl Setting for $name {
+            type Raw = String;
+
             fn read(argument: &'static str, raw: String) -> Result<Self> {
                 raw.parse().map_err(|error| {
                     if let PortMappingError::Invalid { message, .. } = error {
@@ -63,25 +72,33 @@ macro_rules! names {
 
 names! { AddressFamily Protocol Transport }
 
-impl Setting<String> for IpAddr {
+impl Setting for IpAddr {
+    type Raw = String;
+
     fn read(argument: &'static str, raw: String) -> Result<Self> {
         parse_address(argument, &raw)
     }
 }
 
-impl Setting<String> for SocketAddr {
+impl Setting for SocketAddr {
+    type Raw = String;
+
     fn read(argument: &'static str, raw: String) -> Result<Self> {
         parse_socket_address(argument, &raw)
     }
 }
 
-impl Setting<f64> for Duration {
+impl Setting for Duration {
+    type Raw = f64;
+
     fn read(argument: &'static str, raw: f64) -> Result<Self> {
         milliseconds(argument, raw)
     }
 }
 
-impl Setting<Retry> for RetryPolicy {
+impl Setting for RetryPolicy {
+    type Raw = Retry;
+
     fn read(argument: &'static str, raw: Retry) -> Result<Self> {
         if raw.never == Some(true) {
             return Ok(Self::Never);
@@ -91,14 +108,21 @@ impl Setting<Retry> for RetryPolicy {
     }
 }
 
-impl<Raw, T: Setting<Raw>> Setting<Raw> for Option<T> {
-    fn read(argument: &'static str, raw: Raw) -> Result<Self> {
+impl<T: Setting> Setting for Option<T> {
+    type Raw = T::Raw;
+
+    fn read(argument: &'static str, raw: T::Raw) -> Result<Self> {
         T::read(argument, raw).map(Some)
     }
 }
 
-impl<Raw, T: Setting<Raw>> Setting<Vec<Raw>> for Vec<T> {
-    fn read(argument: &'static str, raw: Vec<Raw>) -> Result<Self> {
+impl<T: Setting> Setting for Vec<T>
+where
+    Vec<T::Raw>: FromNapiValue,
+{
+    type Raw = Vec<T::Raw>;
+
+    fn read(argument: &'static str, raw: Vec<T::Raw>) -> Result<Self> {
         raw.into_iter().map(|item| T::read(argument, item)).collect()
     }
 }

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use napi::bindgen_prelude::Object;
 use napi_derive::napi;
-use portlease::{Config, Mapper};
+use portlease::Mapper;
 
 use crate::config::milliseconds;
 use crate::error::{Failure, failure};
 use crate::mapper::MapperHandle;
-use crate::settings::Settings;
+use crate::settings;
 use crate::wait::Bell;
 
 /// How long a process that ends waits beyond the mappers' own limit, for an engine that does not answer.
@@ -115,8 +116,8 @@ impl Host {
 
     /// Starts a mapper.
     #[napi(catch_unwind)]
-    pub fn start(&self, settings: Settings) -> Result<MapperHandle, Failure> {
-        let config = Config::try_from(settings).map_err(|error| failure(&error))?;
+    pub fn start(&self, settings: Object<'_>) -> Result<MapperHandle, Failure> {
+        let config = settings::config(&settings).map_err(|error| failure(&error))?;
         let mapper = Arc::new(Mapper::start(config).map_err(|error| failure(&error))?);
         let mut mappers = self.shared.mappers();
         mappers.sweep();

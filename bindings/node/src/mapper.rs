@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use napi::bindgen_prelude::Either4;
+use napi::bindgen_prelude::{Either4, Object};
 use napi_derive::napi;
 use portlease::Mapper;
 
@@ -11,7 +11,7 @@ use crate::error::{Failure, failure};
 use crate::event::EventView;
 use crate::host::Shared;
 use crate::lease::LeaseHandle;
-use crate::settings::Request;
+use crate::settings;
 use crate::snapshot::{MapperView, ReportView};
 use crate::wait::Wait;
 
@@ -32,8 +32,9 @@ impl MapperHandle {
 impl MapperHandle {
     /// Begins to map a port.
     #[napi(catch_unwind)]
-    pub fn map(&self, request: Request) -> Result<LeaseHandle, Failure> {
-        let lease = request.try_into().and_then(|request| self.mapper.map(request)).map_err(|error| failure(&error))?;
+    pub fn map(&self, request: Object<'_>) -> Result<LeaseHandle, Failure> {
+        let lease = settings::request(&request).and_then(|request| self.mapper.map(request));
+        let lease = lease.map_err(|error| failure(&error))?;
         Ok(LeaseHandle::new(lease, Arc::clone(&self.shared)))
     }
 

@@ -10,25 +10,35 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDelta, PyDict, PyFloat, PyList, PyString, PyTuple};
 
 use crate::error::{Raise, invalid, raise, wrong_type};
-use crate::settings::{SETTINGS, set};
+use crate::settings::{self, SETTINGS};
 
 /// What an argument can be: from Python's value, or an error that names the argument.
 pub(crate) trait Argument: Sized {
     fn read(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Self>;
 }
 
+/// Puts an argument in its place, if it is given.
+pub(crate) fn set<T: Argument>(given: &Bound<'_, PyDict>, argument: &'static str, place: &mut T) -> PyResult<()> {
+    if let Some(value) = given.get_item(argument)? {
+        *place = T::read(argument, &value)?;
+    }
+    Ok(())
+}
+
 /// The settings of a mapper out of keyword arguments; `None` is the default.
 pub(crate) fn config(settings: &Bound<'_, PyDict>) -> PyResult<Config> {
-    let mut config = Config::default();
+    let given = PyDict::new(settings.py());
     for (name, value) in settings {
         let name = name.extract::<String>()?;
-        let known = if value.is_none() { SETTINGS.contains(&name.as_str()) } else { set(&mut config, &name, &value)? };
-        if !known {
+        if !SETTINGS.contains(&name.as_str()) {
             let message = format!("there is no such setting; the settings are {}", SETTINGS.join(", "));
             return Err(wrong_type(settings.py(), &name, &message));
         }
+        if !value.is_none() {
+            given.set_item(name, value)?;
+        }
     }
-    Ok(config)
+    settings::config(&given)
 }
 
 /// A time-out; `None` is none.

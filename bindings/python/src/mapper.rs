@@ -33,17 +33,8 @@ impl Mapper {
     }
 
     /// Begins to map a port and returns at once.
-    fn map(
-        &self,
-        py: Python<'_>,
-        port: &Bound<'_, PyAny>,
-        transport: &Bound<'_, PyAny>,
-        external_port: &Bound<'_, PyAny>,
-        exact: &Bound<'_, PyAny>,
-        family: &Bound<'_, PyAny>,
-    ) -> PyResult<Lease> {
-        let request = settings::request(port, transport, external_port, exact, family)?;
-        self.core.map(request).or_raise(py).map(Lease::from)
+    fn map(&self, request: &Bound<'_, PyDict>) -> PyResult<Lease> {
+        self.core.map(settings::request(request)?).or_raise(request.py()).map(Lease::from)
     }
 
     /// The present state of the mapper and of every lease that has not exited.

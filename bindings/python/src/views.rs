@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use crate::names::enumerations;
 use crate::view::view;
 
-enumerations! { ErrorKind LeaseState EventKind Protocol Transport NatClass AddressClass }
+enumerations! { ErrorKind LeaseState NatClass EventKind Protocol Transport AddressClass }
 
 view! {
     /// A failure as snapshots and events show it: the stable kind and a message for people.

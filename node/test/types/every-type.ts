@@ -55,8 +55,12 @@ import {
   type GatewayMapping,
   type GatewayOptions,
   type GatewayState,
+  type HttpBody,
   type Mode,
+  type NameEncoding,
+  type SecondDevice,
   type StaticMapping,
+  type WanService,
 } from 'portlease/testing';
 
 /** Does not compile unless both are the same type. */
@@ -114,7 +118,13 @@ function tell(event: MapperEvent): string {
 
 async function main(): Promise<void> {
   const mode: Mode = 'normal';
-  const faults: Faults = { pcp: mode, natPmp: { refuse: 2 } };
+  const httpBody: HttpBody = 'normal';
+  const nameEncoding: NameEncoding = 'latin1';
+  const secondDevice: SecondDevice = 'none';
+  const wanService: WanService = 'normal';
+  const faults: Faults = { pcp: mode, natPmp: { refuse: 2 }, httpBody, nameEncoding, secondDevice, wanService };
+  // @ts-expect-error there is no such switch
+  await assert.rejects(Gateway.start({ faults: { nat_pmp: 'off' } }), { code: 'ERR_PORTLEASE_INVALID' });
   const settings: GatewayOptions = { upnp: false, faults };
   await using gateway = await Gateway.start(settings);
   const retry: RetryPolicy = { min: 100, max: 1000 };

@@ -10,7 +10,7 @@ from portlease._names import ErrorKind
 class PortLeaseError(Exception):
     """The base of all errors of portlease. What is raised is always of the class of its kind."""
 
-    # Neither this class nor those of the kinds have an `__init__` or a `__new__` written in Python; `error.rs` says why.
+    # Neither this class nor those of the kinds have an `__init__` or a `__new__` written in Python (see `error.rs`).
 
     kind: ClassVar[ErrorKind]
 

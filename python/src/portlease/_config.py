@@ -30,10 +30,9 @@ class Config(TypedDict, total=False):
     protocols: Sequence[ProtocolName] | None
     """The protocols to try, in order of preference, without repeats. Default: PCP, NAT-PMP, UPnP."""
     ttl: Seconds | None
-    """The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default 1 h. In seconds, or a `timedelta`."""
+    """The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default 1 h. In seconds."""
     renewal_interval: Seconds | None
-    """The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min. In seconds, or a
-    `timedelta`."""
+    """The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min. In seconds."""
     failure_threshold: int | None
     """Consecutive failed renewals after which the mapping is revoked, 1 or more. Default 3."""
     retry: Literal["never"] | Backoff | tuple[Seconds, Seconds] | None

@@ -96,8 +96,15 @@ class BaseLease(_Handle, Generic[M]):
 def map_port(
     mapper: BaseMapper, port: int, transport: str, external_port: int | None, exact: bool, family: str
 ) -> _portlease.Lease:
-    """The native `map`, whose arguments have no defaults."""
-    return mapper._handle.map(port, transport, external_port, exact, family)
+    """The native `map`, which takes the request as a dict."""
+    request: dict[str, Any] = {
+        "port": port,
+        "transport": transport,
+        "external_port": external_port,
+        "exact": exact,
+        "family": family,
+    }
+    return mapper._handle.map(request)
 
 
 def named(mapper: M, made_by: str) -> M:

@@ -8,10 +8,10 @@ from portlease._values import Name
 __all__ = [
     "ErrorKind",
     "LeaseState",
+    "NatClass",
     "EventKind",
     "Protocol",
     "Transport",
-    "NatClass",
     "AddressClass",
 ]
 
@@ -50,6 +50,15 @@ class LeaseState(Name):
     """The mapping was lost: renewals failed or its lifetime ran out."""
     EXITED = "exited"
     """Over: stopped, or failed without retry."""
+
+
+class NatClass(Name):
+    """Whether the port can be assumed open to the other side of the NAT."""
+
+    OPEN = "open"
+    """A granted, unexpired mapping is published."""
+    UNKNOWN = "unknown"
+    """Nothing is known."""
 
 
 class EventKind(Name):
@@ -91,15 +100,6 @@ class Transport(Name):
     """UDP."""
     TCP = "tcp"
     """TCP."""
-
-
-class NatClass(Name):
-    """Whether the port can be assumed open to the other side of the NAT."""
-
-    OPEN = "open"
-    """A granted, unexpired mapping is published."""
-    UNKNOWN = "unknown"
-    """Nothing is known."""
 
 
 class AddressClass(Name):

@@ -295,7 +295,7 @@ class Mapper:
     """A mapper of core. Dropping it releases all mappings in the background."""
 
     def __new__(cls, settings: dict[str, Any]) -> Mapper: ...
-    def map(self, port: int, transport: str, external_port: int | None, exact: bool, family: str) -> Lease:
+    def map(self, request: dict[str, Any]) -> Lease:
         """Begins to map a port and returns at once."""
     def snapshot(self) -> MapperSnapshot:
         """The present state of the mapper and of every lease that has not exited."""

@@ -43,7 +43,7 @@ working device. `last`: It answers after the working device."""
 
 
 class SwitchesBesideSettings(TypedDict, total=False):
-    """The switches whose names no setting has. The default is a healthy router; each says what its other values do."""
+    """The switches whose names no setting has. The default is a healthy router; each says what else it can be."""
 
     # Protocols as a whole
     ssdp: Mode
