@@ -5,7 +5,7 @@ import type { AddressFamily, Protocol, Transport } from './names';
 export type RetryPolicy =
   /** One attempt; then the lease has exited. */
   | 'never'
-  /** Try again after `min`, doubling up to `max`, for ever. `backoff`(Self::backoff) makes one. */
+  /** Try again after `min`, doubling up to `max`, for ever. `backoff` makes one. */
   | {
       /** The first wait after a failure, doubled each time. Default 1 s. In milliseconds. */
       readonly min?: number | undefined;

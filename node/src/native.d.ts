@@ -125,7 +125,7 @@ export interface EventView {
   /** The protocol of the mapping. */
   protocol?: string
   /** The granted lifetime, in milliseconds. */
-  ttl?: number
+  lifetime?: number
   /** The class of the external address. */
   addressClass: string
   /** Why. */

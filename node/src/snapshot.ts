@@ -54,7 +54,7 @@ interface CommonLeaseSnapshot {
   /** What made the mapping. */
   readonly protocol: MappingProtocol | null;
   /** The granted lifetime in milliseconds; null where the mapping is permanent. */
-  readonly ttl: number | null;
+  readonly lifetime: number | null;
   /** Milliseconds until the gateway ends the mapping if it is not renewed; null where it is permanent. */
   readonly expiresIn: number | null;
   /** Milliseconds until the next renewal. */
@@ -71,6 +71,8 @@ interface CommonLeaseSnapshot {
   readonly natClass: NatClass;
   /** Whether the internet can reach the external address. */
   readonly addressClass: AddressClass;
+  /** The number of this state, which grows with each change. */
+  readonly revision: number;
 }
 
 /** A lease with a granted, unexpired mapping. */
@@ -89,7 +91,7 @@ export interface InactiveLeaseSnapshot extends CommonLeaseSnapshot {
   readonly active: false;
   readonly external: null;
   readonly protocol: null;
-  readonly ttl: null;
+  readonly lifetime: null;
   readonly expiresIn: null;
   readonly renewsIn: null;
   readonly permanent: false;
@@ -175,7 +177,7 @@ interface CommonEvent<K extends EventKind> {
   /** What made the mapping. */
   readonly protocol: MappingProtocol | null;
   /** The granted lifetime in milliseconds; null where there is no mapping or it is permanent. */
-  readonly ttl: number | null;
+  readonly lifetime: number | null;
   /** The class of the external address, `unknown` where there is none. */
   readonly addressClass: AddressClass;
   /** Why, where something went wrong. */
@@ -230,7 +232,7 @@ export interface NetworkChangedEvent extends CommonEvent<'network-changed'> {
   readonly internalPort: null;
   readonly external: null;
   readonly protocol: null;
-  readonly ttl: null;
+  readonly lifetime: null;
 }
 
 /** Which event each kind comes with. */
@@ -261,7 +263,7 @@ const PROTOCOLS = Object.values(MappingProtocol);
 const NAT_CLASSES = Object.values(NatClass);
 const ADDRESS_CLASSES = Object.values(AddressClass);
 /** How many numbers a lease's snapshot has. */
-export const NUMBERS = 14;
+export const NUMBERS = 15;
 
 /** The texts of a snapshot, which seldom change. */
 export interface SnapshotTexts {
@@ -284,7 +286,7 @@ export function leaseSnapshot(numbers: ArrayLike<number>, { external, lastError 
     internalPort: numbers[3],
     transport: TRANSPORTS[numbers[4] as number],
     protocol: active ? PROTOCOLS[numbers[5] as number] : null,
-    ttl: time(numbers[6] as number),
+    lifetime: time(numbers[6] as number),
     expiresIn: time(numbers[7] as number),
     renewsIn: time(numbers[8] as number),
     permanent: numbers[9] === 1,
@@ -293,6 +295,7 @@ export function leaseSnapshot(numbers: ArrayLike<number>, { external, lastError 
     lastError,
     natClass: NAT_CLASSES[numbers[12] as number],
     addressClass: ADDRESS_CLASSES[numbers[13] as number],
+    revision: numbers[14],
   }) as LeaseSnapshot;
 }
 
@@ -333,7 +336,7 @@ export function fromEventView(view: EventView): MapperEvent {
     internalPort: view.internalPort ?? null,
     external: endpoint(view.external),
     protocol: view.protocol ?? null,
-    ttl: view.ttl ?? null,
+    lifetime: view.lifetime ?? null,
     addressClass: view.addressClass,
     error: report(view.error),
     elapsed: view.elapsed,

@@ -27,7 +27,7 @@ describe('a lease', () => {
     const snapshot = await lease.ready({ timeout: 5000 });
     assert.equal(snapshot.active, true);
     assert.equal(snapshot.state, 'installed');
-    assert.equal(snapshot.ttl, 3_600_000);
+    assert.equal(snapshot.lifetime, 3_600_000);
     assert.ok(Object.isFrozen(snapshot) && Object.isFrozen(snapshot.external));
     assert.equal(Object.getPrototypeOf(snapshot), Object.prototype);
     assert.deepEqual({ ...snapshot.external }, { address: '192.0.1.1', port: 9001 });

@@ -58,8 +58,8 @@ def test_a_snapshot_is_frozen_typed_and_equal_to_itself_alone(gateway: Gateway) 
         assert snapshot.state is portlease.LeaseState.INSTALLED
         assert f"{snapshot.state} {snapshot.protocol!s} {snapshot.transport:>4}" == "installed pcp  udp"
         assert json.dumps({"class": snapshot.address_class}) == '{"class": "public"}'
-        assert (snapshot.ttl, snapshot.permanent, snapshot.last_error) == (3600.0, False, None)
-        assert repr(snapshot).startswith("LeaseSnapshot(id=1, state='installed', active=True, external=Endpoint(")
+        assert (snapshot.lifetime, snapshot.permanent, snapshot.last_error) == (3600.0, False, None)
+        assert f"(id=1, revision={snapshot.revision}, state='installed', active=True, external=" in repr(snapshot)
         with pytest.raises(AttributeError):
             snapshot.active = False  # type: ignore[misc]
         assert snapshot == snapshot

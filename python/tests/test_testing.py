@@ -27,12 +27,13 @@ def test_the_table_shows_what_was_mapped_and_traffic_arrives(gateway: Gateway) -
         app.bind(("127.0.0.1", 0))
         app.settimeout(5)
         port = app.getsockname()[1]
-        with portlease.open(port, **gateway.config()):
+        with portlease.open(port, **gateway.config(), protocols=["pcp"]):
             [mapping] = gateway.mappings
             assert isinstance(mapping, GatewayMapping)
             assert (mapping.protocol, mapping.transport, mapping.external_port) == ("pcp", "udp", port)
             assert str(mapping.internal) == f"127.0.0.1:{port}"
-            assert mapping.expires_in == 3600
+            assert mapping.expires_in is not None
+            assert 3590 <= mapping.expires_in <= 3600
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outside:
                 outside.sendto(b"hello", (str(mapping.reach.address), mapping.reach.port))
                 assert app.recv(100) == b"hello"
@@ -46,8 +47,9 @@ def test_counters_count_and_know_nothing_of_what_never_came(gateway: Gateway) ->
 
 def test_a_reboot_forgets_the_mappings_and_a_lease_comes_back(gateway: Gateway) -> None:
     with portlease.open(9001, **gateway.config(), ttl=2) as lease:
+        others = gateway.add_mapping("tcp", 9001, "127.0.0.9:80")
         gateway.reboot()
-        assert gateway.mappings == []
+        assert others not in gateway.mappings
         gateway.wait_for(lambda gateway: len(gateway.mappings) == 1)
         assert lease.snapshot().renewals >= 0
 

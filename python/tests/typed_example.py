@@ -29,7 +29,7 @@ def blocking() -> None:
         assert_type(snapshot, portlease.LeaseSnapshot)
         assert_type(snapshot.state, portlease.LeaseState)
         assert_type(snapshot.protocol, portlease.Protocol | None)
-        assert_type(snapshot.ttl, float | None)
+        assert_type(snapshot.lifetime, float | None)
         assert_type(mapper.snapshot().leases, tuple[portlease.LeaseSnapshot, ...])
         for event in mapper:
             assert_type(event, portlease.Event)

@@ -51,7 +51,13 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         + &rows.iter().map(|row| line(&escaped(row))).collect::<String>()
 }
 
-/// Documentation of Rust's without links: [`Name`] becomes `Name`.
+/// Documentation of Rust's without links: [`Lease::changed`](crate::Lease::changed) becomes `Lease.changed`.
 pub(crate) fn plain(docs: &str) -> String {
-    docs.replace("[`", "`").replace("`]", "`")
+    let mut parts = docs.split("[`");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for (name, after) in parts.map(|part| part.split_once("`]").unwrap_or((part, ""))) {
+        let target = after.strip_prefix('(').and_then(|target| target.split_once(')'));
+        out += &format!("`{}`{}", name.replace("::", "."), target.map_or(after, |(_, after)| after));
+    }
+    out
 }

@@ -22,7 +22,7 @@ pub struct EventView {
     /// The protocol of the mapping.
     pub protocol: Option<String>,
     /// The granted lifetime, in milliseconds.
-    pub ttl: Option<f64>,
+    pub lifetime: Option<f64>,
     /// The class of the external address.
     pub address_class: String,
     /// Why.
@@ -42,7 +42,7 @@ impl From<&Event> for EventView {
             internal_port: event.internal_port,
             external: event.external.map(|external| external.to_string()),
             protocol: event.protocol.map(|protocol| protocol.to_string()),
-            ttl: event.lifetime.map(milliseconds),
+            lifetime: event.lifetime.map(milliseconds),
             address_class: event.address_class.as_str().to_owned(),
             error: event.error.as_deref().map(ErrorView::from),
             elapsed: milliseconds(event.elapsed),

@@ -8,7 +8,7 @@ use portlease::{GatewayReport, LeaseSnapshot, MapperSnapshot, ProtocolReport};
 use crate::error::ErrorView;
 
 /// How many numbers a lease's snapshot has.
-const LENGTH: usize = 14;
+const LENGTH: usize = 15;
 /// What is absent.
 const NONE: f64 = -1.0;
 
@@ -35,6 +35,7 @@ pub(crate) fn numbers(snapshot: &LeaseSnapshot) -> [f64; LENGTH] {
         f64::from(snapshot.failures),
         f64::from(snapshot.nat_class as u8),
         f64::from(snapshot.address_class as u8),
+        snapshot.revision as f64,
     ]
 }
 

@@ -24,8 +24,7 @@ view! {
     LeaseSnapshot(portlease::LeaseSnapshot) {
         /// The lease's number within its mapper, from 1.
         id: |of| of.id,
-        /// The number of this state: it grows with each change, and tells `Lease::changed`(crate::Lease::changed) what
-        /// the caller has seen.
+        /// The number of this state: it grows with each change, and tells `Lease.changed` what the caller has seen.
         revision: |of| of.revision,
         /// Where the lease stands.
         state: |of| of.state,

@@ -5,7 +5,7 @@ export const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toL
 /** And the other way round. */
 export const camel = (name) => name.replace(/_([a-z0-9])/g, (_, letter) => letter.toUpperCase());
 
-const DURATIONS = ['ttl', 'expiresIn', 'renewsIn', 'elapsed', 'roundTrip'];
+const DURATIONS = ['lifetime', 'expiresIn', 'renewsIn', 'elapsed', 'roundTrip'];
 
 /** Any result: each field by its name, each duration in seconds, each endpoint as text. */
 export function view(result) {

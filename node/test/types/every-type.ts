@@ -85,8 +85,8 @@ function describe(snapshot: LeaseSnapshot): string {
   if (snapshot.active) {
     same<typeof snapshot, ActiveLeaseSnapshot>();
     const external: Endpoint = snapshot.external;
-    const { ttl }: { ttl: number | null } = snapshot;
-    return `${external.address}:${external.port} by ${snapshot.protocol}, ${ttl}`;
+    const { lifetime }: { lifetime: number | null } = snapshot;
+    return `${external.address}:${external.port} by ${snapshot.protocol}, ${lifetime}`;
   }
   same<typeof snapshot.external, null>();
   const error: ErrorReport | null = snapshot.lastError;

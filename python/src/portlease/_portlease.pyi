@@ -62,8 +62,7 @@ class LeaseSnapshot:
         """The lease's number within its mapper, from 1."""
     @property
     def revision(self) -> int:
-        """The number of this state: it grows with each change, and tells `Lease::changed`(crate::Lease::changed) what
-        the caller has seen."""
+        """The number of this state: it grows with each change, and tells `Lease.changed` what the caller has seen."""
     @property
     def state(self) -> LeaseState:
         """Where the lease stands."""
