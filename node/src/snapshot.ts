@@ -235,8 +235,8 @@ export interface NetworkChangedEvent extends CommonEvent<'network-changed'> {
   readonly lifetime: null;
 }
 
-/** Which event each kind comes with. */
-export interface MapperEventMap {
+/** The events that have a form of their own. */
+interface FormedEvents {
   /** The gateway granted a mapping. */
   installed: MappedEvent<'installed'>;
   /** The gateway granted the same mapping again. */
@@ -252,6 +252,9 @@ export interface MapperEventMap {
   /** The machine's network changed. */
   'network-changed': NetworkChangedEvent;
 }
+
+/** Which event each kind comes with. */
+export type MapperEventMap = FormedEvents & { [K in Exclude<EventKind, keyof FormedEvents>]: CommonEvent<K> };
 
 /** Something that happened; `kind` tells the forms apart. Plain and frozen; durations are milliseconds. */
 export type MapperEvent = MapperEventMap[EventKind];

@@ -9,7 +9,7 @@ import { addon } from './addon';
 import type { MapperOptions } from './config';
 import { calling, invalid, PortLeaseError } from './errors';
 import { FAULTS, type Faults, GATEWAY_OPTIONS, type GatewayOptions } from './gateway-options';
-import type { Transport } from './names';
+import type { Protocol, Transport } from './names';
 import type { GatewayHandle } from './native';
 import { checkObject, limits, type WaitOptions } from './options';
 
@@ -26,7 +26,7 @@ export type {
 /** One line of the router's table. */
 export interface GatewayMapping {
   /** The protocol that made it, or that last renewed it; `static` where no client did. */
-  readonly protocol: 'pcp' | 'nat-pmp' | 'upnp' | 'static';
+  readonly protocol: Protocol | 'static';
   /** `udp` or `tcp`. */
   readonly transport: Transport;
   /** The port on the router's external address, as clients are told. */

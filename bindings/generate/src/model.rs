@@ -85,7 +85,7 @@ pub(crate) struct Struct {
     pub fields: Vec<Field>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Field {
     pub name: String,
     pub kind: Kind,

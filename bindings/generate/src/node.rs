@@ -8,7 +8,8 @@ use crate::{Data, Enum, Field, Kind, Model, Output, Result, Struct, Variant, hea
 const WIDTH: usize = 120;
 const IMPORTS: &str = "use napi::bindgen_prelude::Object;\nuse portlease::{Config, MapRequest, Transport};\n\n\
     use crate::config::{Result, set};\n";
-/// The field of a request that has no default.
+
+/// The option that has no default.
 const REQUIRED: &str = "internal_port";
 
 pub(crate) fn write(model: &Model, data: &Data) -> Result<Output> {

@@ -95,25 +95,16 @@ function describe(snapshot: LeaseSnapshot): string {
 
 /** And each form of an event. */
 function tell(event: MapperEvent): string {
-  switch (event.kind) {
-    case EventKind.INSTALLED:
-    case EventKind.RENEWED:
-    case EventKind.CHANGED:
-      same<typeof event, MappedEvent<'installed'> | MappedEvent<'renewed'> | MappedEvent<'changed'>>();
-      return `${event.external.port}`;
-    case EventKind.FAILED:
-      same<typeof event, FailedEvent>();
-      return event.error.kind;
-    case EventKind.REVOKED:
-      same<typeof event, RevokedEvent>();
-      return event.error.message;
-    case EventKind.EXITED:
-      same<typeof event, ExitedEvent>();
-      return event.error?.message ?? 'stopped';
-    case EventKind.NETWORK_CHANGED:
-      same<typeof event, NetworkChangedEvent>();
-      return `${event.lease}`;
+  const { kind } = event;
+  if (kind === EventKind.INSTALLED || kind === EventKind.RENEWED || kind === EventKind.CHANGED) {
+    same<typeof event, MappedEvent<'installed'> | MappedEvent<'renewed'> | MappedEvent<'changed'>>();
+    return `${event.external.port}`;
   }
+  if (kind === EventKind.FAILED) same<typeof event, FailedEvent>();
+  if (kind === EventKind.REVOKED) same<typeof event, RevokedEvent>();
+  if (kind === EventKind.EXITED) same<typeof event, ExitedEvent>();
+  if (kind === EventKind.NETWORK_CHANGED) same<typeof event, NetworkChangedEvent>();
+  return event.error?.message ?? kind;
 }
 
 async function main(): Promise<void> {
