@@ -277,37 +277,32 @@ fn python_type(of: &str, name: &str, kind: &Kind, place: Place) -> Result<String
 }
 
 fn kind_type(kind: &Kind, place: Place) -> Option<String> {
-    let by_place = |argument: Option<&str>, view: Option<&str>, option: Option<&str>| {
-        let found = match place {
-            Place::Argument => argument,
-            Place::View => view,
-            Place::Option => option,
-        };
-        found.map(str::to_owned)
+    let inner = |kind: &Kind| kind_type(kind, place);
+    let found = match (kind, place) {
+        (Kind::Bool, _) => "bool",
+        (Kind::U8 | Kind::U16 | Kind::U32 | Kind::U64 | Kind::Usize, _) => "int",
+        (Kind::F64, _) | (Kind::Duration, Place::View) => "float",
+        (Kind::Text, _) => "str",
+        (Kind::Duration, Place::Argument) => "Seconds",
+        (Kind::Ip | Kind::Ipv4, Place::Argument) => "Address",
+        (Kind::Ip, Place::View) => "IPv4Address | IPv6Address",
+        (Kind::Ip, Place::Option) => "str | IPv4Address | IPv6Address",
+        (Kind::Ipv4, Place::View) => "IPv4Address",
+        (Kind::Ipv4, Place::Option) => "str | IPv4Address",
+        (Kind::Socket, Place::Argument) => "SocketAddress",
+        (Kind::Socket, Place::View) => "Endpoint",
+        (Kind::Retry, Place::Argument) => "Literal[\"never\"] | Backoff | tuple[Seconds, Seconds]",
+        (Kind::Enum(name), Place::Argument) => &format!("{name}Name"),
+        (Kind::Struct(name), Place::View) if name == "PortMappingError" => "ErrorReport",
+        (Kind::Enum(name), _) | (Kind::Struct(name), Place::View) => name,
+        (Kind::Option(kind), _) => &format!("{} | None", inner(kind)?),
+        (Kind::List(kind), Place::Argument) => &format!("Sequence[{}]", inner(kind)?),
+        (Kind::List(kind), Place::View) => &format!("tuple[{}, ...]", inner(kind)?),
+        (Kind::Map(key, value), Place::Option) => &format!("dict[{}, {}]", inner(key)?, inner(value)?),
+        (Kind::Duration | Kind::Socket | Kind::Retry | Kind::Struct(_), _) => return None,
+        (Kind::List(_) | Kind::Map(..) | Kind::Result(..), _) => return None,
     };
-    match kind {
-        Kind::Bool => Some("bool".to_owned()),
-        Kind::U8 | Kind::U16 | Kind::U32 | Kind::U64 | Kind::Usize => Some("int".to_owned()),
-        Kind::F64 => Some("float".to_owned()),
-        Kind::Text => Some("str".to_owned()),
-        Kind::Duration => by_place(Some("Seconds"), Some("float"), None),
-        Kind::Ip => {
-            by_place(Some("Address"), Some("IPv4Address | IPv6Address"), Some("str | IPv4Address | IPv6Address"))
-        }
-        Kind::Ipv4 => by_place(Some("Address"), Some("IPv4Address"), Some("str | IPv4Address")),
-        Kind::Socket => by_place(Some("SocketAddress"), Some("Endpoint"), None),
-        Kind::Retry => by_place(Some("Literal[\"never\"] | Backoff | tuple[Seconds, Seconds]"), None, None),
-        Kind::Enum(name) => by_place(Some(&format!("{name}Name")), Some(name), Some(name)),
-        Kind::Struct(name) if name == "PortMappingError" => by_place(None, Some("ErrorReport"), None),
-        Kind::Struct(name) => by_place(None, Some(name), None),
-        Kind::Option(inner) => Some(format!("{} | None", kind_type(inner, place)?)),
-        Kind::List(inner) => {
-            let inner = kind_type(inner, place)?;
-            by_place(Some(&format!("Sequence[{inner}]")), Some(&format!("tuple[{inner}, ...]")), None)
-        }
-        Kind::Map(key, value) => Some(format!("dict[{}, {}]", kind_type(key, place)?, kind_type(value, place)?)),
-        Kind::Result(..) => None,
-    }
+    Some(found.to_owned())
 }
 
 /// The exceptions of a kind.
