@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::builders::builders;
 use crate::error::PortMappingError;
 use crate::mapping::Protocol;
-use crate::schedule::{
-    DEFAULT_FAILURE_THRESHOLD, DEFAULT_RENEWAL_INTERVAL, DEFAULT_TTL, MAX_RETRY_BACKOFF, MAX_TTL, MIN_TTL,
-    RETRY_BACKOFF_MAX, RETRY_BACKOFF_MIN,
+pub use crate::schedule::{
+    DEFAULT_FAILURE_THRESHOLD, DEFAULT_RENEWAL_INTERVAL, DEFAULT_STOP_TIMEOUT, DEFAULT_TTL, MAX_RETRY_BACKOFF, MAX_TTL,
+    MIN_TTL, RETRY_BACKOFF_MAX, RETRY_BACKOFF_MIN,
 };
 
 /// The port on which gateways listen for PCP and NAT-PMP (RFC 6887 19, RFC 6886 3).

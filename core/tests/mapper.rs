@@ -485,13 +485,13 @@ async fn a_probe_maps_nothing_and_tells_the_external_address() {
 }
 
 #[tokio::test]
-async fn a_probe_of_a_gateway_that_offers_nothing_is_unavailable_and_a_survey_says_why() {
+async fn a_probe_of_a_gateway_that_offers_nothing_is_unavailable_and_a_report_says_why() {
     let gateway = gateway();
     gateway.update_faults(|faults| (faults.pcp, faults.nat_pmp, faults.upnp) = (Mode::Off, Mode::Off, Mode::Off));
     let mapper = Mapper::start(config(&gateway)).unwrap();
     let error = mapper.probe().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    let report = mapper.survey().await.unwrap();
+    let report = mapper.report().await.unwrap();
     assert!(report.protocols.iter().all(|report| report.outcome.is_err()) && report.protocols.len() == 3);
 }
 

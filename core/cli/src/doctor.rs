@@ -97,7 +97,7 @@ pub(crate) async fn run(args: DoctorArgs) -> Outcome {
 }
 
 async fn examine(mapper: &Mapper, path: &NetworkPath, no_map: bool) -> Result<Findings, PortMappingError> {
-    let gateway = mapper.survey().await;
+    let gateway = mapper.report().await;
     let test = match &gateway {
         Ok(_) if !no_map => Some(map_for_a_moment(mapper, path.local_address).await?),
         _ => None,

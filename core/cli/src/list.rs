@@ -1,7 +1,7 @@
 //! `portlease list`: the router's table.
 
 use clap::Args;
-use portlease::client::upnp::{TableEntry, UpnpConfig, UpnpMapper};
+use portlease::client::{TableEntry, UpnpConfig, UpnpMapper};
 use portlease::net::route::NetworkPath;
 use portlease::{Config, ErrorKind, PortMappingError};
 use serde::Serialize;

@@ -1,12 +1,12 @@
 //! The trait between the task and the protocols, and its implementations.
 
-pub mod mock;
-pub mod natpmp;
-pub mod null;
-pub mod pcp;
-pub mod race;
-pub mod udp;
-pub mod upnp;
+pub(crate) mod mock;
+pub(crate) mod natpmp;
+pub(crate) mod null;
+pub(crate) mod pcp;
+pub(crate) mod race;
+pub(crate) mod udp;
+pub(crate) mod upnp;
 #[cfg(test)]
 mod vectors;
 
@@ -15,6 +15,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use self::mock::{Calls, MockPortMapperClient};
+pub use self::natpmp::NatPmpMapper;
+pub use self::null::NullPortMapper;
+pub use self::pcp::PcpMapper;
+pub use self::race::RaceMapper;
+pub use self::upnp::{DeviceInfo, TableEntry, UpnpConfig, UpnpMapper};
 use crate::builders::builders;
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping, Protocol};
@@ -38,13 +44,58 @@ impl GatewayView {
     }
 }
 
-/// A way to ask a gateway for mappings. Every call is bounded by the implementation's own deadline
-/// (see [`crate::schedule`]) and may be cancelled by dropping its future.
+/// A way to ask a gateway for mappings. Every call is bounded by the implementation's own deadline and may be cancelled
+/// by dropping its future.
+///
+/// A client of your own turns into a mapper by [`Mapper::start_with`](crate::Mapper::start_with). A router that forwards
+/// one port by hand, for instance, can be asked for nothing, and has nothing to be deleted:
+///
+/// ```
+/// use async_trait::async_trait;
+/// use portlease::client::PortMapperClient;
+/// use portlease::{MapRequest, PortMapping, PortMappingError, Protocol, Transport};
+/// use std::time::Duration;
+///
+/// struct ByHand;
+///
+/// #[async_trait]
+/// impl PortMapperClient for ByHand {
+///     async fn probe(&self) -> Result<(), PortMappingError> {
+///         Ok(())
+///     }
+///
+///     async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
+///         match request.internal_port {
+///             4000 => Ok(PortMapping::new(*request, ([203, 0, 113, 7], 4000), ttl, Protocol::None)),
+///             port => Err(PortMappingError::refused(format!("port {port} is not forwarded by hand"))),
+///         }
+///     }
+///
+///     async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
+///         Ok(mapping.clone())
+///     }
+///
+///     async fn remove(&self, _: &PortMapping) -> Result<(), PortMappingError> {
+///         Ok(())
+///     }
+/// }
+///
+/// let client: Box<dyn PortMapperClient> = Box::new(ByHand);
+/// let request = MapRequest::new(4000, Transport::Udp);
+/// let mapping = portlease::wait(client.install(&request, Duration::from_secs(600)))?;
+/// assert_eq!(mapping.external.to_string(), "203.0.113.7:4000");
+/// # Ok::<(), PortMappingError>(())
+/// ```
 #[async_trait]
 pub trait PortMapperClient: Send + Sync {
-    /// Whether the gateway answers at all; maps nothing. A composed client may answer at once and let
-    /// [`install`](Self::install) be the probe.
+    /// Asks whether the gateway answers at all; maps nothing.
     async fn probe(&self) -> Result<(), PortMappingError>;
+
+    /// Whether [`install`](Self::install) shows just as well if the gateway answers. A task then saves the round trip
+    /// of [`probe`](Self::probe).
+    fn install_is_probe(&self) -> bool {
+        false
+    }
 
     /// Asks for a new mapping that lives for `ttl`. The gateway may grant another port and another lifetime.
     async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError>;
@@ -55,8 +106,8 @@ pub trait PortMapperClient: Send + Sync {
     /// Deletes the mapping, best effort. A mapping that is already gone is a success.
     async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError>;
 
-    /// Asks by every protocol what the gateway offers; maps nothing. Fails only where there is no gateway to ask.
-    async fn survey(&self) -> Result<GatewayReport, PortMappingError> {
+    /// Asks what the gateway offers by every protocol; maps nothing. Fails only if there is no gateway to ask.
+    async fn report(&self) -> Result<GatewayReport, PortMappingError> {
         self.probe().await?;
         Ok(GatewayReport::new(self.view().path))
     }
@@ -71,33 +122,44 @@ pub trait PortMapperClient: Send + Sync {
     async fn settle(&self) {}
 }
 
-#[async_trait]
-impl<C: PortMapperClient + ?Sized> PortMapperClient for Arc<C> {
-    async fn probe(&self) -> Result<(), PortMappingError> {
-        (**self).probe().await
-    }
+/// Every method, passed on to the client in the pointer: a default here would be another answer than the client's own.
+macro_rules! forward {
+    ($($pointer:ident),+) => {$(
+        #[async_trait]
+        impl<C: PortMapperClient + ?Sized> PortMapperClient for $pointer<C> {
+            async fn probe(&self) -> Result<(), PortMappingError> {
+                (**self).probe().await
+            }
 
-    async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
-        (**self).install(request, ttl).await
-    }
+            fn install_is_probe(&self) -> bool {
+                (**self).install_is_probe()
+            }
 
-    async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
-        (**self).renew(mapping).await
-    }
+            async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
+                (**self).install(request, ttl).await
+            }
 
-    async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
-        (**self).remove(mapping).await
-    }
+            async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
+                (**self).renew(mapping).await
+            }
 
-    async fn survey(&self) -> Result<GatewayReport, PortMappingError> {
-        (**self).survey().await
-    }
+            async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
+                (**self).remove(mapping).await
+            }
 
-    fn view(&self) -> GatewayView {
-        (**self).view()
-    }
+            async fn report(&self) -> Result<GatewayReport, PortMappingError> {
+                (**self).report().await
+            }
 
-    async fn settle(&self) {
-        (**self).settle().await;
-    }
+            fn view(&self) -> GatewayView {
+                (**self).view()
+            }
+
+            async fn settle(&self) {
+                (**self).settle().await;
+            }
+        }
+    )+};
 }
+
+forward!(Arc, Box);
