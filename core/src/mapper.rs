@@ -293,7 +293,7 @@ fn clash(live: &MapRequest, new: &MapRequest) -> Option<PortMappingError> {
     if live.internal_port == new.internal_port {
         let message =
             format!("{transport} port {} has a lease of this mapper already; stop that first", new.internal_port);
-        return Some(PortMappingError::invalid("port", message));
+        return Some(PortMappingError::invalid("internal_port", message));
     }
     (live.suggested_port() == new.suggested_port()).then(|| {
         let message = format!(

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::args::{self, RouterArgs};
 use crate::event::span;
+use crate::outcome::{DONE, Outcome};
 use crate::output::Output;
-use crate::{DONE, Outcome};
 
 const LONG_ABOUT: &str = "\
 Show the router's table of mapped ports, whoever made them.

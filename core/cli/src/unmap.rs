@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use crate::args::{self, PcpPortArgs, PortSpec, RouterArgs};
 use crate::list::{is_ours, upnp};
+use crate::outcome::{DONE, Outcome};
 use crate::output::Output;
-use crate::{DONE, Outcome};
 
 const LONG_ABOUT: &str = "\
 Remove a mapping from the router that nobody holds any more: left by --detach, by a crash, or by another program.

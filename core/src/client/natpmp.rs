@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use natpmp::{AsyncUdpSocket, new_natpmp_async_with};
 
-use super::PortMapperClient;
+use super::port_mapper::PortMapperClient;
 use super::udp::{GatewayPort, another_port, wire_lifetime};
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::{GatewayView, PortMapperClient};
+use super::port_mapper::{GatewayView, PortMapperClient};
 use crate::config::Config;
 use crate::error::{ErrorKind, PortMappingError, reasons};
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken};

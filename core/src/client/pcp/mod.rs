@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use self::wire::{MapFields, Opcode, Reply, Response, ResultCode};
-use super::PortMapperClient;
+use super::port_mapper::PortMapperClient;
 use super::udp::{GatewayPort, another_port, wire_lifetime};
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};

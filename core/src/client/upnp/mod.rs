@@ -31,7 +31,7 @@ use self::description::Service;
 use self::device::Device;
 use self::ladder::{Granted, Ladder};
 use self::soap::{CallError, Caller, NO_SUCH_ENTRY, Turns};
-use super::PortMapperClient;
+use super::port_mapper::PortMapperClient;
 use crate::config::MAX_DESCRIPTION_LENGTH;
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
