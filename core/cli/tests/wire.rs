@@ -23,7 +23,7 @@ fn assert_has(object: &Value, names: &[&str]) {
 #[track_caller]
 fn assert_names(object: &Value, names: &[&str]) {
     assert_has(object, names);
-    for name in object.as_object().unwrap().keys() {
+    for name in object.as_object().expect("an object").keys() {
         assert!(names.contains(&name.as_str()), "`{name}` is new in {object}: add it to the list");
     }
 }
