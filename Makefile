@@ -57,6 +57,7 @@ lint-rust:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+	CARGO=$(CARGO) .ci/msrv
 	$(MAKE) --no-print-directory deny
 
 # The advisory database lives outside the package registry; where it cannot be had, the other checks still count.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::builders::builders;
 use crate::error::PortMappingError;
 use crate::mapping::Protocol;
-use crate::schedule::{
-    DEFAULT_FAILURE_THRESHOLD, DEFAULT_RENEWAL_INTERVAL, DEFAULT_TTL, MAX_RETRY_BACKOFF, MAX_TTL, MIN_TTL,
-    RETRY_BACKOFF_MAX, RETRY_BACKOFF_MIN,
+pub use crate::schedule::{
+    DEFAULT_FAILURE_THRESHOLD, DEFAULT_RENEWAL_INTERVAL, DEFAULT_STOP_TIMEOUT, DEFAULT_TTL, MAX_RETRY_BACKOFF, MAX_TTL,
+    MIN_TTL, RETRY_BACKOFF_MAX, RETRY_BACKOFF_MIN,
 };
 
 /// The port on which gateways listen for PCP and NAT-PMP (RFC 6887 19, RFC 6886 3).
@@ -130,93 +130,56 @@ impl Config {
 
     /// Checks every field. Fails with kind `invalid`, naming the field and what is allowed.
     pub fn validate(&self) -> Result<(), PortMappingError> {
-        let invalid = |argument, message: &str| PortMappingError::invalid(argument, message);
         check_address("gateway", self.gateway)?;
         check_address("local_address", self.local_address)?;
-        if let (Some(gateway), Some(local)) = (self.gateway, self.local_address)
-            && gateway.is_ipv4() != local.is_ipv4()
-        {
-            return Err(PortMappingError::invalid(
-                "local_address",
-                format!("{local} is of another address family than gateway {gateway}"),
-            ));
-        }
-        if self.interface.as_deref().is_some_and(str::is_empty) {
-            return Err(invalid("interface", "the name is empty; give an interface name such as `eth0`, or none"));
-        }
+        check("interface", self.interface.as_deref() != Some(""), || {
+            "the name is empty; give an interface name such as `eth0`, or none".to_owned()
+        })?;
         self.check_protocols()?;
-        if !(MIN_TTL..=MAX_TTL).contains(&self.ttl) {
-            return Err(PortMappingError::invalid(
-                "ttl",
-                format!(
-                    "{} s is out of range; allowed are {} to {} s",
-                    self.ttl.as_secs_f64(),
-                    MIN_TTL.as_secs(),
-                    MAX_TTL.as_secs()
-                ),
-            ));
-        }
-        if self.failure_threshold == 0 {
-            return Err(invalid("failure_threshold", "0 would revoke a mapping that is alive; allowed are 1 and more"));
-        }
-        if let RetryPolicy::Backoff { min, max } = self.retry
-            && min > max
-        {
-            return Err(PortMappingError::invalid(
-                "retry",
-                format!("the shortest wait, {min:?}, is longer than the longest, {max:?}"),
-            ));
-        }
-        if let RetryPolicy::Backoff { max, .. } = self.retry
-            && max > MAX_RETRY_BACKOFF
-        {
-            return Err(PortMappingError::invalid(
-                "retry",
-                format!("{max:?} between attempts is too long; allowed are {MAX_RETRY_BACKOFF:?}"),
-            ));
-        }
-        let length = self.description.chars().count();
-        if length > MAX_DESCRIPTION_LENGTH {
-            return Err(PortMappingError::invalid(
-                "description",
-                format!("{length} characters are too many; allowed are {MAX_DESCRIPTION_LENGTH}"),
-            ));
-        }
-        if let Some(control) = self.description.chars().find(|c| c.is_control()) {
-            return Err(PortMappingError::invalid(
-                "description",
-                format!("the control character {control:?} is not allowed"),
-            ));
-        }
-        if self.pcp_port == 0 {
-            return Err(invalid("pcp_port", "0 is no port; allowed are 1 to 65535"));
-        }
-        if self.ssdp_address.is_some_and(|address| address.port() == 0) {
-            return Err(invalid("ssdp_address", "port 0 is no port; allowed are 1 to 65535"));
-        }
-        Ok(())
+        self.check_times()?;
+        self.check_description()?;
+        PortMappingError::check_port("pcp_port", self.pcp_port)?;
+        check("ssdp_address", self.ssdp_address.is_none_or(|address| address.port() != 0), || {
+            "the port must be between 1 and 65535, not 0".to_owned()
+        })
     }
 
     fn check_protocols(&self) -> Result<(), PortMappingError> {
         let allowed = || crate::error::list(Protocol::ALL);
-        if self.protocols.is_empty() {
-            return Err(PortMappingError::invalid(
-                "protocols",
-                format!("none is named; give one or more of {}", allowed()),
-            ));
-        }
+        check("protocols", !self.protocols.is_empty(), || format!("must name at least one of {}", allowed()))?;
         for (index, protocol) in self.protocols.iter().enumerate() {
-            if !Protocol::ALL.contains(protocol) {
-                return Err(PortMappingError::invalid(
-                    "protocols",
-                    format!("`{protocol}` is not one of {}", allowed()),
-                ));
-            }
-            if self.protocols[..index].contains(protocol) {
-                return Err(PortMappingError::invalid("protocols", format!("`{protocol}` is named twice")));
-            }
+            check("protocols", Protocol::ALL.contains(protocol), || {
+                format!("`{protocol}` is not one of {}", allowed())
+            })?;
+            check("protocols", !self.protocols[..index].contains(protocol), || format!("`{protocol}` is named twice"))?;
         }
         Ok(())
+    }
+
+    fn check_times(&self) -> Result<(), PortMappingError> {
+        check("ttl", (MIN_TTL..=MAX_TTL).contains(&self.ttl), || {
+            let (least, most) = (MIN_TTL.as_secs(), MAX_TTL.as_secs());
+            format!("must be between {least} and {most} s, not {} s", self.ttl.as_secs_f64())
+        })?;
+        check("failure_threshold", self.failure_threshold > 0, || "must be at least 1, not 0".to_owned())?;
+        if let RetryPolicy::Backoff { min, max } = self.retry {
+            check("retry", min <= max, || format!("the shortest wait, {min:?}, is longer than the longest, {max:?}"))?;
+            check("retry", max <= MAX_RETRY_BACKOFF, || {
+                format!("the longest wait must be at most {MAX_RETRY_BACKOFF:?}, not {max:?}")
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_description(&self) -> Result<(), PortMappingError> {
+        let length = self.description.chars().count();
+        check("description", length <= MAX_DESCRIPTION_LENGTH, || {
+            format!("must have at most {MAX_DESCRIPTION_LENGTH} characters, not {length}")
+        })?;
+        let control = self.description.chars().find(|c| c.is_control());
+        check("description", control.is_none(), || {
+            format!("must not contain control characters such as {:?}", control.unwrap_or_default())
+        })
     }
 
     /// The lifetime to ask for in whole seconds, a fraction rounded up: the wire knows no fractions.
@@ -225,16 +188,17 @@ impl Config {
     }
 }
 
+/// Fails with kind `invalid` about `argument` unless `allowed`.
+fn check(argument: &'static str, allowed: bool, why: impl FnOnce() -> String) -> Result<(), PortMappingError> {
+    if allowed { Ok(()) } else { Err(PortMappingError::invalid(argument, why())) }
+}
+
 fn check_address(argument: &'static str, address: Option<IpAddr>) -> Result<(), PortMappingError> {
-    match address {
-        Some(address) if address.is_unspecified() || address.is_multicast() => {
-            Err(PortMappingError::invalid(argument, format!("{address} is not the address of one host")))
-        }
-        Some(address @ IpAddr::V6(_)) => {
-            Err(PortMappingError::invalid(argument, format!("{address} is IPv6; allowed are IPv4 addresses")))
-        }
-        _ => Ok(()),
-    }
+    let Some(address) = address else { return Ok(()) };
+    check(argument, !address.is_unspecified() && !address.is_multicast(), || {
+        format!("{address} is not the address of one host")
+    })?;
+    check(argument, address.is_ipv4(), || format!("must be an IPv4 address, not {address}"))
 }
 
 /// Reads an IP address out of text, for hosts whose configuration is text. Names are not looked up.
@@ -243,7 +207,7 @@ pub fn parse_address(argument: &'static str, text: &str) -> Result<IpAddr, PortM
     text.parse().map_err(|_| {
         PortMappingError::invalid(
             argument,
-            format!("`{text:.64}` is no IP address; give one such as 192.168.1.1 (names are not looked up)"),
+            format!("`{text:.64}` is not an IP address; give one such as 192.168.1.1 (names are not looked up)"),
         )
     })
 }
@@ -251,7 +215,7 @@ pub fn parse_address(argument: &'static str, text: &str) -> Result<IpAddr, PortM
 /// Reads an IP address with a port, `address:port`, likewise. Fails with kind `invalid` about `argument`.
 pub fn parse_socket_address(argument: &'static str, text: &str) -> Result<SocketAddr, PortMappingError> {
     text.parse().map_err(|_| {
-        let message = format!("`{text:.64}` is no address with a port; give one such as 192.168.1.1:1900");
+        let message = format!("`{text:.64}` is not an address with a port; give one such as 192.168.1.1:1900");
         PortMappingError::invalid(argument, message)
     })
 }

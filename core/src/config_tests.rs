@@ -17,18 +17,18 @@ fn the_default_configuration_is_valid() {
 #[test]
 fn each_bad_field_is_named_with_what_is_allowed() {
     let cases: [(String, &str); 13] = [
-        (rejected(|c| c.ttl = Duration::ZERO), "ttl: 0 s is out of range; allowed are 1 to 86400 s"),
-        (rejected(|c| c.ttl = Duration::from_secs(86_401)), "ttl: 86401 s is out of range"),
-        (rejected(|c| c.protocols.clear()), "protocols: none is named"),
+        (rejected(|c| c.ttl = Duration::ZERO), "ttl: must be between 1 and 86400 s, not 0 s"),
+        (rejected(|c| c.ttl = Duration::from_secs(86_401)), "ttl: must be between 1 and 86400 s, not 86401 s"),
+        (rejected(|c| c.protocols.clear()), "protocols: must name at least one of pcp, nat-pmp, upnp"),
         (rejected(|c| c.protocols = vec![Protocol::Pcp, Protocol::Pcp]), "protocols: `pcp` is named twice"),
         (rejected(|c| c.protocols = vec![Protocol::None]), "protocols: `none` is not one of pcp, nat-pmp, upnp"),
         (rejected(|c| c.gateway = Some([0, 0, 0, 0].into())), "gateway: 0.0.0.0 is not the address of one host"),
         (rejected(|c| c.gateway = Some([224, 0, 0, 1].into())), "gateway: 224.0.0.1 is not"),
         (rejected(|c| c.interface = Some(String::new())), "interface: the name is empty"),
-        (rejected(|c| c.failure_threshold = 0), "failure_threshold: 0"),
-        (rejected(|c| c.description = "x".repeat(65)), "description: 65 characters are too many; allowed are 64"),
-        (rejected(|c| c.description = "a\nb".into()), "description: the control character '\\n'"),
-        (rejected(|c| c.pcp_port = 0), "pcp_port: 0 is no port"),
+        (rejected(|c| c.failure_threshold = 0), "failure_threshold: must be at least 1, not 0"),
+        (rejected(|c| c.description = "x".repeat(65)), "description: must have at most 64 characters, not 65"),
+        (rejected(|c| c.description = "a\nb".into()), "description: must not contain control characters such as '\\n'"),
+        (rejected(|c| c.pcp_port = 0), "pcp_port: must be between 1 and 65535, not 0"),
         (
             rejected(|c| c.retry = RetryPolicy::Backoff { min: Duration::from_secs(2), max: Duration::from_secs(1) }),
             "retry: the shortest wait, 2s, is longer than the longest, 1s",
@@ -43,14 +43,14 @@ fn each_bad_field_is_named_with_what_is_allowed() {
 fn a_hostname_as_gateway_is_invalid_and_named() {
     let error = parse_address("gateway", "fritz.box").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(error.to_string().starts_with("gateway: `fritz.box` is no IP address"), "{error}");
+    assert!(error.to_string().starts_with("gateway: `fritz.box` is not an IP address"), "{error}");
 }
 
 #[test]
 fn an_address_without_a_port_is_invalid_where_both_are_wanted() {
     let error = parse_socket_address("ssdp_address", "192.168.1.1").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(error.to_string().starts_with("ssdp_address: `192.168.1.1` is no address with a port"), "{error}");
+    assert!(error.to_string().starts_with("ssdp_address: `192.168.1.1` is not an address with a port"), "{error}");
     assert_eq!(parse_socket_address("ssdp_address", "192.168.1.1:1900").unwrap().port(), 1900);
 }
 

@@ -64,9 +64,10 @@ impl FromStr for ErrorKind {
 
     /// Reads a stable string back. Fails with kind `invalid`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
-            PortMappingError::invalid("kind", format!("`{text}` is no error kind; allowed are {}", list(Self::ALL)))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| PortMappingError::invalid("kind", format!("`{text}` is not one of {}", list(Self::ALL))))
     }
 }
 
@@ -187,6 +188,11 @@ impl PortMappingError {
     /// An error of kind `invalid` about the named argument.
     pub fn invalid(argument: &'static str, message: impl Into<String>) -> Self {
         Self::Invalid { argument, message: message.into() }
+    }
+
+    /// Fails with kind `invalid` about `argument` for port 0.
+    pub(crate) fn check_port(argument: &'static str, port: u16) -> Result<(), Self> {
+        if port == 0 { Err(Self::invalid(argument, "must be between 1 and 65535, not 0")) } else { Ok(()) }
     }
 
     /// An error of kind `stopped`.

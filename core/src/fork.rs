@@ -2,7 +2,7 @@
 //!
 //! A forked child has the parent's memory but not its threads: its handles must answer `stopped`, and neither renew nor
 //! release the parent's mappings. Without a hook that costs a question to the system, which every call but a snapshot
-//! asks; a snapshot asks at most every [`FORK_CHECK_INTERVAL`](crate::schedule::FORK_CHECK_INTERVAL). A host with a hook
+//! asks; a snapshot asks at most every 10 ms. A host with a hook
 //! (`pthread_atfork(3)`, Python's `os.register_at_fork`) installs it once, calls [`rely_on_hook`] and, in the child,
 //! [`in_child`]: then snapshots cost less and notice at once.
 

@@ -16,14 +16,13 @@
 //!
 //! # Layout
 //!
-//! Dependencies point one way: wire codecs, [`client`]s, [`task`], [`Mapper`] and [`Lease`].
+//! Dependencies point one way: wire codecs (private), [`client`]s, [`task`], [`Mapper`] and [`Lease`].
 //!
 //! | module | what |
 //! |---|---|
 //! | [`error`] | the only list of kinds |
 //! | [`mapping`] | protocols, transports, what is asked for and what is granted |
 //! | [`config`] | how a mapper behaves |
-//! | [`schedule`] | every duration and every rule about time |
 //! | [`client`] | the trait between the task and the protocols; PCP, NAT-PMP, UPnP, and their race |
 //! | [`net`] | default route, local address, address classes |
 //! | [`task`] | the life of one lease: probe, install, renew, revoke |
@@ -38,12 +37,14 @@ pub mod error;
 pub mod event;
 pub mod event_log;
 pub mod fork;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod lease;
 mod mapper;
 pub mod mapping;
 pub mod net;
 mod open;
-pub mod schedule;
+mod schedule;
 pub mod sink;
 pub mod snapshot;
 pub mod task;

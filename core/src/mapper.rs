@@ -208,7 +208,7 @@ impl Mapper {
     /// Fails with `unavailable` or `refused` where no protocol has an offer, the message naming each one's reason,
     /// with `transport`, and with `stopped`.
     pub async fn probe(&self) -> Result<GatewayReport, PortMappingError> {
-        let report = self.survey().await?;
+        let report = self.report().await?;
         report.require_offer()?;
         Ok(report)
     }
@@ -216,9 +216,9 @@ impl Mapper {
     /// As [`probe`](Self::probe), but a gateway that offers nothing is a report too, with each protocol's reason.
     ///
     /// Fails with `unavailable` where there is no gateway to ask, with `transport`, and with `stopped`.
-    pub async fn survey(&self) -> Result<GatewayReport, PortMappingError> {
+    pub async fn report(&self) -> Result<GatewayReport, PortMappingError> {
         let client = Arc::clone(&self.client);
-        self.engine.call(async move { client.survey().await }).await?
+        self.engine.call(async move { client.report().await }).await?
     }
 
     /// Asks the engine to release every mapping and to end, and does not wait for that.
@@ -293,7 +293,7 @@ fn clash(live: &MapRequest, new: &MapRequest) -> Option<PortMappingError> {
     if live.internal_port == new.internal_port {
         let message =
             format!("{transport} port {} has a lease of this mapper already; stop that first", new.internal_port);
-        return Some(PortMappingError::invalid("port", message));
+        return Some(PortMappingError::invalid("internal_port", message));
     }
     (live.suggested_port() == new.suggested_port()).then(|| {
         let message = format!(

@@ -162,16 +162,8 @@ impl MapRequest {
 
     /// Checks the ports. Fails with kind `invalid`.
     pub fn validate(&self) -> Result<(), PortMappingError> {
-        if self.internal_port == 0 {
-            return Err(PortMappingError::invalid("port", "0 is no port; allowed are 1 to 65535"));
-        }
-        if self.external_port == Some(0) {
-            return Err(PortMappingError::invalid(
-                "external_port",
-                "0 is no port; allowed are 1 to 65535, or none to leave the choice to the gateway",
-            ));
-        }
-        Ok(())
+        PortMappingError::check_port("internal_port", self.internal_port)?;
+        self.external_port.map_or(Ok(()), |port| PortMappingError::check_port("external_port", port))
     }
 }
 
@@ -270,9 +262,9 @@ mod tests {
     #[test]
     fn port_zero_is_invalid_inside_and_outside() {
         let inside = MapRequest::new(0, Transport::Udp).validate().unwrap_err();
-        assert!(inside.to_string().starts_with("port: 0 is no port"), "{inside}");
+        assert!(inside.to_string().starts_with("internal_port: must be between 1 and 65535"), "{inside}");
         let outside = MapRequest::new(1, Transport::Udp).external_port(0).validate().unwrap_err();
-        assert!(outside.to_string().starts_with("external_port: 0 is no port"), "{outside}");
+        assert!(outside.to_string().starts_with("external_port: must be between 1 and 65535"), "{outside}");
     }
 
     #[test]

@@ -14,12 +14,12 @@ pub const MAX_TTL: Duration = Duration::from_secs(86_400);
 /// Renewal never waits longer than this, however long the granted lifetime is.
 pub const DEFAULT_RENEWAL_INTERVAL: Duration = Duration::from_secs(30 * 60);
 /// A configured renewal interval below this counts as this (the least wait of RFC 6887 11.2.1).
-pub const MIN_RENEWAL_INTERVAL: Duration = Duration::from_secs(4);
+pub(crate) const MIN_RENEWAL_INTERVAL: Duration = Duration::from_secs(4);
 /// However short the granted lifetime is, renewals never come closer together than this: a gateway must not
 /// be able to make us spin.
-pub const MIN_RENEWAL_DELAY: Duration = Duration::from_millis(250);
+pub(crate) const MIN_RENEWAL_DELAY: Duration = Duration::from_millis(250);
 /// The one quick retry before a renewal attempt counts as failed: one lost datagram is no failure.
-pub const QUICK_RETRY_DELAY: Duration = Duration::from_millis(200);
+pub(crate) const QUICK_RETRY_DELAY: Duration = Duration::from_millis(200);
 /// Consecutive failed renewals after which a mapping is revoked.
 pub const DEFAULT_FAILURE_THRESHOLD: u32 = 3;
 
@@ -28,81 +28,81 @@ pub const RETRY_BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// The longest wait between attempts to map.
 pub const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(300);
 /// Each wait is spread by up to this share, so that the machines of a household do not all come back at once.
-pub const RETRY_JITTER: f64 = 0.1;
+pub(crate) const RETRY_JITTER: f64 = 0.1;
 /// A refusal that says how long it holds is believed up to here: the long error lifetime of RFC 6887 7.4.
-pub const MAX_REFUSAL_HOLD: Duration = Duration::from_secs(30 * 60);
+pub(crate) const MAX_REFUSAL_HOLD: Duration = Duration::from_secs(30 * 60);
 
 /// The deadline of one PCP or NAT-PMP call, retransmissions included.
-pub const PCP_DEADLINE: Duration = Duration::from_secs(1);
+pub(crate) const PCP_DEADLINE: Duration = Duration::from_secs(1);
 /// The first retransmission of a NAT-PMP or PCP request; doubles from there (RFC 6886 3.1). RFC 6887 8.1.1
 /// starts at 3 s, which our deadline would never reach, so PCP uses the same figure with that section's jitter.
-pub const RETRANSMIT_INITIAL: Duration = Duration::from_millis(250);
+pub(crate) const RETRANSMIT_INITIAL: Duration = Duration::from_millis(250);
 /// PCP's retransmission times are spread by this share up and down (RAND of RFC 6887 8.1.1).
-pub const PCP_RETRANSMIT_JITTER: f64 = 0.1;
+pub(crate) const PCP_RETRANSMIT_JITTER: f64 = 0.1;
 
 /// The deadline of one UPnP call (a SOAP action, a description): a little below the two seconds within which the user
 /// is told that nothing answers.
-pub const UPNP_DEADLINE: Duration = Duration::from_millis(1800);
+pub(crate) const UPNP_DEADLINE: Duration = Duration::from_millis(1800);
 /// For how long SSDP answers are waited for: MX is 1 second, and answers may come at its end (UDA 1.1 1.3.2).
-pub const SSDP_DEADLINE: Duration = Duration::from_millis(1400);
+pub(crate) const SSDP_DEADLINE: Duration = Duration::from_millis(1400);
 /// When the M-SEARCH burst is sent again, after its start: it is UDP (UDA 1.1 1.3.2).
-pub const SSDP_REPEATS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(350)];
+pub(crate) const SSDP_REPEATS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(350)];
 
 /// How long GetStatusInfo is waited for: its answer is good to have, and some routers give none.
-pub const UPNP_STATUS_DEADLINE: Duration = Duration::from_millis(500);
+pub(crate) const UPNP_STATUS_DEADLINE: Duration = Duration::from_millis(500);
 /// How long a call waits for its turn behind other calls to the same device. Each of them is bounded by
 /// [`UPNP_DEADLINE`], so only a device that answers none of many gets here.
-pub const UPNP_TURN_DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const UPNP_TURN_DEADLINE: Duration = Duration::from_secs(30);
 /// No further step begins after this: a slow router gets a few calls, not all.
-pub const UPNP_LADDER_DEADLINE: Duration = UPNP_DEADLINE.saturating_mul(2);
-/// For how long the external address that discovery brought is good enough for an install behind it.
-pub const UPNP_EXTERNAL_ADDRESS_FRESH: Duration = Duration::from_secs(2);
-/// For how long an install waits for another one's discovery: twice the longest.
-pub const UPNP_DISCOVERY_TURN_DEADLINE: Duration = Duration::from_secs(8);
+pub(crate) const UPNP_LADDER_DEADLINE: Duration = UPNP_DEADLINE.saturating_mul(2);
+/// For how long the external address that a search brought is good enough for an install behind it.
+pub(crate) const UPNP_EXTERNAL_ADDRESS_FRESH: Duration = Duration::from_secs(2);
+/// For how long an install waits for another one's search: twice the longest.
+pub(crate) const UPNP_SEARCH_TURN_DEADLINE: Duration = Duration::from_secs(8);
 /// How long others may still show that they are better, once a device is usable but is not known to lead to the internet.
-pub const UPNP_BETTER_DEVICE_GRACE: Duration = Duration::from_millis(150);
+pub(crate) const UPNP_BETTER_DEVICE_GRACE: Duration = Duration::from_millis(150);
 /// When the descriptions of devices that do not call themselves gateways are fetched too, after the start of the search:
 /// every television answers as a root device, and asking them all is a last resort.
-pub const UPNP_OTHER_DEVICES_AFTER: Duration = Duration::from_millis(250);
-/// The longest discovery: an answer at the end of the search, then a slow description and a slow status.
-pub const UPNP_DISCOVERY_DEADLINE: Duration = SSDP_DEADLINE.saturating_add(UPNP_DEADLINE);
+pub(crate) const UPNP_OTHER_DEVICES_AFTER: Duration = Duration::from_millis(250);
+/// The longest search: an answer at the end of the search, then a slow description and a slow status.
+pub(crate) const UPNP_SEARCH_DEADLINE: Duration = SSDP_DEADLINE.saturating_add(UPNP_DEADLINE);
 /// No further service of a device is asked after this, once one is usable.
-pub const UPNP_SERVICES_DEADLINE: Duration = Duration::from_secs(1);
+pub(crate) const UPNP_SERVICES_DEADLINE: Duration = Duration::from_secs(1);
 /// No further line is asked for after this.
-pub const UPNP_TABLE_DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const UPNP_TABLE_DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long the best protocol is asked before the others are: a PCP gateway on a wired LAN has answered by then, and is
 /// spared a NAT-PMP request and some fifteen SSDP datagrams, which it would have to handle before it could answer.
-pub const RACE_HEAD_START: Duration = Duration::from_millis(1);
+pub(crate) const RACE_HEAD_START: Duration = Duration::from_millis(1);
 /// How long NAT-PMP waits, after the start of a race, for PCP to answer first.
-pub const NAT_PMP_HEDGE: Duration = Duration::from_millis(10);
+pub(crate) const NAT_PMP_HEDGE: Duration = Duration::from_millis(10);
 /// How long UPnP waits, after the start of a race, for PCP or NAT-PMP to answer first.
-pub const UPNP_HEDGE: Duration = Duration::from_millis(50);
+pub(crate) const UPNP_HEDGE: Duration = Duration::from_millis(50);
 /// How long UPnP waits where NAT-PMP has shown that it is alive.
-pub const UPNP_HEDGE_BEHIND_NAT_PMP: Duration = Duration::from_millis(500);
+pub(crate) const UPNP_HEDGE_BEHIND_NAT_PMP: Duration = Duration::from_millis(500);
 
 /// How long the protocol that won before is asked alone, before the others join in.
-pub const DECIDED_HEAD_START: Duration = Duration::from_millis(200);
+pub(crate) const DECIDED_HEAD_START: Duration = Duration::from_millis(200);
 
 /// How long a task that is told to stop still waits for the answer to a request that may have made a mapping.
-pub const SHUTDOWN_GRACE: Duration = UPNP_DEADLINE;
+pub(crate) const SHUTDOWN_GRACE: Duration = UPNP_DEADLINE;
 /// A net below a delete, which each client bounds by itself: its turn behind other calls, a search where the device
 /// has moved, and the call. How long a caller waits for it is the caller's own choice (`stop`).
-pub const RELEASE_DEADLINE: Duration =
-    UPNP_TURN_DEADLINE.saturating_add(UPNP_DISCOVERY_DEADLINE).saturating_add(UPNP_DEADLINE);
+pub(crate) const RELEASE_DEADLINE: Duration =
+    UPNP_TURN_DEADLINE.saturating_add(UPNP_SEARCH_DEADLINE).saturating_add(UPNP_DEADLINE);
 /// How long an engine, all its leases done, still waits for late answers to be dealt with before its thread ends.
-pub const ENGINE_END_DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const ENGINE_END_DEADLINE: Duration = Duration::from_secs(10);
 /// For how long a snapshot may take it for granted that the process has not forked.
-pub const FORK_CHECK_INTERVAL: Duration = Duration::from_millis(10);
+pub(crate) const FORK_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 /// How long `stop` waits for the gateway where the caller names no time.
 pub const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The oldest that a grant can be when the call that brought it ends: two exchanges of NAT-PMP one after another.
-pub const GRANT_MAX_AGE: Duration = PCP_DEADLINE.saturating_mul(2);
+pub(crate) const GRANT_MAX_AGE: Duration = PCP_DEADLINE.saturating_mul(2);
 
 /// From when the lifetime of a grant counts that is here `now`: from when it was asked for, because an address must
 /// not outlive its lease; but what was spent waiting for a turn before that is no part of the lease.
-pub fn grant_time(asked_at: Instant, now: Instant) -> Instant {
+pub(crate) fn grant_time(asked_at: Instant, now: Instant) -> Instant {
     now.checked_sub(GRANT_MAX_AGE).map_or(asked_at, |oldest| asked_at.max(oldest))
 }
 
@@ -111,7 +111,12 @@ pub fn grant_time(asked_at: Instant, now: Instant) -> Instant {
 ///
 /// `elapsed` is the age of the grant, `failures` the number of failed attempts since it. A permanent mapping
 /// (`lifetime` is `None`) is checked at every interval.
-pub fn renewal_delay(lifetime: Option<Duration>, interval: Duration, elapsed: Duration, failures: u32) -> Duration {
+pub(crate) fn renewal_delay(
+    lifetime: Option<Duration>,
+    interval: Duration,
+    elapsed: Duration,
+    failures: u32,
+) -> Duration {
     let interval = interval.max(MIN_RENEWAL_INTERVAL);
     let Some(lifetime) = lifetime else { return interval };
     // What is left of the lifetime at this attempt: 1/2, 1/4, 1/8 ...
@@ -121,7 +126,7 @@ pub fn renewal_delay(lifetime: Option<Duration>, interval: Duration, elapsed: Du
 
 /// The wait before attempt number `attempt` (0 is the first retry): doubling from `min` to `max`, spread by
 /// `jitter`, a number from -1 to 1; never earlier than a refusal's own hold.
-pub fn retry_delay(attempt: u32, min: Duration, max: Duration, hold: Option<Duration>, jitter: f64) -> Duration {
+pub(crate) fn retry_delay(attempt: u32, min: Duration, max: Duration, hold: Option<Duration>, jitter: f64) -> Duration {
     let max = max.min(MAX_RETRY_BACKOFF);
     let doubled = min.checked_mul(2u32.saturating_pow(attempt)).unwrap_or(max).min(max);
     let spread = doubled.mul_f64((1.0 + RETRY_JITTER * jitter).clamp(0.0, 2.0)).min(max);

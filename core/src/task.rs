@@ -155,7 +155,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         tokio::select! {
             biased;
             () = self.shutdown.token.cancelled() => return End::Shutdown(None),
-            probed = self.client.probe() => if let Err(error) = probed { return End::Outcome(Err(error)) },
+            probed = async { if self.client.install_is_probe() { Ok(()) } else { self.client.probe().await } } => if let Err(error) = probed { return End::Outcome(Err(error)) },
         }
         let mut install = pin!(self.client.install(request, self.timing.ttl));
         tokio::select! {

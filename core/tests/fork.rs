@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portlease::client::null::NullPortMapper;
+use portlease::client::NullPortMapper;
 use portlease::task::Timing;
 use portlease::{Config, LeaseState, MapRequest, Mapper, Transport, fork, wait};
 

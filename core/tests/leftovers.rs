@@ -5,7 +5,6 @@ mod common;
 use std::time::Duration;
 
 use common::{LONG, config_for, gateway};
-use portlease::schedule::UPNP_EXTERNAL_ADDRESS_FRESH;
 use portlease::{EventKind, MapRequest, Mapper, Protocol, RetryPolicy, Transport};
 use portlease_gateway::{Gateway, Mode};
 
@@ -24,9 +23,9 @@ async fn a_stop_during_a_slow_install_by_the_decided_protocol_leaves_nothing() {
     let mapper = Mapper::start(config_for(&gateway, Protocol::Upnp)).unwrap();
     let first = mapper.map(UDP_4000).unwrap();
     first.ready(LONG).await.unwrap();
-    // What discovery learned of the address is stale by then, so that the install is two calls, of 1.5 s each: longer
+    // What the search learned of the address is stale by then, so that the install is two calls, of 1.5 s each: longer
     // than a stop waits for it.
-    tokio::time::sleep(UPNP_EXTERNAL_ADDRESS_FRESH + Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(2100)).await;
     gateway.update_faults(|faults| faults.http_delay_ms = 1500);
     let second = mapper.map(MapRequest::new(4001, Transport::Udp)).unwrap();
     assert!(gateway.wait_for(LONG, |state| state.counters.get("soap_GetExternalIPAddress") == 2));

@@ -4,9 +4,9 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portlease::client::mock::MockPortMapperClient;
+use portlease::client::MockPortMapperClient;
+use portlease::config::DEFAULT_RENEWAL_INTERVAL;
 use portlease::event_log::{EventLog, EventReader};
-use portlease::schedule::{DEFAULT_RENEWAL_INTERVAL, RELEASE_DEADLINE};
 use portlease::sink::MappingSink;
 use portlease::task::{PortMapperTask, Shutdown, Timing};
 use portlease::{Config, EventKind, LeaseState, MapRequest, PortMapping, PortMappingError, Transport};
@@ -18,6 +18,8 @@ const HOME: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 1, 1), 4000);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 const SOON: Duration = Duration::ZERO;
+/// The longest that a delete can take: a turn behind other calls, a search, and the call.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(35);
 
 struct Bench {
     client: Arc<MockPortMapperClient>,

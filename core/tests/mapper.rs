@@ -133,7 +133,10 @@ async fn a_second_lease_on_the_same_port_is_invalid_until_the_first_is_over() {
     let first = mapper.map(UDP_4000).unwrap();
     let error = mapper.map(UDP_4000.external_port(5000)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(error.to_string().starts_with("port: udp port 4000 has a lease of this mapper already"), "{error}");
+    assert!(
+        error.to_string().starts_with("internal_port: udp port 4000 has a lease of this mapper already"),
+        "{error}"
+    );
     let tcp = mapper.map(MapRequest::new(4000, Transport::Tcp)).unwrap();
     tcp.ready(LONG).await.unwrap();
     first.stop(None).await;
@@ -262,9 +265,9 @@ async fn bad_requests_are_invalid_and_named() {
     let gateway = gateway();
     let mapper = Mapper::start(config(&gateway)).unwrap();
     let error = mapper.map(MapRequest::new(0, Transport::Udp)).unwrap_err();
-    assert!(error.kind() == ErrorKind::Invalid && error.to_string().starts_with("port: 0"), "{error}");
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().starts_with("internal_port: must be"), "{error}");
     let error = Mapper::start(Config::default().ttl(Duration::ZERO)).unwrap_err();
-    assert!(error.kind() == ErrorKind::Invalid && error.to_string().starts_with("ttl: 0 s"), "{error}");
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().starts_with("ttl: must be between"), "{error}");
 }
 
 #[tokio::test]
@@ -485,13 +488,13 @@ async fn a_probe_maps_nothing_and_tells_the_external_address() {
 }
 
 #[tokio::test]
-async fn a_probe_of_a_gateway_that_offers_nothing_is_unavailable_and_a_survey_says_why() {
+async fn a_probe_of_a_gateway_that_offers_nothing_is_unavailable_and_a_report_says_why() {
     let gateway = gateway();
     gateway.update_faults(|faults| (faults.pcp, faults.nat_pmp, faults.upnp) = (Mode::Off, Mode::Off, Mode::Off));
     let mapper = Mapper::start(config(&gateway)).unwrap();
     let error = mapper.probe().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    let report = mapper.survey().await.unwrap();
+    let report = mapper.report().await.unwrap();
     assert!(report.protocols.iter().all(|report| report.outcome.is_err()) && report.protocols.len() == 3);
 }
 

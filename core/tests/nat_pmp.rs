@@ -3,15 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use portlease::client::PortMapperClient;
-use portlease::client::natpmp::NatPmpMapper;
-use portlease::client::udp::GatewayPort;
-use portlease::schedule::PCP_DEADLINE;
+use portlease::client::{NatPmpMapper, PortMapperClient};
 use portlease::{ErrorKind, MapRequest, Protocol, Transport};
 use portlease_gateway::{Faults, Gateway, GatewayConfig, Mode};
 use tokio::task::JoinSet;
 
 const HOUR: Duration = Duration::from_secs(3600);
+/// How long an exchange waits for an answer.
+const PCP_DEADLINE: Duration = Duration::from_secs(1);
 
 fn gateway() -> (Gateway, NatPmpMapper) {
     gateway_with(Faults::default())
@@ -20,8 +19,8 @@ fn gateway() -> (Gateway, NatPmpMapper) {
 fn gateway_with(faults: Faults) -> (Gateway, NatPmpMapper) {
     let gateway =
         Gateway::start(GatewayConfig { upnp: false, faults, ..GatewayConfig::default() }).expect("the gateway starts");
-    let port = GatewayPort::new(SocketAddr::new(gateway.address(), gateway.pcp_port()), None);
-    (gateway, NatPmpMapper::new(port))
+    let mapper = NatPmpMapper::new(SocketAddr::new(gateway.address(), gateway.pcp_port()), None);
+    (gateway, mapper)
 }
 
 #[tokio::test]

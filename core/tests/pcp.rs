@@ -4,15 +4,14 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portlease::client::PortMapperClient;
-use portlease::client::pcp::PcpMapper;
-use portlease::client::udp::GatewayPort;
-use portlease::schedule::PCP_DEADLINE;
+use portlease::client::{PcpMapper, PortMapperClient};
 use portlease::{ErrorKind, MapRequest, PortMappingError, Protocol, ProtocolToken, Transport};
 use portlease_gateway::{Faults, Gateway, GatewayConfig, Mode};
 use tokio::task::JoinSet;
 
 const HOUR: Duration = Duration::from_secs(3600);
+/// How long an exchange waits for an answer.
+const PCP_DEADLINE: Duration = Duration::from_secs(1);
 
 fn gateway() -> (Gateway, PcpMapper) {
     gateway_with(Faults::default())
@@ -21,12 +20,8 @@ fn gateway() -> (Gateway, PcpMapper) {
 fn gateway_with(faults: Faults) -> (Gateway, PcpMapper) {
     let gateway =
         Gateway::start(GatewayConfig { upnp: false, faults, ..GatewayConfig::default() }).expect("the gateway starts");
-    let mapper = PcpMapper::new(port_of(&gateway));
+    let mapper = PcpMapper::new(SocketAddr::new(gateway.address(), gateway.pcp_port()), None);
     (gateway, mapper)
-}
-
-fn port_of(gateway: &Gateway) -> Arc<GatewayPort> {
-    GatewayPort::new(SocketAddr::new(gateway.address(), gateway.pcp_port()), None)
 }
 
 fn hex(nonce: &ProtocolToken) -> String {
@@ -272,9 +267,8 @@ async fn port_zero_is_never_suggested() {
 
 #[tokio::test]
 async fn five_hundred_mappings_at_once_are_all_made_and_all_deleted() {
-    let (gateway, _) = gateway();
-    let port = port_of(&gateway);
-    let mapper = Arc::new(PcpMapper::new(port));
+    let (gateway, mapper) = gateway();
+    let mapper = Arc::new(mapper);
     let leases: Vec<_> = (0..500)
         .map(|index| {
             let mapper = mapper.clone();

@@ -5,8 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portlease::client::PortMapperClient;
-use portlease::client::upnp::{UpnpConfig, UpnpMapper};
+use portlease::client::{PortMapperClient, UpnpConfig, UpnpMapper};
 use portlease::{ErrorKind, MapRequest, PortMapping, PortMappingError, ProtocolToken, Transport};
 use portlease_gateway::{
     Faults, Gateway, GatewayConfig, HttpBody, Mode, NameEncoding, Protocol, SecondDevice, Transport as Wire, WanService,
@@ -199,7 +198,7 @@ async fn cgnat_is_told_and_a_router_without_an_address_still_maps() {
     let cgnat = gateway(Faults { cgnat: true, ..Faults::default() });
     assert_eq!(install(&cgnat).await.unwrap().external.ip(), IpAddr::from([100, 64, 0, 9]));
     let none = gateway(Faults { empty_external_address: true, ..Faults::default() });
-    let info = mapper(&none).discover().await.unwrap();
+    let info = mapper(&none).search().await.unwrap();
     assert_eq!(info.external_address, None);
     assert_eq!(install(&none).await.unwrap().external.ip(), IpAddr::from([0, 0, 0, 0]));
 }

@@ -75,5 +75,5 @@ def test_behind_two_routers_the_outer_address_is_told(make_lab: MakeLab, start: 
 def test_bad_usage_has_a_status_of_its_own(lab: Lab, start: Start) -> None:
     mapping = start(lab, "0/udp")
     assert mapping.ended() == 2
-    assert "0 is no port" in mapping.stderr()
+    assert "must be between 1 and 65535" in mapping.stderr()
     assert lab.rules() == []

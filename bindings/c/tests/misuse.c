@@ -197,7 +197,7 @@ TEST(bad_text_is_invalid_and_shown) {
   memset(text, 'x', 65);
   text[65] = '\0';
   config.description = text;
-  CHECK_SAYS(PORTLEASE_INVALID, "65 characters are too many", portlease_mapper_start(&config, &mapper, &error));
+  CHECK_SAYS(PORTLEASE_INVALID, "at most 64 characters, not 65", portlease_mapper_start(&config, &mapper, &error));
 }
 
 TEST(numbers_that_are_no_enum_are_invalid) {

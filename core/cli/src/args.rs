@@ -7,7 +7,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use portlease::config::{PCP_PORT, parse_address};
 use portlease::net::route::{NetworkPath, find_path};
-use portlease::{Config, ErrorKind, MapRequest, PortMappingError, Protocol, Transport};
+use portlease::{Config, ErrorKind, PortMappingError, Protocol, Transport};
 
 /// Where the router is.
 #[derive(Debug, Args)]
@@ -111,18 +111,18 @@ pub(crate) fn port_spec(text: &str) -> Result<PortSpec, String> {
             Err(_) => "write a port and its transport, such as 4000/udp, 4000/tcp or 4000/both".to_owned(),
         });
     };
-    let port = number.parse().map_err(|_| format!("`{number}` is no port; allowed are 1 to 65535"))?;
+    let port = number.parse().ok().filter(|port| *port != 0);
+    let port = port.ok_or_else(|| format!("the port must be between 1 and 65535, not `{number}`"))?;
     let transport = match transport.to_ascii_lowercase().as_str() {
         "both" => None,
         name => Some(name.parse::<Transport>().map_err(|error| format!("{error}, both"))?),
     };
-    MapRequest::new(port, Transport::Udp).validate().map_err(|error| error.to_string())?;
     Ok(PortSpec { port, transport })
 }
 
 /// Reads a time: a plain number is seconds; otherwise numbers with units, such as `30s`, `5m`, `1h30m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let complaint = || format!("`{text}` is no time; give seconds, such as 90, or a unit: 30s, 5m, 2h, 1d, 1h30m");
+    let complaint = || format!("`{text}` is not a time; give seconds, such as 90, or a unit: 30s, 5m, 2h, 1d, 1h30m");
     let seconds = seconds(text).ok_or_else(complaint)?;
     Duration::try_from_secs_f64(seconds).map_err(|_| complaint())
 }
@@ -202,9 +202,9 @@ mod tests {
         for (text, part) in [
             ("4000", "4000/udp, 4000/tcp or 4000/both"),
             ("http", "4000/udp"),
-            ("0/udp", "0 is no port; allowed are 1 to 65535"),
-            ("65536/udp", "`65536` is no port"),
-            ("-1/udp", "`-1` is no port"),
+            ("0/udp", "must be between 1 and 65535, not `0`"),
+            ("65536/udp", "not `65536`"),
+            ("-1/udp", "not `-1`"),
             ("4000/sctp", "`sctp` is not one of udp, tcp, both"),
             ("4000/", "is not one of udp, tcp, both"),
         ] {

@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::{Shell, generate};
 
-use crate::{Cli, DONE, Outcome};
+use crate::outcome::{DONE, Outcome};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -21,10 +21,11 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
-pub(crate) fn run(args: &CompletionsArgs) -> Outcome {
+/// Prints the script for `program`.
+pub(crate) fn run(args: &CompletionsArgs, mut program: clap::Command) -> Outcome {
     // Into memory first: the generator panics where it cannot write.
     let mut script = Vec::new();
-    generate(args.shell, &mut Cli::command(), "portlease", &mut script);
+    generate(args.shell, &mut program, "portlease", &mut script);
     let mut out = std::io::stdout().lock();
     out.write_all(&script)?;
     out.flush()?;

@@ -11,8 +11,8 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use crate::event;
+use crate::outcome::{DONE, Failure, Outcome};
 use crate::output::{Colour, Output};
-use crate::{DONE, Failure, Outcome};
 
 /// Short, so that a renewal comes while people watch.
 const TTL: Duration = Duration::from_secs(2);

@@ -8,12 +8,13 @@ use portlease::net::route::NetworkPath;
 use portlease::{ErrorReport, MapRequest, Mapper, PortMappingError, Protocol, ProtocolReport, RetryPolicy, Transport};
 use serde_json::{Value, json};
 
+use crate::advice;
 use crate::args::{self, PcpPortArgs, ProtocolArgs, RouterArgs};
 use crate::diagnosis::{Findings, TestMapping};
 use crate::event::{external, millis};
+use crate::outcome::{DONE, FAILED, Outcome};
 use crate::output::{Colour, Output};
 use crate::signals::Signals;
-use crate::{DONE, FAILED, Outcome, advice};
 
 /// The lifetime of the test mapping: short, should it be left behind; some routers grant no shorter one.
 const TEST_TTL: Duration = Duration::from_secs(120);
@@ -97,7 +98,7 @@ pub(crate) async fn run(args: DoctorArgs) -> Outcome {
 }
 
 async fn examine(mapper: &Mapper, path: &NetworkPath, no_map: bool) -> Result<Findings, PortMappingError> {
-    let gateway = mapper.survey().await;
+    let gateway = mapper.report().await;
     let test = match &gateway {
         Ok(_) if !no_map => Some(map_for_a_moment(mapper, path.local_address).await?),
         _ => None,

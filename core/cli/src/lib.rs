@@ -19,6 +19,7 @@ mod event;
 mod gateway;
 mod list;
 mod map;
+mod outcome;
 mod output;
 mod session;
 mod signals;
@@ -29,17 +30,11 @@ use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use portlease::{ErrorKind, ErrorReport, PortMappingError};
 
+use crate::outcome::{BAD_USAGE, DONE, FAILED, Failure, Outcome};
 use crate::output::Output;
-
-/// All went well.
-pub(crate) const DONE: u8 = 0;
-/// The router said no, or nothing at all.
-pub(crate) const FAILED: u8 = 1;
-/// The command line makes no sense.
-pub(crate) const BAD_USAGE: u8 = 2;
 
 const ABOUT: &str = "Makes a local port reachable from the internet through your own router";
 
@@ -81,30 +76,6 @@ enum Command {
     Completions(completions::CompletionsArgs),
 }
 
-/// Why a command did not reach its end.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// Kind `invalid` is bad usage, every other kind a failure on the way to the router.
-    Mapping(PortMappingError),
-    /// Nobody reads what we write, or it cannot be written.
-    Output(io::Error),
-}
-
-impl From<PortMappingError> for Failure {
-    fn from(error: PortMappingError) -> Self {
-        Self::Mapping(error)
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
-    }
-}
-
-/// The exit status, or why there is none.
-pub(crate) type Outcome = Result<u8, Failure>;
-
 /// Runs the command with these arguments, the program's own name first, and answers with the exit status: 0, 1 when a
 /// mapping could not be made, 2 for bad usage.
 ///
@@ -126,7 +97,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Unmap(args) => block_on(unmap::run(args)),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Gateway(args) => Ok(exit_status(gateway::run(&args))),
-        Command::Completions(args) => completions::run(&args),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
     };
     outcome.unwrap_or_else(|failure| explain(&failure))
 }
@@ -164,7 +135,6 @@ fn exit_status(code: ExitCode) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_has_no_contradictions() {

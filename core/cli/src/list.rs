@@ -1,15 +1,15 @@
 //! `portlease list`: the router's table.
 
 use clap::Args;
-use portlease::client::upnp::{TableEntry, UpnpConfig, UpnpMapper};
+use portlease::client::{TableEntry, UpnpConfig, UpnpMapper};
 use portlease::net::route::NetworkPath;
 use portlease::{Config, ErrorKind, PortMappingError};
 use serde::Serialize;
 
 use crate::args::{self, RouterArgs};
 use crate::event::span;
+use crate::outcome::{DONE, Outcome};
 use crate::output::Output;
-use crate::{DONE, Outcome};
 
 const LONG_ABOUT: &str = "\
 Show the router's table of mapped ports, whoever made them.

@@ -6,8 +6,8 @@ use clap::{Args, ValueEnum};
 use portlease::{Config, MapRequest, Mapper, PortMappingError, RetryPolicy};
 use tokio::time::Instant;
 
-use crate::Outcome;
 use crate::args::{self, PcpPortArgs, PortSpec, ProtocolArgs, RouterArgs};
+use crate::outcome::Outcome;
 use crate::output::Output;
 use crate::session::Session;
 use crate::signals::Signals;

@@ -10,9 +10,10 @@ use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::event::{self, JsonEvent};
+use crate::outcome::{DONE, FAILED, Outcome};
 use crate::output::Output;
 use crate::signals::Signals;
-use crate::{DONE, FAILED, Outcome, advice, status};
+use crate::{advice, status};
 
 /// How long the end waits for the router to confirm every delete; Ctrl-C ends the wait.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(30);

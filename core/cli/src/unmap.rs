@@ -3,19 +3,16 @@
 use std::net::SocketAddr;
 
 use clap::Args;
-use portlease::client::PortMapperClient;
-use portlease::client::natpmp::NatPmpMapper;
-use portlease::client::udp::GatewayPort;
-use portlease::client::upnp::{TableEntry, UpnpMapper};
+use portlease::client::{NatPmpMapper, PortMapperClient, TableEntry, UpnpMapper};
+use portlease::config::DEFAULT_TTL;
 use portlease::net::route::NetworkPath;
-use portlease::schedule::DEFAULT_TTL;
 use portlease::{Config, ErrorKind, MapRequest, PortMapping, PortMappingError, Protocol, Transport};
 use serde::Serialize;
 
 use crate::args::{self, PcpPortArgs, PortSpec, RouterArgs};
 use crate::list::{is_ours, upnp};
+use crate::outcome::{DONE, Outcome};
 use crate::output::Output;
-use crate::{DONE, Outcome};
 
 const LONG_ABOUT: &str = "\
 Remove a mapping from the router that nobody holds any more: left by --detach, by a crash, or by another program.
@@ -138,7 +135,7 @@ async fn nat_pmp_delete(
     internal_port: u16,
 ) -> Result<(), PortMappingError> {
     let gateway = SocketAddr::new(path.gateway, config.pcp_port);
-    let client = NatPmpMapper::new(GatewayPort::new(gateway, Some(path.local_address)));
+    let client = NatPmpMapper::new(gateway, path.local_address);
     // NAT-PMP finds the mapping by internal port and transport alone; the rest is not sent.
     let request = MapRequest::new(internal_port, transport);
     let mapping = PortMapping::new(request, (path.gateway, internal_port), DEFAULT_TTL, Protocol::NatPmp);

@@ -4,54 +4,57 @@ mod common;
 
 use common::*;
 
+/// A command line, and what the message must contain.
+const CASES: [(&str, &str); 40] = [
+    ("", "Usage: portlease <COMMAND>"),
+    ("nosuch", "nosuch"),
+    ("map", "PORT/TRANSPORT"),
+    ("map 4000", "write 4000/udp, 4000/tcp or 4000/both"),
+    ("map http", "4000/udp"),
+    ("map 0/udp", "must be between 1 and 65535, not `0`"),
+    ("map 65536/udp", "must be between 1 and 65535, not `65536`"),
+    ("map 4000/sctp", "`sctp` is not one of udp, tcp, both"),
+    ("map 4000/udp 4000/both", "invalid: port: 4000/udp is given twice"),
+    ("map 4000/udp --external 0", "invalid: external_port: must be between 1 and 65535"),
+    ("map 4000/udp --external 70000", "70000"),
+    ("map 4000/udp 4001/udp --external 80", "invalid: external: 1 given for 2 ports"),
+    ("map 4000/udp --ttl 0", "invalid: ttl: must be between 1 and 86400 s, not 0 s"),
+    ("map 4000/udp --ttl 2d", "invalid: ttl: must be between 1 and 86400 s, not 172800 s"),
+    ("map 4000/udp --ttl soon", "`soon` is not a time"),
+    ("map 4000/udp --for 0", "longer than 0"),
+    ("map 4000/udp --for 1 --detach", "cannot be used with"),
+    ("map 4000/udp --retry sometimes", "backoff, never"),
+    ("map 4000/udp --protocol igd", "pcp, nat-pmp, upnp"),
+    ("map 4000/udp --protocol pcp,pcp", "invalid: protocols: `pcp` is named twice"),
+    ("map 4000/udp --gateway fritz.box", "gateway: `fritz.box` is not an IP address"),
+    ("map 4000/udp --gateway 0.0.0.0", "invalid: gateway: 0.0.0.0 is not the address of one host"),
+    ("map 4000/udp --gateway ::1", "invalid: gateway: must be an IPv4 address, not ::1"),
+    ("map 4000/udp --local-address here", "local_address: `here` is not an IP address"),
+    ("map 4000/udp --gateway 127.0.0.1 --local-address 192.0.2.9", "not an address of this machine"),
+    ("map 4000/udp --interface nosuch0", "invalid: interface: there is no interface `nosuch0`"),
+    ("map 4000/udp --pcp-port 0", "invalid: pcp_port: must be between 1 and 65535"),
+    ("map 4000/udp --ssdp-address 127.0.0.1", "--ssdp-address"),
+    ("map 4000/udp --ssdp-address 127.0.0.1:0", "invalid: ssdp_address: the port must be between 1 and 65535"),
+    ("doctor --gateway router", "`router` is not an IP address"),
+    ("doctor --interface nosuch0", "there is no interface `nosuch0`"),
+    ("list 4000/udp", "unexpected argument"),
+    ("list --interface nosuch0", "there is no interface `nosuch0`"),
+    ("unmap", "PORT/TRANSPORT"),
+    ("unmap 4000", "4000/udp"),
+    ("unmap 4000/udp --pcp-port 0", "invalid: pcp_port: must be between 1 and 65535"),
+    ("gateway --external-address nowhere", "must be an IPv4 address or `none`"),
+    ("demo now", "unexpected argument"),
+    ("completions", "SHELL"),
+    ("completions tcsh", "tcsh"),
+];
+
 #[test]
 fn bad_usage_is_status_2_and_names_what_is_wrong() {
     let gateway = gateway();
     let long = format!("map 4000/udp --description {}", "x".repeat(65));
-    let cases = [
-        ("", "Usage: portlease <COMMAND>"),
-        ("nosuch", "nosuch"),
-        ("map", "PORT/TRANSPORT"),
-        ("map 4000", "write 4000/udp, 4000/tcp or 4000/both"),
-        ("map http", "4000/udp"),
-        ("map 0/udp", "0 is no port; allowed are 1 to 65535"),
-        ("map 65536/udp", "`65536` is no port"),
-        ("map 4000/sctp", "`sctp` is not one of udp, tcp, both"),
-        ("map 4000/udp 4000/both", "invalid: port: 4000/udp is given twice"),
-        ("map 4000/udp --external 0", "invalid: external_port: 0 is no port"),
-        ("map 4000/udp --external 70000", "70000"),
-        ("map 4000/udp 4001/udp --external 80", "invalid: external: 1 given for 2 ports"),
-        ("map 4000/udp --ttl 0", "invalid: ttl: 0 s is out of range; allowed are 1 to 86400 s"),
-        ("map 4000/udp --ttl 2d", "invalid: ttl: 172800 s is out of range"),
-        ("map 4000/udp --ttl soon", "`soon` is no time"),
-        ("map 4000/udp --for 0", "longer than 0"),
-        ("map 4000/udp --for 1 --detach", "cannot be used with"),
-        ("map 4000/udp --retry sometimes", "backoff, never"),
-        ("map 4000/udp --protocol igd", "pcp, nat-pmp, upnp"),
-        ("map 4000/udp --protocol pcp,pcp", "invalid: protocols: `pcp` is named twice"),
-        ("map 4000/udp --gateway fritz.box", "gateway: `fritz.box` is no IP address"),
-        ("map 4000/udp --gateway 0.0.0.0", "invalid: gateway: 0.0.0.0 is not the address of one host"),
-        ("map 4000/udp --gateway ::1", "invalid: gateway: ::1 is IPv6"),
-        ("map 4000/udp --local-address here", "local_address: `here` is no IP address"),
-        ("map 4000/udp --gateway 127.0.0.1 --local-address 192.0.2.9", "not an address of this machine"),
-        ("map 4000/udp --interface nosuch0", "invalid: interface: there is no interface `nosuch0`"),
-        ("map 4000/udp --pcp-port 0", "invalid: pcp_port: 0 is no port"),
-        ("map 4000/udp --ssdp-address 127.0.0.1", "--ssdp-address"),
-        ("map 4000/udp --ssdp-address 127.0.0.1:0", "invalid: ssdp_address: port 0 is no port"),
-        (long.as_str(), "invalid: description: 65 characters are too many"),
-        ("doctor --gateway router", "`router` is no IP address"),
-        ("doctor --interface nosuch0", "there is no interface `nosuch0`"),
-        ("list 4000/udp", "unexpected argument"),
-        ("list --interface nosuch0", "there is no interface `nosuch0`"),
-        ("unmap", "PORT/TRANSPORT"),
-        ("unmap 4000", "4000/udp"),
-        ("unmap 4000/udp --pcp-port 0", "invalid: pcp_port: 0 is no port"),
-        ("gateway --external-address nowhere", "must be an IPv4 address or `none`"),
-        ("demo now", "unexpected argument"),
-        ("completions", "SHELL"),
-        ("completions tcsh", "tcsh"),
-    ];
-    for (line, part) in cases {
+    for (line, part) in
+        CASES.into_iter().chain([(long.as_str(), "invalid: description: must have at most 64 characters, not 65")])
+    {
         // Should one of these be let through after all, it goes to the simulated gateway and nowhere else.
         let known = |flag: &str| line.contains(flag);
         let mut command = command(line);

@@ -7,14 +7,38 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::PortMapperClient;
+use super::port_mapper::PortMapperClient;
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken};
 
 /// One scripted answer: what, and after how long.
 type Answer<T> = (Duration, Result<T, PortMappingError>);
 
-/// A queue of answers per verb. An empty queue answers `unavailable`. Counts what was asked.
+/// A queue of answers for each verb, and a count of the calls. An empty queue answers `unavailable`.
+///
+/// Here an app is mapped, and the mapper releases the mapping at its end:
+///
+/// ```
+/// use portlease::client::MockPortMapperClient;
+/// use portlease::task::Timing;
+/// use portlease::{Config, MapRequest, Mapper, Transport};
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// let now = Duration::ZERO;
+/// let request = MapRequest::new(4000, Transport::Udp);
+/// let granted = MockPortMapperClient::mapping(request, ([203, 0, 113, 7].into(), 4000), Duration::from_secs(3600));
+/// let client = Arc::new(MockPortMapperClient::default());
+/// client.on_probe(now, Ok(())).on_install(now, Ok(granted));
+///
+/// let mapper = Mapper::start_with(Arc::clone(&client) as _, Timing::from(&Config::default()))?;
+/// let lease = mapper.map(request)?;
+/// let snapshot = portlease::wait(lease.ready(Duration::from_secs(5)))?;
+/// assert_eq!(snapshot.external().unwrap().to_string(), "203.0.113.7:4000");
+/// portlease::wait(mapper.stop(None));
+/// assert_eq!((client.calls().install, client.calls().remove), (1, 1));
+/// # Ok::<(), portlease::PortMappingError>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct MockPortMapperClient {
     script: Mutex<Script>,

@@ -8,13 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use natpmp::{AsyncUdpSocket, new_natpmp_async_with};
 
-use super::PortMapperClient;
+use super::port_mapper::PortMapperClient;
 use super::udp::{GatewayPort, another_port, wire_lifetime};
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
 
 /// The longest answer (RFC 6886 3.3); the natpmp crate reads this many bytes whatever the answer's length.
-pub const ANSWER_LENGTH: usize = 16;
+pub(crate) const ANSWER_LENGTH: usize = 16;
 
 /// Result codes (RFC 6886 3.5).
 const UNSUPPORTED_VERSION: u16 = 1;
@@ -24,14 +24,32 @@ const OUT_OF_RESOURCES: u16 = 4;
 const UNSUPPORTED_OPCODE: u16 = 5;
 
 /// Maps ports by NAT-PMP, on IPv4 gateways only.
+///
+/// ```no_run
+/// use portlease::client::NatPmpMapper;
+/// use std::net::SocketAddr;
+///
+/// # async fn example() -> Result<(), portlease::PortMappingError> {
+/// let nat_pmp = NatPmpMapper::new(SocketAddr::from(([192, 168, 1, 1], 5351)), None);
+/// let (address, round_trip) = nat_pmp.external_address().await?;
+/// println!("{address:?} within {round_trip:?}");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct NatPmpMapper {
     port: Arc<GatewayPort>,
 }
 
 impl NatPmpMapper {
-    /// Speaks to the gateway behind `port`.
-    pub fn new(port: Arc<GatewayPort>) -> Self {
+    /// Speaks NAT-PMP to `gateway` (its address and port, usually 5351) from `local_address`; `None` leaves the choice to
+    /// the system. Sends nothing yet.
+    pub fn new(gateway: SocketAddr, local_address: impl Into<Option<IpAddr>>) -> Self {
+        Self::on(GatewayPort::new(gateway, local_address.into()))
+    }
+
+    /// Speaks to the gateway behind `port`, which other clients use too.
+    pub(crate) fn on(port: Arc<GatewayPort>) -> Self {
         Self { port }
     }
 
@@ -227,7 +245,7 @@ fn refusal(result: u16, response: natpmp::Result<natpmp::Response>) -> PortMappi
 /// An answer has the request's opcode with the top bit set. A success is as long as RFC 6886 3.2 and 3.3 want and is
 /// about the same internal port; of an error nothing but the header has a meaning, and the header may be alone. A
 /// server of another version says so in its own (RFC 6886 3.5, RFC 6887 9).
-pub fn match_answer(request: &[u8], datagram: &[u8]) -> Option<[u8; ANSWER_LENGTH]> {
+pub(crate) fn match_answer(request: &[u8], datagram: &[u8]) -> Option<[u8; ANSWER_LENGTH]> {
     let (&[version, opcode, high, low, ..], _) = datagram.split_first_chunk::<8>()?;
     let (&[_, asked, ..], _) = request.split_first_chunk::<2>()?;
     let mut answer = [0; ANSWER_LENGTH];

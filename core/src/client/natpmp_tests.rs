@@ -38,7 +38,7 @@ async fn install_at(
     request: MapRequest,
 ) -> Result<PortMapping, PortMappingError> {
     let (_requests, port) = FakeGateway::answering(answers).await;
-    NatPmpMapper::new(port).install(&request, HOUR).await
+    NatPmpMapper::on(port).install(&request, HOUR).await
 }
 
 fn udp_4000() -> MapRequest {
@@ -48,7 +48,7 @@ fn udp_4000() -> MapRequest {
 #[tokio::test]
 async fn the_address_is_asked_for_beside_the_mapping_not_behind_it() {
     let (gateway, port) = FakeGateway::silent().await;
-    let (mapper, request) = (NatPmpMapper::new(port), udp_4000());
+    let (mapper, request) = (NatPmpMapper::on(port), udp_4000());
     let play = async {
         // Both are heard before either is answered.
         let both = [gateway.hear().await, gateway.hear().await];
@@ -110,7 +110,7 @@ async fn a_mapping_is_renewed_at_the_granted_port_and_deleted_in_its_own_transpo
         if request[8..12] == [0; 4] { answer } else { with(answer, 10, &[0x10, 4]) }
     });
     let (mut requests, port) = FakeGateway::answering(moved).await;
-    let mapper = NatPmpMapper::new(port);
+    let mapper = NatPmpMapper::on(port);
     let mapping = mapper.install(&MapRequest::new(4000, Transport::Tcp), HOUR).await.unwrap();
     assert_eq!(mapper.renew(&mapping).await.unwrap(), mapping);
     mapper.remove(&mapping).await.unwrap();
@@ -174,7 +174,7 @@ async fn a_gateway_of_another_version_is_unavailable_at_once() {
     let pcp_only = |request: &[u8]| [&[2, request[1] | 0x80, 0, 1][..], &[0; 20]].concat();
     for reply in [eight_bytes as fn(&[u8]) -> Vec<u8>, pcp_only] {
         let (mut requests, port) = FakeGateway::answering(move |request| vec![reply(request)]).await;
-        let error = NatPmpMapper::new(port).probe().await.unwrap_err();
+        let error = NatPmpMapper::on(port).probe().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         requests.recv().await.unwrap();
         assert!(requests.try_recv().is_err(), "the request was repeated, so the answer was not taken for one");
@@ -202,7 +202,7 @@ async fn a_renewal_keeps_the_address_that_is_known_where_the_gateway_does_not_sa
     let refused = refuse.clone();
     let answers = addressing(move |request| vec![answer(request, if *refused.lock().unwrap() { 2 } else { 0 })]);
     let (_requests, port) = FakeGateway::answering(answers).await;
-    let mapper = NatPmpMapper::new(port);
+    let mapper = NatPmpMapper::on(port);
     let mapping = mapper.install(&udp_4000(), HOUR).await.unwrap();
     *refuse.lock().unwrap() = true;
     assert_eq!(mapper.renew(&mapping).await.unwrap().external, "192.0.1.1:4000".parse().unwrap());
@@ -211,14 +211,14 @@ async fn a_renewal_keeps_the_address_that_is_known_where_the_gateway_does_not_sa
 #[tokio::test]
 async fn a_probe_asks_for_the_address_and_an_absent_one_is_an_answer_too() {
     let (mut requests, port) = FakeGateway::answering(|request| vec![answer(request, 0)]).await;
-    let mapper = NatPmpMapper::new(port);
+    let mapper = NatPmpMapper::on(port);
     mapper.probe().await.unwrap();
     assert_eq!(requests.recv().await.unwrap(), [0, 0]);
     assert_eq!(mapper.external_address().await.unwrap().0, Some(Ipv4Addr::new(192, 0, 1, 1)));
 
     for absent in [|r: &[u8]| vec![answer(r, 3)], |r: &[u8]| vec![with(answer(r, 0), 8, &[0; 4])]] {
         let (_requests, port) = FakeGateway::answering(absent).await;
-        assert_eq!(NatPmpMapper::new(port).external_address().await.unwrap().0, None);
+        assert_eq!(NatPmpMapper::on(port).external_address().await.unwrap().0, None);
     }
 }
 
@@ -226,7 +226,7 @@ async fn a_probe_asks_for_the_address_and_an_absent_one_is_an_answer_too() {
 async fn another_port_than_the_one_insisted_on_is_given_back_and_refused() {
     let other = mapping(|request| with(answer(request, 0), 10, &[0x10, 5]));
     let (mut requests, port) = FakeGateway::answering(other).await;
-    let error = NatPmpMapper::new(port).install(&udp_4000().external_port(4100).exact(), HOUR).await.unwrap_err();
+    let error = NatPmpMapper::on(port).install(&udp_4000().external_port(4100).exact(), HOUR).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert!(error.to_string().contains("4100") && error.to_string().contains("4101"), "{error}");
     let mut last = Vec::new();
@@ -248,21 +248,21 @@ async fn a_success_that_grants_nothing_is_refused() {
 async fn silence_is_waited_for_once_and_reported_as_a_timeout() {
     let (_gateway, port) = FakeGateway::silent().await;
     let start = tokio::time::Instant::now();
-    let error = NatPmpMapper::new(port).install(&udp_4000(), HOUR).await.unwrap_err();
+    let error = NatPmpMapper::on(port).install(&udp_4000(), HOUR).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     assert!(start.elapsed() < crate::schedule::PCP_DEADLINE * 2, "{:?}", start.elapsed());
 }
 
 #[tokio::test]
 async fn a_gateway_without_the_service_is_unavailable() {
-    let error = NatPmpMapper::new(closed_port().await).install(&udp_4000(), HOUR).await.unwrap_err();
+    let error = NatPmpMapper::on(closed_port().await).install(&udp_4000(), HOUR).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
 }
 
 #[tokio::test]
 async fn an_ipv6_gateway_speaks_no_nat_pmp() {
     let port = GatewayPort::new("[::1]:5351".parse().unwrap(), None);
-    assert_eq!(NatPmpMapper::new(port).probe().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(NatPmpMapper::on(port).probe().await.unwrap_err().kind(), ErrorKind::Unavailable);
 }
 
 /// What the natpmp crate makes of an answer that was let through.

@@ -4,11 +4,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::PortMapperClient;
+use super::port_mapper::PortMapperClient;
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping};
 
 /// Answers `unavailable` to everything, at once and without any network.
+///
+/// ```
+/// use portlease::client::{NullPortMapper, PortMapperClient};
+/// use portlease::{ErrorKind, MapRequest, Transport};
+/// use std::time::Duration;
+///
+/// let request = MapRequest::new(4000, Transport::Udp);
+/// let error = portlease::wait(NullPortMapper.install(&request, Duration::from_secs(60))).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Unavailable);
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NullPortMapper;
 

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::{GatewayView, PortMapperClient};
+use super::port_mapper::{GatewayView, PortMapperClient};
 use crate::config::Config;
 use crate::error::{ErrorKind, PortMappingError, reasons};
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken};
@@ -28,10 +28,26 @@ use contestant::{Contestant, behind_decided, contestants};
 /// How the gateway and the clients for its protocols are found.
 type Finder = Box<dyn Fn() -> Result<(NetworkPath, Vec<Contestant>), PortMappingError> + Send + Sync>;
 
-/// Composes the configured protocols: races them for the first mapping and stays with the winner.
+/// Composes the configured protocols: races them for the first mapping and stays with the winner. [`Mapper::start`] uses
+/// one.
+///
+/// ```no_run
+/// use portlease::Config;
+/// use portlease::client::{PortMapperClient, RaceMapper};
+///
+/// # async fn example() -> Result<(), portlease::PortMappingError> {
+/// let race = RaceMapper::new(Config::default());
+/// for report in race.report().await?.protocols {
+///     println!("{}: {:?}", report.protocol, report.outcome);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// [`Mapper::start`]: crate::Mapper::start
 pub struct RaceMapper {
     find: Finder,
-    field: Mutex<Field>,
+    state: Mutex<State>,
     wanted: Arc<Wanted>,
     /// Contests and the releases of late losers, which outlive the call that began them.
     behind: TaskTracker,
@@ -39,7 +55,7 @@ pub struct RaceMapper {
 
 /// What is known about the gateway and its protocols.
 #[derive(Default)]
-struct Field {
+struct State {
     path: Option<NetworkPath>,
     contestants: Option<Arc<[Contestant]>>,
     /// Nothing answered: the path is to be looked for anew, because it may be another by now.
@@ -53,11 +69,11 @@ struct Field {
 
 impl std::fmt::Debug for RaceMapper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let field = self.field();
+        let state = self.state();
         f.debug_struct("RaceMapper")
-            .field("path", &field.path)
-            .field("decided", &field.decided)
-            .field("seen", &field.seen)
+            .field("path", &state.path)
+            .field("decided", &state.decided)
+            .field("seen", &state.seen)
             .finish_non_exhaustive()
     }
 }
@@ -75,28 +91,28 @@ impl RaceMapper {
     }
 
     fn with_finder(find: Finder) -> Self {
-        Self { find, field: Mutex::default(), wanted: Arc::default(), behind: TaskTracker::new() }
+        Self { find, state: Mutex::default(), wanted: Arc::default(), behind: TaskTracker::new() }
     }
 
-    fn field(&self) -> MutexGuard<'_, Field> {
-        // Every change under this lock is a single assignment, so a poisoned field is still whole.
-        self.field.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change under this lock is a single assignment, so a poisoned state is still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn contestants(&self) -> Result<Arc<[Contestant]>, PortMappingError> {
-        let known = |field: &Field| field.contestants.clone().filter(|_| !field.stale);
-        if let Some(contestants) = known(&self.field()) {
+        let known = |state: &State| state.contestants.clone().filter(|_| !state.stale);
+        if let Some(contestants) = known(&self.state()) {
             return Ok(contestants);
         }
         let (path, contestants) = (self.find)()?;
-        let mut field = self.field();
-        field.stale = false;
+        let mut state = self.state();
+        state.stale = false;
         // The clients stay as long as the path does: they know of requests that are still under way.
-        if let Some(contestants) = known(&field).filter(|_| field.path.as_ref() == Some(&path)) {
+        if let Some(contestants) = known(&state).filter(|_| state.path.as_ref() == Some(&path)) {
             return Ok(contestants);
         }
         let contestants: Arc<[Contestant]> = contestants.into();
-        *field = Field { path: Some(path), contestants: Some(Arc::clone(&contestants)), ..Field::default() };
+        *state = State { path: Some(path), contestants: Some(Arc::clone(&contestants)), ..State::default() };
         Ok(contestants)
     }
 
@@ -115,9 +131,9 @@ impl RaceMapper {
     /// A refusal that still holds, with what is left of its time.
     fn held(&self, protocol: Protocol, request: &MapRequest) -> Option<PortMappingError> {
         let now = Instant::now();
-        let mut field = self.field();
-        field.holds.retain(|_, (until, _)| *until > now);
-        field.holds.get(&(protocol, *request)).map(|(until, error)| {
+        let mut state = self.state();
+        state.holds.retain(|_, (until, _)| *until > now);
+        state.holds.get(&(protocol, *request)).map(|(until, error)| {
             PortMappingError::refused_for(error.to_string(), until.saturating_duration_since(now))
         })
     }
@@ -125,14 +141,14 @@ impl RaceMapper {
     fn remember_refusal(&self, failure: &Failure, request: &MapRequest) {
         if let Some(hold) = failure.error.retry_after() {
             let until = Instant::now() + hold.min(MAX_REFUSAL_HOLD);
-            self.field().holds.insert((failure.protocol, *request), (until, failure.error.clone()));
+            self.state().holds.insert((failure.protocol, *request), (until, failure.error.clone()));
         }
     }
 
     fn saw(&self, protocol: Protocol) {
-        let mut field = self.field();
-        if !field.seen.contains(&protocol) {
-            field.seen.push(protocol);
+        let mut state = self.state();
+        if !state.seen.contains(&protocol) {
+            state.seen.push(protocol);
         }
     }
 
@@ -140,18 +156,18 @@ impl RaceMapper {
     /// mapping that nobody waits for any more is left on the gateway.
     async fn race(
         &self,
-        field: Vec<Contestant>,
+        contestants: Vec<Contestant>,
         request: &MapRequest,
         ttl: Duration,
     ) -> Result<PortMapping, Vec<Failure>> {
         let (answer, outcome) = oneshot::channel();
-        self.behind.spawn(contest(field, *request, ttl, Arc::clone(&self.wanted), answer));
+        self.behind.spawn(contest(contestants, *request, ttl, Arc::clone(&self.wanted), answer));
         outcome.await.unwrap_or_else(|_| Err(vec![no_outcome()]))
     }
 
     /// A host whose own address is public, and to which no gateway answers, stands in no NAT.
     fn own_public_address(&self, request: &MapRequest, ttl: Duration) -> Option<PortMapping> {
-        let address = self.field().path.as_ref()?.local_address;
+        let address = self.state().path.as_ref()?.local_address;
         (AddressClass::of(address) == AddressClass::Public
             && (!request.exact || request.suggested_port() == request.internal_port))
             .then(|| PortMapping {
@@ -170,9 +186,9 @@ impl RaceMapper {
             self.remember_refusal(failure, request);
         }
         let error = combine(failures, request);
-        let mut field = self.field();
-        field.decided = None;
-        field.stale |= error.kind() != ErrorKind::Refused;
+        let mut state = self.state();
+        state.decided = None;
+        state.stale |= error.kind() != ErrorKind::Refused;
         error
     }
 }
@@ -218,28 +234,32 @@ fn common_cause(failures: &[Failure]) -> Option<Arc<io::Error>> {
 
 #[async_trait]
 impl PortMapperClient for RaceMapper {
-    /// Answers at once: the install is the probe, so that a PCP gateway is one round trip away.
     async fn probe(&self) -> Result<(), PortMappingError> {
-        Ok(())
+        self.report().await?.require_offer()
+    }
+
+    /// So that a PCP gateway is one round trip away.
+    fn install_is_probe(&self) -> bool {
+        true
     }
 
     async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
         let contestants = self.contestants()?;
         let mut failures = Vec::new();
-        let mut field = Vec::new();
+        let mut free = Vec::new();
         for contestant in contestants.iter() {
             match self.held(contestant.protocol, request) {
                 Some(error) => failures.push(Failure { protocol: contestant.protocol, alive: true, error }),
-                None => field.push(contestant.clone()),
+                None => free.push(contestant.clone()),
             }
         }
-        if let Some(decided) = self.field().decided {
-            field = behind_decided(field, decided);
+        if let Some(decided) = self.state().decided {
+            free = behind_decided(free, decided);
         }
-        if !field.is_empty() {
-            match self.race(field, request, ttl).await {
+        if !free.is_empty() {
+            match self.race(free, request, ttl).await {
                 Ok(mapping) => {
-                    self.field().decided = Some(mapping.protocol);
+                    self.state().decided = Some(mapping.protocol);
                     self.saw(mapping.protocol);
                     return Ok(mapping);
                 }
@@ -277,27 +297,27 @@ impl PortMapperClient for RaceMapper {
         self.maker(mapping)?.client.remove(mapping).await
     }
 
-    async fn survey(&self) -> Result<GatewayReport, PortMappingError> {
+    async fn report(&self) -> Result<GatewayReport, PortMappingError> {
         let contestants = self.contestants()?;
         let mut asked = JoinSet::new();
-        for (place, contestant) in contestants.iter().cloned().enumerate() {
-            asked.spawn(async move { (place, contestant.protocol, contestant.client.offer().await) });
+        for (position, contestant) in contestants.iter().cloned().enumerate() {
+            asked.spawn(async move { (position, contestant.protocol, contestant.client.probe_protocol().await) });
         }
         let mut answers = asked.join_all().await;
-        answers.sort_by_key(|(place, ..)| *place);
+        answers.sort_by_key(|(position, ..)| *position);
         for (_, protocol, _) in answers.iter().filter(|(_, _, outcome)| outcome.is_ok()) {
             self.saw(*protocol);
         }
         if answers.iter().all(|(_, _, outcome)| outcome.is_err()) {
-            self.field().stale = true;
+            self.state().stale = true;
         }
         let reports = answers.into_iter().map(|(_, protocol, outcome)| ProtocolReport { protocol, outcome });
-        Ok(GatewayReport::new(self.field().path.clone()).protocols(reports.collect::<Vec<_>>()))
+        Ok(GatewayReport::new(self.state().path.clone()).protocols(reports.collect::<Vec<_>>()))
     }
 
     fn view(&self) -> GatewayView {
-        let field = self.field();
-        GatewayView { path: field.path.clone(), protocols: field.seen.clone() }
+        let state = self.state();
+        GatewayView { path: state.path.clone(), protocols: state.seen.clone() }
     }
 
     async fn settle(&self) {

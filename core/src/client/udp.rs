@@ -15,20 +15,20 @@ use crate::mapping::Protocol;
 use crate::schedule::{PCP_DEADLINE, RETRANSMIT_INITIAL};
 
 /// The longest answer that is read: the limit of PCP (RFC 6887 7); NAT-PMP's are shorter.
-pub const MAX_DATAGRAM: usize = 1100;
+pub(crate) const MAX_DATAGRAM: usize = 1100;
 /// Exchanges that may be under way with one gateway at once; each holds a file descriptor, of which a process
 /// may have as few as 256.
-pub const MAX_EXCHANGES: usize = 64;
+pub(crate) const MAX_EXCHANGES: usize = 64;
 /// Requests of one protocol that a gateway which answers is given at once. miniupnpd needs some 10 ms for each as
 /// its table grows: with many more, requests are repeated, and so done twice, before their turn has come.
-pub const MAX_IN_FLIGHT: usize = 8;
+pub(crate) const MAX_IN_FLIGHT: usize = 8;
 
 /// The gateway's port as PCP and NAT-PMP share it.
 ///
 /// Every exchange has a socket of its own, so that answers cannot be mixed up, but all know of each other: an ICMP
 /// port unreachable that one of them sees ends all that are pending, because gateways limit how many they send.
 #[derive(Debug)]
-pub struct GatewayPort {
+pub(crate) struct GatewayPort {
     gateway: SocketAddr,
     local_address: Option<IpAddr>,
     sockets: Semaphore,
@@ -55,7 +55,7 @@ impl Lane {
 impl GatewayPort {
     /// The port at `gateway`, spoken to from `local_address` where one is given, else from the address that the
     /// system's routes choose. Opens nothing yet.
-    pub fn new(gateway: SocketAddr, local_address: Option<IpAddr>) -> Arc<Self> {
+    pub(crate) fn new(gateway: SocketAddr, local_address: Option<IpAddr>) -> Arc<Self> {
         Arc::new(Self {
             gateway,
             local_address,
@@ -67,7 +67,7 @@ impl GatewayPort {
     }
 
     /// The gateway's address and port.
-    pub fn gateway(&self) -> SocketAddr {
+    pub(crate) fn gateway(&self) -> SocketAddr {
         self.gateway
     }
 
@@ -78,7 +78,7 @@ impl GatewayPort {
     /// Fails with kind `transport` where the system has no such local address, no route or no socket left, and with
     /// kind `unavailable` where an ICMP port unreachable came while waiting; with kind `internal` for a protocol that
     /// does not use the port.
-    pub async fn open(&self, protocol: Protocol) -> Result<GatewaySocket<'_>, PortMappingError> {
+    pub(crate) async fn open(&self, protocol: Protocol) -> Result<GatewaySocket<'_>, PortMappingError> {
         let mut unreachable = self.unreachable.subscribe();
         let lane = match protocol {
             Protocol::Pcp => &self.pcp,
@@ -115,7 +115,7 @@ impl GatewayPort {
 /// A socket connected to the gateway, for one exchange: only the gateway's answers get in, and the ICMP port
 /// unreachable of a gateway without the service is heard.
 #[derive(Debug)]
-pub struct GatewaySocket<'a> {
+pub(crate) struct GatewaySocket<'a> {
     port: &'a GatewayPort,
     lane: &'a Lane,
     protocol: Protocol,
@@ -128,7 +128,7 @@ pub struct GatewaySocket<'a> {
 
 impl GatewaySocket<'_> {
     /// The local address from which the gateway is spoken to: the client address of a PCP request (RFC 6887 8.1).
-    pub fn local_address(&self) -> IpAddr {
+    pub(crate) fn local_address(&self) -> IpAddr {
         self.local
     }
 
@@ -138,7 +138,7 @@ impl GatewaySocket<'_> {
     ///
     /// Fails with kind `timeout` after [`PCP_DEADLINE`], `unavailable` as soon as the gateway says that nothing
     /// listens (to this exchange or to another one), `transport` on any other socket error.
-    pub async fn exchange<T>(
+    pub(crate) async fn exchange<T>(
         &mut self,
         request: &[u8],
         jitter: f64,

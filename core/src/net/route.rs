@@ -40,6 +40,15 @@ struct DefaultRoute {
 /// Finds the way to the gateway: what the configuration names, else the default route with the lowest metric
 /// (among those of the named interface, or of the interface that has the named local address).
 ///
+/// ```
+/// use portlease::Config;
+/// use portlease::net::route::find_path;
+///
+/// let path = find_path(&Config::default().gateway(std::net::IpAddr::from([127, 0, 0, 1])))?;
+/// assert_eq!(path.local_address, path.gateway);
+/// # Ok::<(), portlease::PortMappingError>(())
+/// ```
+///
 /// Fails with `unavailable` where there is no such route, `invalid` where the named interface or local address
 /// does not exist. Reads the system's tables; sends nothing.
 pub fn find_path(config: &Config) -> Result<NetworkPath, PortMappingError> {

@@ -128,7 +128,7 @@ int main(int count, char **arguments) {
 
   RustCallStatus status = {0};
   uniffi_portlease_uniffi_fn_constructor_mapper_start(config("fritz.box", 5351, "127.0.0.1:1900"), &status);
-  require(status.code == ERROR && contains(status.errorBuf, "`fritz.box` is no IP address"), "a bad setting is refused");
+  require(status.code == ERROR && contains(status.errorBuf, "`fritz.box` is not an IP address"), "a bad setting is refused");
   release(status.errorBuf);
 
   status = (RustCallStatus){0};

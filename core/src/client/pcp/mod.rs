@@ -1,6 +1,6 @@
 //! The Port Control Protocol, version 2 (RFC 6887): MAP for IPv4.
 
-pub mod wire;
+pub(crate) mod wire;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use self::wire::{MapFields, Opcode, Reply, Response, ResultCode};
-use super::PortMapperClient;
+use super::port_mapper::PortMapperClient;
 use super::udp::{GatewayPort, another_port, wire_lifetime};
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
@@ -20,6 +20,21 @@ use crate::schedule::PCP_RETRANSMIT_JITTER;
 const ANY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Maps ports by PCP. Each mapping has a random nonce of its own, kept in its token through renewal and deletion.
+///
+/// ```no_run
+/// use portlease::client::{PcpMapper, PortMapperClient};
+/// use portlease::{MapRequest, Transport};
+/// use std::net::SocketAddr;
+/// use std::time::Duration;
+///
+/// # async fn example() -> Result<(), portlease::PortMappingError> {
+/// let pcp = PcpMapper::new(SocketAddr::from(([192, 168, 1, 1], 5351)), None);
+/// let mapping = pcp.install(&MapRequest::new(4000, Transport::Udp), Duration::from_secs(3600)).await?;
+/// let mapping = pcp.renew(&mapping).await?; // before mapping.lifetime ends
+/// pcp.remove(&mapping).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct PcpMapper {
     port: Arc<GatewayPort>,
@@ -29,8 +44,14 @@ pub struct PcpMapper {
 }
 
 impl PcpMapper {
-    /// Speaks to the gateway behind `port`.
-    pub fn new(port: Arc<GatewayPort>) -> Self {
+    /// Speaks PCP to `gateway` (its address and port, usually 5351) from `local_address`; `None` leaves the choice to
+    /// the system. Sends nothing yet.
+    pub fn new(gateway: SocketAddr, local_address: impl Into<Option<IpAddr>>) -> Self {
+        Self::on(GatewayPort::new(gateway, local_address.into()))
+    }
+
+    /// Speaks to the gateway behind `port`, which other clients use too.
+    pub(crate) fn on(port: Arc<GatewayPort>) -> Self {
         Self { port, nonces: Mutex::default() }
     }
 
@@ -166,6 +187,10 @@ impl PcpMapper {
 impl PortMapperClient for PcpMapper {
     async fn probe(&self) -> Result<(), PortMappingError> {
         self.announce().await.map(|_| ())
+    }
+
+    fn install_is_probe(&self) -> bool {
+        true
     }
 
     async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {

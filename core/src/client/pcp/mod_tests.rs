@@ -34,7 +34,7 @@ async fn install_at(
     request: MapRequest,
 ) -> Result<PortMapping, PortMappingError> {
     let (_requests, port) = FakeGateway::answering(answers).await;
-    PcpMapper::new(port).install(&request, HOUR).await
+    PcpMapper::on(port).install(&request, HOUR).await
 }
 
 fn udp_4000() -> MapRequest {
@@ -46,7 +46,7 @@ async fn a_map_request_has_the_bytes_of_rfc_6887() {
     let (mut requests, port) = FakeGateway::answering(|request| vec![answer(request, 0)]).await;
     let nonce = *b"twelve bytes";
     let request = MapRequest::new(8080, Transport::Tcp).external_port(80);
-    PcpMapper::new(port).install_with_nonce(&request, HOUR, nonce).await.unwrap();
+    PcpMapper::on(port).install_with_nonce(&request, HOUR, nonce).await.unwrap();
     let expected = [
         [2, 1, 0, 0].as_slice(),
         &[0, 0, 0x0e, 0x10],
@@ -107,7 +107,7 @@ async fn options_behind_the_60th_byte_are_tolerated() {
 async fn a_mapping_keeps_nonce_and_transport_through_renewal_and_deletion() {
     let moved = |request: &[u8]| vec![with(answer(request, 0), 42, &4100u16.to_be_bytes())];
     let (mut requests, port) = FakeGateway::answering(moved).await;
-    let mapper = PcpMapper::new(port);
+    let mapper = PcpMapper::on(port);
     let mapping = mapper.install(&MapRequest::new(4000, Transport::Tcp), HOUR).await.unwrap();
     let renewed = mapper.renew(&mapping).await.unwrap();
     assert_eq!(renewed, mapping);
@@ -131,7 +131,7 @@ async fn a_mapping_keeps_nonce_and_transport_through_renewal_and_deletion() {
 #[tokio::test]
 async fn every_mapping_has_a_nonce_of_its_own() {
     let (_requests, port) = FakeGateway::answering(|request| vec![answer(request, 0)]).await;
-    let mapper = PcpMapper::new(port);
+    let mapper = PcpMapper::on(port);
     let first = mapper.install(&udp_4000(), HOUR).await.unwrap();
     let second = mapper.install(&MapRequest::new(4001, Transport::Udp), HOUR).await.unwrap();
     assert_ne!(first.token, second.token);
@@ -174,7 +174,7 @@ async fn a_gateway_of_another_version_is_unavailable_at_once() {
     for reply in [nat_pmp, nat_pmp_any_opcode, pcp_1, pcp_2] {
         let said = reply.clone();
         let (mut requests, port) = FakeGateway::answering(move |_| vec![said.clone()]).await;
-        let error = PcpMapper::new(port).install(&udp_4000(), HOUR).await.unwrap_err();
+        let error = PcpMapper::on(port).install(&udp_4000(), HOUR).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{reply:?}: {error}");
         assert!(error.to_string().contains("speaks no PCP version 2"), "{error}");
         requests.recv().await.unwrap();
@@ -185,7 +185,7 @@ async fn a_gateway_of_another_version_is_unavailable_at_once() {
 #[tokio::test]
 async fn a_gateway_without_map_is_unavailable_but_answers_a_probe() {
     let (_requests, port) = FakeGateway::answering(|request| vec![answer(request, UNSUPP_OPCODE)]).await;
-    let mapper = PcpMapper::new(port);
+    let mapper = PcpMapper::on(port);
     assert_eq!(mapper.install(&udp_4000(), HOUR).await.unwrap_err().kind(), ErrorKind::Unavailable);
     mapper.probe().await.unwrap();
 }
@@ -193,7 +193,7 @@ async fn a_gateway_without_map_is_unavailable_but_answers_a_probe() {
 #[tokio::test]
 async fn a_probe_announces_and_maps_nothing() {
     let (mut requests, port) = FakeGateway::answering(|request| vec![answer(request, 0)]).await;
-    let mapper = PcpMapper::new(port);
+    let mapper = PcpMapper::on(port);
     assert!(mapper.announce().await.unwrap() < PCP_DEADLINE);
     let request = requests.recv().await.unwrap();
     assert_eq!((request.len(), &request[..8]), (24, &[2, 0, 0, 0, 0, 0, 0, 0][..]));
@@ -202,13 +202,13 @@ async fn a_probe_announces_and_maps_nothing() {
 #[tokio::test]
 async fn a_probe_that_is_refused_says_so() {
     let (_requests, port) = FakeGateway::answering(|request| vec![answer(request, NOT_AUTHORIZED)]).await;
-    assert_eq!(PcpMapper::new(port).probe().await.unwrap_err().kind(), ErrorKind::Refused);
+    assert_eq!(PcpMapper::on(port).probe().await.unwrap_err().kind(), ErrorKind::Refused);
 }
 
 #[tokio::test]
 async fn only_a_user_who_insists_on_the_port_prefers_failure() {
     let (mut requests, port) = FakeGateway::answering(|request| vec![answer(request, 0)]).await;
-    let mapper = PcpMapper::new(port);
+    let mapper = PcpMapper::on(port);
     mapper.install(&udp_4000(), HOUR).await.unwrap();
     assert_eq!(requests.recv().await.unwrap().len(), 60);
     let exact = mapper.install(&udp_4000().external_port(4100).exact(), HOUR).await.unwrap();
@@ -224,7 +224,7 @@ async fn only_a_user_who_insists_on_the_port_prefers_failure() {
 async fn another_port_than_the_one_insisted_on_is_given_back_and_refused() {
     let other = |request: &[u8]| vec![with(answer(request, 0), 42, &4101u16.to_be_bytes())];
     let (mut requests, port) = FakeGateway::answering(other).await;
-    let error = PcpMapper::new(port).install(&udp_4000().external_port(4100).exact(), HOUR).await.unwrap_err();
+    let error = PcpMapper::on(port).install(&udp_4000().external_port(4100).exact(), HOUR).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert!(error.to_string().contains("4100") && error.to_string().contains("4101"), "{error}");
     let install = requests.recv().await.unwrap();
@@ -255,7 +255,7 @@ async fn deleting_what_is_gone_is_a_success_and_deleting_what_is_not_ours_is_ref
     let said = result.clone();
     let answers = move |request: &[u8]| vec![answer(request, *said.lock().unwrap())];
     let (_requests, port) = FakeGateway::answering(answers).await;
-    let mapper = PcpMapper::new(port);
+    let mapper = PcpMapper::on(port);
     let mapping = mapper.install(&udp_4000(), HOUR).await.unwrap();
     *result.lock().unwrap() = NO_RESOURCES;
     mapper.remove(&mapping).await.unwrap();
@@ -266,7 +266,7 @@ async fn deleting_what_is_gone_is_a_success_and_deleting_what_is_not_ours_is_ref
 #[tokio::test]
 async fn a_duplicated_answer_does_not_disturb_the_next_exchange() {
     let (_requests, port) = FakeGateway::answering(|request| vec![answer(request, 0); 3]).await;
-    let mapper = PcpMapper::new(port);
+    let mapper = PcpMapper::on(port);
     let mapping = mapper.install(&udp_4000(), HOUR).await.unwrap();
     assert_eq!(mapper.renew(&mapping).await.unwrap(), mapping);
     mapper.remove(&mapping).await.unwrap();
@@ -281,14 +281,14 @@ async fn a_lost_request_is_made_up_for_by_the_next_one() {
 
 #[tokio::test]
 async fn a_gateway_without_the_service_is_unavailable() {
-    let mapper = PcpMapper::new(closed_port().await);
+    let mapper = PcpMapper::on(closed_port().await);
     assert_eq!(mapper.install(&udp_4000(), HOUR).await.unwrap_err().kind(), ErrorKind::Unavailable);
 }
 
 #[tokio::test]
 async fn port_zero_is_not_sent() {
     let (mut requests, port) = FakeGateway::answering(|request| vec![answer(request, 0)]).await;
-    let error = PcpMapper::new(port).install(&MapRequest::new(0, Transport::Udp), HOUR).await.unwrap_err();
+    let error = PcpMapper::on(port).install(&MapRequest::new(0, Transport::Udp), HOUR).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(requests.try_recv().is_err());
 }
@@ -296,7 +296,7 @@ async fn port_zero_is_not_sent() {
 #[tokio::test]
 async fn a_mapping_of_another_protocol_is_not_taken_for_ours() {
     let (_requests, port) = FakeGateway::answering(|request| vec![answer(request, 0)]).await;
-    let mapper = PcpMapper::new(port);
+    let mapper = PcpMapper::on(port);
     let mut mapping = mapper.install(&udp_4000(), HOUR).await.unwrap();
     mapping.token = ProtocolToken::None;
     assert_eq!(mapper.renew(&mapping).await.unwrap_err().kind(), ErrorKind::Internal);

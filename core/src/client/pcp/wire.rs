@@ -5,13 +5,13 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 /// The version that is spoken (RFC 6887 7).
-pub const VERSION: u8 = 2;
+pub(crate) const VERSION: u8 = 2;
 /// The length of the common header of requests and responses (RFC 6887 7.1, 7.2).
-pub const HEADER_LENGTH: usize = 24;
+pub(crate) const HEADER_LENGTH: usize = 24;
 /// The length of a MAP message without options (RFC 6887 11.1).
-pub const MAP_LENGTH: usize = 60;
+pub(crate) const MAP_LENGTH: usize = 60;
 /// The longest message (RFC 6887 7).
-pub const MAX_LENGTH: usize = 1100;
+pub(crate) const MAX_LENGTH: usize = 1100;
 
 /// Set in the second byte of responses (RFC 6887 7.2).
 const RESPONSE: u8 = 0x80;
@@ -23,7 +23,7 @@ const PREFER_FAILURE: [u8; 4] = [2, 0, 0, 0];
 /// The opcodes that are used here (RFC 6887 19.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Opcode {
+pub(crate) enum Opcode {
     /// ANNOUNCE (RFC 6887 14.1): asks for nothing but an answer.
     Announce = 0,
     /// MAP (RFC 6887 11).
@@ -32,7 +32,7 @@ pub enum Opcode {
 
 /// The result of a request (RFC 6887 7.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ResultCode {
+pub(crate) enum ResultCode {
     /// 0.
     Success,
     /// 1: the server does not speak this version.
@@ -102,7 +102,7 @@ impl fmt::Display for ResultCode {
 
 /// The opcode-specific part of a MAP message (RFC 6887 11.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MapFields {
+pub(crate) struct MapFields {
     /// 96 random bits that make the mapping the client's own.
     pub nonce: [u8; 12],
     /// IANA protocol number: 6 is TCP, 17 is UDP.
@@ -117,7 +117,7 @@ pub struct MapFields {
 
 /// A response of version 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Response {
+pub(crate) struct Response {
     /// The request's opcode.
     pub opcode: u8,
     /// Success, or why not.
@@ -132,7 +132,7 @@ pub struct Response {
 
 /// What a datagram from a gateway says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reply {
+pub(crate) enum Reply {
     /// An answer in version 2.
     Response(Response),
     /// A server of another version says that it does not speak ours; NAT-PMP is version 0 (RFC 6887 9, RFC 6886 3.5).
@@ -140,13 +140,13 @@ pub enum Reply {
 }
 
 /// An ANNOUNCE request from `client` (RFC 6887 14.1).
-pub fn announce_request(client: IpAddr) -> Vec<u8> {
+pub(crate) fn announce_request(client: IpAddr) -> Vec<u8> {
     header(Opcode::Announce, 0, client)
 }
 
 /// A MAP request from `client` (RFC 6887 11.1) for `lifetime` seconds; 0 deletes. `prefer_failure` adds the option
 /// that forbids another external port or address than the suggested ones (RFC 6887 13.2).
-pub fn map_request(client: IpAddr, lifetime: u32, map: &MapFields, prefer_failure: bool) -> Vec<u8> {
+pub(crate) fn map_request(client: IpAddr, lifetime: u32, map: &MapFields, prefer_failure: bool) -> Vec<u8> {
     let mut message = header(Opcode::Map, lifetime, client);
     message.extend_from_slice(&map.nonce);
     message.extend_from_slice(&[map.protocol, 0, 0, 0]);
@@ -161,7 +161,7 @@ pub fn map_request(client: IpAddr, lifetime: u32, map: &MapFields, prefer_failur
 
 /// Reads a datagram from a gateway. `None` for whatever is no PCP response and no refusal of the version:
 /// RFC 6887 8.3 wants such to be ignored. Options are not looked at: none is asked for that answers.
-pub fn parse(datagram: &[u8]) -> Option<Reply> {
+pub(crate) fn parse(datagram: &[u8]) -> Option<Reply> {
     let (&[version, opcode, _, result], _) = datagram.split_first_chunk()?;
     if opcode & RESPONSE == 0 || datagram.len() > MAX_LENGTH {
         return None;

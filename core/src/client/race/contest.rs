@@ -72,24 +72,24 @@ type Outcome = (usize, Result<PortMapping, Option<Failure>>);
 /// Runs one race and answers with the first mapping, or with every failure. Then waits for those who had asked
 /// for a mapping by then, and puts right what they still bring.
 pub(super) async fn contest(
-    field: Vec<Contestant>,
+    contestants: Vec<Contestant>,
     request: MapRequest,
     ttl: Duration,
     wanted: Arc<Wanted>,
     mut answer: oneshot::Sender<Result<PortMapping, Vec<Failure>>>,
 ) {
-    let course = watch::Sender::new(Course { stages: vec![Stage::Asking; field.len()], decided: false });
+    let course = watch::Sender::new(Course { stages: vec![Stage::Asking; contestants.len()], decided: false });
     let course = Arc::new(course);
     let start = Instant::now();
     let mut running = JoinSet::new();
-    for (place, contestant) in field.iter().cloned().enumerate() {
+    for (position, contestant) in contestants.iter().cloned().enumerate() {
         let course = Arc::clone(&course);
         running.spawn(async move {
-            let outcome = run(&contestant, place, &course, start, request, ttl).await;
+            let outcome = run(&contestant, position, &course, start, request, ttl).await;
             if outcome.is_err() {
-                course.send_modify(|course| course.stages[place] = Stage::Failed);
+                course.send_modify(|course| course.stages[position] = Stage::Failed);
             }
-            (place, outcome)
+            (position, outcome)
         });
     }
     let mut failures = Vec::new();
@@ -103,7 +103,7 @@ pub(super) async fn contest(
             }
         };
         match outcome {
-            Some(Ok((place, Ok(mapping)))) => break (place, mapping),
+            Some(Ok((position, Ok(mapping)))) => break (position, mapping),
             Some(Ok((_, Err(failure)))) => failures.extend(failure),
             Some(Err(panic)) => {
                 let error = PortMappingError::internal(format!("a protocol's client failed: {panic}"));
@@ -116,20 +116,20 @@ pub(super) async fn contest(
         }
     };
     course.send_modify(|course| course.decided = true);
-    let (place, mapping) = winner;
+    let (position, mapping) = winner;
     wanted.insert(&mapping);
     if answer.send(Ok(mapping.clone())).is_err() {
         wanted.remove(&mapping);
-        release(&field[place], &mapping).await;
+        release(&contestants[position], &mapping).await;
     }
-    settle_late(&field, running, (place, mapping), &wanted).await;
+    settle_late(&contestants, running, (position, mapping), &wanted).await;
 }
 
 /// One contestant's way: see whether the gateway answers, let better ones go first, ask for the mapping.
 /// An error of `None` means that another won before this one asked.
 async fn run(
     contestant: &Contestant,
-    place: usize,
+    position: usize,
     course: &watch::Sender<Course>,
     start: Instant,
     request: MapRequest,
@@ -139,7 +139,7 @@ async fn run(
     let mut view = course.subscribe();
     let mut alive = contestant.proven;
     if !contestant.head_start.is_zero() {
-        wait_for_turn(place, &mut view, |_| start + contestant.head_start).await;
+        wait_for_turn(position, &mut view, |_| start + contestant.head_start).await;
         if course.borrow().decided {
             return Err(None);
         }
@@ -151,10 +151,10 @@ async fn run(
             probed = contestant.client.probe() => probed.map_err(|error| failed(false, error))?,
         }
         alive = true;
-        course.send_modify(|course| course.stages[place] = Stage::Alive);
+        course.send_modify(|course| course.stages[position] = Stage::Alive);
     }
     let hedge = |alive| if alive { contestant.hedge_behind_alive } else { contestant.hedge };
-    wait_for_turn(place, &mut view, |better_alive| start + hedge(better_alive)).await;
+    wait_for_turn(position, &mut view, |better_alive| start + hedge(better_alive)).await;
     if course.borrow().decided {
         return Err(None);
     }
@@ -163,11 +163,11 @@ async fn run(
 
 /// Waits until every better contestant has failed, or until the time that `turn` names: it is told whether a better
 /// one has shown that it is alive.
-async fn wait_for_turn(place: usize, view: &mut watch::Receiver<Course>, turn: impl Fn(bool) -> Instant) {
+async fn wait_for_turn(position: usize, view: &mut watch::Receiver<Course>, turn: impl Fn(bool) -> Instant) {
     loop {
         let turn = {
             let course = view.borrow_and_update();
-            let better = &course.stages[..place];
+            let better = &course.stages[..position];
             if course.decided || better.iter().all(|stage| *stage == Stage::Failed) {
                 return;
             }
@@ -185,23 +185,23 @@ async fn wait_for_turn(place: usize, view: &mut watch::Receiver<Course>, turn: i
 /// all protocols: a late mapping on the winner's port *is* the winner's entry, and deleting it would kill the
 /// winner's, so the winner takes the entry over again by renewing. Any other late mapping is released.
 async fn settle_late(
-    field: &[Contestant],
+    contestants: &[Contestant],
     mut running: JoinSet<Outcome>,
     (winner, mapping): (usize, PortMapping),
     wanted: &Wanted,
 ) {
     while let Some(outcome) = running.join_next().await {
-        let Ok((place, Ok(late))) = outcome else { continue };
+        let Ok((position, Ok(late))) = outcome else { continue };
         if entry(&late) != entry(&mapping) || !wanted.contains(&mapping) {
-            release(&field[place], &late).await;
+            release(&contestants[position], &late).await;
             continue;
         }
-        if let Err(error) = field[winner].client.renew(&mapping).await {
+        if let Err(error) = contestants[winner].client.renew(&mapping).await {
             tracing::warn!(error = %error.message(), protocol = %mapping.protocol, "could not take over an entry that two protocols share");
         }
         // The lease may have ended, and its mapping been deleted, while the renewal brought it back.
         if !wanted.contains(&mapping) {
-            release(&field[winner], &mapping).await;
+            release(&contestants[winner], &mapping).await;
         }
     }
 }

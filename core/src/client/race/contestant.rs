@@ -1,4 +1,4 @@
-//! The protocols as they enter the race: who they are, how long they hold back, what they offer.
+//! The protocols as they enter the race: which they are and how long they hold back.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::client::PortMapperClient;
 use crate::client::natpmp::NatPmpMapper;
 use crate::client::pcp::PcpMapper;
+use crate::client::port_mapper::PortMapperClient;
 use crate::client::udp::GatewayPort;
 use crate::client::upnp::{UpnpConfig, UpnpMapper};
 use crate::config::Config;
@@ -18,11 +18,11 @@ use crate::net::route::NetworkPath;
 use crate::schedule::{DECIDED_HEAD_START, NAT_PMP_HEDGE, RACE_HEAD_START, UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP};
 use crate::snapshot::ProtocolOffer;
 
-/// A client of one protocol that can also tell what the gateway offers.
+/// A client of one protocol.
 #[async_trait]
 pub(super) trait ProtocolClient: PortMapperClient {
-    /// What the gateway offers by this protocol; maps nothing.
-    async fn offer(&self) -> Result<ProtocolOffer, PortMappingError>;
+    /// Asks what the gateway offers by this protocol; maps nothing.
+    async fn probe_protocol(&self) -> Result<ProtocolOffer, PortMappingError>;
 }
 
 /// One protocol in the race.
@@ -43,48 +43,47 @@ pub(super) struct Contestant {
     pub(super) hedge_behind_alive: Duration,
 }
 
-/// The same field for a race in which `decided` is known to work: it goes first and without a probe, and the others
+/// The same contestants for a race in which `decided` is known to work: it goes first and without a probe, and the others
 /// only stir when it does not answer.
-pub(super) fn behind_decided(mut field: Vec<Contestant>, decided: Protocol) -> Vec<Contestant> {
-    let Some(place) = field.iter().position(|one| one.protocol == decided) else { return field };
-    let mut first = field.remove(place);
+pub(super) fn behind_decided(mut contestants: Vec<Contestant>, decided: Protocol) -> Vec<Contestant> {
+    let Some(position) = contestants.iter().position(|one| one.protocol == decided) else { return contestants };
+    let mut first = contestants.remove(position);
     first.install_is_probe = true;
     first.proven = true;
-    for late in &mut field {
+    for late in &mut contestants {
         late.head_start = DECIDED_HEAD_START;
         late.hedge += DECIDED_HEAD_START;
         late.hedge_behind_alive += DECIDED_HEAD_START;
     }
-    field.insert(0, first);
-    field
+    contestants.insert(0, first);
+    contestants
 }
 
 /// The configured protocols over `path`, in the configured order. The first never holds back.
 pub(super) fn contestants(config: &Config, path: &NetworkPath) -> Vec<Contestant> {
     let port = GatewayPort::new(SocketAddr::new(path.gateway, config.pcp_port), Some(path.local_address));
-    config
-        .protocols
-        .iter()
-        .enumerate()
-        .filter_map(|(place, protocol)| {
-            let (client, hedge, behind): (Arc<dyn ProtocolClient>, _, _) = match protocol {
-                Protocol::NatPmp => (Arc::new(NatPmpMapper::new(Arc::clone(&port))), NAT_PMP_HEDGE, NAT_PMP_HEDGE),
-                Protocol::Upnp => (Arc::new(upnp(config, path)), UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP),
-                Protocol::Pcp => (Arc::new(PcpMapper::new(Arc::clone(&port))), NAT_PMP_HEDGE, NAT_PMP_HEDGE),
-                // A gateway cannot be asked by it, and a checked configuration does not name it.
-                Protocol::None => return None,
-            };
-            Some(Contestant {
-                protocol: *protocol,
-                client,
-                install_is_probe: *protocol == Protocol::Pcp,
-                proven: false,
-                head_start: if place == 0 { Duration::ZERO } else { RACE_HEAD_START },
-                hedge: if place == 0 { Duration::ZERO } else { hedge },
-                hedge_behind_alive: if place == 0 { Duration::ZERO } else { behind },
-            })
-        })
-        .collect()
+    let mut contestants: Vec<Contestant> = Vec::new();
+    for protocol in config.protocols.iter().copied() {
+        let (client, hedge, behind): (Arc<dyn ProtocolClient>, _, _) = match protocol {
+            Protocol::Pcp => (Arc::new(PcpMapper::on(Arc::clone(&port))), NAT_PMP_HEDGE, NAT_PMP_HEDGE),
+            Protocol::NatPmp => (Arc::new(NatPmpMapper::on(Arc::clone(&port))), NAT_PMP_HEDGE, NAT_PMP_HEDGE),
+            Protocol::Upnp => (Arc::new(upnp(config, path)), UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP),
+            // Not to be asked for, which `Config::validate` sees to.
+            Protocol::None => continue,
+        };
+        let first = contestants.is_empty();
+        let wait = |time| if first { Duration::ZERO } else { time };
+        contestants.push(Contestant {
+            protocol,
+            install_is_probe: client.install_is_probe(),
+            client,
+            proven: false,
+            head_start: wait(RACE_HEAD_START),
+            hedge: wait(hedge),
+            hedge_behind_alive: wait(behind),
+        });
+    }
+    contestants
 }
 
 fn upnp(config: &Config, path: &NetworkPath) -> UpnpMapper {
@@ -98,7 +97,7 @@ fn upnp(config: &Config, path: &NetworkPath) -> UpnpMapper {
 
 #[async_trait]
 impl ProtocolClient for PcpMapper {
-    async fn offer(&self) -> Result<ProtocolOffer, PortMappingError> {
+    async fn probe_protocol(&self) -> Result<ProtocolOffer, PortMappingError> {
         let round_trip = self.announce().await?;
         Ok(ProtocolOffer { external_address: None, device: None, round_trip })
     }
@@ -106,7 +105,7 @@ impl ProtocolClient for PcpMapper {
 
 #[async_trait]
 impl ProtocolClient for NatPmpMapper {
-    async fn offer(&self) -> Result<ProtocolOffer, PortMappingError> {
+    async fn probe_protocol(&self) -> Result<ProtocolOffer, PortMappingError> {
         let (address, round_trip) = self.external_address().await?;
         Ok(ProtocolOffer { external_address: address.map(IpAddr::V4), device: None, round_trip })
     }
@@ -114,8 +113,8 @@ impl ProtocolClient for NatPmpMapper {
 
 #[async_trait]
 impl ProtocolClient for UpnpMapper {
-    async fn offer(&self) -> Result<ProtocolOffer, PortMappingError> {
-        let device = self.discover().await?;
+    async fn probe_protocol(&self) -> Result<ProtocolOffer, PortMappingError> {
+        let device = self.search().await?;
         Ok(ProtocolOffer {
             external_address: device.external_address,
             device: Some(device.friendly_name),

@@ -138,13 +138,13 @@ impl Provider for Transporter {
 fn clean_answer(action: &str, answer: &Answer) -> String {
     let name = action.trim_matches('"').rsplit('#').next().unwrap_or_default();
     let plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    let fields: String = answer
-        .fields
+    let arguments: String = answer
+        .arguments
         .iter()
-        .filter(|(field, _)| plain(field) && !field.is_empty())
-        .map(|(field, value)| format!("<{field}>{}</{field}>", escape(value)))
+        .filter(|(name, _)| plain(name) && !name.is_empty())
+        .map(|(name, value)| format!("<{name}>{}</{name}>", escape(value)))
         .collect();
-    format!("<Envelope><Body><{name}Response>{fields}</{name}Response></Body></Envelope>")
+    format!("<Envelope><Body><{name}Response>{arguments}</{name}Response></Body></Envelope>")
 }
 
 impl Control<'_> {
@@ -205,7 +205,7 @@ impl Control<'_> {
     /// GetStatusInfo: whether the WAN connection is up. `None`: the answer does not tell.
     pub(super) async fn connected(&self) -> Result<Option<bool>, CallError> {
         let answer = self.own_action("GetStatusInfo", "", UPNP_STATUS_DEADLINE).await?;
-        let status = answer.field("NewConnectionStatus");
+        let status = answer.argument("NewConnectionStatus");
         Ok(status.map(|status| status.eq_ignore_ascii_case("Connected") || status.eq_ignore_ascii_case("Up")))
     }
 
@@ -244,8 +244,8 @@ impl Control<'_> {
         let (answer, _) =
             self.run(|gateway| async move { gateway.get_generic_port_mapping_entry(index).await }).await?;
         // Read leniently: many routers leave out a field, which igd-next takes for a broken answer.
-        let number = |name| answer.field(name).and_then(|text| text.parse::<u16>().ok());
-        let transport = answer.field("NewProtocol").and_then(|text| text.to_ascii_lowercase().parse().ok());
+        let number = |name| answer.argument(name).and_then(|text| text.parse::<u16>().ok());
+        let transport = answer.argument("NewProtocol").and_then(|text| text.to_ascii_lowercase().parse().ok());
         match (number("NewExternalPort"), transport) {
             (Some(external_port), Some(transport)) => Ok(table_entry(&answer, transport, external_port)),
             _ => Err(CallError::Nonsense("an entry without port or protocol".to_owned())),
@@ -278,14 +278,14 @@ impl Control<'_> {
 }
 
 fn table_entry(answer: &Answer, transport: Transport, external_port: u16) -> TableEntry {
-    let text = |name| answer.field(name).map(shown).unwrap_or_default();
-    let seconds = answer.field("NewLeaseDuration").and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
-    let enabled = answer.field("NewEnabled");
+    let text = |name| answer.argument(name).map(shown).unwrap_or_default();
+    let seconds = answer.argument("NewLeaseDuration").and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
+    let enabled = answer.argument("NewEnabled");
     TableEntry {
         external_port,
         transport,
         internal_client: text("NewInternalClient"),
-        internal_port: answer.field("NewInternalPort").and_then(|text| text.parse().ok()).unwrap_or(0),
+        internal_port: answer.argument("NewInternalPort").and_then(|text| text.parse().ok()).unwrap_or(0),
         description: text("NewPortMappingDescription"),
         enabled: !enabled.is_some_and(|text| ["0", "false", "no"].iter().any(|no| text.eq_ignore_ascii_case(no))),
         lifetime: (seconds > 0).then(|| Duration::from_secs(seconds.into())),

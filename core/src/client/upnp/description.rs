@@ -8,11 +8,11 @@ use super::http::{endpoint, shown};
 use super::xml::{self, Element};
 
 /// The services of one device that are looked at.
-pub const MAX_SERVICES: usize = 8;
+pub(crate) const MAX_SERVICES: usize = 8;
 
 /// What a description says about mapping ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Description {
+pub(crate) struct Description {
     /// The root device's name for people; empty where it has none.
     pub friendly_name: String,
     /// Who made it.
@@ -25,7 +25,7 @@ pub struct Description {
 
 /// A service that maps ports.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Service {
+pub(crate) struct Service {
     /// Where actions are sent: `http`, on the host of the description, any port.
     pub control_url: Url,
     /// For instance `urn:schemas-upnp-org:service:WANIPConnection:1`, exactly as the device spells it.
@@ -35,13 +35,13 @@ pub struct Service {
 impl Service {
     /// A service that was used before, for instance by an earlier process. `None` where the URL is not safe to ask
     /// (see [`super::ssdp::Answer::trusted`]) or the type does not map ports.
-    pub fn known(control_url: &str, service_type: &str) -> Option<Self> {
+    pub(crate) fn known(control_url: &str, service_type: &str) -> Option<Self> {
         let control_url = Url::parse(control_url).ok().filter(|url| endpoint(url).is_some())?;
         maps_ports(service_type).then(|| Self { control_url, service_type: service_type.to_owned() })
     }
 
     /// Whether the service has `AddAnyPortMapping`: WANIPConnection from version 2 on.
-    pub fn adds_any_port(&self) -> bool {
+    pub(crate) fn adds_any_port(&self) -> bool {
         self.service_type.rsplit_once(':').is_some_and(|(kind, version)| {
             kind.ends_with("WANIPConnection") && version.trim().parse::<u32>().is_ok_and(|version| version >= 2)
         })
@@ -50,7 +50,7 @@ impl Service {
 
 /// Reads the description that came from `location`. `Err` says why the document is useless. A device without services
 /// that map ports is a success with an empty list.
-pub fn parse(bytes: &[u8], location: &Url) -> Result<Description, String> {
+pub(crate) fn parse(bytes: &[u8], location: &Url) -> Result<Description, String> {
     let document = xml::parse(bytes)?;
     // Below `root` where there is one, whatever stands around it.
     let root = document.find("root").unwrap_or(&document);

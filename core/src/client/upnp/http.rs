@@ -12,15 +12,15 @@ use tokio::net::{TcpSocket, TcpStream};
 use url::{Host, Url};
 
 /// The largest body that is read. Descriptions above 16 KB exist.
-pub const MAX_BODY: usize = 1024 * 1024;
+pub(crate) const MAX_BODY: usize = 1024 * 1024;
 /// The longest status line and headers that are read, interim answers included.
-pub const MAX_HEAD: usize = 16 * 1024;
+pub(crate) const MAX_HEAD: usize = 16 * 1024;
 /// The longest line that gives a chunk's size.
 const MAX_CHUNK_LINE: usize = 256;
 
 /// A whole answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Response {
+pub(crate) struct Response {
     /// The status code.
     pub status: u16,
     /// The body, without its framing.
@@ -29,7 +29,7 @@ pub struct Response {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum HttpError {
+pub(crate) enum HttpError {
     /// The deadline passed.
     #[error("no answer within {} s", .0.as_secs_f64())]
     Timeout(Duration),
@@ -46,7 +46,7 @@ pub enum HttpError {
 
 /// Reads an answer piece by piece. Pure: no I/O.
 #[derive(Debug)]
-pub struct Decoder {
+pub(crate) struct Decoder {
     state: State,
     /// The line or head that is being read.
     pending: Vec<u8>,
@@ -76,7 +76,7 @@ impl Default for Decoder {
 
 impl Decoder {
     /// Takes what was received. `Ok(true)`: the answer is complete, the rest is not needed.
-    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<bool, HttpError> {
+    pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> Result<bool, HttpError> {
         while !bytes.is_empty() && self.state != State::Done {
             match self.state {
                 State::Counted(left) => {
@@ -98,7 +98,7 @@ impl Decoder {
     }
 
     /// The connection has ended. A body that is shorter than announced is accepted where there is some of it.
-    pub fn finish(self) -> Result<Response, HttpError> {
+    pub(crate) fn finish(self) -> Result<Response, HttpError> {
         match self.state {
             State::Head => Err(malformed("the connection ended before the answer's head did")),
             State::Counted(_) | State::Chunk(_) | State::ChunkSize { .. } if self.body.is_empty() => {
@@ -219,7 +219,8 @@ impl Decoder {
 }
 
 /// Reads an answer that is here as a whole.
-pub fn parse_response(bytes: &[u8]) -> Result<Response, HttpError> {
+#[cfg(any(fuzzing, test))]
+pub(crate) fn parse_response(bytes: &[u8]) -> Result<Response, HttpError> {
     let mut decoder = Decoder::default();
     decoder.feed(bytes)?;
     decoder.finish()

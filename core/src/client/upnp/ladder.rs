@@ -8,7 +8,7 @@ use rand::RngExt;
 use tokio::time::Instant;
 
 use super::action::{Control, Entry};
-use super::discover::Device;
+use super::device::Device;
 use super::soap::{
     ACTION_FAILED, CONFLICT, CONFLICT_ELSEWHERE, CallError, Fault, INVALID_ARGS, NOT_AUTHORIZED, ONLY_PERMANENT,
     SAME_PORT_REQUIRED,

@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::peer::{Call, IP2, Ssdp, Web, entry, fault, mapper, router};
-use crate::client::PortMapperClient;
+use crate::client::port_mapper::PortMapperClient;
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{MapRequest, PortMapping, Transport};
 

@@ -1,18 +1,20 @@
 //! UPnP Internet Gateway Device 1 and 2 (WANIPConnection and WANPPPConnection), with an SSDP search, a description
 //! reader and an HTTP client of our own: those of the libraries lose too many real routers.
 //!
-//! Discovery remembers its device for the life of the mapper. A device that refuses connections or answers 404 has
+//! The device that a search found is remembered for the life of the mapper. A device that refuses connections or answers 404 has
 //! probably restarted on another port: it is searched for once more, and the action is tried again.
 //!
 //! An answer that makes no sense is of kind `unavailable`: whatever answered, it offers no service that we can use.
 
 mod action;
-pub mod description;
-mod discover;
-pub mod http;
+mod config;
+pub(crate) mod description;
+mod device;
+pub(crate) mod http;
 mod ladder;
-pub mod soap;
-pub mod ssdp;
+mod search;
+pub(crate) mod soap;
+pub(crate) mod ssdp;
 mod table;
 mod xml;
 
@@ -26,59 +28,43 @@ use tokio::time::Instant;
 
 use self::action::{Control, Entry, External};
 use self::description::Service;
-use self::discover::Device;
+use self::device::Device;
 use self::ladder::{Granted, Ladder};
 use self::soap::{CallError, Caller, NO_SUCH_ENTRY, Turns};
-use super::PortMapperClient;
-use crate::builders::builders;
-use crate::config::{DEFAULT_DESCRIPTION, MAX_DESCRIPTION_LENGTH};
+use super::port_mapper::PortMapperClient;
+use crate::config::MAX_DESCRIPTION_LENGTH;
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
-use crate::schedule::{UPNP_DISCOVERY_TURN_DEADLINE, UPNP_EXTERNAL_ADDRESS_FRESH};
+use crate::schedule::{UPNP_EXTERNAL_ADDRESS_FRESH, UPNP_SEARCH_TURN_DEADLINE};
 
 pub use self::action::TableEntry;
-pub use self::discover::DeviceInfo;
-
-/// What a [`UpnpMapper`] needs to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct UpnpConfig {
-    /// The default gateway, IPv4. It is asked directly, and preferred among equals; other devices may answer too.
-    pub gateway: IpAddr,
-    /// The local address to send from. Default: the system's choice.
-    pub local_address: Option<IpAddr>,
-    /// Where the search is sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
-    pub ssdp_address: Option<SocketAddr>,
-    /// The text that the router shows beside the mapping. Cut to 64 characters; control characters are left out.
-    pub description: String,
-}
-
-impl UpnpConfig {
-    /// The gateway at `gateway`, everything else by default; mappings are described as `portlease`.
-    pub fn new(gateway: impl Into<IpAddr>) -> Self {
-        let description = DEFAULT_DESCRIPTION.to_owned();
-        Self { gateway: gateway.into(), local_address: None, ssdp_address: None, description }
-    }
-
-    builders! {
-        local_address(impl Into<Option<IpAddr>>),
-        ssdp_address(impl Into<Option<SocketAddr>>),
-        description(impl Into<String>),
-    }
-}
+pub use self::config::UpnpConfig;
+pub use self::device::DeviceInfo;
 
 /// Maps ports by UPnP-IGD.
+///
+/// ```no_run
+/// use portlease::client::{UpnpConfig, UpnpMapper};
+///
+/// # async fn example() -> Result<(), portlease::PortMappingError> {
+/// let upnp = UpnpMapper::new(UpnpConfig::new([192, 168, 1, 1]));
+/// for entry in upnp.mappings().await? {
+///     println!("{}/{} leads to {}", entry.external_port, entry.transport, entry.internal_client);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct UpnpMapper {
     config: UpnpConfig,
     description: String,
     caller: Caller,
-    /// The device that discovery found.
+    /// The device that the latest search found.
     device: Mutex<Option<Arc<Device>>>,
-    /// When the latest discovery that found none ended, and why.
+    /// When the latest search that found none ended, and why.
     failed: Mutex<Option<(Instant, PortMappingError)>>,
-    /// One discovery at a time; the others use what it finds.
-    discovery: Semaphore,
+    /// One search at a time; the others use what it finds.
+    searching: Semaphore,
 }
 
 impl UpnpMapper {
@@ -91,49 +77,49 @@ impl UpnpMapper {
             config,
             device: Mutex::default(),
             failed: Mutex::default(),
-            discovery: Semaphore::new(1),
+            searching: Semaphore::new(1),
         }
     }
 
     /// Searches for the gateway anew, and remembers it. Maps nothing.
     ///
     /// Fails with `unavailable` where no gateway answered or none maps ports, and as the failed call otherwise.
-    pub async fn discover(&self) -> Result<DeviceInfo, PortMappingError> {
-        self.search(Instant::now()).await.map(|device| DeviceInfo::from(&*device))
+    pub async fn search(&self) -> Result<DeviceInfo, PortMappingError> {
+        self.search_since(Instant::now()).await.map(|device| DeviceInfo::from(&*device))
     }
 
     /// The router's table as far as it shows it to us, at most 1024 entries.
     ///
-    /// Fails as [`discover`](Self::discover), and with `refused` where the router does not show its table.
+    /// Fails as [`search`](Self::search), and with `refused` where the router does not show its table.
     pub async fn mappings(&self) -> Result<Vec<TableEntry>, PortMappingError> {
         let device = self.device().await?;
-        let mut place = Place::at(device.service.clone());
+        let mut target = Target::at(device.service.clone());
         loop {
-            let result = table::read(self.control(&place)).await;
-            if let Some(result) = self.settled(&mut place, result).await {
-                return result.map_err(|error| self.failed(error, "GetGenericPortMappingEntry", &place));
+            let result = table::read(self.control(&target)).await;
+            if let Some(result) = self.settled(&mut target, result).await {
+                return result.map_err(|error| self.failed(error, "GetGenericPortMappingEntry", &target));
             }
         }
     }
 
     /// Deletes the mapping of an external port, whoever made it. One that is not there is a success.
     ///
-    /// Fails as [`discover`](Self::discover), and with `refused` where the router says no.
+    /// Fails as [`search`](Self::search), and with `refused` where the router says no.
     pub async fn delete(&self, transport: Transport, external_port: u16) -> Result<(), PortMappingError> {
         let device = self.device().await?;
         self.delete_at(device.service.clone(), transport, external_port).await
     }
 
     async fn delete_at(&self, service: Service, transport: Transport, port: u16) -> Result<(), PortMappingError> {
-        let mut place = Place::at(service);
+        let mut target = Target::at(service);
         loop {
-            let result = match self.control(&place).delete(transport, port).await {
+            let result = match self.control(&target).delete(transport, port).await {
                 // It is gone, which is what was asked for.
                 Err(CallError::Fault(fault)) if fault.code == Some(NO_SUCH_ENTRY) => Ok(()),
                 result => result,
             };
-            if let Some(result) = self.settled(&mut place, result).await {
-                return result.map_err(|error| self.failed(error, "DeletePortMapping", &place));
+            if let Some(result) = self.settled(&mut target, result).await {
+                return result.map_err(|error| self.failed(error, "DeletePortMapping", &target));
             }
         }
     }
@@ -142,7 +128,7 @@ impl UpnpMapper {
     async fn device(&self) -> Result<Arc<Device>, PortMappingError> {
         match self.known() {
             Some(device) => Ok(device),
-            None => self.search(Instant::now()).await,
+            None => self.search_since(Instant::now()).await,
         }
     }
 
@@ -155,12 +141,12 @@ impl UpnpMapper {
     }
 
     /// Searches, unless another search has ended since `asked`: then its outcome serves, whether device or failure.
-    async fn search(&self, asked: Instant) -> Result<Arc<Device>, PortMappingError> {
-        let turn = tokio::time::timeout(UPNP_DISCOVERY_TURN_DEADLINE, self.discovery.acquire()).await;
+    async fn search_since(&self, asked: Instant) -> Result<Arc<Device>, PortMappingError> {
+        let turn = tokio::time::timeout(UPNP_SEARCH_TURN_DEADLINE, self.searching.acquire()).await;
         let Ok(Ok(_permit)) = turn else {
             return Err(PortMappingError::timeout(format!(
                 "no turn to search for the upnp gateway within {} s",
-                UPNP_DISCOVERY_TURN_DEADLINE.as_secs()
+                UPNP_SEARCH_TURN_DEADLINE.as_secs()
             )));
         };
         if let Some(device) = self.known().filter(|device| device.found > asked) {
@@ -170,28 +156,28 @@ impl UpnpMapper {
         if let Some((_, error)) = failed.filter(|(ended, _)| *ended > asked) {
             return Err(error);
         }
-        let device = discover::discover(&self.config, &self.caller).await.map(Arc::new);
+        let device = search::search(&self.config, &self.caller).await.map(Arc::new);
         self.remember(device.as_ref().ok().cloned());
         let failed = device.as_ref().err().map(|error| (Instant::now(), error.clone()));
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
         device
     }
 
-    fn control<'a>(&'a self, place: &'a Place) -> Control<'a> {
-        Control { caller: &self.caller, service: &place.service }
+    fn control<'a>(&'a self, target: &'a Target) -> Control<'a> {
+        Control { caller: &self.caller, service: &target.service }
     }
 
-    /// Looks at what an action on `place` brought. `None`: the service was gone, the gateway has been found at another
-    /// place, and the action is to be tried there. That happens once.
-    async fn settled<T>(&self, place: &mut Place, result: Result<T, CallError>) -> Option<Result<T, CallError>> {
+    /// Looks at what an action on `target` brought. `None`: the service was gone, the gateway has been found elsewhere,
+    /// and the action is to be tried there. That happens once.
+    async fn settled<T>(&self, target: &mut Target, result: Result<T, CallError>) -> Option<Result<T, CallError>> {
         let Err(error) = &result else { return Some(result) };
-        if place.moved || !error.may_have_moved() {
+        if target.moved || !error.may_have_moved() {
             return Some(result);
         }
-        tracing::debug!(url = %place.service.control_url, %error, "the gateway may have moved: searching for it");
-        match self.search(place.asked).await {
+        tracing::debug!(url = %target.service.control_url, %error, "the gateway may have moved: searching for it");
+        match self.search_since(target.asked).await {
             Ok(device) => {
-                *place = Place { service: device.service.clone(), asked: Instant::now(), moved: true };
+                *target = Target { service: device.service.clone(), asked: Instant::now(), moved: true };
                 None
             }
             Err(search) => {
@@ -202,11 +188,11 @@ impl UpnpMapper {
     }
 
     /// The error for the user. A device that does not answer is forgotten: the next attempt searches for it.
-    fn failed(&self, error: CallError, action: &str, place: &Place) -> PortMappingError {
+    fn failed(&self, error: CallError, action: &str, target: &Target) -> PortMappingError {
         if matches!(error, CallError::Http(_) | CallError::Gone(_)) {
             self.remember(None);
         }
-        error.explain(action, &place.service)
+        error.explain(action, &target.service)
     }
 }
 
@@ -215,15 +201,15 @@ impl PortMapperClient for UpnpMapper {
     /// Searches for the gateway and asks for its address; a device that is known already is only asked for its address.
     async fn probe(&self) -> Result<(), PortMappingError> {
         let Some(device) = self.known() else {
-            return self.search(Instant::now()).await.map(drop);
+            return self.search_since(Instant::now()).await.map(drop);
         };
-        let mut place = Place::at(device.service.clone());
+        let mut target = Target::at(device.service.clone());
         loop {
-            let result = self.control(&place).external_address().await;
-            match self.settled(&mut place, result).await {
+            let result = self.control(&target).external_address().await;
+            match self.settled(&mut target, result).await {
                 // A refusal is an answer, and that is what was asked.
                 Some(Ok(_) | Err(CallError::Fault(_))) => return Ok(()),
-                Some(Err(error)) => return Err(self.failed(error, "GetExternalIPAddress", &place)),
+                Some(Err(error)) => return Err(self.failed(error, "GetExternalIPAddress", &target)),
                 None => {}
             }
         }
@@ -231,21 +217,21 @@ impl PortMapperClient for UpnpMapper {
 
     async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
         request.validate()?;
-        let mut place = Place::at(self.device().await?.service.clone());
+        let mut target = Target::at(self.device().await?.service.clone());
         loop {
-            let result = self.try_install(&place, request, ttl).await;
-            if let Some(result) = self.settled(&mut place, result).await {
-                return result.map_err(|error| self.failed(error, "AddPortMapping", &place));
+            let result = self.try_install(&target, request, ttl).await;
+            if let Some(result) = self.settled(&mut target, result).await {
+                return result.map_err(|error| self.failed(error, "AddPortMapping", &target));
             }
         }
     }
 
     async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
-        let mut place = Place::at(service_of(mapping)?);
+        let mut target = Target::at(service_of(mapping)?);
         loop {
-            let result = self.try_renew(&place, mapping).await;
-            if let Some(result) = self.settled(&mut place, result).await {
-                return result.map_err(|error| self.failed(error, "AddPortMapping", &place));
+            let result = self.try_renew(&target, mapping).await;
+            if let Some(result) = self.settled(&mut target, result).await {
+                return result.map_err(|error| self.failed(error, "AddPortMapping", &target));
             }
         }
     }
@@ -256,10 +242,15 @@ impl PortMapperClient for UpnpMapper {
 }
 
 impl UpnpMapper {
-    async fn try_install(&self, place: &Place, request: &MapRequest, ttl: Duration) -> Result<PortMapping, CallError> {
-        let control = self.control(place);
-        let device = self.known_at(place);
-        // What discovery brought a moment ago is good enough: in a race every round trip counts.
+    async fn try_install(
+        &self,
+        target: &Target,
+        request: &MapRequest,
+        ttl: Duration,
+    ) -> Result<PortMapping, CallError> {
+        let control = self.control(target);
+        let device = self.known_at(target);
+        // What a search brought a moment ago is good enough: in a race every round trip counts.
         let fresh = device.as_ref().and_then(|device| device.external);
         let external = match fresh.filter(|(_, since)| since.elapsed() < UPNP_EXTERNAL_ADDRESS_FRESH) {
             Some((external, _)) => external,
@@ -273,12 +264,12 @@ impl UpnpMapper {
             device: device.as_deref(),
         };
         let granted = ladder.install(request.suggested_port(), request.exact).await?;
-        Ok(granted_mapping(request, ttl, external, granted, place))
+        Ok(granted_mapping(request, ttl, external, granted, target))
     }
 
-    async fn try_renew(&self, place: &Place, old: &PortMapping) -> Result<PortMapping, CallError> {
-        let control = self.control(place);
-        let device = self.known_at(place);
+    async fn try_renew(&self, target: &Target, old: &PortMapping) -> Result<PortMapping, CallError> {
+        let control = self.control(target);
+        let device = self.known_at(target);
         let external = external_address(control, Some(old.external.ip())).await?;
         let ladder = Ladder {
             control,
@@ -288,12 +279,12 @@ impl UpnpMapper {
             device: device.as_deref(),
         };
         let granted = ladder.renew(old.external.port()).await?;
-        Ok(granted_mapping(&old.request, old.requested_ttl, external, granted, place))
+        Ok(granted_mapping(&old.request, old.requested_ttl, external, granted, target))
     }
 
-    /// What is known of the device at `place`.
-    fn known_at(&self, place: &Place) -> Option<Arc<Device>> {
-        self.known().filter(|device| device.service == place.service)
+    /// What is known of the device at `target`.
+    fn known_at(&self, target: &Target) -> Option<Arc<Device>> {
+        self.known().filter(|device| device.service == target.service)
     }
 
     fn entry(&self, request: &MapRequest, external: External) -> Entry<'_> {
@@ -306,7 +297,7 @@ impl UpnpMapper {
 }
 
 /// Where an action goes.
-struct Place {
+struct Target {
     service: Service,
     /// When it was known to be there.
     asked: Instant,
@@ -314,7 +305,7 @@ struct Place {
     moved: bool,
 }
 
-impl Place {
+impl Target {
     fn at(service: Service) -> Self {
         Self { service, asked: Instant::now(), moved: false }
     }
@@ -353,7 +344,7 @@ fn granted_mapping(
     ttl: Duration,
     external: External,
     granted: Granted,
-    place: &Place,
+    target: &Target,
 ) -> PortMapping {
     let address = external.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     PortMapping {
@@ -363,8 +354,8 @@ fn granted_mapping(
         lifetime: granted.lifetime(),
         protocol: Protocol::Upnp,
         token: ProtocolToken::Upnp {
-            control_url: place.service.control_url.to_string(),
-            service_type: place.service.service_type.clone(),
+            control_url: target.service.control_url.to_string(),
+            service_type: target.service.service_type.clone(),
         },
     }
 }

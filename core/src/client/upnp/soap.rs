@@ -16,7 +16,7 @@ use crate::schedule::UPNP_TURN_DEADLINE;
 
 /// What a device answered no with (UDA 1.1, 3.2.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// `errorCode`; `None` where the fault has none that is a number.
     pub code: Option<u16>,
     /// `errorDescription`, cleaned and shortened; often empty.
@@ -97,7 +97,7 @@ fn code_name(code: u16) -> Option<&'static str> {
 
 /// The first `errorCode` anywhere in a body, or else the first SOAP `Fault` or `UPnPError` without one.
 /// The status of the result is 0: it is not in the body.
-pub fn parse_fault(body: &[u8]) -> Option<Fault> {
+pub(crate) fn parse_fault(body: &[u8]) -> Option<Fault> {
     let document = xml::parse(body).ok()?;
     let code = document.find("errorCode");
     if code.is_none() && document.find("Fault").is_none() && document.find("UPnPError").is_none() {
@@ -109,25 +109,25 @@ pub fn parse_fault(body: &[u8]) -> Option<Fault> {
 
 /// The output arguments of an answer, without white space around them: the children of `Body`'s first child.
 /// `None`: there is no such element, this is no answer.
-pub fn parse_fields(body: &[u8]) -> Option<HashMap<String, String>> {
+pub(crate) fn parse_arguments(body: &[u8]) -> Option<HashMap<String, String>> {
     let document = xml::parse(body).ok()?;
     let answer = document.find("Body")?.children.first()?;
-    Some(answer.children.iter().map(|field| (field.name.clone(), field.text.clone())).collect())
+    Some(answer.children.iter().map(|argument| (argument.name.clone(), argument.text.clone())).collect())
 }
 
 /// What an action brought.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     /// The output arguments.
-    pub(super) fields: HashMap<String, String>,
+    pub(super) arguments: HashMap<String, String>,
     /// The local address of the connection: the address by which the router knows us.
     pub(super) local: IpAddr,
 }
 
 impl Answer {
     /// An output argument that is not empty.
-    pub(super) fn field(&self, name: &str) -> Option<&str> {
-        self.fields.get(name).map(String::as_str).filter(|text| !text.is_empty())
+    pub(super) fn argument(&self, name: &str) -> Option<&str> {
+        self.arguments.get(name).map(String::as_str).filter(|text| !text.is_empty())
     }
 }
 
@@ -241,7 +241,7 @@ impl Caller {
         let request = Request { url: &service.control_url, local: self.local, action: Some((action, body)), deadline };
         let reply = http::send(&request).await?;
         tracing::trace!(action, status = reply.response.status, "upnp answer");
-        judge(reply.response.status, &reply.response.body).map(|fields| Answer { fields, local: reply.local })
+        judge(reply.response.status, &reply.response.body).map(|arguments| Answer { arguments, local: reply.local })
     }
 }
 
@@ -251,7 +251,7 @@ fn judge(status: u16, body: &[u8]) -> Result<HashMap<String, String>, CallError>
         return Err(CallError::Fault(Fault { status, ..fault }));
     }
     match status {
-        200..=299 => parse_fields(body)
+        200..=299 => parse_arguments(body)
             .ok_or_else(|| CallError::Nonsense(format!("no soap body in `{}`", shown(&String::from_utf8_lossy(body))))),
         404 | 410 => Err(CallError::Gone(status)),
         // Redirects are not followed: they could lead anywhere.

@@ -32,7 +32,7 @@ const MAX_RECEIVE_ERRORS: u32 = 64;
 
 /// An answer to a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// Where the device's description is.
     pub location: Url,
     /// What answered (`ST`); need not be what was searched for.
@@ -44,12 +44,12 @@ pub struct Answer {
 impl Answer {
     /// Whether the description may be fetched: `http`, an IP literal, no credentials, and the responder's own
     /// address. Anybody on the network can answer a search, and must not be able to send us elsewhere.
-    pub fn trusted(&self, responder: IpAddr) -> bool {
+    pub(crate) fn trusted(&self, responder: IpAddr) -> bool {
         endpoint(&self.location).is_some_and(|address| address.ip() == responder)
     }
 
     /// Whether the answer itself says that it comes from a gateway. Others may still be one.
-    pub fn names_a_gateway(&self) -> bool {
+    pub(crate) fn names_a_gateway(&self) -> bool {
         ["InternetGatewayDevice", "WANIPConnection", "WANPPPConnection"]
             .iter()
             .any(|name| self.target.contains(name) || self.usn.contains(name))
@@ -58,7 +58,7 @@ impl Answer {
 
 /// Reads an answer to a search; `None` for anything else. Header names in any case, lines that end in LF alone and
 /// a missing empty line at the end are fine.
-pub fn parse_response(datagram: &[u8]) -> Option<Answer> {
+pub(crate) fn parse_response(datagram: &[u8]) -> Option<Answer> {
     let text = String::from_utf8_lossy(&datagram[..datagram.len().min(MAX_DATAGRAM)]);
     let mut lines = text.lines().map(str::trim);
     let mut status = lines.next()?.split_ascii_whitespace();

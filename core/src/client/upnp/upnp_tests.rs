@@ -21,13 +21,13 @@ fn status(status: &'static str) -> impl Fn(&Call) -> Option<String> + Send + Syn
 
 async fn found_among(webs: &[&Web]) -> DeviceInfo {
     let ssdp = Ssdp::start(webs.iter().map(|web| web.location()).collect()).await;
-    mapper(&ssdp).discover().await.unwrap()
+    mapper(&ssdp).search().await.unwrap()
 }
 
 #[tokio::test]
-async fn discovery_tells_what_the_device_is() {
+async fn a_search_tells_what_the_device_is() {
     let (web, _ssdp, mapper) = router(|_| None).await;
-    let info = mapper.discover().await.unwrap();
+    let info = mapper.search().await.unwrap();
     assert!(info.round_trip > Duration::ZERO && info.round_trip < SSDP_DEADLINE);
     let expected = DeviceInfo {
         friendly_name: "Test router".into(),
@@ -186,7 +186,7 @@ async fn a_television_is_neither_taken_for_the_gateway_nor_waited_for() {
     let st = "upnp:rootdevice";
     let ssdp = Ssdp::start_with(vec![answer(&television.location(), st), answer(&silent.location(), st)]).await;
     let started = std::time::Instant::now();
-    let error = mapper(&ssdp).discover().await.unwrap_err();
+    let error = mapper(&ssdp).search().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let text = "no upnp gateway answered the search within 1.4 s, only devices that map no ports (1)";
     assert_eq!(error.to_string(), text);
@@ -198,7 +198,7 @@ async fn one_host_with_many_answers_is_asked_a_few_times_only() {
     let web = Web::start(&[], |_| None).await;
     let locations = (0..40).map(|index| format!("http://{}/{index}.xml", web.address)).collect();
     let ssdp = Ssdp::start(locations).await;
-    assert_eq!(mapper(&ssdp).discover().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(mapper(&ssdp).search().await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(web.calls().len(), 4);
 }
 
@@ -217,7 +217,7 @@ async fn locations_that_are_not_the_responder_are_never_asked() {
     let igd = "urn:schemas-upnp-org:device:InternetGatewayDevice:1";
     let locations = [other.location(), format!("http://localhost:{port}/"), format!("http://u:p@127.0.0.1:{port}/")];
     let ssdp = Ssdp::start_with(locations.iter().map(|location| answer(location, igd)).collect()).await;
-    let error = mapper(&ssdp).discover().await.unwrap_err();
+    let error = mapper(&ssdp).search().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("127.0.0.9"), "{error}");
     assert!(other.calls().is_empty());
@@ -227,7 +227,7 @@ async fn locations_that_are_not_the_responder_are_never_asked() {
 async fn a_device_that_answers_as_a_root_device_only_is_found_too() {
     let web = Web::start(&[(IP1, "/ctl")], |_| None).await;
     let ssdp = Ssdp::start_with(vec![answer(&web.location(), "upnp:rootdevice")]).await;
-    assert_eq!(mapper(&ssdp).discover().await.unwrap().description_url, web.location());
+    assert_eq!(mapper(&ssdp).search().await.unwrap().description_url, web.location());
 }
 
 #[tokio::test]
@@ -236,7 +236,7 @@ async fn a_redirect_is_not_followed() {
     let target = other.location();
     let web = Web::start(&[], move |_| Some(format!("HTTP/1.1 302 Found\r\nLocation: {target}\r\n\r\n"))).await;
     let ssdp = Ssdp::start(vec![web.location()]).await;
-    let error = mapper(&ssdp).discover().await.unwrap_err();
+    let error = mapper(&ssdp).search().await.unwrap_err();
     assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("302"), "{error}");
     assert!(other.calls().is_empty());
 }
@@ -290,7 +290,7 @@ async fn a_search_that_nobody_answers_is_unavailable_within_two_seconds() {
         description: String::new(),
     });
     let started = Instant::now();
-    let error = mapper.discover().await.unwrap_err();
+    let error = mapper.search().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(error.to_string(), "no upnp gateway answered the search within 1.4 s");
     assert!(started.elapsed() < Duration::from_secs(2));
@@ -300,7 +300,7 @@ async fn a_search_that_nobody_answers_is_unavailable_within_two_seconds() {
 async fn an_ipv6_gateway_and_a_foreign_mapping_are_refused_without_traffic() {
     let (_web, ssdp, mapper) = router(|_| None).await;
     let config = UpnpConfig { gateway: "::1".parse().unwrap(), ..mapper.config.clone() };
-    assert_eq!(UpnpMapper::new(config).discover().await.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(UpnpMapper::new(config).search().await.unwrap_err().kind(), ErrorKind::Invalid);
     let mut mapping = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
     mapping.token = ProtocolToken::None;
     assert_eq!(mapper.renew(&mapping).await.unwrap_err().kind(), ErrorKind::Internal);

@@ -210,19 +210,19 @@ class HandleTest {
             val error = assertThrows(PortLeaseException.Invalid::class.java) { call() }
             assertTrue(error.message!!.startsWith(name), error.message)
         }
-        invalid("gateway: `fritz.box` is no IP address") { Mapper.start(config.copy(gateway = "fritz.box")) }
+        invalid("gateway: `fritz.box` is not an IP address") { Mapper.start(config.copy(gateway = "fritz.box")) }
         invalid("local_address: ``") { Mapper.start(config.copy(localAddress = "")) }
         invalid("ssdp_address: `127.0.0.1`") { Mapper.start(config.copy(ssdpAddress = "127.0.0.1")) }
         invalid("pcp_port: 65536 is no port") { Mapper.start(config.copy(pcpPort = 65536)) }
-        invalid("pcp_port: 0 is no port") { Mapper.start(config.copy(pcpPort = 0)) }
+        invalid("pcp_port: must be between 1 and 65535") { Mapper.start(config.copy(pcpPort = 0)) }
         invalid("ttl: -1 s") { Mapper.start(config.copy(ttl = (-1).seconds)) }
-        invalid("ttl: 0.5 s") { Mapper.start(config.copy(ttl = 500.milliseconds)) }
+        invalid("ttl: must be between 1 and 86400 s, not 0.5 s") { Mapper.start(config.copy(ttl = 500.milliseconds)) }
         invalid("ttl: inf s") { Mapper.start(config.copy(ttl = kotlin.time.Duration.INFINITE)) }
         invalid("renewal_interval: -1 s") { Mapper.start(config.copy(renewalInterval = (-1).seconds)) }
         invalid("failure_threshold: -1") { Mapper.start(config.copy(failureThreshold = -1)) }
-        invalid("failure_threshold: 0") { Mapper.start(config.copy(failureThreshold = 0)) }
+        invalid("failure_threshold: must be at least 1") { Mapper.start(config.copy(failureThreshold = 0)) }
         invalid("retry: ") { Mapper.start(config.copy(retry = RetryPolicy.Backoff(min = 2.seconds, max = 1.seconds))) }
-        invalid("protocols: none is named") { Mapper.start(config.copy(protocols = listOf())) }
+        invalid("protocols: must name") { Mapper.start(config.copy(protocols = listOf())) }
         invalid("protocols: `none`") { Mapper.start(config.copy(protocols = listOf(Protocol.NONE))) }
         invalid("a text is not Unicode") { Mapper.start(config.copy(description = "\uD800")) }
         Mapper.start(config).use { mapper ->

@@ -1,0 +1,115 @@
+//! `--json` is a wire that other programs parse: no name of today may change or go. Add to these lists; never change or
+//! remove an entry.
+#![cfg(unix)]
+
+mod common;
+
+use common::*;
+use portlease_gateway::{Faults, Mode};
+use serde_json::Value;
+
+const MAPPED: [&str; 8] =
+    ["event", "transport", "internal_port", "external", "protocol", "ttl", "address_class", "elapsed_ms"];
+const FAILED: [&str; 5] = ["event", "kind", "message", "transport", "internal_port"];
+
+#[track_caller]
+fn assert_has(object: &Value, names: &[&str]) {
+    for name in names {
+        assert!(object.get(name).is_some(), "no `{name}` in {object}");
+    }
+}
+
+/// Fails unless the object has these names and no others, so that each name stands in some list here.
+#[track_caller]
+fn assert_names(object: &Value, names: &[&str]) {
+    assert_has(object, names);
+    for name in object.as_object().expect("an object").keys() {
+        assert!(names.contains(&name.as_str()), "`{name}` is new in {object}: add it to the list");
+    }
+}
+
+#[test]
+fn map_tells_of_a_mapping_from_its_beginning_to_its_end() {
+    let gateway = gateway();
+    let running = start_at(&gateway, "map 4000/udp --json --ttl 1");
+    assert_names(&running.event("installed"), &MAPPED);
+    assert_names(&running.event("renewed"), &MAPPED);
+    gateway.set_external_address(Some([192, 0, 1, 2].into()));
+    assert_names(&running.event("changed"), &MAPPED);
+    let ended = running.interrupt();
+    let exited = ended.json().pop().unwrap();
+    assert_eq!(exited["event"], "exited");
+    assert_names(&exited, &["event", "transport", "internal_port"]);
+}
+
+#[test]
+fn map_tells_of_failures() {
+    let gateway = gateway();
+    let running = start_at(&gateway, "map 4000/udp --json --ttl 1 --protocol nat-pmp");
+    running.event("installed");
+    gateway.set_faults(refusing());
+    let renewal = running.event("failed");
+    assert_names(&renewal, &[&FAILED[..], &MAPPED[3..]].concat());
+    assert_names(&running.event("revoked"), &FAILED);
+    let attempt = running.event("failed");
+    assert_names(&attempt, &[&FAILED[..], &["elapsed_ms"]].concat());
+    drop(running);
+
+    let ended = run_at(&gateway, "map 4000/udp --json --retry never").json();
+    assert_eq!(ended.last().unwrap()["event"], "exited");
+    assert_names(ended.last().unwrap(), &FAILED);
+}
+
+#[test]
+fn map_tells_what_it_leaves_behind() {
+    let detached = run_at(&gateway(), "map 4000/udp --json --detach").json();
+    let detached = detached.iter().find(|event| event["event"] == "detached").unwrap();
+    let place = ["event", "transport", "internal_port", "external", "protocol", "address_class"];
+    assert_names(detached, &[&place[..], &["expires_in", "expires_at"]].concat());
+}
+
+#[test]
+fn unmap_tells_what_became_of_each_port() {
+    let gateway = gateway();
+    run_at(&gateway, "map 4000/udp --detach");
+    for name in ["removed", "absent"] {
+        let told = run_at(&gateway, "unmap 4000/udp --json").json().pop().unwrap();
+        assert_eq!(told["event"], name);
+        assert_names(&told, &["event", "transport", "external_port", "protocol"]);
+    }
+}
+
+#[test]
+fn list_writes_one_object_for_each_entry() {
+    let gateway = gateway();
+    run_at(&gateway, "map 4000/udp --detach");
+    let mut list = command("list --json");
+    list.args(upnp_flags(&gateway));
+    let entries = start(list).end().json();
+    let place = ["external_port", "transport", "internal_client", "internal_port"];
+    let rest = ["description", "enabled", "ttl", "remote_host", "this_machine"];
+    assert_names(&entries[0], &[&place[..], &rest[..]].concat());
+}
+
+#[test]
+fn doctor_writes_one_report() {
+    let gateway = gateway_with(Faults { nat_pmp: Mode::Refuse(2), ..Faults::default() });
+    let report = run_at(&gateway, "doctor --json").json().pop().unwrap();
+    let found = ["version", "gateway", "interface", "local_address", "error", "protocols", "device"];
+    let concluded = ["external_address", "address_class", "test_mapping", "mappable", "verdict", "next"];
+    assert_names(&report, &[&found[..], &concluded[..]].concat());
+    let of = |protocol| report["protocols"].as_array().unwrap().iter().find(|one| one["protocol"] == protocol).unwrap();
+    assert_names(of("upnp"), &["ok", "protocol", "round_trip_ms", "external_address", "device"]);
+    assert_names(of("nat-pmp"), &["ok", "protocol", "kind", "message"]);
+    let mapping = ["ok", "transport", "internal_port", "external", "protocol", "ttl", "elapsed_ms"];
+    assert_names(&report["test_mapping"], &mapping);
+}
+
+#[test]
+fn doctor_says_by_kind_and_message_why_nothing_can_be_mapped() {
+    let report = run_at(&gateway_with(refusing()), "doctor --json").json().pop().unwrap();
+    assert_names(&report["test_mapping"], &["ok", "kind", "message"]);
+    // No default route leads through the loopback interface, so nothing is asked.
+    let nowhere = run("doctor --json --interface lo").json().pop().unwrap();
+    assert_names(&nowhere["error"], &["ok", "kind", "message"]);
+}

@@ -1,0 +1,149 @@
+//! The trait between the task and the protocols.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::builders::builders;
+use crate::error::PortMappingError;
+use crate::mapping::{MapRequest, PortMapping, Protocol};
+use crate::net::route::NetworkPath;
+use crate::snapshot::GatewayReport;
+
+/// What a client knows about the gateway at this moment, without asking it.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct GatewayView {
+    /// The way to the gateway, once it was looked for and found.
+    pub path: Option<NetworkPath>,
+    /// The protocols by which the gateway has answered so far.
+    pub protocols: Vec<Protocol>,
+}
+
+impl GatewayView {
+    builders! {
+        path(impl Into<Option<NetworkPath>>),
+        protocols(impl Into<Vec<Protocol>>),
+    }
+}
+
+/// A way to ask a gateway for mappings. Every call is bounded by the implementation's own deadline and may be cancelled
+/// by dropping its future.
+///
+/// A client of your own turns into a mapper by [`Mapper::start_with`](crate::Mapper::start_with). A router that forwards
+/// one port by hand, for instance, can be asked for nothing, and has nothing to be deleted:
+///
+/// ```
+/// use async_trait::async_trait;
+/// use portlease::client::PortMapperClient;
+/// use portlease::{MapRequest, PortMapping, PortMappingError, Protocol, Transport};
+/// use std::time::Duration;
+///
+/// struct ByHand;
+///
+/// #[async_trait]
+/// impl PortMapperClient for ByHand {
+///     async fn probe(&self) -> Result<(), PortMappingError> {
+///         Ok(())
+///     }
+///
+///     async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
+///         match request.internal_port {
+///             4000 => Ok(PortMapping::new(*request, ([203, 0, 113, 7], 4000), ttl, Protocol::None)),
+///             port => Err(PortMappingError::refused(format!("port {port} is not forwarded by hand"))),
+///         }
+///     }
+///
+///     async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
+///         Ok(mapping.clone())
+///     }
+///
+///     async fn remove(&self, _: &PortMapping) -> Result<(), PortMappingError> {
+///         Ok(())
+///     }
+/// }
+///
+/// let client: Box<dyn PortMapperClient> = Box::new(ByHand);
+/// let request = MapRequest::new(4000, Transport::Udp);
+/// let mapping = portlease::wait(client.install(&request, Duration::from_secs(600)))?;
+/// assert_eq!(mapping.external.to_string(), "203.0.113.7:4000");
+/// # Ok::<(), PortMappingError>(())
+/// ```
+#[async_trait]
+pub trait PortMapperClient: Send + Sync {
+    /// Asks whether the gateway answers at all; maps nothing.
+    async fn probe(&self) -> Result<(), PortMappingError>;
+
+    /// Whether [`install`](Self::install) shows just as well if the gateway answers. A task then saves the round trip
+    /// of [`probe`](Self::probe).
+    fn install_is_probe(&self) -> bool {
+        false
+    }
+
+    /// Asks for a new mapping that lives for `ttl`. The gateway may grant another port and another lifetime.
+    async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError>;
+
+    /// Asks for `mapping.requested_ttl` again. The answer replaces `mapping`.
+    async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError>;
+
+    /// Deletes the mapping, best effort. A mapping that is already gone is a success.
+    async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError>;
+
+    /// Asks what the gateway offers by every protocol; maps nothing. Fails only if there is no gateway to ask.
+    async fn report(&self) -> Result<GatewayReport, PortMappingError> {
+        self.probe().await?;
+        Ok(GatewayReport::new(self.view().path))
+    }
+
+    /// What is known about the gateway; never waits.
+    fn view(&self) -> GatewayView {
+        GatewayView::default()
+    }
+
+    /// Waits until what the client still does behind its answers (releasing what came too late) is done.
+    /// Bounded by the protocols' deadlines.
+    async fn settle(&self) {}
+}
+
+/// Every method, passed on to the client in the pointer: a default here would be another answer than the client's own.
+macro_rules! forward {
+    ($($pointer:ident),+) => {$(
+        #[async_trait]
+        impl<C: PortMapperClient + ?Sized> PortMapperClient for $pointer<C> {
+            async fn probe(&self) -> Result<(), PortMappingError> {
+                (**self).probe().await
+            }
+
+            fn install_is_probe(&self) -> bool {
+                (**self).install_is_probe()
+            }
+
+            async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
+                (**self).install(request, ttl).await
+            }
+
+            async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
+                (**self).renew(mapping).await
+            }
+
+            async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
+                (**self).remove(mapping).await
+            }
+
+            async fn report(&self) -> Result<GatewayReport, PortMappingError> {
+                (**self).report().await
+            }
+
+            fn view(&self) -> GatewayView {
+                (**self).view()
+            }
+
+            async fn settle(&self) {
+                (**self).settle().await;
+            }
+        }
+    )+};
+}
+
+forward!(Arc, Box);

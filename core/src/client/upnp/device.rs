@@ -1,0 +1,117 @@
+//! A gateway that a search has found, and how good it is beside others.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use url::Url;
+
+use super::action::External;
+use super::description::Service;
+use crate::net::address::AddressClass;
+
+/// How good a device is, worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    /// It maps ports, but says that it is not connected, or says nothing.
+    Usable,
+    /// Its WAN connection is up.
+    Connected,
+    /// Its WAN connection is up and has a public address.
+    Public,
+}
+
+/// A gateway that can be asked for mappings.
+#[derive(Debug)]
+pub(super) struct Device {
+    pub(super) responder: IpAddr,
+    pub(super) description_url: Url,
+    pub(super) friendly_name: String,
+    pub(super) manufacturer: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) service: Service,
+    pub(super) connected: Option<bool>,
+    /// What it said about its address, and when; `None` where it did not answer that.
+    pub(super) external: Option<(External, Instant)>,
+    /// When it was found.
+    pub(super) found: Instant,
+    /// From the start of the search to the end of the device's last answer.
+    pub(super) round_trip: Duration,
+    /// Whether it has shown that it makes permanent mappings only.
+    pub(super) permanent_only: AtomicBool,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeviceInfo {
+    /// The device's name for people; empty where it has none.
+    pub friendly_name: String,
+    /// Who made it.
+    pub manufacturer: Option<String>,
+    /// The model's name and number.
+    pub model: Option<String>,
+    /// The address that answered the search.
+    pub address: IpAddr,
+    /// Where its description is.
+    pub description_url: String,
+    /// Where actions are sent.
+    pub control_url: String,
+    /// For instance `urn:schemas-upnp-org:service:WANIPConnection:1`.
+    pub service_type: String,
+    /// The router's address on its public side; `None` where it has none or does not tell.
+    pub external_address: Option<IpAddr>,
+    /// Whether the WAN connection is up; `None` where the router does not tell.
+    pub connected: Option<bool>,
+    /// From the start of the search to the last answer that it needed.
+    pub round_trip: Duration,
+}
+
+impl From<&Device> for DeviceInfo {
+    fn from(device: &Device) -> Self {
+        Self {
+            friendly_name: device.friendly_name.clone(),
+            manufacturer: device.manufacturer.clone(),
+            model: device.model.clone(),
+            address: device.responder,
+            description_url: device.description_url.to_string(),
+            control_url: device.service.control_url.to_string(),
+            service_type: device.service.service_type.clone(),
+            external_address: device.external.as_ref().and_then(|(external, _)| external.address),
+            connected: device.connected,
+            round_trip: device.round_trip,
+        }
+    }
+}
+
+impl Device {
+    pub(super) fn rank(&self) -> Rank {
+        let address = self.external.as_ref().and_then(|(external, _)| external.address);
+        match (self.connected, address) {
+            (Some(false), _) => Rank::Usable,
+            (_, Some(address)) if AddressClass::of(address) == AddressClass::Public => Rank::Public,
+            (Some(true), _) => Rank::Connected,
+            // An address is as good a sign as the status.
+            (None, Some(_)) => Rank::Connected,
+            (None, None) => Rank::Usable,
+        }
+    }
+
+    pub(super) fn permanent_only(&self) -> bool {
+        self.permanent_only.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn remember_permanent_only(&self) {
+        self.permanent_only.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The better of two devices; of equals the default gateway, else the one that came first.
+pub(super) fn better(best: Option<Device>, device: Device, gateway: IpAddr) -> Device {
+    let value = |device: &Device| (device.rank(), device.responder == gateway);
+    match best {
+        Some(best) if value(&best) >= value(&device) => best,
+        _ => device,
+    }
+}
