@@ -219,7 +219,7 @@ class HandleTest {
         invalid("ttl: must be between 1 and 86400 s, not 0.5 s") { Mapper.start(config.copy(ttl = 500.milliseconds)) }
         invalid("ttl: inf s") { Mapper.start(config.copy(ttl = kotlin.time.Duration.INFINITE)) }
         invalid("renewal_interval: -1 s") { Mapper.start(config.copy(renewalInterval = (-1).seconds)) }
-        invalid("failure_threshold: -1") { Mapper.start(config.copy(failureThreshold = -1)) }
+        invalid("failure_threshold: must be 0 or more, not -1") { Mapper.start(config.copy(failureThreshold = -1)) }
         invalid("failure_threshold: must be at least 1") { Mapper.start(config.copy(failureThreshold = 0)) }
         invalid("retry: ") { Mapper.start(config.copy(retry = RetryPolicy.Backoff(min = 2.seconds, max = 1.seconds))) }
         invalid("protocols: must name") { Mapper.start(config.copy(protocols = listOf())) }
