@@ -1,0 +1,198 @@
+//! Rust's testee: makes the calls that the runner asks for, many at once, and answers with what they gave.
+
+use std::collections::BTreeMap;
+use std::io::{Write, stdin, stdout};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use portlease::{
+    Config, ErrorReport, Event, GatewayReport, Lease, LeaseSnapshot, MapRequest, Mapper, MapperSnapshot,
+    PortMappingError, ProtocolReport, RetryPolicy,
+};
+use serde_json::{Value, json};
+
+/// A call's result, or why the call failed; else what is asked for that this testee cannot do.
+type Answer = Result<Result<Value, PortMappingError>, String>;
+
+#[derive(Default)]
+struct Handles {
+    mappers: Mutex<BTreeMap<String, Arc<Mapper>>>,
+    leases: Mutex<BTreeMap<String, Arc<Lease>>>,
+}
+
+fn main() {
+    let handles = Arc::new(Handles::default());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    for line in stdin().lines() {
+        let command: Value = serde_json::from_str(&line.expect("a line of text")).expect("a line of JSON");
+        let handles = handles.clone();
+        runtime.spawn(async move {
+            let answer = match handles.call(&command).await {
+                Ok(Ok(result)) => json!({"id": command["id"], "result": result}),
+                Ok(Err(failed)) => json!({"id": command["id"], "error": error(&ErrorReport::from(&failed))}),
+                Err(reason) => json!({"id": command["id"], "unsupported": reason}),
+            };
+            // If the runner is gone, so is the input.
+            let _ = writeln!(stdout(), "{answer}");
+        });
+    }
+}
+
+fn seconds(value: &Value) -> Option<Duration> {
+    value.as_f64().map(Duration::from_secs_f64)
+}
+
+fn handle<T>(handles: &Mutex<BTreeMap<String, Arc<T>>>, name: &Value) -> Result<Arc<T>, String> {
+    let handles = handles.lock().unwrap_or_else(PoisonError::into_inner);
+    handles.get(name.as_str().unwrap_or_default()).cloned().ok_or_else(|| format!("there is no {name}"))
+}
+
+fn keep<T>(handles: &Mutex<BTreeMap<String, Arc<T>>>, name: &Value, handle: T) -> Value {
+    let name = name.as_str().unwrap_or_default().to_owned();
+    handles.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::new(handle));
+    Value::Null
+}
+
+impl Handles {
+    async fn call(&self, command: &Value) -> Answer {
+        let timeout = seconds(&command["timeout"]);
+        let mapper = || handle(&self.mappers, &command["mapper"]);
+        let lease = || handle(&self.leases, &command["lease"]);
+        Ok(match command["do"].as_str().unwrap_or_default() {
+            "start" => {
+                Mapper::start(config(&command["config"])?).map(|mapper| keep(&self.mappers, &command["mapper"], mapper))
+            }
+            "map" => mapper()?.map(request(command)?).map(|lease| keep(&self.leases, &command["lease"], lease)),
+            "ready" => lease()?.ready(timeout).await.map(|snapshot| lease_result(&snapshot)),
+            "snapshot" => Ok(lease_result(&lease()?.snapshot())),
+            "stop" => Ok(lease()?.stop(timeout).await.into()),
+            "detach" => {
+                lease()?.detach().await;
+                Ok(Value::Null)
+            }
+            "mapper_snapshot" => Ok(mapper_result(&mapper()?.snapshot())),
+            "next_event" => mapper()?.next_event(timeout).await.map(|event| event_result(&event)),
+            "probe" => mapper()?.probe().await.map(|report| report_result(&report)),
+            "stop_mapper" => Ok(mapper()?.stop(timeout).await.into()),
+            other => return Err(format!("the call {other}")),
+        })
+    }
+}
+
+fn request(command: &Value) -> Result<MapRequest, String> {
+    let port = |name: &str| command[name].as_u64().and_then(|port| u16::try_from(port).ok());
+    let transport = command["transport"].as_str().and_then(|name| name.parse().ok());
+    let (Some(internal), Some(transport)) = (port("port"), transport) else { return Err(format!("{command}")) };
+    let mut request = MapRequest::new(internal, transport);
+    request.external_port = port("external_port");
+    request.exact = command["exact"] == true;
+    Ok(request)
+}
+
+fn config(settings: &Value) -> Result<Config, String> {
+    let mut config = Config::default();
+    for (name, value) in settings.as_object().into_iter().flatten() {
+        configure(&mut config, name, value).ok_or_else(|| format!("the setting {name}: {value}"))?;
+    }
+    Ok(config)
+}
+
+fn configure(config: &mut Config, name: &str, value: &Value) -> Option<()> {
+    match name {
+        "gateway" => config.gateway = Some(value.as_str()?.parse().ok()?),
+        "local_address" => config.local_address = Some(value.as_str()?.parse().ok()?),
+        "interface" => config.interface = Some(value.as_str()?.to_owned()),
+        "protocols" => {
+            let names = value.as_array()?.iter();
+            config.protocols = names.map(|name| name.as_str()?.parse().ok()).collect::<Option<_>>()?;
+        }
+        "ttl" => config.ttl = seconds(value)?,
+        "renewal_interval" => config.renewal_interval = seconds(value)?,
+        "failure_threshold" => config.failure_threshold = value.as_u64()?.try_into().ok()?,
+        "retry" if value == "never" => config.retry = RetryPolicy::Never,
+        "retry" => config.retry = RetryPolicy::backoff(Some(seconds(&value["min"])?), Some(seconds(&value["max"])?)),
+        "description" => config.description = value.as_str()?.to_owned(),
+        "pcp_port" => config.pcp_port = value.as_u64()?.try_into().ok()?,
+        "ssdp_address" => config.ssdp_address = Some(value.as_str()?.parse().ok()?),
+        _ => return None,
+    }
+    Some(())
+}
+
+fn text<T: ToString>(value: Option<T>) -> Option<String> {
+    value.map(|value| value.to_string())
+}
+
+fn error(error: &ErrorReport) -> Value {
+    json!({"kind": error.kind.as_str(), "message": error.message})
+}
+
+fn lease_result(lease: &LeaseSnapshot) -> Value {
+    json!({
+        "id": lease.id,
+        "state": lease.state.as_str(),
+        "active": lease.active,
+        "external": text(lease.external()),
+        "internal_port": lease.internal_port,
+        "transport": lease.transport.as_str(),
+        "protocol": text(lease.protocol()),
+        "lifetime": lease.ttl.map(|lifetime| lifetime.as_secs_f64()),
+        "expires_in": lease.expires_in.map(|time| time.as_secs_f64()),
+        "renews_in": lease.renews_in.map(|time| time.as_secs_f64()),
+        "permanent": lease.permanent,
+        "renewals": lease.renewals,
+        "failures": lease.failures,
+        "last_error": lease.last_error.as_deref().map(error),
+        "nat_class": lease.nat_class.as_str(),
+        "address_class": lease.address_class.as_str(),
+    })
+}
+
+fn mapper_result(mapper: &MapperSnapshot) -> Value {
+    json!({
+        "gateway": text(mapper.gateway),
+        "local_address": text(mapper.local_address),
+        "protocols": mapper.protocols.iter().map(|protocol| protocol.as_str()).collect::<Vec<_>>(),
+        "active": mapper.active,
+        "renewals": mapper.renewals,
+        "events_dropped": mapper.events_dropped,
+        "leases": mapper.leases.iter().map(lease_result).collect::<Vec<_>>(),
+        "stopped": mapper.stopped,
+    })
+}
+
+fn event_result(event: &Event) -> Value {
+    json!({
+        "kind": event.kind.as_str(),
+        "lease": event.lease,
+        "transport": text(event.transport),
+        "internal_port": event.internal_port,
+        "external": text(event.external),
+        "protocol": text(event.protocol),
+        "lifetime": event.ttl.map(|lifetime| lifetime.as_secs_f64()),
+        "address_class": event.address_class.as_str(),
+        "error": event.error.as_deref().map(error),
+        "elapsed": event.elapsed.as_secs_f64(),
+        "dropped": event.dropped,
+    })
+}
+
+fn report_result(report: &GatewayReport) -> Value {
+    json!({
+        "gateway": text(report.gateway),
+        "local_address": text(report.local_address),
+        "interface": report.interface,
+        "protocols": report.protocols.iter().map(protocol_result).collect::<Vec<_>>(),
+    })
+}
+
+fn protocol_result(report: &ProtocolReport) -> Value {
+    let offer = report.outcome.as_ref().ok();
+    json!({
+        "protocol": report.protocol.as_str(),
+        "external_address": text(offer.and_then(|offer| offer.external_address)),
+        "device": offer.and_then(|offer| offer.device.as_deref()),
+        "round_trip": offer.map(|offer| offer.round_trip.as_secs_f64()),
+        "error": report.outcome.as_ref().err().map(|failed| error(&ErrorReport::from(failed))),
+    })
+}

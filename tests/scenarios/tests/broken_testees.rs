@@ -1,0 +1,110 @@
+//! The runner notices a testee that does wrong. Each of these is Rust's, with sed between it and the runner.
+
+use std::process::Command;
+
+const TESTEE: &str = env!("CARGO_BIN_EXE_portlease-testee");
+
+/// Plays one scenario. Gives the runner's status and output.
+fn play(testee: &str, scenario: &str) -> (bool, String) {
+    let runner = Command::new(env!("CARGO_BIN_EXE_portlease-scenarios"))
+        .args(["--testee", testee, "--patience", "1", scenario])
+        .output()
+        .expect("the runner starts");
+    (runner.status.success(), String::from_utf8_lossy(&[runner.stdout, runner.stderr].concat()).into_owned())
+}
+
+/// A testee whose answers are edited.
+fn edited(script: &str) -> String {
+    format!("{TESTEE} | sed -u '{script}'")
+}
+
+/// A testee that reads nonsense in the place of the third command, so that it ends.
+fn dying() -> String {
+    format!("bash -c 'exec {TESTEE} < <(sed -u 3s/.*/nonsense/)'")
+}
+
+fn notices(testee: &str, complaint: &str) {
+    let (passed, output) = play(testee, "external_port_granted_pcp:");
+    assert!(!passed && output.contains(complaint), "expected {complaint:?} in\n{output}");
+}
+
+#[test]
+fn a_right_testee_passes() {
+    let (passed, output) = play(TESTEE, "external_port_granted_pcp:");
+    assert!(passed && output.contains("1 passed"), "{output}");
+}
+
+#[test]
+fn a_wrong_value() {
+    notices(&edited("s/192.0.1.1:4100/192.0.1.1:4101/"), r#"expected "192.0.1.1:4100", got "192.0.1.1:4101""#);
+}
+
+#[test]
+fn a_success_that_was_a_failure() {
+    notices(
+        &edited(r#"s/"result":{.*/"error":{"kind":"refused","message":"no"}}/"#),
+        r#"it failed: {"kind":"refused""#,
+    );
+}
+
+#[test]
+fn a_missing_field() {
+    notices(&edited(r#"s/"permanent":false,//"#), "the field `permanent` is missing");
+}
+
+#[test]
+fn an_extra_field() {
+    notices(&edited(r#"s/"permanent":false/&,"colour":"red"/"#), "there is an extra field `colour`");
+}
+
+#[test]
+fn a_field_of_another_type() {
+    notices(&edited(r#"s/"renewals":0/"renewals":"0"/"#), "renewals: \"0\" is none of: whole number");
+}
+
+#[test]
+fn a_text_that_is_none_of_its_list() {
+    notices(&edited(r#"s/"state":"installed"/"state":"done"/"#), "state: \"done\" is none of: states");
+}
+
+#[test]
+fn an_answer_that_never_comes() {
+    notices(&edited(r#"/"permanent"/d"#), "the testee does not answer within 11s");
+}
+
+#[test]
+fn an_end_in_the_middle() {
+    notices(&dying(), "the testee has ended; the end of its stderr:\n    \n    thread 'main'");
+    notices(&dying(), "the testee ended with exit status: 101");
+}
+
+#[test]
+fn a_line_that_is_no_json() {
+    notices(&edited(r#"/"permanent"/s/.*/hello/"#), "the testee said what is no answer: hello");
+}
+
+#[test]
+fn an_answer_to_nobody() {
+    notices(&edited(r#"/"permanent"/s/"id":/&9/"#), "the testee said what is no answer: {");
+}
+
+#[test]
+fn a_result_and_an_error_at_once() {
+    notices(&edited(r#"/"permanent"/s/"id"/"error":null,&/"#), "the testee said what is no answer: {");
+}
+
+#[test]
+fn what_it_cannot_do() {
+    notices(&edited(r#"s/"result":{.*/"unsupported":"ready"}/"#), "the testee cannot do it: \"ready\"");
+}
+
+#[test]
+fn a_bad_status_at_the_end() {
+    notices(&edited("$q7"), "the testee ended with exit status: 7");
+}
+
+#[test]
+fn a_broken_testee_is_not_what_must_fail() {
+    let (passed, output) = play(&dying(), "must fail: wrong_value");
+    assert!(!passed && output.contains("the testee has ended"), "{output}");
+}
