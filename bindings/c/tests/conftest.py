@@ -3,6 +3,7 @@
 `make -C bindings/c test` sets the variables:
   PORTLEASE_PREFIX      where `make install` has put the library
   PORTLEASE_GATEWAY     the program of the simulated gateway
+  PORTLEASE_SCENARIOS   the runner of tests/scenarios
   PORTLEASE_BUILT       where cargo has put the library
   LAB_REQUIRED=1        a tool that is missing is a failure; default: its tests are skipped, with the reason
 """
@@ -75,6 +76,14 @@ def gateway_program() -> Path:
     """The simulated gateway."""
     path = Path(os.environ.get("PORTLEASE_GATEWAY", TARGET / "debug/portlease-gateway"))
     assert path.exists(), f"no {path}: cargo build -p portlease-gateway"
+    return path
+
+
+@pytest.fixture(scope="session")
+def scenarios() -> Path:
+    """The runner of the scenarios."""
+    path = Path(os.environ.get("PORTLEASE_SCENARIOS", TARGET / "debug/portlease-scenarios"))
+    assert path.exists(), f"no {path}: cargo build -p portlease-scenarios"
     return path
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from conftest import BINDING, CHECKOUT, HERE, PATIENCE, STRICT, Build, Gateway, need, run
+from conftest import BINDING, HERE, PATIENCE, STRICT, Build, Gateway, need, run
 
-SCENARIOS = CHECKOUT / "tests/scenarios"
-RUNNER = ["scenarios.c", "play.c", "format.c", "matching.c", "view.c", "calls.c", "gateway.c"]
 PROGRAMS = ["misuse", "threads", "waits", "fork", "exit"]
 
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
@@ -35,33 +35,26 @@ def clean(said: str) -> None:
         assert complaint not in said, said
 
 
-def played(printed: str, path: Path) -> None:
-    """Every file is there with a line of its own."""
-    names = {path.stem for path in path.rglob("*.json")}
-    assert set(re.findall(r"^ok   (?:must fail: )?(\w+): ", printed, re.M)) == names
+@pytest.mark.parametrize("way", [[], ["--waits"]], ids=["by calls that block", "by waits"])
+def test_every_scenario(build: Build, scenarios: Path, way: list[str]) -> None:
+    run([scenarios, "--testee", shlex.join([str(build("testee", "testee.c")), *way])], stderr=None)
 
 
 @pytest.mark.parametrize("way", [[], ["--waits"]], ids=["by calls that block", "by waits"])
-def test_every_scenario(build: Build, gateway_program: Path, way: list[str]) -> None:
-    program = build("scenarios", *RUNNER)
-    # What the gateways say on stderr would come in the middle of a line.
-    played(run([program, *way, gateway_program, SCENARIOS], stderr=None), SCENARIOS)
+def test_every_scenario_with_sanitizers(build: Build, scenarios: Path, way: list[str]) -> None:
+    testee = build("testee-sanitized", "testee.c", flags=SANITIZERS)
+    run([scenarios, "--testee", shlex.join([str(testee), *way])], env={**os.environ, **SANITIZER_OPTIONS}, stderr=None)
 
 
 @pytest.mark.parametrize("way", [[], ["--waits"]], ids=["by calls that block", "by waits"])
-def test_every_scenario_with_sanitizers(build: Build, gateway_program: Path, way: list[str]) -> None:
-    program = build("scenarios-sanitized", *RUNNER, flags=SANITIZERS)
-    played(run([program, *way, gateway_program, SCENARIOS], env=SANITIZER_OPTIONS, stderr=None), SCENARIOS)
-
-
-def test_no_scenario_leaks_or_touches_what_it_must_not(build: Build, gateway_program: Path) -> None:
+def test_no_scenario_leaks_or_touches_what_it_must_not(build: Build, scenarios: Path, way: list[str]) -> None:
     """Under valgrind an answer may come after its deadline, so that here only memory counts, not what was seen."""
     need("valgrind")
-    program = build("scenarios", *RUNNER)
-    command = [*VALGRIND, program, gateway_program, SCENARIOS]
-    ended = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert re.search(r"^\d{3} scenarios, ", ended.stdout, re.M), ended.stdout + ended.stderr
-    assert ended.returncode in (0, 1), ended.stderr
+    testee = shlex.join([*VALGRIND, str(build("testee", "testee.c")), *way])
+    command = [scenarios, "--testee", testee]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert re.search(r"^test result: .* 0 filtered out", ended.stdout, re.M), ended.stdout + ended.stderr
+    assert "the testee" not in ended.stdout + ended.stderr, ended.stdout + ended.stderr
     clean(ended.stderr)
 
 

@@ -1,0 +1,391 @@
+// The testee: makes the calls that the scenarios' runner asks for and answers with what they gave. The lines are described
+// in tests/scenarios/README.md.
+//   testee          each call that waits blocks a thread of its own
+//   testee --waits  one loop polls the input and the waits that are going on
+#include <jansson.h>
+#include <poll.h>
+#include <portlease.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+  LEASES = 64,  // in a mapper at once
+  THREADS = 32, // that block at once
+};
+
+// What the calls fill in.
+typedef struct results {
+  portlease_lease_snapshot leases[LEASES];
+  portlease_mapper_snapshot mapper;
+  portlease_event event;
+  portlease_gateway_report report;
+  portlease_protocol_report protocols[PORTLEASE_MAX_PROTOCOLS];
+  portlease_error error;
+} results;
+
+// The handles that have a name. The latest of a name counts; all are freed at the end.
+typedef struct named {
+  struct named *next;
+  char *name;
+  portlease_mapper *mapper;
+  portlease_lease *lease;
+} named;
+
+static named *handles;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; // of the list
+static portlease_waits *waits;                           // NULL: calls block
+
+static const char *words(const json_t *of, const char *name) {
+  const char *value = json_string_value(json_object_get(of, name));
+  return value != NULL ? value : "";
+}
+
+static json_t *text(const char *value) { return value[0] != '\0' ? json_string(value) : json_null(); }
+
+static json_t *seconds(double value) { return value >= 0 ? json_real(value) : json_null(); }
+
+static json_t *endpoint(const char *address, uint16_t port) {
+  return address[0] != '\0' ? json_sprintf("%s:%u", address, (unsigned)port) : json_null();
+}
+
+static json_t *error_result(const portlease_error *error) {
+  return error->kind == PORTLEASE_OK
+             ? json_null()
+             : json_pack("{s:s, s:s}", "kind", portlease_kind_name(error->kind), "message", error->message);
+}
+
+static json_t *lease_result(const portlease_lease_snapshot *lease) {
+  return json_pack("{s:I, s:s, s:b, s:o, s:i, s:s, s:o, s:o, s:o, s:o, s:b, s:I, s:I, s:o, s:s, s:s}", //
+                   "id", (json_int_t)lease->id,                                                        //
+                   "state", portlease_state_name(lease->state),                                        //
+                   "active", (int)lease->active,                                                       //
+                   "external", endpoint(lease->external_address, lease->external_port),                //
+                   "internal_port", (int)lease->internal_port,                                         //
+                   "transport", portlease_transport_name(lease->transport),                            //
+                   "protocol", text(portlease_protocol_name(lease->protocol)),                         //
+                   "lifetime", seconds(lease->ttl),                                                    //
+                   "expires_in", seconds(lease->expires_in),                                           //
+                   "renews_in", seconds(lease->renews_in),                                             //
+                   "permanent", (int)lease->permanent,                                                 //
+                   "renewals", (json_int_t)lease->renewals,                                            //
+                   "failures", (json_int_t)lease->failures,                                            //
+                   "last_error", error_result(&lease->last_error),                                     //
+                   "nat_class", portlease_nat_class_name(lease->nat_class),                            //
+                   "address_class", portlease_address_class_name(lease->address_class));
+}
+
+static json_t *mapper_result(const portlease_mapper_snapshot *mapper, const portlease_lease_snapshot *list) {
+  json_t *protocols = json_array(), *results = json_array();
+  for (size_t i = 0; i < PORTLEASE_MAX_PROTOCOLS && mapper->protocols[i] != PORTLEASE_PROTOCOL_ABSENT; i++) {
+    json_array_append_new(protocols, json_string(portlease_protocol_name(mapper->protocols[i])));
+  }
+  for (size_t i = 0; i < mapper->lease_count; i++) {
+    json_array_append_new(results, lease_result(&list[i]));
+  }
+  return json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:b}",           //
+                   "gateway", text(mapper->gateway),                     //
+                   "local_address", text(mapper->local_address),         //
+                   "protocols", protocols,                               //
+                   "active", (json_int_t)mapper->active,                 //
+                   "renewals", (json_int_t)mapper->renewals,             //
+                   "events_dropped", (json_int_t)mapper->events_dropped, //
+                   "leases", results,                                    //
+                   "stopped", (int)mapper->stopped);
+}
+
+static json_t *event_result(const portlease_event *event) {
+  bool of_lease = event->lease != 0;
+  return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:f, s:I}",                   //
+                   "kind", portlease_event_kind_name(event->kind),                              //
+                   "lease", of_lease ? json_integer((json_int_t)event->lease) : json_null(),    //
+                   "transport", text(portlease_transport_name(event->transport)),               //
+                   "internal_port", of_lease ? json_integer(event->internal_port) : json_null(), //
+                   "external", endpoint(event->external_address, event->external_port),         //
+                   "protocol", text(portlease_protocol_name(event->protocol)),                  //
+                   "lifetime", seconds(event->ttl),                                             //
+                   "address_class", portlease_address_class_name(event->address_class),         //
+                   "error", error_result(&event->error),                                        //
+                   "elapsed", event->elapsed,                                                   //
+                   "dropped", (json_int_t)event->dropped);
+}
+
+static json_t *report_result(const portlease_gateway_report *report, const portlease_protocol_report *protocols) {
+  json_t *list = json_array();
+  for (size_t i = 0; i < report->protocol_count; i++) {
+    json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o, s:o}",                                //
+                                          "protocol", portlease_protocol_name(protocols[i].protocol), //
+                                          "external_address", text(protocols[i].external_address),    //
+                                          "device", text(protocols[i].device),                        //
+                                          "round_trip", seconds(protocols[i].round_trip),             //
+                                          "error", error_result(&protocols[i].error)));
+  }
+  return json_pack("{s:o, s:o, s:o, s:o}", "gateway", text(report->gateway), "local_address",
+                   text(report->local_address), "interface", text(report->interface_name), "protocols", list);
+}
+
+// The handle of that name, a lease or a mapper.
+static named find(const char *name, bool lease) {
+  named found = {0};
+  pthread_mutex_lock(&lock);
+  for (const named *at = handles; at != NULL && found.name == NULL; at = at->next) {
+    if (strcmp(at->name, name) == 0 && (at->lease != NULL) == lease) {
+      found = *at;
+    }
+  }
+  pthread_mutex_unlock(&lock);
+  return found;
+}
+
+static void keep(const char *name, portlease_mapper *mapper, portlease_lease *lease) {
+  named *entry = malloc(sizeof *entry);
+  pthread_mutex_lock(&lock);
+  *entry = (named){.next = handles, .name = strdup(name), .mapper = mapper, .lease = lease};
+  handles = entry;
+  pthread_mutex_unlock(&lock);
+}
+
+static void answer(const json_t *command, const char *key, json_t *value) {
+  json_t *line = json_pack("{s:O, s:o}", "id", json_object_get(command, "id"), key, value);
+  char *shown = json_dumps(line, JSON_COMPACT);
+  printf("%s\n", shown); // one call, so that the lines of several threads do not mix
+  fflush(stdout);
+  free(shown);
+  json_decref(line);
+}
+
+// The number that has this name; that of ABSENT if none has.
+static portlease_protocol protocol(const char *name) {
+  portlease_protocol found = PORTLEASE_PROTOCOL_NONE;
+  while (found != PORTLEASE_PROTOCOL_ABSENT && strcmp(name, portlease_protocol_name(found)) != 0) {
+    found--;
+  }
+  return found;
+}
+
+static bool configure(portlease_config *config, const char *name, const json_t *value) {
+  const char *text = json_string_value(value);
+  double number = json_number_value(value);
+  if (strcmp(name, "gateway") == 0) {
+    config->gateway = text;
+  } else if (strcmp(name, "local_address") == 0) {
+    config->local_address = text;
+  } else if (strcmp(name, "interface") == 0) {
+    config->interface_name = text;
+  } else if (strcmp(name, "description") == 0) {
+    config->description = text;
+  } else if (strcmp(name, "ssdp_address") == 0) {
+    config->ssdp_address = text;
+  } else if (strcmp(name, "protocols") == 0) {
+    for (size_t i = 0; i < json_array_size(value); i++) {
+      config->protocols[i] = protocol(json_string_value(json_array_get(value, i)));
+    }
+  } else if (strcmp(name, "ttl") == 0) {
+    config->ttl = number;
+  } else if (strcmp(name, "renewal_interval") == 0) {
+    config->renewal_interval = number;
+  } else if (strcmp(name, "failure_threshold") == 0) {
+    config->failure_threshold = (uint32_t)number;
+  } else if (strcmp(name, "pcp_port") == 0) {
+    config->pcp_port = (uint16_t)number;
+  } else if (strcmp(name, "retry") == 0) {
+    config->retry_never = text != NULL;
+    config->retry_min = json_number_value(json_object_get(value, "min"));
+    config->retry_max = json_number_value(json_object_get(value, "max"));
+  } else {
+    return false;
+  }
+  return true;
+}
+
+static bool start(const json_t *command, portlease_error *error) {
+  portlease_config config = PORTLEASE_INIT(portlease_config);
+  const char *name;
+  json_t *value;
+  json_object_foreach(json_object_get(command, "config"), name, value) {
+    if (!configure(&config, name, value)) {
+      return false;
+    }
+  }
+  portlease_mapper *mapper;
+  if (portlease_mapper_start(&config, &mapper, error) == PORTLEASE_OK) {
+    keep(words(command, "mapper"), mapper, NULL);
+  }
+  return true;
+}
+
+static bool map(const json_t *command, portlease_mapper *mapper, portlease_error *error) {
+  bool tcp = strcmp(words(command, "transport"), "tcp") == 0;
+  portlease_request request = PORTLEASE_INIT(portlease_request);
+  request.internal_port = (uint16_t)json_integer_value(json_object_get(command, "port"));
+  request.external_port = (uint16_t)json_integer_value(json_object_get(command, "external_port"));
+  request.exact = json_is_true(json_object_get(command, "exact"));
+  request.transport = tcp ? PORTLEASE_TRANSPORT_TCP : PORTLEASE_TRANSPORT_UDP;
+  portlease_lease *lease;
+  if (portlease_mapper_map(mapper, &request, &lease, error) == PORTLEASE_OK) {
+    keep(words(command, "lease"), NULL, lease);
+  }
+  return true;
+}
+
+// Whether this command is for the call of that name.
+static bool is(const json_t *command, const char *call) { return strcmp(words(command, "do"), call) == 0; }
+
+// Answers a command whose call is over.
+static void finish(const json_t *command, const results *of) {
+  bool in_time = of->error.kind != PORTLEASE_TIMEOUT;
+  if (is(command, "stop") || is(command, "stop_mapper")) {
+    answer(command, "result", json_boolean(in_time)); // false: the release goes on in the background
+  } else if (of->error.kind != PORTLEASE_OK) {
+    answer(command, "error", error_result(&of->error));
+  } else if (is(command, "ready") || is(command, "snapshot")) {
+    answer(command, "result", lease_result(&of->leases[0]));
+  } else if (is(command, "mapper_snapshot")) {
+    answer(command, "result", mapper_result(&of->mapper, of->leases));
+  } else if (is(command, "next_event")) {
+    answer(command, "result", event_result(&of->event));
+  } else if (is(command, "probe")) {
+    answer(command, "result", report_result(&of->report, of->protocols));
+  } else {
+    answer(command, "result", json_null());
+  }
+}
+
+// Makes a call that does not wait.
+static bool call(const json_t *command, portlease_mapper *mapper, const portlease_lease *lease, results *to) {
+  if (is(command, "start")) {
+    return start(command, &to->error);
+  } else if (is(command, "map")) {
+    return map(command, mapper, &to->error);
+  } else if (is(command, "snapshot")) {
+    portlease_lease_get_snapshot(lease, &to->leases[0], &to->error);
+  } else if (is(command, "mapper_snapshot")) {
+    portlease_mapper_get_snapshot(mapper, &to->mapper, to->leases, LEASES, &to->error);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+// Makes a call that waits, or begins the wait; its token is the command.
+static bool wait_for(json_t *command, portlease_mapper *mapper, portlease_lease *lease, results *to) {
+  const json_t *limit = json_object_get(command, "timeout");
+  double timeout = json_is_number(limit) ? json_number_value(limit) : PORTLEASE_DEFAULT_TIMEOUT;
+  uint64_t token = (uint64_t)(uintptr_t)command;
+  portlease_error *error = &to->error;
+  if (is(command, "ready")) {
+    waits == NULL ? portlease_lease_ready(lease, timeout, to->leases, error)
+                  : portlease_waits_lease_ready(waits, lease, timeout, token, error);
+  } else if (is(command, "stop")) {
+    waits == NULL ? portlease_lease_stop(lease, timeout, error)
+                  : portlease_waits_lease_stop(waits, lease, timeout, token, error);
+  } else if (is(command, "detach")) {
+    waits == NULL ? portlease_lease_detach(lease, error) : portlease_waits_lease_detach(waits, lease, token, error);
+  } else if (is(command, "next_event")) {
+    waits == NULL ? portlease_mapper_next_event(mapper, timeout, &to->event, error)
+                  : portlease_waits_mapper_next_event(waits, mapper, timeout, token, error);
+  } else if (is(command, "probe")) {
+    waits == NULL ? portlease_mapper_probe(mapper, &to->report, to->protocols, PORTLEASE_MAX_PROTOCOLS, error)
+                  : portlease_waits_mapper_probe(waits, mapper, token, error);
+  } else if (is(command, "stop_mapper")) {
+    waits == NULL ? portlease_mapper_stop(mapper, timeout, error)
+                  : portlease_waits_mapper_stop(waits, mapper, timeout, token, error);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+static void carry_out(json_t *command, results *to) {
+  portlease_mapper *mapper = find(words(command, "mapper"), false).mapper;
+  portlease_lease *lease = find(words(command, "lease"), true).lease;
+  if (call(command, mapper, lease, to)) {
+    finish(command, to);
+  } else if (!wait_for(command, mapper, lease, to)) {
+    answer(command, "unsupported", json_string(words(command, "do")));
+  } else if (waits == NULL || to->error.kind != PORTLEASE_OK) {
+    finish(command, to);
+  } else {
+    json_incref(command); // until the wait is over
+  }
+}
+
+// Carries out the next line. Answers false at the end of the input.
+static bool read_line(results *to) {
+  char *line = NULL;
+  size_t size = 0;
+  bool there = getline(&line, &size, stdin) > 0;
+  json_t *command = there ? json_loads(line, 0, NULL) : NULL;
+  if (command != NULL) {
+    carry_out(command, to);
+  }
+  json_decref(command);
+  free(line);
+  return there;
+}
+
+static results no_results(void) {
+  return (results){.leases = {PORTLEASE_INIT(portlease_lease_snapshot)},
+                   .mapper = PORTLEASE_INIT(portlease_mapper_snapshot),
+                   .event = PORTLEASE_INIT(portlease_event),
+                   .report = PORTLEASE_INIT(portlease_gateway_report),
+                   .protocols = {PORTLEASE_INIT(portlease_protocol_report)}};
+}
+
+// One of many threads that read commands and block in their calls.
+static void *serve(void *nothing) {
+  for (results to = no_results(); read_line(&to);) {
+  }
+  return nothing;
+}
+
+// As a program with a loop of its own does.
+static void poll_waits(void) {
+  results to = no_results();
+  portlease_completion over = PORTLEASE_INIT(portlease_completion);
+  over.snapshot = to.leases;
+  over.event = &to.event;
+  over.report = &to.report;
+  over.protocols = to.protocols;
+  over.protocols_capacity = PORTLEASE_MAX_PROTOCOLS;
+  struct pollfd watched[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.events = POLLIN}};
+  setvbuf(stdin, NULL, _IONBF, 0); // no line may lie in a buffer that is not polled
+  portlease_waits_new(&waits, NULL);
+  portlease_waits_descriptor(waits, &watched[1].fd, NULL);
+  for (bool more = true; more;) {
+    poll(watched, 2, -1);
+    more = watched[0].revents == 0 || read_line(&to);
+    while (portlease_waits_next(waits, 0, &over, NULL) == PORTLEASE_OK) {
+      to.error = over.error;
+      json_t *command = (json_t *)(uintptr_t)over.token;
+      finish(command, &to);
+      json_decref(command);
+    }
+  }
+  portlease_waits_free(waits);
+}
+
+int main(int argc, char **argv) {
+  if (argc > 1 && strcmp(argv[1], "--waits") == 0) {
+    poll_waits();
+  } else {
+    pthread_t threads[THREADS];
+    for (size_t i = 0; i < THREADS; i++) {
+      pthread_create(&threads[i], NULL, serve, NULL);
+    }
+    for (size_t i = 0; i < THREADS; i++) {
+      pthread_join(threads[i], NULL);
+    }
+  }
+  while (handles != NULL) {
+    named *entry = handles;
+    handles = entry->next;
+    portlease_lease_free(entry->lease);
+    portlease_mapper_free(entry->mapper);
+    free(entry->name);
+    free(entry);
+  }
+  return 0;
+}
