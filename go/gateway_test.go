@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/netip"
@@ -24,6 +25,21 @@ const (
 	// look is how often a condition is looked at.
 	look = 10 * time.Millisecond
 )
+
+// atOneTime is how many tests run at once: they mostly wait.
+const atOneTime = "12"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen {
+		if err := flag.Set("test.parallel", atOneTime); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
 
 // simulated is a portlease-gateway of its own, a process that speaks JSON lines.
 type simulated struct {

@@ -1,0 +1,264 @@
+// Testee makes the calls that the scenarios' runner asks for, many at once, and answers with what they gave. The lines are
+// described in tests/scenarios/README.md.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	portlease "github.com/portlease/portlease/go"
+)
+
+// command is one line of the runner.
+type command struct {
+	ID                uint64
+	Do, Mapper, Lease string
+	Config            json.RawMessage
+	Port              uint16
+	Transport         portlease.Transport
+	ExternalPort      uint16 `json:"external_port"`
+	Exact             bool
+	Timeout           *float64
+}
+
+// object is a JSON object.
+type object map[string]any
+
+// mappers and leases are the handles by name.
+var mappers, leases sync.Map
+
+func main() {
+	commands, answers := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
+	var writing sync.Mutex
+	var calls sync.WaitGroup
+	for {
+		var c command
+		if err := commands.Decode(&c); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			panic(err)
+		}
+		calls.Add(1)
+		go func() {
+			defer calls.Done()
+			answer := c.answer()
+			writing.Lock()
+			defer writing.Unlock()
+			if err := answers.Encode(answer); err != nil {
+				panic(err)
+			}
+		}()
+	}
+	calls.Wait()
+}
+
+func (c *command) answer() object {
+	result, err := c.call()
+	var failed *portlease.Error
+	switch {
+	case err == nil:
+		return object{"id": c.ID, "result": result}
+	case errors.As(err, &failed):
+		return object{"id": c.ID, "error": reason(failed)}
+	case errors.Is(err, context.DeadlineExceeded):
+		return object{"id": c.ID, "error": object{"kind": portlease.KindTimeout, "message": err.Error()}}
+	}
+	return object{"id": c.ID, "unsupported": err.Error()}
+}
+
+func (c *command) call() (any, error) {
+	ctx := context.Background()
+	if c.Timeout != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, seconds(*c.Timeout))
+		defer cancel()
+	}
+	// The runner asks for no handle that is not there.
+	found, _ := mappers.Load(c.Mapper)
+	mapper, _ := found.(*portlease.Mapper)
+	found, _ = leases.Load(c.Lease)
+	lease, _ := found.(*portlease.Lease)
+	switch c.Do {
+	case "start":
+		config, err := c.config()
+		if err != nil {
+			return nil, err
+		}
+		mapper, err := portlease.Start(config)
+		if err == nil {
+			mappers.Store(c.Mapper, mapper)
+		}
+		return nil, err
+	case "map":
+		lease, err := mapper.Map(portlease.Request{
+			Port: c.Port, Transport: c.Transport, ExternalPort: c.ExternalPort, Exact: c.Exact,
+		})
+		if err == nil {
+			leases.Store(c.Lease, lease)
+		}
+		return nil, err
+	case "ready":
+		snapshot, err := lease.Ready(ctx)
+		return leaseResult(snapshot), err
+	case "snapshot":
+		return leaseResult(lease.Snapshot()), nil
+	case "stop":
+		return over(lease.Stop(ctx))
+	case "detach":
+		return nil, lease.Detach(ctx)
+	case "mapper_snapshot":
+		return mapperResult(mapper.Snapshot()), nil
+	case "next_event":
+		event, err := mapper.NextEvent(ctx)
+		return eventResult(event), err
+	case "probe":
+		report, err := mapper.Probe(ctx)
+		return reportResult(report), err
+	case "stop_mapper":
+		return over(mapper.Stop(ctx))
+	}
+	return nil, fmt.Errorf("the call %s", c.Do)
+}
+
+// over is the result of a stop: false if the release goes on in the background.
+func over(err error) (any, error) {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, portlease.ErrTimeout) {
+		return false, nil
+	}
+	return true, err
+}
+
+func seconds(number float64) time.Duration {
+	return time.Duration(number * float64(time.Second))
+}
+
+// config reads the settings of a mapper.
+func (c *command) config() (portlease.Config, error) {
+	var s struct {
+		Gateway          netip.Addr
+		LocalAddress     netip.Addr `json:"local_address"`
+		Interface        string
+		Protocols        []portlease.Protocol
+		TTL              float64
+		RenewalInterval  float64 `json:"renewal_interval"`
+		FailureThreshold uint32  `json:"failure_threshold"`
+		Retry            json.RawMessage
+		Description      string
+		PCPPort          uint16         `json:"pcp_port"`
+		SSDPAddress      netip.AddrPort `json:"ssdp_address"`
+	}
+	settings := json.NewDecoder(bytes.NewReader(c.Config))
+	settings.DisallowUnknownFields()
+	if err := settings.Decode(&s); err != nil {
+		return portlease.Config{}, err
+	}
+	retry := portlease.RetryPolicy{Never: string(s.Retry) == `"never"`}
+	if len(s.Retry) > 0 && !retry.Never {
+		var bounds struct{ Min, Max float64 }
+		if err := json.Unmarshal(s.Retry, &bounds); err != nil {
+			return portlease.Config{}, err
+		}
+		retry.Min, retry.Max = seconds(bounds.Min), seconds(bounds.Max)
+	}
+	return portlease.Config{
+		Gateway: s.Gateway, LocalAddress: s.LocalAddress, Interface: s.Interface, Protocols: s.Protocols,
+		TTL: seconds(s.TTL), RenewalInterval: seconds(s.RenewalInterval), FailureThreshold: s.FailureThreshold,
+		Retry: retry, Description: s.Description, PCPPort: s.PCPPort, SSDPAddress: s.SSDPAddress,
+	}, nil
+}
+
+// unless is the value, or null if it is absent.
+func unless(absent bool, value any) any {
+	if absent {
+		return nil
+	}
+	return value
+}
+
+func reason(err *portlease.Error) any {
+	if err == nil {
+		return nil
+	}
+	return object{"kind": err.Kind, "message": err.Message}
+}
+
+func leaseResult(s portlease.LeaseSnapshot) object {
+	return object{
+		"id":            s.ID,
+		"state":         s.State,
+		"active":        s.Active,
+		"external":      unless(!s.External.IsValid(), s.External),
+		"internal_port": s.InternalPort,
+		"transport":     s.Transport,
+		"protocol":      unless(s.Protocol == 0, s.Protocol),
+		"lifetime":      unless(!s.Active || s.Permanent, s.TTL.Seconds()),
+		"expires_in":    unless(!s.Active || s.Permanent, s.ExpiresIn.Seconds()),
+		"renews_in":     unless(!s.Active, s.RenewsIn.Seconds()),
+		"permanent":     s.Permanent,
+		"renewals":      s.Renewals,
+		"failures":      s.Failures,
+		"last_error":    reason(s.LastError),
+		"nat_class":     s.NATClass,
+		"address_class": s.AddressClass,
+	}
+}
+
+func mapperResult(s portlease.MapperSnapshot) object {
+	list := []object{}
+	for _, lease := range s.Leases {
+		list = append(list, leaseResult(lease))
+	}
+	return object{
+		"gateway":        unless(!s.Gateway.IsValid(), s.Gateway),
+		"local_address":  unless(!s.LocalAddress.IsValid(), s.LocalAddress),
+		"protocols":      append([]portlease.Protocol{}, s.Protocols...),
+		"active":         s.Active,
+		"renewals":       s.Renewals,
+		"events_dropped": s.EventsDropped,
+		"leases":         list,
+		"stopped":        s.Stopped,
+	}
+}
+
+func eventResult(e portlease.Event) object {
+	return object{
+		"kind":          e.Kind,
+		"lease":         unless(e.Lease == 0, e.Lease),
+		"transport":     unless(e.Lease == 0, e.Transport),
+		"internal_port": unless(e.Lease == 0, e.InternalPort),
+		"external":      unless(!e.External.IsValid(), e.External),
+		"protocol":      unless(e.Protocol == 0, e.Protocol),
+		"lifetime":      unless(e.TTL == 0, e.TTL.Seconds()),
+		"address_class": e.AddressClass,
+		"error":         reason(e.Error),
+		"elapsed":       e.Elapsed.Seconds(),
+		"dropped":       e.Dropped,
+	}
+}
+
+func reportResult(r portlease.GatewayReport) object {
+	protocols := []object{}
+	for _, p := range r.Protocols {
+		protocols = append(protocols, object{
+			"protocol":         p.Protocol,
+			"external_address": unless(!p.ExternalAddress.IsValid(), p.ExternalAddress),
+			"device":           unless(p.Device == "", p.Device),
+			"round_trip":       unless(p.Error != nil, p.RoundTrip.Seconds()),
+			"error":            reason(p.Error),
+		})
+	}
+	return object{
+		"gateway":       unless(!r.Gateway.IsValid(), r.Gateway),
+		"local_address": unless(!r.LocalAddress.IsValid(), r.LocalAddress),
+		"interface":     unless(r.Interface == "", r.Interface),
+		"protocols":     protocols,
+	}
+}
