@@ -1,0 +1,108 @@
+"""The testee: makes the calls that the scenarios' runner asks for, many at once, and answers with what they gave.
+
+`testee.py` calls the blocking face, each call in a thread; `testee.py --asyncio` the asyncio face, each call in a task.
+The lines are described in tests/scenarios/README.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import portlease
+from portlease import aio
+
+mappers: dict[str, Any] = {}
+leases: dict[str, Any] = {}
+
+
+def call(face: Any, command: dict[str, Any]) -> Any:
+    """Makes a call of the blocking face, or begins one of the asyncio face."""
+    # The runner asks for no handle that is not there.
+    mapper, lease = mappers.get(command.get("mapper", "")), leases.get(command.get("lease", ""))
+    # Without a limit of the runner's, the library's default counts.
+    limit = {"timeout": command["timeout"]} if command.get("timeout") is not None else {}
+    match command["do"]:
+        case "start":
+            settings = command["config"]
+            if isinstance(settings.get("retry"), dict):
+                settings["retry"] = portlease.Backoff(**settings["retry"])
+            mappers[command["mapper"]] = face.Mapper(**settings)
+        case "map":
+            port, transport, external_port = command["port"], command["transport"], command["external_port"]
+            lease = mapper.map(port, transport, external_port=external_port, exact=command["exact"])
+            leases[command["lease"]] = lease
+        case "ready" | "stop" as method:
+            return getattr(lease, method)(**limit)
+        case "snapshot" | "detach" as method:
+            return getattr(lease, method)()
+        case "mapper_snapshot":
+            return mapper.snapshot()
+        case "next_event":
+            return mapper.next_event(**limit)
+        case "probe":
+            return mapper.probe()
+        case "stop_mapper":
+            return mapper.stop(**limit)
+        case other:
+            raise NotImplementedError(other)
+    return None
+
+
+def plain(value: Any) -> Any:
+    """A result in the writing of the scenarios."""
+    if hasattr(value, "asdict"):
+        value = value.asdict()
+    if isinstance(value, portlease.Endpoint):
+        return str(value)
+    if isinstance(value, dict):
+        return {"lifetime" if name == "ttl" else name: plain(part) for name, part in value.items()}
+    return [plain(part) for part in value] if isinstance(value, list) else value
+
+
+def failure(error: Exception) -> dict[str, Any]:
+    if isinstance(error, portlease.PortLeaseError):
+        return {"error": {"kind": error.kind, "message": error.message}}
+    return {"unsupported": repr(error)}
+
+
+def say(command: dict[str, Any], answer: dict[str, Any]) -> None:
+    # One write, so that the lines of several threads do not mix.
+    sys.stdout.write(json.dumps({"id": command["id"], **answer}, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def block(command: dict[str, Any]) -> None:
+    try:
+        answer = {"result": plain(call(portlease, command))}
+    except Exception as error:
+        answer = failure(error)
+    say(command, answer)
+
+
+async def wait(command: dict[str, Any]) -> None:
+    try:
+        result = call(aio, command)
+        answer = {"result": plain(await result if asyncio.iscoroutine(result) else result)}
+    except Exception as error:
+        answer = failure(error)
+    say(command, answer)
+
+
+async def serve() -> None:
+    tasks = []
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        tasks.append(asyncio.create_task(wait(json.loads(line))))
+    await asyncio.gather(*tasks)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--asyncio"]:
+        asyncio.run(serve())
+    else:
+        with ThreadPoolExecutor(32) as threads:
+            for line in sys.stdin:
+                threads.submit(block, json.loads(line))
