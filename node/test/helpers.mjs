@@ -10,6 +10,12 @@ export const ROOT = new URL('..', import.meta.url);
 /** How long a program of the tests may take at most, in milliseconds: who takes this long hangs. */
 const PATIENCE = 30_000;
 
+/** `localAddress` as the other languages write it: `local_address`. */
+export const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+/** And the other way round. */
+export const camel = (name) => name.replace(/_([a-z0-9])/g, (_, letter) => letter.toUpperCase());
+
 /** Starts a gateway that ends with the test. */
 export async function gatewayFor(t, options) {
   const gateway = await Gateway.start(options);

@@ -5,8 +5,7 @@ import { readFileSync } from 'node:fs';
 import { it } from 'node:test';
 import * as portlease from 'portlease';
 import { Lease, Mapper } from 'portlease';
-import { mapperFor } from './helpers.mjs';
-import { snake } from './scenarios/view.mjs';
+import { mapperFor, snake } from './helpers.mjs';
 
 const SURFACE = JSON.parse(readFileSync(new URL('../../tests/surface.json', import.meta.url), 'utf8'));
 
