@@ -3,7 +3,6 @@ package io.portlease
 import com.google.gson.JsonArray
 import com.google.gson.JsonElement
 import com.google.gson.JsonParser
-import io.portlease.scenarios.snakeCase
 import java.io.File
 import java.lang.reflect.Modifier
 import java.util.jar.JarFile
@@ -17,6 +16,9 @@ import kotlin.reflect.jvm.kotlinFunction
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
+
+/** Kotlin's name as other languages write it: `internalPort` is `internal_port`. */
+fun snakeCase(name: String): String = name.replace(Regex("[A-Z]")) { "_" + it.value.lowercase() }
 
 /** The public surface is what `tests/surface.json` says: nothing less, and nothing more but what is named here. */
 class SurfaceTest {

@@ -1,0 +1,132 @@
+package io.portlease.programs
+
+import com.google.gson.JsonArray
+import com.google.gson.JsonElement
+import com.google.gson.JsonNull
+import com.google.gson.JsonObject
+import com.google.gson.JsonParser
+import com.google.gson.JsonPrimitive
+import io.portlease.Config
+import io.portlease.ErrorReport
+import io.portlease.Lease
+import io.portlease.MapRequest
+import io.portlease.Mapper
+import io.portlease.PortLeaseException
+import io.portlease.Protocol
+import io.portlease.RetryPolicy
+import io.portlease.Transport
+import io.portlease.kind
+import io.portlease.snakeCase
+import java.util.concurrent.ConcurrentHashMap
+import kotlin.reflect.full.memberProperties
+import kotlin.time.Duration
+import kotlin.time.Duration.Companion.seconds
+import kotlin.time.DurationUnit
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.runBlocking
+
+/**
+ * Makes the calls that the scenarios' runner asks for, many at once, and answers with what they gave. The lines are described
+ * in `tests/scenarios/README.md`.
+ */
+object Testee {
+    private val mappers = ConcurrentHashMap<String, Mapper>()
+    private val leases = ConcurrentHashMap<String, Lease>()
+
+    @JvmStatic
+    fun main(arguments: Array<String>) = runBlocking {
+        for (line in generateSequence(::readLine)) {
+            val command = JsonParser.parseString(line).asJsonObject
+            launch(Dispatchers.Default) { println(answer(command)) }
+        }
+    }
+
+    private suspend fun answer(command: JsonObject) = JsonObject().apply {
+        add("id", command["id"])
+        try {
+            add("result", view(call(command)))
+        } catch (failed: PortLeaseException) {
+            add("error", view(ErrorReport(failed.kind, failed.message ?: "")))
+        } catch (unsupported: IllegalStateException) {
+            addProperty("unsupported", unsupported.message)
+        }
+    }
+
+    private suspend fun call(command: JsonObject): Any? {
+        fun mapper() = mappers.getValue(command["mapper"].asString)
+        fun lease() = leases.getValue(command["lease"].asString)
+        val timeout = command.duration("timeout")
+        return when (val call = command["do"].asString) {
+            "start" -> mappers.set(command["mapper"].asString, Mapper.start(config(command["config"].asJsonObject)))
+            "map" -> leases.set(command["lease"].asString, mapper().map(request(command)))
+            "ready" -> lease().ready(timeout)
+            "snapshot" -> lease().snapshot()
+            "stop" -> lease().stop(timeout)
+            "detach" -> lease().detach()
+            "mapper_snapshot" -> mapper().snapshot()
+            "next_event" -> mapper().nextEvent(timeout)
+            "probe" -> mapper().probe()
+            "stop_mapper" -> mapper().stop(timeout)
+            else -> error(call)
+        }
+    }
+
+    private fun request(command: JsonObject) = MapRequest(
+        command["port"].asInt,
+        Transport.entries.single { "$it" == command.text("transport") },
+        command.int("external_port"),
+        command["exact"].asBoolean,
+    )
+
+    private val settings = setOf(
+        "gateway", "local_address", "interface", "protocols", "ttl", "renewal_interval", "failure_threshold", "retry",
+        "description", "pcp_port", "ssdp_address",
+    )
+
+    private fun config(given: JsonObject): Config {
+        check(settings.containsAll(given.keySet())) { "one of ${given.keySet()}" }
+        return Config(
+            gateway = given.text("gateway"),
+            localAddress = given.text("local_address"),
+            `interface` = given.text("interface"),
+            protocols = given["protocols"]?.asJsonArray?.map { name -> Protocol.entries.single { "$it" == name.asString } },
+            ttl = given.duration("ttl"),
+            renewalInterval = given.duration("renewal_interval"),
+            failureThreshold = given.int("failure_threshold"),
+            retry = given["retry"]?.let(::retry),
+            description = given.text("description"),
+            pcpPort = given.int("pcp_port"),
+            ssdpAddress = given.text("ssdp_address"),
+        )
+    }
+
+    private fun retry(value: JsonElement) = when (value) {
+        is JsonObject -> RetryPolicy.Backoff(value.duration("min"), value.duration("max"))
+        else -> RetryPolicy.Never
+    }
+
+    private fun JsonObject.given(name: String) = this[name]?.takeUnless { it is JsonNull }
+
+    private fun JsonObject.text(name: String) = given(name)?.asString
+
+    private fun JsonObject.int(name: String) = given(name)?.asInt
+
+    private fun JsonObject.duration(name: String) = given(name)?.asDouble?.seconds
+
+    /** A result as the scenarios write it. Records are taken apart by reflection, so every field is there. */
+    private fun view(value: Any?): JsonElement = when (value) {
+        null, Unit -> JsonNull.INSTANCE
+        is Boolean -> JsonPrimitive(value)
+        is Number -> JsonPrimitive(value)
+        is String, is Enum<*> -> JsonPrimitive("$value")
+        is Duration -> JsonPrimitive(value.toDouble(DurationUnit.SECONDS))
+        is List<*> -> JsonArray().apply { value.forEach { add(view(it)) } }
+        else -> JsonObject().apply {
+            check(value::class.isData) { "$value is no record" }
+            value::class.memberProperties.forEach { add(nameOf(it.name), view(it.getter.call(value))) }
+        }
+    }
+
+    private fun nameOf(property: String) = if (property == "ttl") "lifetime" else snakeCase(property)
+}
