@@ -64,6 +64,10 @@ impl Handles {
             }
             "map" => mapper()?.map(request(command)?).map(|lease| keep(&self.leases, &command["lease"], lease)),
             "ready" => lease()?.ready(timeout).await.map(|snapshot| lease_result(&snapshot)),
+            "changed" => {
+                let since = command["since"].as_u64().ok_or("a change since no revision")?;
+                lease()?.changed(since, timeout).await.map(|snapshot| lease_result(&snapshot))
+            }
             "snapshot" => Ok(lease_result(&lease()?.snapshot())),
             "stop" => Ok(lease()?.stop(timeout).await.into()),
             "detach" => {
@@ -110,7 +114,7 @@ fn configure(config: &mut Config, name: &str, value: &Value) -> Option<()> {
         "renewal_interval" => config.renewal_interval = seconds(value)?,
         "failure_threshold" => config.failure_threshold = value.as_u64()?.try_into().ok()?,
         "retry" if value == "never" => config.retry = RetryPolicy::Never,
-        "retry" => config.retry = RetryPolicy::backoff(Some(seconds(&value["min"])?), Some(seconds(&value["max"])?)),
+        "retry" => config.retry = RetryPolicy::backoff(seconds(&value["min"])?, seconds(&value["max"])?),
         "description" => config.description = value.as_str()?.to_owned(),
         "pcp_port" => config.pcp_port = value.as_u64()?.try_into().ok()?,
         "ssdp_address" => config.ssdp_address = Some(value.as_str()?.parse().ok()?),
@@ -130,13 +134,14 @@ fn error(error: &ErrorReport) -> Value {
 fn lease_result(lease: &LeaseSnapshot) -> Value {
     json!({
         "id": lease.id,
+        "revision": lease.revision,
         "state": lease.state.as_str(),
         "active": lease.active,
         "external": text(lease.external()),
         "internal_port": lease.internal_port,
         "transport": lease.transport.as_str(),
         "protocol": text(lease.protocol()),
-        "lifetime": lease.ttl.map(|lifetime| lifetime.as_secs_f64()),
+        "lifetime": lease.lifetime.map(|lifetime| lifetime.as_secs_f64()),
         "expires_in": lease.expires_in.map(|time| time.as_secs_f64()),
         "renews_in": lease.renews_in.map(|time| time.as_secs_f64()),
         "permanent": lease.permanent,
@@ -169,7 +174,7 @@ fn event_result(event: &Event) -> Value {
         "internal_port": event.internal_port,
         "external": text(event.external),
         "protocol": text(event.protocol),
-        "lifetime": event.ttl.map(|lifetime| lifetime.as_secs_f64()),
+        "lifetime": event.lifetime.map(|lifetime| lifetime.as_secs_f64()),
         "address_class": event.address_class.as_str(),
         "error": event.error.as_deref().map(error),
         "elapsed": event.elapsed.as_secs_f64(),
