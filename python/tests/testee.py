@@ -59,7 +59,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, portlease.Endpoint):
         return str(value)
     if isinstance(value, dict):
-        return {"lifetime" if name == "ttl" else name: plain(part) for name, part in value.items()}
+        return {name: plain(part) for name, part in value.items()}
     return [plain(part) for part in value] if isinstance(value, list) else value
 
 
