@@ -36,7 +36,7 @@ object Testee {
 
     @JvmStatic
     fun main(arguments: Array<String>) = runBlocking {
-        for (line in generateSequence(::readLine)) {
+        for (line in generateSequence(::readlnOrNull)) {
             val command = JsonParser.parseString(line).asJsonObject
             launch(Dispatchers.Default) { println(answer(command)) }
         }
