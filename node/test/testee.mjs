@@ -6,7 +6,10 @@ import { Mapper, PortLeaseError } from 'portlease';
 import { camel, snake } from './helpers.mjs';
 
 /** The durations of settings and of results, which are milliseconds here and seconds there. */
-const DURATIONS = ['ttl', 'renewalInterval', 'min', 'max', 'expiresIn', 'renewsIn', 'elapsed', 'roundTrip'];
+const DURATIONS = [
+  ...['ttl', 'renewalInterval', 'min', 'max'],
+  ...['lifetime', 'expiresIn', 'renewsIn', 'elapsed', 'roundTrip'],
+];
 
 const mappers = new Map();
 const leases = new Map();
@@ -49,8 +52,7 @@ function view(result) {
   if (result.kind === 'invalid') return failure(result);
   return Object.fromEntries(
     Object.entries(result).map(([name, value]) => {
-      const shown = DURATIONS.includes(name) && value !== null ? value / 1000 : view(value);
-      return [name === 'ttl' ? 'lifetime' : snake(name), shown];
+      return [snake(name), DURATIONS.includes(name) && value !== null ? value / 1000 : view(value)];
     }),
   );
 }
