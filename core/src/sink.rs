@@ -17,6 +17,16 @@ use crate::snapshot::{LeaseSnapshot, LeaseState, NatClass, PublishedMapping};
 
 /// Where one lease's task publishes: each change is one new immutable status, put in place by one atomic swap,
 /// an event in the mapper's queue, and a wake-up for whoever waits.
+///
+/// ```
+/// use portlease::event_log::EventLog;
+/// use portlease::sink::MappingSink;
+/// use portlease::{LeaseState, MapRequest, Transport};
+/// use std::sync::Arc;
+///
+/// let sink = MappingSink::new(1, MapRequest::new(4000, Transport::Udp), Arc::<EventLog>::default());
+/// assert_eq!(sink.snapshot().state, LeaseState::Idle); // until a task publishes here
+/// ```
 #[derive(Debug)]
 pub struct MappingSink {
     id: u64,
