@@ -10,6 +10,7 @@ export PORTLEASE_BIN ?= $(abspath $(TARGET))/debug/portlease
 # Versions of the tools that are built here.
 CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.2
+CARGO_SEMVER := 0.51.0
 FUZZ_SECONDS ?= 60
 
 DIRECTORY_c := bindings/c
@@ -21,7 +22,7 @@ DIRECTORIES := $(DIRECTORY_c) $(DIRECTORY_go) $(DIRECTORY_python) $(DIRECTORY_no
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-rust test-c test-go test-python test-node test-kotlin test-lab lint lint-rust deny generate fmt bench \
-  fuzz install uninstall go clean
+  fuzz semver install uninstall go clean
 
 help: ## Lists these targets
 	@sed -n 's/^\([a-z-]*\)[a-z -]*:.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -71,6 +72,11 @@ generate: ## Writes all files that are made from core's types: run it after each
 	$(MAKE) --no-print-directory -C bindings/c header
 	$(MAKE) --no-print-directory -C bindings/uniffi swift
 
+semver: $(TOOLS)/bin/cargo-semver-checks ## Compares the public Rust API with that of the last tag (SEMVER_BASE=REVISION)
+	@base=$${SEMVER_BASE:-$$(git describe --tags --abbrev=0 2>/dev/null)}; \
+	if [ -z "$$base" ]; then echo "semver: there is no tag yet to compare with"; exit 0; fi; \
+	PATH="$(abspath $(TOOLS))/bin:$$PATH" $(CARGO) semver-checks -p portlease -p portlease-gateway --baseline-rev "$$base"
+
 fmt: ## Formats the code
 	$(CARGO) fmt --all
 
@@ -90,3 +96,6 @@ $(TOOLS)/bin/cargo-deny:
 
 $(TOOLS)/bin/cargo-fuzz:
 	$(CARGO) install --quiet --locked --root $(TOOLS) cargo-fuzz@$(CARGO_FUZZ)
+
+$(TOOLS)/bin/cargo-semver-checks:
+	$(CARGO) install --quiet --locked --root $(TOOLS) cargo-semver-checks@$(CARGO_SEMVER)

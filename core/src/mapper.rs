@@ -91,6 +91,18 @@ impl Mapper {
 
     /// Starts an engine over a client of the caller's own, for instance a mock in a test.
     ///
+    /// ```
+    /// use portlease::client::NullPortMapper;
+    /// use portlease::task::Timing;
+    /// use portlease::{ErrorKind, MapRequest, Mapper, Transport};
+    /// use std::sync::Arc;
+    ///
+    /// let mapper = Mapper::start_with(Arc::new(NullPortMapper), Timing::default())?;
+    /// let lease = mapper.map(MapRequest::new(4000, Transport::Udp))?;
+    /// assert_eq!(portlease::wait(lease.ready(None)).unwrap_err().kind(), ErrorKind::Unavailable);
+    /// # Ok::<(), portlease::PortMappingError>(())
+    /// ```
+    ///
     /// Fails with `internal` where the system gives no thread.
     pub fn start_with(client: Arc<dyn PortMapperClient>, timing: Timing) -> Result<Self, PortMappingError> {
         let events = Arc::<EventLog>::default();

@@ -17,6 +17,16 @@ use crate::snapshot::{LeaseSnapshot, LeaseState, NatClass, PublishedMapping};
 
 /// Where one lease's task publishes: each change is one new immutable status, put in place by one atomic swap,
 /// an event in the mapper's queue, and a wake-up for whoever waits.
+///
+/// ```
+/// use portlease::event_log::EventLog;
+/// use portlease::sink::MappingSink;
+/// use portlease::{LeaseState, MapRequest, Transport};
+/// use std::sync::Arc;
+///
+/// let sink = MappingSink::new(1, MapRequest::new(4000, Transport::Udp), Arc::<EventLog>::default());
+/// assert_eq!(sink.snapshot().state, LeaseState::Idle); // until a task publishes here
+/// ```
 #[derive(Debug)]
 pub struct MappingSink {
     id: u64,
@@ -66,7 +76,7 @@ impl Grant {
 
 /// What a wait for the first mapping finds.
 #[derive(Debug, Clone)]
-pub enum Readiness {
+pub(crate) enum Readiness {
     /// A mapping is active.
     Ready,
     /// The first attempt is still under way.
@@ -126,7 +136,7 @@ impl MappingSink {
     }
 
     /// What a wait for the first mapping finds at this moment.
-    pub fn readiness(&self) -> Readiness {
+    pub(crate) fn readiness(&self) -> Readiness {
         let status = self.status.load();
         if status.grant.as_ref().is_some_and(|grant| grant.unexpired((self.clock)())) {
             return Readiness::Ready;
@@ -139,7 +149,7 @@ impl MappingSink {
     }
 
     /// Wakes at every change from now on.
-    pub fn subscribe(&self) -> watch::Receiver<()> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
@@ -159,13 +169,13 @@ impl MappingSink {
     }
 
     /// An attempt to map begins.
-    pub fn probing(&self) {
+    pub(crate) fn probing(&self) {
         self.update(|status| status.state = LeaseState::Probing);
         self.wake();
     }
 
     /// The gateway granted `mapping` by a call that began at `asked_at`; the next renewal is due at `renews_at`.
-    pub fn installed(&self, mapping: &PortMapping, asked_at: Instant, renews_at: Instant) {
+    pub(crate) fn installed(&self, mapping: &PortMapping, asked_at: Instant, renews_at: Instant) {
         let grant = self.grant(Arc::new(mapping.into()), mapping, asked_at, renews_at);
         self.update(|status| {
             status.state = LeaseState::Installed;
@@ -178,14 +188,14 @@ impl MappingSink {
     }
 
     /// A renewal begins.
-    pub fn renewing(&self) {
+    pub(crate) fn renewing(&self) {
         self.update(|status| status.state = LeaseState::Renewing);
         self.wake();
     }
 
     /// The gateway renewed the mapping. The same external address bumps the counter and keeps the published
     /// mapping; another one replaces it whole.
-    pub fn renewed(&self, mapping: &PortMapping, asked_at: Instant, renews_at: Instant) {
+    pub(crate) fn renewed(&self, mapping: &PortMapping, asked_at: Instant, renews_at: Instant) {
         let new = PublishedMapping::from(mapping);
         let before = self.status.load().grant.as_ref().map(|grant| Arc::clone(&grant.mapping));
         let (published, kind) = match before {
@@ -204,7 +214,7 @@ impl MappingSink {
     }
 
     /// A renewal that began at `asked_at` failed; the mapping lives on and is tried again at `renews_at`.
-    pub fn renewal_failed(&self, error: &PortMappingError, asked_at: Instant, renews_at: Instant) {
+    pub(crate) fn renewal_failed(&self, error: &PortMappingError, asked_at: Instant, renews_at: Instant) {
         let report = Arc::new(ErrorReport::from(error));
         self.update(|status| {
             status.state = LeaseState::Installed;
@@ -218,7 +228,7 @@ impl MappingSink {
     }
 
     /// An attempt to map that began at `asked_at` failed.
-    pub fn failed(&self, error: &PortMappingError, asked_at: Instant) {
+    pub(crate) fn failed(&self, error: &PortMappingError, asked_at: Instant) {
         let report = Arc::new(ErrorReport::from(error));
         self.update(|status| {
             status.state = LeaseState::Idle;
@@ -231,7 +241,7 @@ impl MappingSink {
     }
 
     /// The mapping is lost. Revoking what is revoked already changes nothing.
-    pub fn revoked(&self, error: &PortMappingError) {
+    pub(crate) fn revoked(&self, error: &PortMappingError) {
         if self.status.load().grant.is_none() {
             return;
         }
@@ -246,13 +256,13 @@ impl MappingSink {
     }
 
     /// The lease is over because of `error`, which `ready` raises from now on. Only the first end counts.
-    pub fn exited(&self, error: &PortMappingError) {
+    pub(crate) fn exited(&self, error: &PortMappingError) {
         self.end(Some(error), true);
     }
 
     /// The lease is over because it was told to stop; `error` says why its mapping could not be deleted on the
     /// gateway, if so. Only the first end counts.
-    pub fn stopped(&self, error: Option<&PortMappingError>) {
+    pub(crate) fn stopped(&self, error: Option<&PortMappingError>) {
         self.end(error, false);
     }
 

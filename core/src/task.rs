@@ -16,6 +16,15 @@ use crate::schedule::{QUICK_RETRY_DELAY, RELEASE_DEADLINE, SHUTDOWN_GRACE, grant
 use crate::sink::MappingSink;
 
 /// The rules about time that a lease follows. The default is that of [`Config`].
+///
+/// ```
+/// use portlease::task::Timing;
+/// use portlease::{Config, RetryPolicy};
+/// use std::time::Duration;
+///
+/// let timing = Timing::from(&Config::default().ttl(Duration::from_secs(600)).retry(RetryPolicy::Never));
+/// assert_eq!((timing.ttl, timing.failure_threshold), (Duration::from_secs(600), 3));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timing {
@@ -46,7 +55,16 @@ impl From<&Config> for Timing {
     }
 }
 
-/// How a task is told to end, and whether it takes its mapping off the gateway first.
+/// How a task is told to end, and whether it takes its mapping off the gateway first. Copies tell the same task.
+///
+/// ```
+/// use portlease::task::Shutdown;
+///
+/// let shutdown = Shutdown::default();
+/// let of_the_task = shutdown.clone();
+/// shutdown.release();
+/// assert!(of_the_task.is_requested());
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     token: CancellationToken,
@@ -55,7 +73,7 @@ pub struct Shutdown {
 
 impl Shutdown {
     /// A shutdown that is also asked for when `parent` is cancelled.
-    pub fn child_of(parent: &CancellationToken) -> Self {
+    pub(crate) fn child_of(parent: &CancellationToken) -> Self {
         Self { token: parent.child_token(), keep_mapping: Arc::default() }
     }
 
@@ -80,7 +98,39 @@ impl Shutdown {
     }
 }
 
-/// Keeps one port mapped until it is told to stop.
+/// Keeps one port mapped until it is told to stop. [`Mapper`](crate::Mapper) runs one for each lease; a host with a tokio
+/// runtime of its own can run one without a mapper:
+///
+/// ```
+/// use portlease::client::MockPortMapperClient;
+/// use portlease::event_log::EventLog;
+/// use portlease::sink::MappingSink;
+/// use portlease::task::{PortMapperTask, Shutdown, Timing};
+/// use portlease::{EventKind, MapRequest, Transport};
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+/// # runtime.block_on(async {
+/// let request = MapRequest::new(4000, Transport::Udp);
+/// let granted = MockPortMapperClient::mapping(request, ([203, 0, 113, 7].into(), 4000), Duration::from_secs(3600));
+/// let client = Arc::new(MockPortMapperClient::default());
+/// client.on_probe(Duration::ZERO, Ok(())).on_install(Duration::ZERO, Ok(granted));
+///
+/// let events = Arc::<EventLog>::default();
+/// let reader = events.reader();
+/// let sink = Arc::new(MappingSink::new(1, request, events));
+/// let shutdown = Shutdown::default();
+/// let task = PortMapperTask::new(client, Arc::clone(&sink), request, Timing::default(), shutdown.clone());
+/// let running = tokio::spawn(task.run());
+///
+/// assert_eq!(reader.pull().await.unwrap().take().kind, EventKind::Installed);
+/// assert_eq!(sink.snapshot().external().unwrap().port(), 4000);
+/// shutdown.release();
+/// running.await.unwrap();
+/// assert!(sink.has_exited());
+/// # });
+/// ```
 #[derive(Debug)]
 pub struct PortMapperTask<C> {
     client: C,

@@ -12,7 +12,7 @@ use portlease::{Config, ErrorKind, PortMappingError, Protocol, Transport};
 /// Where the router is.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Router")]
-pub(crate) struct RouterArgs {
+pub(crate) struct PathArgs {
     /// Address of the router [default: that of the default route with the lowest metric]
     #[arg(long, value_name = "IP", value_parser = gateway_address)]
     gateway: Option<IpAddr>,
@@ -27,7 +27,7 @@ pub(crate) struct RouterArgs {
     ssdp_address: Option<SocketAddr>,
 }
 
-impl RouterArgs {
+impl PathArgs {
     /// A configuration with these and every other field at its default.
     pub(crate) fn config(&self) -> Config {
         let config =

@@ -9,7 +9,7 @@ use portlease::{ErrorReport, MapRequest, Mapper, PortMappingError, Protocol, Pro
 use serde_json::{Value, json};
 
 use crate::advice;
-use crate::args::{self, PcpPortArgs, ProtocolArgs, RouterArgs};
+use crate::args::{self, PathArgs, PcpPortArgs, ProtocolArgs};
 use crate::diagnosis::{Findings, TestMapping};
 use crate::event::{external, millis};
 use crate::outcome::{DONE, FAILED, Outcome};
@@ -54,14 +54,14 @@ pub(crate) struct DoctorArgs {
     #[command(flatten)]
     protocols: ProtocolArgs,
     #[command(flatten)]
-    router: RouterArgs,
+    path: PathArgs,
     #[command(flatten)]
     pcp: PcpPortArgs,
 }
 
 pub(crate) async fn run(args: DoctorArgs) -> Outcome {
     let config = args
-        .router
+        .path
         .config()
         .protocols(args.protocols.protocols())
         .pcp_port(args.pcp.pcp_port)

@@ -6,7 +6,7 @@ use portlease::net::route::NetworkPath;
 use portlease::{Config, ErrorKind, PortMappingError};
 use serde::Serialize;
 
-use crate::args::{self, RouterArgs};
+use crate::args::{self, PathArgs};
 use crate::event::span;
 use crate::outcome::{DONE, Outcome};
 use crate::output::Output;
@@ -37,7 +37,7 @@ pub(crate) struct ListArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    router: RouterArgs,
+    path: PathArgs,
 }
 
 /// An entry as `--json` writes it.
@@ -69,7 +69,7 @@ pub(crate) fn is_ours(entry: &TableEntry, path: &NetworkPath) -> bool {
 }
 
 pub(crate) async fn run(args: ListArgs) -> Outcome {
-    let config = args.router.config();
+    let config = args.path.config();
     let path = args::check(&config)??;
     let entries = upnp(&config, &path).mappings().await.map_err(explain)?;
     let output = Output::new(args.json);

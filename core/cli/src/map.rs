@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use portlease::{Config, MapRequest, Mapper, PortMappingError, RetryPolicy};
 use tokio::time::Instant;
 
-use crate::args::{self, PcpPortArgs, PortSpec, ProtocolArgs, RouterArgs};
+use crate::args::{self, PathArgs, PcpPortArgs, PortSpec, ProtocolArgs};
 use crate::outcome::Outcome;
 use crate::output::Output;
 use crate::session::Session;
@@ -84,7 +84,7 @@ pub(crate) struct MapArgs {
     #[command(flatten)]
     protocols: ProtocolArgs,
     #[command(flatten)]
-    router: RouterArgs,
+    path: PathArgs,
     #[command(flatten)]
     pcp: PcpPortArgs,
 }
@@ -96,7 +96,7 @@ impl MapArgs {
             Retry::Backoff if self.detach => RetryPolicy::Never,
             Retry::Backoff => RetryPolicy::default(),
         };
-        self.router
+        self.path
             .config()
             .protocols(self.protocols.protocols())
             .ttl(self.ttl)

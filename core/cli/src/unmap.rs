@@ -9,7 +9,7 @@ use portlease::net::route::NetworkPath;
 use portlease::{Config, ErrorKind, MapRequest, PortMapping, PortMappingError, Protocol, Transport};
 use serde::Serialize;
 
-use crate::args::{self, PcpPortArgs, PortSpec, RouterArgs};
+use crate::args::{self, PathArgs, PcpPortArgs, PortSpec};
 use crate::list::{is_ours, upnp};
 use crate::outcome::{DONE, Outcome};
 use crate::output::Output;
@@ -44,7 +44,7 @@ pub(crate) struct UnmapArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    router: RouterArgs,
+    path: PathArgs,
     #[command(flatten)]
     pcp: PcpPortArgs,
 }
@@ -70,7 +70,7 @@ struct Removed {
 }
 
 pub(crate) async fn run(args: UnmapArgs) -> Outcome {
-    let config = args.router.config().pcp_port(args.pcp.pcp_port);
+    let config = args.path.config().pcp_port(args.pcp.pcp_port);
     let path = args::check(&config)??;
     let output = Output::new(args.json);
     let upnp = upnp(&config, &path);

@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::peer::{Call, IP2, Ssdp, Web, entry, fault, mapper, router};
+use super::peer::{Call, IP2, Ssdp, Web, entry, fault, gateway, mapper};
 use crate::client::port_mapper::PortMapperClient;
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{MapRequest, PortMapping, Transport};
@@ -15,7 +15,7 @@ async fn install(
     rule: impl Fn(&Call) -> Option<u16> + Send + Sync + 'static,
 ) -> (Result<PortMapping, PortMappingError>, Vec<String>) {
     let rule = move |call: &Call| if call.action == "AddPortMapping" { rule(call).map(fault) } else { None };
-    let (web, _ssdp, mapper) = router(rule).await;
+    let (web, _ssdp, mapper) = gateway(rule).await;
     let request = MapRequest::new(4000, Transport::Udp);
     let outcome = mapper.install(&if exact { request.exact() } else { request }, HOUR).await;
     (outcome, web.changes())
@@ -42,7 +42,7 @@ async fn a_router_that_knows_permanent_leases_only_gets_one() {
 #[tokio::test]
 async fn that_only_permanent_leases_work_is_remembered_and_renewals_ask_for_them_first() {
     let (web, _ssdp, mapper) =
-        router(|call| (call.action == "AddPortMapping" && lease(call) > 0).then(|| fault(725))).await;
+        gateway(|call| (call.action == "AddPortMapping" && lease(call) > 0).then(|| fault(725))).await;
     let first = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
     mapper.install(&MapRequest::new(4001, Transport::Udp), HOUR).await.unwrap();
     assert!(mapper.renew(&first).await.unwrap().permanent());
@@ -54,7 +54,7 @@ async fn that_only_permanent_leases_work_is_remembered_and_renewals_ask_for_them
 async fn a_permanent_mapping_on_a_router_that_refuses_0_is_renewed_with_a_lease() {
     let strict = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let switch = std::sync::Arc::clone(&strict);
-    let (web, _ssdp, mapper) = router(move |call| {
+    let (web, _ssdp, mapper) = gateway(move |call| {
         let refuses_lease = !switch.load(std::sync::atomic::Ordering::Relaxed);
         (call.action == "AddPortMapping" && (lease(call) > 0) == refuses_lease).then(|| fault(402))
     })
@@ -112,7 +112,7 @@ async fn a_router_that_is_only_busy_does_not_get_asked_for_ever() {
 async fn a_router_that_wants_the_same_ports_gets_them() {
     let rule = |call: &Call| (call.argument("NewInternalPort") != call.argument("NewExternalPort")).then_some(724);
     let (web, _ssdp, mapper) =
-        router(move |call| (call.action == "AddPortMapping").then(|| rule(call).map(fault)).flatten()).await;
+        gateway(move |call| (call.action == "AddPortMapping").then(|| rule(call).map(fault)).flatten()).await;
     let request = MapRequest::new(4000, Transport::Udp).external_port(4100);
     assert_eq!(mapper.install(&request, HOUR).await.unwrap().external.port(), 4000);
     assert_eq!(web.changes(), ["AddPortMapping 4100 3600", "AddPortMapping 4000 3600"]);
@@ -154,7 +154,7 @@ async fn a_refusal_of_rights_ends_the_climb_and_says_what_to_do() {
 #[tokio::test]
 async fn a_well_known_port_that_is_not_permitted_leads_to_another_one() {
     let (web, _ssdp, mapper) =
-        router(|call| (call.action == "AddPortMapping" && port(call) < 1024).then(|| fault(606))).await;
+        gateway(|call| (call.action == "AddPortMapping" && port(call) < 1024).then(|| fault(606))).await;
     let mapping = mapper.install(&MapRequest::new(80, Transport::Tcp), HOUR).await.unwrap();
     assert!(mapping.external.port() >= 1024);
     assert_eq!(web.changes().len(), 2);
@@ -163,7 +163,7 @@ async fn a_well_known_port_that_is_not_permitted_leads_to_another_one() {
 #[tokio::test]
 async fn our_own_entry_that_the_router_does_not_extend_is_replaced() {
     let deleted = Mutex::new(false);
-    let (web, _ssdp, mapper) = router(move |call| {
+    let (web, _ssdp, mapper) = gateway(move |call| {
         let mut deleted = deleted.lock().unwrap();
         match &*call.action {
             "AddPortMapping" if !*deleted => Some(fault(718)),
@@ -184,7 +184,7 @@ async fn our_own_entry_that_the_router_does_not_extend_is_replaced() {
 
 #[tokio::test]
 async fn our_own_permanent_entry_is_left_as_it_is() {
-    let (web, _ssdp, mapper) = router(|call| match &*call.action {
+    let (web, _ssdp, mapper) = gateway(|call| match &*call.action {
         "AddPortMapping" => Some(fault(718)),
         "GetSpecificPortMappingEntry" => Some(entry("127.0.0.1", 4000, 0)),
         _ => None,
@@ -199,7 +199,7 @@ async fn our_own_permanent_entry_is_left_as_it_is() {
 async fn a_renewal_never_takes_another_port() {
     let taken = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let switch = std::sync::Arc::clone(&taken);
-    let (web, _ssdp, mapper) = router(move |call| match &*call.action {
+    let (web, _ssdp, mapper) = gateway(move |call| match &*call.action {
         "AddPortMapping" if switch.load(std::sync::atomic::Ordering::Relaxed) => Some(fault(718)),
         "GetSpecificPortMappingEntry" => Some(entry("192.168.1.99", 4000, 0)),
         _ => None,
@@ -214,7 +214,7 @@ async fn a_renewal_never_takes_another_port() {
 
 #[tokio::test]
 async fn a_fraction_of_a_second_is_never_asked_for_as_for_ever() {
-    let (web, _ssdp, mapper) = router(|_| None).await;
+    let (web, _ssdp, mapper) = gateway(|_| None).await;
     let mapping = mapper.install(&MapRequest::new(4000, Transport::Udp), Duration::from_millis(300)).await.unwrap();
     assert_eq!(mapping.lifetime, Some(Duration::from_secs(1)));
     assert_eq!(web.changes(), ["AddPortMapping 4000 1"]);

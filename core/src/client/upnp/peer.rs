@@ -138,7 +138,7 @@ pub(super) fn mapper(ssdp: &Ssdp) -> UpnpMapper {
 }
 
 /// A router with one WANIPConnection:1, the way to find it, and a mapper.
-pub(super) async fn router(rule: impl Fn(&Call) -> Option<String> + Send + Sync + 'static) -> (Web, Ssdp, UpnpMapper) {
+pub(super) async fn gateway(rule: impl Fn(&Call) -> Option<String> + Send + Sync + 'static) -> (Web, Ssdp, UpnpMapper) {
     let web = Web::start(&[(IP1, "/ctl")], rule).await;
     let ssdp = Ssdp::start(vec![web.location()]).await;
     let mapper = mapper(&ssdp);

@@ -1,7 +1,7 @@
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::peer::{Call, IP1, IP2, Ssdp, Web, answer, fault, mapper, ok, page, router};
+use super::peer::{Call, IP1, IP2, Ssdp, Web, answer, fault, gateway, mapper, ok, page};
 use super::*;
 use crate::error::ErrorKind;
 use crate::schedule::{SSDP_DEADLINE, UPNP_DEADLINE};
@@ -26,7 +26,7 @@ async fn found_among(webs: &[&Web]) -> DeviceInfo {
 
 #[tokio::test]
 async fn a_search_tells_what_the_device_is() {
-    let (web, _ssdp, mapper) = router(|_| None).await;
+    let (web, _ssdp, mapper) = gateway(|_| None).await;
     let info = mapper.search().await.unwrap();
     assert!(info.round_trip > Duration::ZERO && info.round_trip < SSDP_DEADLINE);
     let expected = DeviceInfo {
@@ -46,7 +46,7 @@ async fn a_search_tells_what_the_device_is() {
 
 #[tokio::test]
 async fn an_install_asks_for_the_address_first_and_adds_last_with_every_argument() {
-    let (web, _ssdp, mapper) = router(|_| None).await;
+    let (web, _ssdp, mapper) = gateway(|_| None).await;
     let request = MapRequest::new(4000, Transport::Udp);
     let mapping = mapper.install(&request, HOUR).await.unwrap();
     assert_eq!(mapping.external, "192.0.1.1:4000".parse().unwrap());
@@ -70,7 +70,7 @@ async fn an_install_asks_for_the_address_first_and_adds_last_with_every_argument
 
 #[tokio::test]
 async fn a_renewal_and_a_removal_need_nothing_but_the_mapping() {
-    let (web, ssdp, first) = router(|_| None).await;
+    let (web, ssdp, first) = gateway(|_| None).await;
     let request = MapRequest::new(4000, Transport::Tcp).external_port(4100);
     let mapping = first.install(&request, HOUR).await.unwrap();
     let calls = web.calls().len();
@@ -88,7 +88,7 @@ async fn a_renewal_reads_the_external_address_again() {
     let moved = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&moved);
     let (_web, _ssdp, mapper) =
-        router(move |call| (switch.load(Ordering::Relaxed)).then(|| external_address("192.0.1.7")(call)).flatten())
+        gateway(move |call| (switch.load(Ordering::Relaxed)).then(|| external_address("192.0.1.7")(call)).flatten())
             .await;
     let mapping = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
     moved.store(true, Ordering::Relaxed);
@@ -98,11 +98,11 @@ async fn a_renewal_reads_the_external_address_again() {
 #[tokio::test]
 async fn a_router_without_an_address_or_that_does_not_tell_it_still_maps() {
     for address in ["", "0.0.0.0", "none"] {
-        let (_web, _ssdp, mapper) = router(external_address(address)).await;
+        let (_web, _ssdp, mapper) = gateway(external_address(address)).await;
         let mapping = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
         assert_eq!(mapping.external, "0.0.0.0:4000".parse().unwrap(), "{address:?}");
     }
-    let (_web, _ssdp, mapper) = router(|call| (call.action == "GetExternalIPAddress").then(|| fault(501))).await;
+    let (_web, _ssdp, mapper) = gateway(|call| (call.action == "GetExternalIPAddress").then(|| fault(501))).await;
     let mapping = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
     assert_eq!(mapping.external, "0.0.0.0:4000".parse().unwrap());
 }
@@ -110,7 +110,8 @@ async fn a_router_without_an_address_or_that_does_not_tell_it_still_maps() {
 #[tokio::test]
 async fn a_removal_of_what_is_gone_is_a_success_and_any_other_refusal_is_refused() {
     for (code, kind) in [(714, None), (606, Some(ErrorKind::Refused)), (501, Some(ErrorKind::Refused))] {
-        let (_web, _ssdp, mapper) = router(move |call| (call.action == "DeletePortMapping").then(|| fault(code))).await;
+        let (_web, _ssdp, mapper) =
+            gateway(move |call| (call.action == "DeletePortMapping").then(|| fault(code))).await;
         let mapping = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
         assert_eq!(mapper.remove(&mapping).await.err().map(|error| error.kind()), kind, "{code}");
         assert_eq!(mapper.delete(Transport::Udp, 4000).await.err().map(|error| error.kind()), kind, "{code}");
@@ -138,7 +139,7 @@ async fn a_gateway_that_has_moved_to_another_port_is_found_again() {
 
 #[tokio::test]
 async fn a_gateway_that_is_gone_for_good_is_a_transport_error_after_one_search() {
-    let (web, ssdp, mapper) = router(|_| None).await;
+    let (web, ssdp, mapper) = gateway(|_| None).await;
     let mapping = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
     drop((web, ssdp));
     let started = std::time::Instant::now();
@@ -243,7 +244,8 @@ async fn a_redirect_is_not_followed() {
 
 #[tokio::test]
 async fn an_answer_that_makes_no_sense_is_unavailable() {
-    let (_web, _ssdp, mapper) = router(|call| (call.action == "AddPortMapping").then(|| page("<html>hi</html>"))).await;
+    let (_web, _ssdp, mapper) =
+        gateway(|call| (call.action == "AddPortMapping").then(|| page("<html>hi</html>"))).await;
     let error = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("AddPortMapping") && error.to_string().contains("no sense"), "{error}");
@@ -254,7 +256,8 @@ async fn a_router_that_stops_answering_is_a_timeout_and_is_searched_for_again() 
     let silent = Arc::new(AtomicBool::new(true));
     let switch = Arc::clone(&silent);
     let (web, _ssdp, mapper) =
-        router(move |call| (call.action == "AddPortMapping" && switch.load(Ordering::Relaxed)).then(String::new)).await;
+        gateway(move |call| (call.action == "AddPortMapping" && switch.load(Ordering::Relaxed)).then(String::new))
+            .await;
     let request = MapRequest::new(4000, Transport::Udp);
     let started = Instant::now();
     assert_eq!(mapper.install(&request, HOUR).await.unwrap_err().kind(), ErrorKind::Timeout);
@@ -266,7 +269,7 @@ async fn a_router_that_stops_answering_is_a_timeout_and_is_searched_for_again() 
 
 #[tokio::test]
 async fn installs_that_begin_together_share_one_search() {
-    let (web, _ssdp, mapper) = router(|_| None).await;
+    let (web, _ssdp, mapper) = gateway(|_| None).await;
     let mapper = Arc::new(mapper);
     let mut tasks = tokio::task::JoinSet::new();
     for port in 4000..4020 {
@@ -298,7 +301,7 @@ async fn a_search_that_nobody_answers_is_unavailable_within_two_seconds() {
 
 #[tokio::test]
 async fn an_ipv6_gateway_and_a_foreign_mapping_are_refused_without_traffic() {
-    let (_web, ssdp, mapper) = router(|_| None).await;
+    let (_web, ssdp, mapper) = gateway(|_| None).await;
     let config = UpnpConfig { gateway: "::1".parse().unwrap(), ..mapper.config.clone() };
     assert_eq!(UpnpMapper::new(config).search().await.unwrap_err().kind(), ErrorKind::Invalid);
     let mut mapping = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
