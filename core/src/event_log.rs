@@ -145,8 +145,12 @@ impl EventLog {
         self.lock().dropped
     }
 
-    /// A reader that begins with the first event that nobody has read yet.
+    /// A reader that begins with the first event that nobody has read yet. In the child of a fork it finds the log
+    /// closed.
     pub fn reader(self: &Arc<Self>) -> EventReader {
+        if self.is_foreign() {
+            return EventReader(Arc::new(Registration { log: Arc::clone(self), id: 0 }));
+        }
         let mut state = self.lock();
         state.last_reader += 1;
         let (id, next) = (state.last_reader, state.unread);
@@ -181,6 +185,9 @@ impl EventReader {
     /// The next event for this reader, waiting for one if there is none; `None` once the log is closed and read.
     pub async fn pull(&self) -> Option<PulledEvent> {
         let log = &self.0.log;
+        if log.is_foreign() {
+            return None;
+        }
         let mut changed = log.changed.subscribe();
         loop {
             {

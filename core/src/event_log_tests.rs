@@ -127,3 +127,11 @@ async fn a_waiting_reader_is_woken_by_the_next_event_and_by_one_that_comes_back(
     drop(pulled);
     assert_eq!(waiting.await.unwrap(), Some(8));
 }
+
+#[test]
+fn in_the_child_of_a_fork_a_log_is_closed_whoever_holds_its_lock() {
+    let log = Arc::new(EventLog { process: 0, ..EventLog::default() });
+    let _held_for_ever = log.lock();
+    let reader = log.reader();
+    assert!(crate::wait(reader.pull()).is_none());
+}

@@ -1,5 +1,6 @@
 //! One port and the engine that serves it alone, in one line.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
@@ -18,8 +19,8 @@ use crate::snapshot::LeaseSnapshot;
 #[derive(Debug)]
 #[must_use = "dropping an open port releases its mapping"]
 pub struct OpenPort {
-    lease: Lease,
-    mapper: Mapper,
+    lease: Arc<Lease>,
+    mapper: Arc<Mapper>,
 }
 
 impl OpenPort {
@@ -29,16 +30,16 @@ impl OpenPort {
     pub fn begin(config: Config, request: MapRequest) -> Result<Self, PortMappingError> {
         let mapper = Mapper::start(config)?;
         let lease = mapper.map(request)?;
-        Ok(Self { lease, mapper })
+        Ok(Self { lease: Arc::new(lease), mapper: Arc::new(mapper) })
     }
 
     /// The lease. Stopping it releases the mapping and leaves the mapper running.
-    pub fn lease(&self) -> &Lease {
+    pub fn lease(&self) -> &Arc<Lease> {
         &self.lease
     }
 
     /// The mapper that serves the lease.
-    pub fn mapper(&self) -> &Mapper {
+    pub fn mapper(&self) -> &Arc<Mapper> {
         &self.mapper
     }
 

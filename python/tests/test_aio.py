@@ -163,6 +163,91 @@ def test_an_event_that_came_back_goes_to_another_who_waits(gateway: Gateway) -> 
     run(test())
 
 
+def test_an_event_whose_loop_is_closed_goes_to_another_who_waits(gateway: Gateway) -> None:
+    mapper = aio.Mapper(**gateway.config())
+    loop = asyncio.new_event_loop()
+    waiting = loop.create_task(mapper.next_event())
+    loop.run_until_complete(asyncio.sleep(0))
+    lease = mapper.map(9001)
+    gateway.wait_for(lambda gateway: gateway.mappings)
+    loop.close()
+
+    async def test() -> None:
+        assert (await mapper.next_event(10)).lease == lease.id
+        assert await mapper.stop()
+
+    run(test())
+    waiting._log_destroy_pending = False  # type: ignore[attr-defined]
+    del waiting
+    gc.collect()
+
+
+def test_each_reader_gets_every_event_from_its_start_on(gateway: Gateway) -> None:
+    async def test() -> None:
+        async with aio.Mapper(**gateway.config()) as mapper:
+
+            async def read(events: aio.Events) -> list[int | None]:
+                return [event.lease async for event in events if event.kind == "installed"]
+
+            tasks = [asyncio.ensure_future(read(mapper.events())) for _ in range(3)]
+            leases = [mapper.map(9001 + i) for i in range(3)]
+            for lease in leases:
+                await lease.ready(10)
+            with pytest.raises(portlease.TimeoutError):
+                late = mapper.events()
+                while True:
+                    await late.next(timeout=0.05)
+            await mapper.stop()
+            for ids in await asyncio.gather(*tasks):
+                assert sorted(ids, key=str) == [lease.id for lease in leases]
+
+    run(test())
+
+
+def test_a_change_is_waited_for_from_the_call_on(gateway: Gateway) -> None:
+    async def test() -> None:
+        async with aio.Mapper(**gateway.config()) as mapper:
+            lease = mapper.map(9001)
+            seen = await lease.ready(5)
+            with pytest.raises(portlease.TimeoutError):
+                await lease.changed(timeout=0.01)
+            change = lease.changed()
+            assert await lease.stop()
+            over = await change  # what happened between the call and the await is not missed
+            assert over.state == "exited"
+            assert (await lease.changed(seen)) == (await lease.changed(seen.revision)) == over
+            with pytest.raises(portlease.StoppedError):
+                await lease.changed(over)
+
+    run(test())
+
+
+def test_every_task_that_waits_for_a_mapping_hears_of_a_failed_attempt(gateway: Gateway) -> None:
+    async def test() -> None:
+        gateway.set_faults(pcp="silent", nat_pmp="silent", upnp="silent")
+        async with aio.Mapper(**gateway.config(), retry=portlease.Backoff(60, 60)) as mapper:
+            lease = mapper.map(9001)
+            heard = await asyncio.gather(*(lease.ready(15) for _ in range(4)), return_exceptions=True)
+            assert [type(error) for error in heard] == [portlease.UnavailableError] * 4
+            with pytest.raises(portlease.TimeoutError):
+                await lease.ready(timeout=0.01)  # a later call waits for the next attempt
+
+    run(test())
+
+
+def test_a_wait_that_has_begun_hears_of_a_failed_attempt_however_late_it_is_looked_at(gateway: Gateway) -> None:
+    gateway.set_faults(pcp="silent", nat_pmp="silent", upnp="silent")
+    with portlease.Mapper(**gateway.config(), retry=portlease.Backoff(60, 60)) as mapper:
+        lease = mapper.map(9001)
+        waits = [lease._handle.ready(20) for _ in range(2)]
+        assert [wait.step() for wait in waits] == [False, False]
+        while not lease.snapshot().failures:
+            time.sleep(0.01)
+        for wait in waits:
+            with pytest.raises(portlease.UnavailableError):
+                wait.block()
+
+
 def test_a_cancelled_stop_goes_on_in_the_background(gateway: Gateway) -> None:
     async def test() -> None:
         mapper = aio.Mapper(**gateway.config(), protocols=["pcp"])
@@ -206,6 +291,17 @@ def test_a_cancelled_open_leaves_nothing(gateway: Gateway) -> None:
     run(test())
     gateway.set_faults(pcp_delay_ms=0)
     gateway.wait_for(lambda gateway: not gateway.mappings)
+
+
+def test_detaching_an_open_port_leaves_the_mapping_and_ends_the_engine(gateway: Gateway) -> None:
+    async def test() -> None:
+        lease = await aio.open(9001, "tcp", external_port=8080, exact=True, timeout=5, **gateway.config(), ttl=600)
+        assert lease.snapshot().lifetime == 600.0
+        await lease.detach()
+        assert lease.mapper.snapshot().stopped
+
+    run(test())
+    assert [mapping.external_port for mapping in gateway.mappings] == [8080]
 
 
 def test_errors_are_the_same(gateway: Gateway) -> None:

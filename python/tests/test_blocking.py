@@ -14,6 +14,7 @@ import pytest
 from conftest import Program
 
 import portlease
+from portlease import _lifetime
 from portlease.testing import Gateway
 
 INTERRUPTED_WITHIN = 0.1
@@ -101,6 +102,102 @@ def test_iterating_over_a_mapper_gives_events_until_it_is_stopped(gateway: Gatew
     assert seen == ["installed", "renewed", "exited"]
 
 
+def test_each_reader_gets_every_event_from_its_start_on(gateway: Gateway) -> None:
+    with portlease.Mapper(**gateway.config()) as mapper:
+        first = mapper.events()
+        game = mapper.map(9001)
+        assert first.next(timeout=5).lease == game.id
+        second = iter(mapper)
+        web = mapper.map(9002)
+        assert (first.next(5).lease, second.next(5).lease) == (web.id, web.id)
+        for reader in (first, second):
+            with pytest.raises(portlease.TimeoutError):
+                reader.next(timeout=0.01)
+    kinds = [[event.kind for event in reader] for reader in (first, second)]
+    assert kinds == [["exited", "exited"]] * 2
+
+
+def test_a_new_reader_begins_with_the_events_that_nobody_has_read(gateway: Gateway) -> None:
+    with portlease.Mapper(**gateway.config()) as mapper:
+        leases = [mapper.map(9001 + i) for i in range(3)]
+        for lease in leases:
+            lease.ready(5)
+        read = mapper.next_event(5).lease
+        reader = mapper.events()
+        ids = [reader.next(5).lease for _ in range(2)]
+        assert sorted([read, *ids]) == [lease.id for lease in leases]
+
+
+def test_calls_of_next_event_share_one_queue_and_readers_take_nothing_from_it(gateway: Gateway) -> None:
+    with portlease.Mapper(**gateway.config()) as mapper:
+        reader = mapper.events()
+        ids: list[int | None] = []
+        threads = [threading.Thread(target=lambda: ids.append(mapper.next_event(10).lease)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        leases = [mapper.map(9001 + i) for i in range(4)]
+        for thread in threads:
+            thread.join()
+        assert sorted(ids, key=str) == [lease.id for lease in leases]
+        assert {reader.next(5).lease for _ in leases} == set(ids)
+
+
+def test_a_reader_does_not_keep_its_mapper_running(gateway: Gateway) -> None:
+    mapper = portlease.Mapper(**gateway.config())
+    mapper.map(9001).ready(5)
+    events = mapper.events()
+    with pytest.warns(ResourceWarning, match="never stopped"):
+        del mapper
+        gc.collect()
+    assert [event.kind for event in events][-1:] == ["exited"], "and then it ends"
+
+
+def test_a_change_is_waited_for_from_the_state_that_the_caller_has_seen(gateway: Gateway) -> None:
+    with portlease.Mapper(**gateway.config()) as mapper:
+        lease = mapper.map(9001)
+        installed = lease.ready(5)
+        with pytest.raises(portlease.TimeoutError, match="no change"):
+            lease.changed(timeout=0.01)
+        with pytest.raises(portlease.TimeoutError):
+            lease.changed(installed, 0.01)
+        threading.Timer(0.05, lease.stop).start()
+        over = lease.changed(timeout=10)
+        while over.state != "exited":  # each change counts
+            over = lease.changed(over, timeout=10)
+        assert over.revision > installed.revision
+        assert lease.changed(installed).state == "exited", "at once, for the state is another"
+        assert lease.changed(installed.revision) == over
+        for seen in (over, over.revision, None):
+            with pytest.raises(portlease.StoppedError):
+                lease.changed(seen)
+
+
+def test_every_thread_that_waits_for_a_mapping_hears_of_a_failed_attempt(gateway: Gateway) -> None:
+    gateway.set_faults(pcp="silent", nat_pmp="silent", upnp="silent")
+    with portlease.Mapper(**gateway.config(), retry=portlease.Backoff(60, 60)) as mapper:
+        lease = mapper.map(9001)
+        begun = threading.Semaphore(0)
+        heard: list[BaseException] = []
+
+        def wait() -> None:
+            begun.release()
+            try:
+                lease.ready(timeout=20)
+            except portlease.PortLeaseError as error:
+                heard.append(error)
+
+        threads = [threading.Thread(target=wait) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in threads:
+            assert begun.acquire(timeout=10)
+        for thread in threads:
+            thread.join()
+        assert [type(error) for error in heard] == [portlease.UnavailableError] * 4
+        with pytest.raises(portlease.TimeoutError):
+            lease.ready(timeout=0.01)  # a later call waits for the next attempt
+
+
 def test_a_failure_is_seen_in_the_snapshot_and_in_the_event(gateway: Gateway) -> None:
     gateway.set_faults(pcp={"refuse": 2})
     with portlease.Mapper(**gateway.config(), protocols=["pcp"]) as mapper:
@@ -129,8 +226,42 @@ def test_a_probe_tells_what_the_router_offers(gateway: Gateway) -> None:
 
 
 def test_a_detached_mapping_stays(gateway: Gateway) -> None:
-    portlease.open(9001, **gateway.config()).detach()
+    with portlease.Mapper(**gateway.config()) as mapper:
+        mapper.map(9001).detach()
+        lease = mapper.map(9002)
+        lease.ready(5)
+        lease.detach()
+        assert not mapper.snapshot().stopped
+    assert [mapping.external_port for mapping in gateway.mappings] == [9002]
+
+
+def test_detaching_an_open_port_leaves_the_mapping_and_ends_the_engine(gateway: Gateway) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lease = portlease.open(9001, **gateway.config())
+        lease.detach()
+        assert lease.mapper.snapshot().stopped
+        assert [event.kind for event in lease.mapper] == ["installed", "exited"]
+        del lease
+        gc.collect()
     assert [mapping.external_port for mapping in gateway.mappings] == [9001]
+
+
+def test_open_takes_every_argument_of_a_mapper_a_request_and_a_wait(gateway: Gateway) -> None:
+    config = {**gateway.config(), "protocols": ["nat-pmp"], "ttl": 600, "retry": "never"}
+    with portlease.open(9001, "tcp", external_port=8080, exact=True, family="ipv4", timeout=5, **config) as lease:
+        snapshot = lease.snapshot()
+        assert str(snapshot.external) == "192.0.1.1:8080"
+        assert (snapshot.transport, snapshot.protocol, snapshot.lifetime) == ("tcp", "nat-pmp", 600.0)
+
+
+@pytest.mark.parametrize("wrong", [{"timeout": -1}, {"port": 0}, {"ttl": 0}], ids=str)
+def test_an_open_with_a_bad_argument_starts_nothing(gateway: Gateway, wrong: dict[str, int]) -> None:
+    before = len(_lifetime.live)
+    with pytest.raises(portlease.InvalidError):
+        portlease.open(**{"port": 9001, **gateway.config(), **wrong})  # type: ignore[arg-type]
+    assert len(_lifetime.live) == before
+    assert gateway.counters["pcp_map"] == 0
 
 
 def test_other_threads_run_during_a_wait(gateway: Gateway) -> None:
@@ -153,7 +284,7 @@ def test_many_threads_wait_at_once(gateway: Gateway) -> None:
         assert len({snapshot.internal_port for snapshot in externals}) == 20
 
 
-@pytest.mark.parametrize("call", ["next_event()", "map(9001 + i).ready()", "probe()"])
+@pytest.mark.parametrize("call", ["next_event()", "events().next()", "map(9001 + i).ready()", "probe()"])
 def test_ctrl_c_interrupts_a_wait_within_100_ms(gateway: Gateway, program: Program, call: str) -> None:
     gateway.set_faults(pcp="silent", nat_pmp="silent", upnp="silent")
     ended = program(

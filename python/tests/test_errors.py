@@ -178,13 +178,39 @@ def test_a_stopped_handle_says_so(gateway: Gateway) -> None:
     lease.ready()
     assert mapper.stop()
     assert [event.kind for event in mapper] == ["installed", "exited"]
-    calls: list[Callable[[], object]] = [lease.ready, lambda: mapper.map(4001), mapper.probe, mapper.next_event]
+    calls: list[Callable[[], object]] = [lease.ready, lease.changed, mapper.probe, mapper.next_event]
+    calls += [lambda: mapper.map(4001), lambda: mapper.events().next()]
     for call in calls:
         with pytest.raises(portlease.StoppedError) as caught:
             call()
         assert caught.value.kind == "stopped"
     assert mapper.stop()
     assert lease.stop()
+
+
+def test_a_request_that_clashes_names_the_argument_as_python_spells_it(gateway: Gateway) -> None:
+    with portlease.Mapper(**gateway.config()) as mapper:
+        held = mapper.map(4000)
+        with pytest.raises(portlease.InvalidError, match=r"\Aport: .*4000"):
+            mapper.map(4000)
+        with pytest.raises(portlease.InvalidError, match=r"\Aexternal_port: .*4000"):
+            mapper.map(4001, external_port=4000)
+        with pytest.raises(portlease.InvalidError, match=r"\Aport: "):
+            mapper.map(0)
+        assert held.ready(5).active
+
+
+@pytest.mark.parametrize(
+    ("since", "type_is_wrong"), [(-1, False), (HUGE, False), (True, True), ("2", True), (2.0, True)], ids=str
+)
+def test_what_is_no_revision_is_invalid_and_named(gateway: Gateway, since: Any, type_is_wrong: bool) -> None:
+    with portlease.Mapper(**gateway.config()) as mapper:
+        lease = mapper.map(4000)
+        with pytest.raises(portlease.InvalidError, match=r"\Asince: .") as caught:
+            lease.changed(since)
+        assert isinstance(caught.value, TypeError) == type_is_wrong
+        with pytest.raises(portlease.InvalidError, match=r"\Atimeout: ."):
+            lease.changed(timeout=-1)
 
 
 def test_errors_can_be_pickled_and_keep_their_class() -> None:

@@ -86,7 +86,7 @@ def test_daemon_threads_that_wait_end_with_the_interpreter_without_a_word(gatewa
             os.write(1, b"no more events\\n")  # whole or not at all; print writes the end of the line by itself
 
         other = portlease.Mapper(**CONFIG)
-        waits = [mapper.next_event, mapper.probe, lease.ready]
+        waits = [mapper.next_event, mapper.events().next, lease.changed, mapper.probe, lease.ready]
         def again_and_again(wait):
             while True: wait()
         bodies = [lambda wait=wait: again_and_again(wait) for wait in waits] + [lambda: asyncio.run(use()), iterate]
@@ -145,6 +145,7 @@ def test_a_forked_child_gets_stopped_and_the_parent_goes_on(gateway: Gateway, pr
     ended = program(
         """
         mapper = portlease.Mapper(**CONFIG)
+        events = mapper.events()
         lease = mapper.map(9001)
         lease.ready(5)
 
@@ -157,10 +158,11 @@ def test_a_forked_child_gets_stopped_and_the_parent_goes_on(gateway: Gateway, pr
         child = os.fork()
         if child == 0:
             now = lease.snapshot()
-            print(now.state, now.active, now.external, mapper.snapshot().stopped, list(mapper))
-            print(*map(failing, [lease.ready, mapper.probe, mapper.next_event, lambda: mapper.map(9002)]))
+            print(now.state, now.active, now.external, mapper.snapshot().stopped, list(mapper), list(events))
+            calls = [lease.ready, lease.changed, mapper.probe, mapper.next_event, events.next, lambda: mapper.map(9002)]
+            print(*map(failing, calls))
             print(lease.stop(), mapper.stop())
-            del lease, mapper
+            del lease, mapper, events
             gc.collect()
             own = portlease.open(9003, **CONFIG)
             print(own.external, own.stop(), flush=True)
@@ -177,8 +179,8 @@ def test_a_forked_child_gets_stopped_and_the_parent_goes_on(gateway: Gateway, pr
     )
     assert ended.err == ""
     assert ended.out.splitlines() == [
-        "exited False None True []",
-        "stopped stopped stopped stopped",
+        "exited False None True [] []",
+        "stopped stopped stopped stopped stopped stopped",
         "True True",
         "192.0.1.1:9003 True",
         "installed installed True exited",

@@ -16,10 +16,11 @@ SURFACE = json.loads((Path(__file__).resolve().parents[2] / "tests" / "surface.j
 
 # What Python names otherwise: a mapper is started by its constructor, and `port` is short for `internal_port`.
 RENAMED = {"__init__": "start", "port": "internal_port"}
-# What Python alone has: a short way to the one value everybody wants, the way back, and the switch for `logging`.
+# What only some languages have: Python's short way to the external address and the way back to the mapper, readers of
+# events, and the switch for `logging`.
 PYTHON_ONLY = {
     "module": {"enable_logging", "disable_logging"},
-    "mapper": set(),
+    "mapper": {"events"},
     "lease": {"external", "mapper"},
 }
 

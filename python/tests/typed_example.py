@@ -30,7 +30,13 @@ def blocking() -> None:
         assert_type(snapshot.state, portlease.LeaseState)
         assert_type(snapshot.protocol, portlease.Protocol | None)
         assert_type(snapshot.lifetime, float | None)
+        assert_type(snapshot.revision, int)
         assert_type(mapper.snapshot().leases, tuple[portlease.LeaseSnapshot, ...])
+        snapshot = game.changed(timeout=5)
+        assert_type(game.changed(since=snapshot), portlease.LeaseSnapshot)
+        assert_type(game.changed(snapshot.revision), portlease.LeaseSnapshot)
+        assert_type(mapper.events(), portlease.Events)
+        assert_type(mapper.events().next(timeout=1), portlease.Event)
         for event in mapper:
             assert_type(event, portlease.Event)
             assert_type(event.error, portlease.ErrorReport | None)
@@ -44,9 +50,13 @@ async def in_asyncio() -> None:
         assert_type(await lease.ready(), portlease.LeaseSnapshot)
     assert_type(await aio.open(9002, "tcp", retry=portlease.Backoff(max=60)), aio.OpenPort)
     async with aio.Mapper() as mapper:
-        assert_type(mapper.map(9001), aio.Lease)
+        game = mapper.map(9001)
+        assert_type(game, aio.Lease)
+        assert_type(await game.changed(), portlease.LeaseSnapshot)
         async for event in mapper:
             assert_type(event.kind, portlease.EventKind)
+        async for event in mapper.events():
+            assert_type(event, portlease.Event)
 
 
 def errors() -> None:

@@ -228,7 +228,7 @@ impl<'a> Python<'a> {
 
     fn views(&self) -> Result<String> {
         let mut out = header("//") + "\n//! What readers see: enumerations, and frozen views of core's structs.\n\n";
-        out += "use pyo3::prelude::*;\n\nuse crate::names::enumerations;\nuse crate::view::view;\n\n";
+        out += "use pyo3::prelude::*;\n\nuse crate::view::{enumerations, view};\n\n";
         out +=
             &format!("enumerations! {{ {} }}\n", self.enums().map(|it| it.name.as_str()).collect::<Vec<_>>().join(" "));
         for name in VIEWS {

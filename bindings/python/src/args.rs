@@ -4,13 +4,12 @@ use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use portlease::{AddressFamily, Config, PortMappingError, Protocol, RetryPolicy, Transport, config};
+use portlease::{AddressFamily, PortMappingError, Protocol, RetryPolicy, Transport, config};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDelta, PyDict, PyFloat, PyList, PyString, PyTuple};
 
-use crate::error::{Raise, invalid, raise, wrong_type};
-use crate::settings::{self, SETTINGS};
+use crate::exception::{invalid, wrong_type};
 
 /// What an argument can be: from Python's value, or an error that names the argument.
 pub(crate) trait Argument: Sized {
@@ -25,25 +24,19 @@ pub(crate) fn set<T: Argument>(given: &Bound<'_, PyDict>, argument: &'static str
     Ok(())
 }
 
-/// The settings of a mapper out of keyword arguments; `None` is the default.
-pub(crate) fn config(settings: &Bound<'_, PyDict>) -> PyResult<Config> {
-    let given = PyDict::new(settings.py());
-    for (name, value) in settings {
-        let name = name.extract::<String>()?;
-        if !SETTINGS.contains(&name.as_str()) {
-            let message = format!("there is no such setting; the settings are {}", SETTINGS.join(", "));
-            return Err(wrong_type(settings.py(), &name, &message));
-        }
-        if !value.is_none() {
-            given.set_item(name, value)?;
-        }
-    }
-    settings::config(&given)
-}
-
 /// A time-out; `None` is none.
 pub(crate) fn timeout(value: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
     if value.is_none() { Ok(None) } else { seconds("timeout", value).map(Some) }
+}
+
+/// The number of a lease's state; `None` is none.
+pub(crate) fn revision(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    let number = index(argument, value, "a LeaseSnapshot or its revision is expected")?;
+    let wrong = |_| invalid(value.py(), argument, &format!("{} is not the revision of a snapshot", shown(value)));
+    number.extract::<u64>().map(Some).map_err(wrong)
 }
 
 /// A number of seconds, or a `timedelta`.
@@ -130,17 +123,18 @@ fn text(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
     text.to_cow().map(Into::into).map_err(|_| invalid(value.py(), argument, "the text is not valid Unicode"))
 }
 
+/// The exception for text that core cannot read.
+fn refused(py: Python<'_>, argument: &str, error: &PortMappingError) -> PyErr {
+    let PortMappingError::Invalid { message, .. } = error else { return invalid(py, argument, &error.message()) };
+    invalid(py, argument, message)
+}
+
 /// Reads stable strings of core.
 macro_rules! names {
     ($($name:ty)*) => {$(
         impl Argument for $name {
             fn read(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
-                text(argument, value)?.parse().map_err(|error| {
-                    if let PortMappingError::Invalid { message, .. } = &error {
-                        return invalid(value.py(), argument, message);
-                    }
-                    raise(value.py(), &error)
-                })
+                text(argument, value)?.parse().map_err(|error| refused(value.py(), argument, &error))
             }
         }
     )*};
@@ -160,7 +154,7 @@ impl Argument for IpAddr {
             let message = format!("a str or an address of ipaddress is expected, not {}", kind(value));
             return Err(wrong_type(py, argument, &message));
         };
-        config::parse_address(argument, &text).or_raise(py)
+        config::parse_address(argument, &text).map_err(|error| refused(py, argument, &error))
     }
 }
 
@@ -177,7 +171,8 @@ impl Argument for SocketAddr {
             let message = format!("\"address:port\" or a pair of address and port is expected, not {}", kind(value));
             return Err(wrong_type(py, argument, &message));
         }
-        config::parse_socket_address(argument, &text(argument, value)?).or_raise(py)
+        let text = text(argument, value)?;
+        config::parse_socket_address(argument, &text).map_err(|error| refused(py, argument, &error))
     }
 }
 

@@ -8,7 +8,8 @@ use portlease_gateway::{Faults, Gateway as Simulated, GatewayConfig, GatewayErro
 use pyo3::prelude::*;
 use serde_json::{Map, Value};
 
-use crate::error::{Raise, invalid};
+use crate::error::Raise;
+use crate::exception::invalid;
 use crate::fork::Birth;
 
 /// A home router on loopback.

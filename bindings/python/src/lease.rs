@@ -6,20 +6,17 @@ use portlease::Lease as Core;
 use pyo3::prelude::*;
 
 use crate::args;
-use crate::fork::Birth;
+use crate::fork::Handle;
 use crate::views::LeaseSnapshot;
 use crate::wait::{Outcome, Wait};
 
 /// A lease of core. Dropping it releases the mapping in the background.
 #[pyclass(frozen, module = "portlease._portlease")]
-pub(crate) struct Lease {
-    core: Arc<Core>,
-    birth: Birth,
-}
+pub(crate) struct Lease(Handle<Core>);
 
-impl From<Core> for Lease {
-    fn from(core: Core) -> Self {
-        Self { core: Arc::new(core), birth: Birth::now() }
+impl From<Arc<Core>> for Lease {
+    fn from(core: Arc<Core>) -> Self {
+        Self(Handle::from(core))
     }
 }
 
@@ -28,40 +25,44 @@ impl Lease {
     /// The lease's number within its mapper, from 1.
     #[getter]
     fn id(&self) -> u64 {
-        self.core.id()
+        self.0.id()
     }
 
     /// Waits for a mapping, at most for `timeout` seconds: a `LeaseSnapshot`.
     fn ready(&self, timeout: &Bound<'_, PyAny>) -> PyResult<Wait> {
-        let (core, limit) = (Arc::clone(&self.core), args::timeout(timeout)?);
+        let (core, limit) = (self.0.share(), args::timeout(timeout)?);
         Ok(Wait::new(async move { Outcome::Lease(core.ready(limit).await) }))
+    }
+
+    /// Waits for a state other than `since`, which is a snapshot, its revision, or `None` for the state at this call: a
+    /// `LeaseSnapshot`.
+    fn changed(&self, since: &Bound<'_, PyAny>, timeout: &Bound<'_, PyAny>) -> PyResult<Wait> {
+        let revision = match since.cast::<LeaseSnapshot>() {
+            Ok(snapshot) => Some(snapshot.get().0.revision),
+            Err(_) => args::revision("since", since)?,
+        };
+        let (core, limit) = (self.0.share(), args::timeout(timeout)?);
+        let since = revision.unwrap_or_else(|| core.snapshot().revision);
+        Ok(Wait::new(async move { Outcome::Lease(core.changed(since, limit).await) }))
     }
 
     /// The present state; takes no lock and never waits.
     fn snapshot(&self) -> LeaseSnapshot {
-        LeaseSnapshot(self.core.snapshot())
+        LeaseSnapshot(self.0.snapshot())
     }
 
-    /// Releases the mapping and waits for that: whether all was over in time.
+    /// Releases the mapping and waits for that: whether it ended in time.
     fn stop(&self, timeout: &Bound<'_, PyAny>) -> PyResult<Wait> {
-        let (core, limit) = (Arc::clone(&self.core), args::timeout(timeout)?);
+        let (core, limit) = (self.0.share(), args::timeout(timeout)?);
         Ok(Wait::new(async move { Outcome::Over(core.stop(limit).await) }))
     }
 
-    /// Ends the lease and leaves the mapping on the router.
+    /// Ends the lease and leaves the mapping on the gateway.
     fn detach(&self) -> Wait {
-        let core = Arc::clone(&self.core);
+        let core = self.0.share();
         Wait::new(async move {
             core.detach().await;
             Outcome::Nothing
         })
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if self.birth.is_foreign() {
-            std::mem::forget(Arc::clone(&self.core)); // the parent's: nothing of it may run here
-        }
     }
 }

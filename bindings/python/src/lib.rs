@@ -6,10 +6,9 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `args`, `settings` | from Python's types to core's |
-//! | `error`, `names`, `view` | from core's types to Python's |
-//! | `views`, `event` | what readers see |
-//! | `mapper`, `lease`, `gateway` | the handles |
+//! | `args`, `settings`, `config` | from Python's types to core's |
+//! | `error`, `exception`, `names`, `view`, `views` | from core's types to Python's |
+//! | `mapper`, `lease`, `open`, `gateway` | the handles |
 //! | `wait` | blocking waits and asyncio's |
 //! | `logging` | core's diagnostics for Python's `logging` |
 //! | `fork` | what a forked child must not touch |
@@ -17,13 +16,16 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod args;
+mod config;
 mod error;
+mod exception;
 mod fork;
 mod gateway;
 mod lease;
 mod logging;
 mod mapper;
 mod names;
+mod open;
 mod settings;
 mod view;
 mod views;
@@ -37,12 +39,6 @@ use pyo3::prelude::*;
 #[pyfunction]
 fn run_command(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
     py.detach(|| portlease_cli::run(arguments))
-}
-
-/// Raises what a wait with this time-out would raise, before anything is begun for it.
-#[pyfunction]
-fn check_timeout(timeout: &Bound<'_, PyAny>) -> PyResult<()> {
-    args::timeout(timeout).map(drop)
 }
 
 /// Says that `in_child` will be called in the child of every fork.
@@ -62,12 +58,12 @@ fn in_child() {
 mod _portlease {
     #[pymodule_export]
     use super::{
-        check_timeout,
         gateway::{Gateway, gateway_defaults},
         in_child,
         lease::Lease,
         logging::{LogQueue, log_to},
-        mapper::{Mapper, stop_all},
+        mapper::{Events, Mapper, stop_all},
+        open::{OpenPort, begin_open},
         rely_on_fork_hook, run_command,
         views::{ErrorReport, Event, GatewayReport, LeaseSnapshot, MapperSnapshot, ProtocolReport},
         wait::{Driver, Wait},

@@ -30,20 +30,6 @@ impl Members {
     }
 }
 
-/// Shows enums of core as members of Python's enumerations of the same names.
-macro_rules! enumerations {
-    ($($name:ident)*) => {$(
-        impl $crate::view::Show for portlease::$name {
-            fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-                static MEMBERS: $crate::names::Members = $crate::names::Members::of(stringify!($name));
-                MEMBERS.get(py, self.as_str())
-            }
-        }
-    )*};
-}
-
-pub(crate) use enumerations;
-
 /// How many addresses are remembered as Python objects.
 const REMEMBERED: usize = 64;
 

@@ -56,7 +56,19 @@ macro_rules! view {
     };
 }
 
-pub(crate) use view;
+/// Shows enums of core as members of Python's enumerations of the same names.
+macro_rules! enumerations {
+    ($($name:ident)*) => {$(
+        impl $crate::view::Show for portlease::$name {
+            fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+                static MEMBERS: $crate::names::Members = $crate::names::Members::of(stringify!($name));
+                MEMBERS.get(py, self.as_str())
+            }
+        }
+    )*};
+}
+
+pub(crate) use {enumerations, view};
 
 /// A Python object from whatever pyo3 converts.
 pub(crate) fn any<'py>(py: Python<'py>, value: impl IntoPyObject<'py>) -> PyResult<Bound<'py, PyAny>> {

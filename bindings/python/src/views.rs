@@ -4,8 +4,7 @@
 
 use pyo3::prelude::*;
 
-use crate::names::enumerations;
-use crate::view::view;
+use crate::view::{enumerations, view};
 
 enumerations! { ErrorKind LeaseState NatClass EventKind Protocol Transport AddressClass }
 

@@ -1,26 +1,21 @@
-//! Waits: one class for both faces. The sync face blocks in [`Wait::block`] with the GIL released; asyncio drives all of
-//! its waits at once from one thread of Python's, which runs [`Driver::next`].
-//!
-//! A wait is driven by wakers that only put it into the driver's queue, so nothing of Python's runs on the engine.
+//! Waits of both faces. The blocking face polls a wait on the calling thread, in [`Wait::block`]. asyncio gives all its
+//! waits to one [`Driver`], and a thread of Python's takes them out again as they end.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use portlease::{GatewayReport, LeaseSnapshot, PortMappingError, PulledEvent, wait_for};
+use portlease::{ErrorKind, GatewayReport, LeaseSnapshot, PortMappingError, PulledEvent, WaitEnd, Waits, wait_for};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::error::Raise;
-use crate::fork::Birth;
+use crate::fork::Handle;
 use crate::view::Show;
 
-/// How often a blocking wait looks up for Ctrl-C, which must end it within 100 ms.
+/// How often a blocking wait checks for Ctrl-C, which must end it within 100 ms.
 const LOOK_UP: Duration = Duration::from_millis(50);
 
 /// What a wait can end with.
@@ -28,7 +23,7 @@ pub(crate) enum Outcome {
     Lease(Result<LeaseSnapshot, PortMappingError>),
     Event(Result<PulledEvent, PortMappingError>),
     Report(Result<GatewayReport, PortMappingError>),
-    /// Whether all was over in time.
+    /// Whether everything ended in time.
     Over(bool),
     Nothing,
     /// A panic in core.
@@ -50,184 +45,128 @@ impl Outcome {
 
 type Pending = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
-/// A future whose panic is an outcome.
-struct Guarded(Pending);
-
-impl Future for Guarded {
-    type Output = Outcome;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        let poll = AssertUnwindSafe(|| self.0.as_mut().poll(context));
-        catch_unwind(poll).unwrap_or(Poll::Ready(Outcome::Defect))
-    }
+/// Polls until the wait ends or `limit` is over; a panic ends it.
+fn poll(wait: &mut Pending, limit: Duration) -> Option<Outcome> {
+    let step = AssertUnwindSafe(|| wait_for(Pin::new(wait), limit));
+    catch_unwind(step).unwrap_or(Some(Outcome::Defect))
 }
 
 enum Stage {
-    Pending(Guarded),
+    Pending(Pending),
     Done(Outcome),
-    /// Taken, cancelled, or on its way through `block`.
+    /// Taken, cancelled, given to a driver, or on its way through `block`.
     Gone,
 }
 
-struct Shared {
-    stage: Mutex<Stage>,
-    /// Whose queue this wait goes into, and by what key it is known there.
-    driver: OnceLock<(Arc<Queue>, u64)>,
-    queued: AtomicBool,
-    birth: Birth,
-}
-
-impl Shared {
-    fn stage(&self) -> MutexGuard<'_, Stage> {
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes one step; whether the wait is over. A wait that was cancelled is not over: nobody wants to hear of it.
-    fn step(self: &Arc<Self>) -> bool {
-        self.queued.store(false, Ordering::Release);
-        let mut stage = self.stage();
-        let Stage::Pending(future) = &mut *stage else { return false };
-        let waker = Waker::from(Arc::clone(self));
-        match Pin::new(future).poll(&mut Context::from_waker(&waker)) {
-            Poll::Pending => false,
-            Poll::Ready(outcome) => {
-                *stage = Stage::Done(outcome);
-                true
-            }
-        }
-    }
-
-    fn take(&self) -> Stage {
-        std::mem::replace(&mut *self.stage(), Stage::Gone)
-    }
-}
-
-impl Wake for Shared {
-    fn wake(self: Arc<Self>) {
-        if let Some((queue, _)) = self.driver.get()
-            && !self.queued.swap(true, Ordering::AcqRel)
-        {
-            queue.push(Arc::clone(&self));
-        }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if self.birth.is_foreign() {
-            // The locks inside belong to threads of the parent, which will never let go of them here.
-            let stage = self.stage.get_mut().unwrap_or_else(PoisonError::into_inner);
-            std::mem::forget(std::mem::replace(stage, Stage::Gone));
-        }
-    }
-}
-
-/// Something that is waited for, from `block()` or `start()` on. Dropping or cancelling it ends the wait alone.
+/// One wait, which begins with `block()` or `step()`. Dropping it ends the wait, and nothing that is waited for is lost.
 #[pyclass(frozen, module = "portlease._portlease")]
-pub(crate) struct Wait(Arc<Shared>);
+pub(crate) struct Wait(Handle<Mutex<Stage>>);
 
 impl Wait {
-    pub(crate) fn new(future: impl Future<Output = Outcome> + Send + 'static) -> Self {
-        Self(Arc::new(Shared {
-            stage: Mutex::new(Stage::Pending(Guarded(Box::pin(future)))),
-            driver: OnceLock::new(),
-            queued: AtomicBool::new(false),
-            birth: Birth::now(),
-        }))
+    pub(crate) fn new(wait: impl Future<Output = Outcome> + Send + 'static) -> Self {
+        Self::at(Stage::Pending(Box::pin(wait)))
+    }
+
+    fn at(stage: Stage) -> Self {
+        Self(Handle::from(Mutex::new(stage)))
+    }
+
+    fn replace(&self, stage: Stage) -> Stage {
+        if self.0.is_foreign() {
+            return Stage::Gone;
+        }
+        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), stage)
     }
 }
 
 #[pymethods]
 impl Wait {
-    /// Waits on the calling thread, with the GIL released, and returns the result. Ctrl-C ends it.
+    /// Waits on the calling thread, with the GIL released, and returns the result. Ctrl-C ends the wait.
     fn block<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let mut future = match self.0.take() {
-            Stage::Pending(future) => future,
-            Stage::Done(outcome) => return outcome.into_python(py),
-            Stage::Gone => return Err(over()),
-        };
+        let Stage::Pending(mut wait) = self.replace(Stage::Gone) else { return Err(no_result()) };
         loop {
-            if let Some(outcome) = py.detach(|| wait_for(Pin::new(&mut future), LOOK_UP)) {
+            if let Some(outcome) = py.detach(|| poll(&mut wait, LOOK_UP)) {
                 return outcome.into_python(py);
             }
             py.check_signals()?;
         }
     }
 
-    /// Begins to wait without blocking: `driver` will name `key` when it is over. True where it is over already.
-    fn start(&self, driver: &Driver, key: u64) -> PyResult<bool> {
-        match self.0.driver.set((Arc::clone(&driver.0), key)) {
-            Ok(()) => Ok(self.0.step()),
-            Err(_) => Err(PyRuntimeError::new_err("the wait has begun already")),
-        }
+    /// Polls once: whether the wait has ended, so that `take()` has its result.
+    fn step(&self) -> PyResult<bool> {
+        let Stage::Pending(mut wait) = self.replace(Stage::Gone) else { return Err(no_result()) };
+        let outcome = poll(&mut wait, Duration::ZERO);
+        let ended = outcome.is_some();
+        self.replace(outcome.map_or(Stage::Pending(wait), Stage::Done));
+        Ok(ended)
     }
 
-    /// The result of a wait that is over.
+    /// Returns the result of a wait that has ended.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        match self.0.take() {
+        match self.replace(Stage::Gone) {
             Stage::Done(outcome) => outcome.into_python(py),
-            Stage::Pending(_) | Stage::Gone => Err(over()),
+            Stage::Pending(_) | Stage::Gone => Err(no_result()),
         }
     }
 
-    /// Ends the wait now, if it is not over; what it waited for goes on. An event that nobody took goes back.
-    fn cancel(&self) {
-        if !self.0.birth.is_foreign() {
-            drop(self.0.take());
-        }
+    /// Gives up the result; an event goes back to its reader.
+    fn discard(&self) {
+        drop(self.replace(Stage::Gone));
     }
 }
 
-fn over() -> PyErr {
+fn no_result() -> PyErr {
     PyRuntimeError::new_err("the wait has no result to give")
 }
 
-/// Waits that were woken and want another step.
-#[derive(Default)]
-struct Queue {
-    ready: Mutex<VecDeque<Arc<Shared>>>,
-    woken: Condvar,
-}
-
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Shared>>> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, wait: Arc<Shared>) {
-        self.lock().push_back(wait);
-        self.woken.notify_one();
-    }
-
-    /// Blocks until waits are over; their keys.
-    fn next(&self) -> Vec<u64> {
-        loop {
-            let ready = {
-                let waiting = self.woken.wait_while(self.lock(), |ready| ready.is_empty());
-                std::mem::take(&mut *waiting.unwrap_or_else(PoisonError::into_inner))
-            };
-            let over = ready.iter().filter(|wait| wait.step());
-            let keys: Vec<u64> = over.filter_map(|wait| wait.driver.get().map(|(_, key)| *key)).collect();
-            if !keys.is_empty() {
-                return keys;
-            }
-        }
-    }
-}
-
-/// All the waits of one thread.
+/// Many waits at once, each with a number of the caller's as its key.
 #[pyclass(frozen, module = "portlease._portlease")]
-pub(crate) struct Driver(Arc<Queue>);
+pub(crate) struct Driver(Waits<Outcome>);
 
 #[pymethods]
 impl Driver {
     #[new]
     fn new() -> Self {
-        Self(Arc::default())
+        Self(Waits::new())
     }
 
-    /// Blocks, with the GIL released, until waits are over, and returns their keys.
-    fn next(&self, py: Python<'_>) -> Vec<u64> {
-        py.detach(|| self.0.next())
+    /// Begins a wait without blocking; `next()` gives its end.
+    fn begin(&self, py: Python<'_>, key: u64, wait: &Wait) -> PyResult<()> {
+        let Stage::Pending(pending) = wait.replace(Stage::Gone) else { return Err(no_result()) };
+        self.0.begin(key, pending).or_raise(py)
+    }
+
+    /// Cancels the wait with this key, if it has not ended; what it waits for goes on.
+    fn cancel(&self, key: u64) {
+        // Fails only in the child of a fork, where no wait goes on.
+        drop(self.0.cancel(key));
+    }
+
+    /// Blocks, with the GIL released, until waits end; returns their keys, each with the wait to `take()` from.
+    fn next(&self, py: Python<'_>) -> PyResult<Vec<(u64, Wait)>> {
+        let mut ended = Vec::new();
+        py.detach(|| {
+            while let Some((key, end)) = self.next_end(ended.is_empty())? {
+                match end {
+                    WaitEnd::Done(outcome) => ended.push((key, Wait::at(Stage::Done(outcome)))),
+                    WaitEnd::Panicked => ended.push((key, Wait::at(Stage::Done(Outcome::Defect)))),
+                    WaitEnd::Cancelled => {}
+                }
+            }
+            Ok(())
+        })
+        .or_raise(py)?;
+        Ok(ended)
+    }
+}
+
+impl Driver {
+    /// The next end, waiting for it or only looking.
+    fn next_end(&self, waiting: bool) -> Result<Option<(u64, WaitEnd<Outcome>)>, PortMappingError> {
+        match self.0.next((!waiting).then_some(Duration::ZERO)) {
+            Ok(completion) => Ok(Some((completion.token, completion.end))),
+            Err(error) if error.kind() == ErrorKind::Timeout => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }

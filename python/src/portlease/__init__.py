@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from portlease import _errors, _names
 from portlease._base_error import PortLeaseError
-from portlease._blocking import Lease, Mapper, OpenPort, open
+from portlease._blocking import Events, Lease, Mapper, OpenPort, open
 from portlease._config import Config
 from portlease._errors import *
 from portlease._logging import disable_logging, enable_logging
@@ -41,6 +41,7 @@ __all__ = [
     "Endpoint",
     "ErrorReport",
     "Event",
+    "Events",
     "GatewayReport",
     "Lease",
     "LeaseSnapshot",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from portlease import _lifetime, _portlease
 from portlease._errors import StoppedError
-from portlease._handles import BaseLease, BaseMapper, map_port, named, rename
+from portlease._handles import BaseEvents, BaseLease, BaseMapper, begin_open, rename, request
 from portlease._portlease import Event, GatewayReport, LeaseSnapshot
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ class Mapper(BaseMapper):
     """A background engine that finds the gateway once and serves many leases.
 
     Constructing it checks the settings, which are those of `Config`, and starts the engine; nothing is sent before the
-    first `map` or `probe`. Leaving its `with` block stops it. Iterating over it gives events until it is stopped.
+    first `map` or `probe`. Leaving its `with` block stops it. Iterating over it gives events, as `events` does.
 
-    Raises `InvalidError`, naming the setting, and `InternalError` where the system gives no thread.
+    Raises `InvalidError`, naming the setting, and `InternalError` if the system gives no thread.
     """
 
     __slots__ = ()
@@ -55,12 +55,21 @@ class Mapper(BaseMapper):
         Raises `InvalidError`, also where another lease of this mapper has the port or asks for the same external one
         (a lease that was stopped or dropped is no longer in the way), and `StoppedError`.
         """
-        return Lease(self, map_port(self, port, transport, external_port, exact, family))
+        return Lease(self, self._handle.map(request(port, transport, external_port, exact, family)))
+
+    def events(self) -> Events:
+        """Begins to read events: a new iterator, which ends when the mapper is stopped.
+
+        It gives the events that nobody has read yet, and then every event from now on, whoever else reads them.
+        Iterating over the mapper itself does the same.
+        """
+        return Events(self._handle.events())
 
     def next_event(self, timeout: Seconds | None = None) -> Event:
-        """Pulls the next event, waiting for it at most for `timeout`; `None` waits without a limit.
+        """Waits for the next event, at most for `timeout`; `None` sets no limit.
 
-        Raises `TimeoutError`, and `StoppedError` once the mapper is stopped and its last event was pulled.
+        All calls take from one queue, so each event is returned once. For several readers, call `events`.
+        Raises `TimeoutError`, and `StoppedError` once the mapper is stopped and its last event was returned.
         """
         return result(self._handle.next_event(timeout))
 
@@ -76,12 +85,11 @@ class Mapper(BaseMapper):
 
         False where it was not over by then; it goes on in the background. May be called again; never fails.
         """
-        wait, over = self._handle.stop(timeout), False
+        wait = self._handle.stop(timeout)
         try:
-            over = wait.block()
+            return wait.block()
         finally:
-            _lifetime.stopped(self._handle, over)
-        return over
+            _lifetime.release(self._handle)
 
     def __enter__(self) -> Self:
         return self
@@ -91,12 +99,32 @@ class Mapper(BaseMapper):
     ) -> None:
         self.stop()
 
+    def __iter__(self) -> Events:
+        return self.events()
+
+
+class Events(BaseEvents):
+    """A reader of a mapper's events, from `Mapper.events`: an iterator.
+
+    A reader that falls more than 1024 events behind loses the oldest; the next event's `dropped` says how many. It does
+    not keep the mapper running.
+    """
+
+    __slots__ = ()
+
+    def next(self, timeout: Seconds | None = None) -> Event:
+        """Waits for the next event, at most for `timeout`; `None` sets no limit.
+
+        Raises `TimeoutError`, and `StoppedError` once the mapper is stopped and the last event was read.
+        """
+        return result(self._handle.next(timeout))
+
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Event:
         try:
-            return self._handle.next_event(None).block()
+            return self._handle.next(None).block()
         except StoppedError:
             raise StopIteration from None
 
@@ -112,11 +140,21 @@ class Lease(BaseLease[Mapper]):
     def ready(self, timeout: Seconds | None = None) -> LeaseSnapshot:
         """Waits for a mapping, at most for `timeout`, and returns the state that has it; `None` sets no limit.
 
-        Raises the kind of the latest whole attempt if that failed, within 2 s where nothing answers; the lease goes on
-        trying unless `retry="never"`, and each failed attempt is raised once. Raises `TimeoutError` if no attempt has
-        ended by then, and once the lease is over the error that ended it, or `StoppedError`.
+        Raises the kind of the latest whole attempt if that failed, within 2 s if nothing answers; the lease keeps
+        trying unless `retry="never"`. Every call that waits at that moment raises it; a later call waits for the next
+        attempt. Raises `TimeoutError` if no attempt has ended by then. Once the lease is over, raises the error that
+        ended it, or `StoppedError`.
         """
         return result(self._handle.ready(timeout))
+
+    def changed(self, since: LeaseSnapshot | int | None = None, timeout: Seconds | None = None) -> LeaseSnapshot:
+        """Waits for another state than `since`, at most for `timeout`, and returns it; `None` sets no limit.
+
+        `since` is a snapshot or its `revision`; the default is the state at this call. Returns at once if the state is
+        another already; several changes between two calls count as one. Raises `TimeoutError`, and `StoppedError` if
+        the lease is over and `since` is its last state.
+        """
+        return result(self._handle.changed(since, timeout))
 
     def stop(self, timeout: Seconds | None = None) -> bool:
         """Releases the mapping and ends the lease; waits for that, by default for 5 s at most.
@@ -143,18 +181,24 @@ class Lease(BaseLease[Mapper]):
 
 
 class OpenPort(Lease):
-    """A lease with a mapper of its own, from `open`; stopping it stops the mapper too."""
+    """A lease with a mapper of its own, from `open`; both end together."""
 
-    __slots__ = ()
+    __slots__ = ("_port",)
+
+    def __init__(self, port: _portlease.OpenPort, mapper: Mapper) -> None:
+        super().__init__(mapper, port.lease)
+        self._port = port
 
     def stop(self, timeout: Seconds | None = None) -> bool:
         """Releases the mapping and ends the mapper; otherwise as `Lease.stop`."""
         return self._mapper.stop(timeout)
 
     def detach(self) -> None:
-        """As `Lease.detach`, and ends the mapper."""
-        super().detach()
-        self._mapper.stop()
+        """Leaves the mapping on the gateway, as `Lease.detach` does, and ends the mapper."""
+        try:
+            self._port.detach().block()
+        finally:
+            _lifetime.release(self._mapper._handle)
 
 
 def open(
@@ -169,18 +213,18 @@ def open(
 ) -> OpenPort:
     """Maps one port and waits for the mapping: a `Mapper`, `map` and `ready` in one call.
 
-    Without `timeout` it waits for the first attempt, which has ended within 2 s where nothing answers. Raises as those
-    three do, and then leaves nothing behind. Use it in a `with` statement, or call `stop`.
+    The arguments are those of `Mapper.map`, of `Lease.ready` and of `Mapper`. Without `timeout` it waits for the first
+    attempt, which ends within 2 s if nothing answers. Raises as those three do; then it stops the mapper in the
+    background. Use it in a `with` statement, or call `stop`.
     """
-    _portlease.check_timeout(timeout)
-    mapper = named(Mapper(**config), f"open({port!r})")
+    wanted = request(port, transport, external_port, exact, family)
+    opened, mapper, ready = begin_open(Mapper, "open", wanted, timeout, config)
     try:
-        handle = map_port(mapper, port, transport, external_port, exact, family)
-        result(handle.ready(timeout))
+        result(ready)
     except BaseException:
-        _lifetime.abandon(mapper._handle)
+        _lifetime.release(mapper._handle)
         raise
-    return OpenPort(mapper, handle)
+    return OpenPort(opened, mapper)
 
 
-rename("portlease", Mapper, Lease, OpenPort, open)
+rename("portlease", Mapper, Events, Lease, OpenPort, open)

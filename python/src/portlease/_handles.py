@@ -11,7 +11,7 @@ from portlease._portlease import LeaseSnapshot, MapperSnapshot
 from portlease._values import Endpoint
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing_extensions import Self, Unpack
 
     from portlease._config import Config
 
@@ -34,12 +34,22 @@ class BaseMapper(_Handle):
     _live = _lifetime.live
 
     def __init__(self, **config: Unpack[Config]) -> None:
-        self._made_by = type(self).__qualname__
-        self._handle = _portlease.Mapper(settled(config))
-        _lifetime.adopt(self._handle)
+        self._adopt(_portlease.Mapper(settled(config)), type(self).__qualname__)
+
+    @classmethod
+    def _of(cls, handle: _portlease.Mapper, made_by: str) -> Self:
+        """Makes the mapper for an engine that runs already."""
+        self = cls.__new__(cls)
+        self._adopt(handle, made_by)
+        return self
+
+    def _adopt(self, handle: _portlease.Mapper, made_by: str) -> None:
+        self._handle = handle
+        self._made_by = made_by
+        _lifetime.adopt(handle)
 
     def snapshot(self) -> MapperSnapshot:
-        """The present state of the mapper and of every lease that has not exited. Never waits, never fails."""
+        """Returns the present state of the mapper and of every lease that has not exited. Never waits, never fails."""
         return self._handle.snapshot()
 
     def __repr__(self) -> str:
@@ -50,7 +60,7 @@ class BaseMapper(_Handle):
     def __del__(self) -> None:
         handle = getattr(self, "_handle", None)
         if handle is not None and handle in self._live:
-            _lifetime.abandon(handle)
+            _lifetime.release(handle)
             message = f"portlease.{self._made_by} was never stopped; its mappings are released in the background"
             warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
 
@@ -83,7 +93,7 @@ class BaseLease(_Handle, Generic[M]):
         return self._handle.snapshot().external
 
     def snapshot(self) -> LeaseSnapshot:
-        """The present state. Takes no lock, never waits, never fails."""
+        """Returns the present state. Takes no lock, never waits, never fails."""
         return self._handle.snapshot()
 
     def __repr__(self) -> str:
@@ -93,24 +103,32 @@ class BaseLease(_Handle, Generic[M]):
         return f"<{name} {now.id}: {now.transport} port {now.internal_port} {now.state}{outside}>"
 
 
-def map_port(
-    mapper: BaseMapper, port: int, transport: str, external_port: int | None, exact: bool, family: str
-) -> _portlease.Lease:
-    """The native `map`, which takes the request as a dict."""
-    request: dict[str, Any] = {
+class BaseEvents(_Handle):
+    """A reader of a mapper's events."""
+
+    __slots__ = ("__weakref__", "_handle")
+
+    def __init__(self, handle: _portlease.Events) -> None:
+        self._handle = handle
+
+
+def request(port: int, transport: str, external_port: int | None, exact: bool, family: str) -> dict[str, Any]:
+    """Describes a port to be mapped, as the extension module reads it."""
+    return {
         "port": port,
         "transport": transport,
         "external_port": external_port,
         "exact": exact,
         "family": family,
     }
-    return mapper._handle.map(request)
 
 
-def named(mapper: M, made_by: str) -> M:
-    """Tells the mapper what to call itself in a warning that nobody stopped it."""
-    mapper._made_by = made_by
-    return mapper
+def begin_open(
+    face: type[M], name: str, request: dict[str, Any], timeout: Any, config: Config
+) -> tuple[_portlease.OpenPort, M, _portlease.Wait[LeaseSnapshot]]:
+    """Begins to open a port: the port, its mapper as a face shows it, and the wait for the first mapping."""
+    port, ready = _portlease.begin_open(settled(config), request, timeout)
+    return port, face._of(port.mapper, f"{name}({request['port']!r})"), ready
 
 
 def rename(module: str, *classes: Any) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Callable
 
 from portlease import _portlease
 
-# The end of the interpreter waits so long for releases, all mappers together. The rest is left to the leases' ends.
+# The end of the interpreter waits this long for releases, all mappers together. After that the lifetimes end them.
 EXIT_LIMIT = 2.0
 
-# Those that nobody has stopped or abandoned yet.
+# The mappers that nobody has told to stop yet.
 live: set[_portlease.Mapper] = set()
+# Those that were told to stop and had not ended when somebody looked last.
 _releasing: set[_portlease.Mapper] = set()
 _in_child: list[Callable[[], None]] = []
 # The thread in which the interpreter ends, once it does.
@@ -21,34 +22,28 @@ _ending_in: int | None = None
 
 
 def adopt(mapper: _portlease.Mapper) -> None:
-    """A mapper was started."""
+    """Registers a mapper that was started."""
     for ending in list(_releasing):
-        if ending.begin_stop():
-            _releasing.discard(ending)
+        release(ending)
     live.add(mapper)
 
 
-def stopped(mapper: _portlease.Mapper, over: bool) -> None:
-    """A mapper was told to stop; where that is not over, the end of the interpreter waits for it once more."""
+def release(mapper: _portlease.Mapper) -> None:
+    """Lets a mapper stop in the background. If it has not ended by the end of the interpreter, that waits for it."""
     live.discard(mapper)
-    if over:
+    if mapper.begin_stop():
         _releasing.discard(mapper)
     else:
         _releasing.add(mapper)
 
 
-def abandon(mapper: _portlease.Mapper) -> None:
-    """Lets a mapper release in the background."""
-    stopped(mapper, mapper.begin_stop())
-
-
 def ends_elsewhere() -> bool:
-    """Whether the interpreter is about to end, and this thread, a daemon, with it."""
+    """Tells whether the interpreter is about to end, and this thread, a daemon, with it."""
     return _ending_in is not None and _ending_in != threading.get_ident()
 
 
 def call_in_child(function: Callable[[], None]) -> None:
-    """Calls it in the child of every fork, before anything else of portlease."""
+    """Calls a function in the child of every fork, before anything else of portlease."""
     _in_child.append(function)
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "Driver",
     "ErrorReport",
     "Event",
+    "Events",
     "Gateway",
     "GatewayReport",
     "Lease",
@@ -20,11 +21,12 @@ __all__ = [
     "LogQueue",
     "Mapper",
     "MapperSnapshot",
+    "OpenPort",
     "ProtocolReport",
     "SETTINGS",
     "VERSION",
     "Wait",
-    "check_timeout",
+    "begin_open",
     "gateway_defaults",
     "in_child",
     "log_to",
@@ -243,24 +245,29 @@ class Event:
 
 @final
 class Wait(Generic[_T_co]):
-    """Something that is waited for, from `block()` or `start()` on. Dropping or cancelling it ends the wait alone."""
+    """One wait, which begins with `block()` or `step()`. Dropping it ends the wait, and nothing that is waited for is
+    lost."""
 
     def block(self) -> _T_co:
-        """Waits on the calling thread, with the GIL released, and returns the result. Ctrl-C ends it."""
-    def start(self, driver: Driver, key: int) -> bool:
-        """Begins to wait without blocking: `driver` will name `key` when it is over. True where it is over already."""
+        """Waits on the calling thread, with the GIL released, and returns the result. Ctrl-C ends the wait."""
+    def step(self) -> bool:
+        """Polls once: whether the wait has ended, so that `take()` has its result."""
     def take(self) -> _T_co:
-        """The result of a wait that is over."""
-    def cancel(self) -> None:
-        """Ends the wait now, if it is not over; what it waited for goes on. An event that nobody took goes back."""
+        """Returns the result of a wait that has ended."""
+    def discard(self) -> None:
+        """Gives up the result; an event goes back to its reader."""
 
 @final
 class Driver:
-    """All the waits of one thread."""
+    """Many waits at once, each with a number of the caller's as its key."""
 
     def __new__(cls) -> Driver: ...
-    def next(self) -> list[int]:
-        """Blocks, with the GIL released, until waits are over, and returns their keys."""
+    def begin(self, key: int, wait: Wait[Any]) -> None:
+        """Begins a wait without blocking; `next()` gives its end."""
+    def cancel(self, key: int) -> None:
+        """Cancels the wait with this key, if it has not ended; what it waits for goes on."""
+    def next(self) -> list[tuple[int, Wait[Any]]]:
+        """Blocks, with the GIL released, until waits end; returns their keys, each with the wait to `take()` from."""
 
 @final
 class LogQueue:
@@ -282,12 +289,15 @@ class Lease:
         """The lease's number within its mapper, from 1."""
     def ready(self, timeout: Seconds | None) -> Wait[LeaseSnapshot]:
         """Waits for a mapping, at most for `timeout` seconds: a `LeaseSnapshot`."""
+    def changed(self, since: LeaseSnapshot | int | None, timeout: Seconds | None) -> Wait[LeaseSnapshot]:
+        """Waits for a state other than `since`, which is a snapshot, its revision, or `None` for the state at this
+        call: a `LeaseSnapshot`."""
     def snapshot(self) -> LeaseSnapshot:
         """The present state; takes no lock and never waits."""
     def stop(self, timeout: Seconds | None) -> Wait[bool]:
-        """Releases the mapping and waits for that: whether all was over in time."""
+        """Releases the mapping and waits for that: whether it ended in time."""
     def detach(self) -> Wait[None]:
-        """Ends the lease and leaves the mapping on the router."""
+        """Ends the lease and leaves the mapping on the gateway."""
 
 @final
 class Mapper:
@@ -295,17 +305,39 @@ class Mapper:
 
     def __new__(cls, settings: dict[str, Any]) -> Mapper: ...
     def map(self, request: dict[str, Any]) -> Lease:
-        """Begins to map a port and returns at once."""
+        """Begins to map a port, which a dict describes, and returns at once."""
     def snapshot(self) -> MapperSnapshot:
         """The present state of the mapper and of every lease that has not exited."""
     def next_event(self, timeout: Seconds | None) -> Wait[Event]:
-        """Waits for the next event, at most for `timeout` seconds: an `Event`."""
+        """Waits for the next event of the queue that all calls share, at most for `timeout` seconds: an `Event`."""
+    def events(self) -> Events:
+        """Begins to read events: those that nobody has read yet, then every one from now on."""
     def probe(self) -> Wait[GatewayReport]:
-        """Asks what the router offers: a `GatewayReport`."""
+        """Asks what the gateway offers: a `GatewayReport`."""
     def stop(self, timeout: Seconds | None) -> Wait[bool]:
-        """Releases every mapping, ends the engine and waits for that: whether all was over in time."""
+        """Releases every mapping, ends the engine and waits for that: whether it ended in time."""
     def begin_stop(self) -> bool:
-        """Asks the engine to release and to end, and does not wait: whether it has ended."""
+        """Asks the engine to release every mapping and to end, and does not wait: whether it has ended already."""
+
+@final
+class Events:
+    """A reader of a mapper's events. It does not keep the mapper running."""
+
+    def next(self, timeout: Seconds | None) -> Wait[Event]:
+        """Waits for the next event, at most for `timeout` seconds: an `Event`."""
+
+@final
+class OpenPort:
+    """An open port of core: a lease and the mapper that serves it alone."""
+
+    @property
+    def lease(self) -> Lease:
+        """The lease."""
+    @property
+    def mapper(self) -> Mapper:
+        """The mapper."""
+    def detach(self) -> Wait[None]:
+        """Leaves the mapping on the gateway, ends the lease and the engine, and waits for that."""
 
 @final
 class Gateway:
@@ -321,8 +353,10 @@ class Gateway:
     def stop(self) -> None:
         """Stops the gateway; returns when its sockets are closed."""
 
-def check_timeout(timeout: Seconds | None) -> None:
-    """Raises what a wait with this time-out would raise, before anything is begun for it."""
+def begin_open(
+    given: dict[str, Any], request: dict[str, Any], timeout: Seconds | None
+) -> tuple[OpenPort, Wait[LeaseSnapshot]]:
+    """Checks all arguments, starts an engine and begins to map: the open port, and the wait for its first mapping."""
 
 def run_command(arguments: Sequence[str]) -> int:
     """Runs the command line with these arguments, the program's own name first; its exit status."""
@@ -334,7 +368,7 @@ def in_child() -> None:
     """Says that this process is the child of a fork."""
 
 def stop_all(mappers: Sequence[Mapper], limit: float) -> bool:
-    """Stops all of them at once and waits for `limit` seconds at most: whether all were over by then."""
+    """Stops all mappers at once and waits for `limit` seconds at most: whether all of them ended in time."""
 
 def log_to(queue: LogQueue | None) -> None:
     """Writes core's diagnostics into this queue from now on, or nowhere."""

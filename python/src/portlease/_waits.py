@@ -1,8 +1,8 @@
 """asyncio's waits: one daemon thread for all of them, however many event loops and awaiting tasks there are.
 
-The thread is Python's, begins with the first wait and sleeps in Rust with the GIL released. It never runs user code: it
-tells the event loop of each wait that is over by `call_soon_threadsafe`. It ends with the process, so that functions
-that run at the interpreter's end can wait as well.
+The thread is Python's, begins with the first wait and sleeps in Rust with the GIL released. It runs no code of the
+user: it hands each wait that has ended to its event loop by `call_soon_threadsafe`. It ends with the process, so that
+functions that run at the interpreter's end can wait as well.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from portlease import _lifetime, _portlease
 
@@ -18,30 +18,36 @@ T = TypeVar("T")
 
 
 class _Waits:
-    """The waits of this process, and the thread that hears of their ends."""
+    """The waits of this process, and the thread that takes them out when they end."""
 
     def __init__(self) -> None:
         self.driver = _portlease.Driver()
         self.keys = itertools.count()
-        self.pending: dict[int, asyncio.Future[None]] = {}
+        self.pending: dict[int, asyncio.Future[_portlease.Wait[Any]]] = {}
         self._thread = threading.Thread(target=self._run, name="portlease-asyncio", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         while True:
-            for key in self.driver.next():
-                future = self.pending.pop(key, None)
-                if future is not None:
-                    try:
-                        future.get_loop().call_soon_threadsafe(_wake, future)
-                    except RuntimeError:
-                        pass  # the loop is closed: nobody awaits this any more
+            self._hand_over(self.driver.next())
+
+    def _hand_over(self, ended: list[tuple[int, _portlease.Wait[Any]]]) -> None:
+        # Not part of `_run`, whose variables would keep an event that nobody takes until the next wait ends.
+        for key, wait in ended:
+            future = self.pending.pop(key, None)
+            if future is not None:
+                try:
+                    future.get_loop().call_soon_threadsafe(_finish, future, wait)
+                except RuntimeError:
+                    pass  # the loop is closed: nobody awaits this any more
 
 
-def _wake(future: asyncio.Future[None]) -> None:
-    # A loop in a daemon thread sleeps through the end of the interpreter: all that it could hear is that all is over.
-    if not future.done() and not _lifetime.ends_elsewhere():
-        future.set_result(None)
+def _finish(future: asyncio.Future[_portlease.Wait[Any]], wait: _portlease.Wait[Any]) -> None:
+    if future.done():
+        wait.discard()
+    # A loop in a daemon thread sleeps through the end of the interpreter: it could only hear that everything is over.
+    elif not _lifetime.ends_elsewhere():
+        future.set_result(wait)
 
 
 _waits: _Waits | None = None
@@ -59,18 +65,22 @@ def _get_waits() -> _Waits:
 
 
 async def result(wait: _portlease.Wait[T]) -> T:
-    """Awaits a wait. Cancelling the task ends the wait at once, and what it waited for goes on."""
+    """Awaits a wait. Cancelling the task ends the wait at once; what it waits for goes on."""
+    # The first step is taken here: from then on `ready` hears of every failure, even if the thread is slow.
+    if wait.step():
+        return wait.take()
     waits = _get_waits()
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     key = next(waits.keys)
+    future: asyncio.Future[_portlease.Wait[T]] = asyncio.get_running_loop().create_future()
     waits.pending[key] = future
     try:
-        if not wait.start(waits.driver, key):
-            await future
-        return wait.take()
+        waits.driver.begin(key, wait)
+        return (await future).take()
     finally:
-        waits.pending.pop(key, None)
-        wait.cancel()
+        if waits.pending.pop(key, None) is not None:
+            waits.driver.cancel(key)
+        elif future.done() and not future.cancelled():
+            future.result().discard()  # nobody took it if the task was cancelled just now
 
 
 def _in_child() -> None:

@@ -6,13 +6,13 @@ ends the wait and leaves the lease alone.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from portlease import _lifetime, _portlease
 from portlease._errors import StoppedError
-from portlease._handles import BaseLease, BaseMapper, map_port, named
+from portlease._handles import BaseEvents, BaseLease, BaseMapper, begin_open, request
 from portlease._portlease import Event, GatewayReport, LeaseSnapshot
 from portlease._waits import result
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from portlease._config import Config, TransportName
     from portlease._values import Seconds
 
-__all__ = ["Lease", "Mapper", "OpenPort", "Opening", "open"]
+__all__ = ["Events", "Lease", "Mapper", "OpenPort", "Opening", "open"]
 
 
 class Mapper(BaseMapper):
-    """As `portlease.Mapper`; `async with` stops it, and `async for` gives its events until it is stopped."""
+    """As `portlease.Mapper`; `async with` stops it, and `async for` gives events, as `events` does."""
 
     __slots__ = ()
 
@@ -40,10 +40,14 @@ class Mapper(BaseMapper):
         family: str = "ipv4",
     ) -> Lease:
         """As `portlease.Mapper.map`: returns at once, so there is nothing to await."""
-        return Lease(self, map_port(self, port, transport, external_port, exact, family))
+        return Lease(self, self._handle.map(request(port, transport, external_port, exact, family)))
+
+    def events(self) -> Events:
+        """As `portlease.Mapper.events`: a new reader, for `async for`. There is nothing to await."""
+        return Events(self._handle.events())
 
     async def next_event(self, timeout: Seconds | None = None) -> Event:
-        """As `portlease.Mapper.next_event`. An event is not lost where the task is cancelled as it comes."""
+        """As `portlease.Mapper.next_event`. If the task is cancelled as an event comes, the next call returns it."""
         return await result(self._handle.next_event(timeout))
 
     async def probe(self) -> GatewayReport:
@@ -51,13 +55,12 @@ class Mapper(BaseMapper):
         return await result(self._handle.probe())
 
     async def stop(self, timeout: Seconds | None = None) -> bool:
-        """As `portlease.Mapper.stop`. Where the task is cancelled, the stop goes on in the background."""
-        wait, over = self._handle.stop(timeout), False
+        """As `portlease.Mapper.stop`. If the task is cancelled, the stop goes on in the background."""
+        wait = self._handle.stop(timeout)
         try:
-            over = await result(wait)
+            return await result(wait)
         finally:
-            _lifetime.stopped(self._handle, over)
-        return over
+            _lifetime.release(self._handle)
 
     async def __aenter__(self) -> Self:
         return self
@@ -67,12 +70,25 @@ class Mapper(BaseMapper):
     ) -> None:
         await self.stop()
 
+    def __aiter__(self) -> Events:
+        return self.events()
+
+
+class Events(BaseEvents):
+    """As `portlease.Events`: an asynchronous iterator."""
+
+    __slots__ = ()
+
+    async def next(self, timeout: Seconds | None = None) -> Event:
+        """As `portlease.Events.next`. If the task is cancelled as an event comes, the next call returns it."""
+        return await result(self._handle.next(timeout))
+
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
         try:
-            return await self.next_event()
+            return await self.next()
         except StoppedError:
             raise StopAsyncIteration from None
 
@@ -86,8 +102,14 @@ class Lease(BaseLease[Mapper]):
         """As `portlease.Lease.ready`."""
         return await result(self._handle.ready(timeout))
 
+    def changed(
+        self, since: LeaseSnapshot | int | None = None, timeout: Seconds | None = None
+    ) -> Coroutine[Any, Any, LeaseSnapshot]:
+        """As `portlease.Lease.changed`. The default of `since` is the state at the call, not at the `await`."""
+        return result(self._handle.changed(since, timeout))
+
     async def stop(self, timeout: Seconds | None = None) -> bool:
-        """As `portlease.Lease.stop`. Where the task is cancelled, the stop goes on in the background."""
+        """As `portlease.Lease.stop`. If the task is cancelled, the stop goes on in the background."""
         return await result(self._handle.stop(timeout))
 
     async def detach(self) -> None:
@@ -106,7 +128,11 @@ class Lease(BaseLease[Mapper]):
 class OpenPort(Lease):
     """As `portlease.OpenPort`."""
 
-    __slots__ = ()
+    __slots__ = ("_port",)
+
+    def __init__(self, port: _portlease.OpenPort, mapper: Mapper) -> None:
+        super().__init__(mapper, port.lease)
+        self._port = port
 
     async def stop(self, timeout: Seconds | None = None) -> bool:
         """As `portlease.OpenPort.stop`."""
@@ -114,8 +140,10 @@ class OpenPort(Lease):
 
     async def detach(self) -> None:
         """As `portlease.OpenPort.detach`."""
-        await super().detach()
-        await self._mapper.stop()
+        try:
+            await result(self._port.detach())
+        finally:
+            _lifetime.release(self._mapper._handle)
 
 
 class Opening:
@@ -123,7 +151,7 @@ class Opening:
 
     __slots__ = ("_config", "_port", "_request", "_timeout")
 
-    def __init__(self, request: tuple[Any, ...], timeout: Seconds | None, config: Config) -> None:
+    def __init__(self, request: dict[str, Any], timeout: Seconds | None, config: Config) -> None:
         self._request = request
         self._timeout = timeout
         self._config = config
@@ -133,14 +161,13 @@ class Opening:
         return self._open().__await__()
 
     async def _open(self) -> OpenPort:
-        mapper = named(Mapper(**self._config), f"aio.open({self._request[0]!r})")
+        port, mapper, ready = begin_open(Mapper, "aio.open", self._request, self._timeout, self._config)
         try:
-            handle = map_port(mapper, *self._request)
-            await result(handle.ready(self._timeout))
+            await result(ready)
         except BaseException:
-            _lifetime.abandon(mapper._handle)
+            _lifetime.release(mapper._handle)
             raise
-        return OpenPort(mapper, handle)
+        return OpenPort(port, mapper)
 
     async def __aenter__(self) -> OpenPort:
         self._port = await self._open()
@@ -164,5 +191,4 @@ def open(
     **config: Unpack[Config],
 ) -> Opening:
     """As `portlease.open`: `lease = await open(4000)`, or `async with open(4000) as lease`."""
-    _portlease.check_timeout(timeout)
-    return Opening((port, transport, external_port, exact, family), timeout, config)
+    return Opening(request(port, transport, external_port, exact, family), timeout, config)
