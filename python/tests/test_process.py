@@ -36,7 +36,7 @@ def test_the_end_of_the_interpreter_releases_open_mappers_without_a_word(gateway
 
 
 def test_it_also_waits_for_what_was_dropped_or_not_given_the_time(gateway: Gateway, program: Program) -> None:
-    gateway.set_faults(pcp_delay_ms=100)
+    gateway.set_faults(pcp_delay_ms=500)
     ended = program(
         """
         portlease.open(9001, **CONFIG, protocols=["pcp"])  # dropped at once
