@@ -5,31 +5,16 @@ use std::sync::Arc;
 
 use portlease::fork;
 
-/// The process in which something was made, as far as forks tell processes apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Birth(u32);
-
-impl Birth {
-    /// Here and now.
-    pub(crate) fn now() -> Self {
-        Self(fork::generation())
-    }
-
-    /// Whether this process is a fork of the one that was meant.
-    pub(crate) fn is_foreign(self) -> bool {
-        self != Self::now()
-    }
-}
-
 /// Something that is never dropped in the child of a fork, because its drop may need such a lock.
 pub(crate) struct Handle<T> {
     value: Arc<T>,
-    birth: Birth,
+    generation: u32,
 }
 
 impl<T> Handle<T> {
+    /// Whether this process is a fork of the one in which the handle was made.
     pub(crate) fn is_foreign(&self) -> bool {
-        self.birth.is_foreign()
+        self.generation != fork::generation()
     }
 
     /// Another reference, for a wait.
@@ -46,7 +31,7 @@ impl<T> From<T> for Handle<T> {
 
 impl<T> From<Arc<T>> for Handle<T> {
     fn from(value: Arc<T>) -> Self {
-        Self { value, birth: Birth::now() }
+        Self { value, generation: fork::generation() }
     }
 }
 

@@ -10,24 +10,21 @@ use serde_json::{Map, Value};
 
 use crate::error::Raise;
 use crate::exception::invalid;
-use crate::fork::Birth;
+use crate::fork::Handle;
 
 /// A home router on loopback.
 #[pyclass(frozen, module = "portlease._portlease")]
-pub(crate) struct Gateway {
-    simulated: RwLock<Option<Simulated>>,
-    birth: Birth,
-}
+pub(crate) struct Gateway(Handle<RwLock<Option<Simulated>>>);
 
 impl Gateway {
     fn read(&self) -> RwLockReadGuard<'_, Option<Simulated>> {
-        self.simulated.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls something of a gateway that has neither stopped nor stayed behind in the parent process.
     fn with<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&Simulated) -> T + Send) -> PyResult<T> {
         let stopped = |why: &str| Err(PortMappingError::stopped(why)).or_raise(py);
-        if self.birth.is_foreign() {
+        if self.0.is_foreign() {
             return stopped("the simulated gateway belongs to the process before the fork");
         }
         match py.detach(|| self.read().as_ref().map(call)) {
@@ -44,7 +41,7 @@ impl Gateway {
     fn new(py: Python<'_>, options: &str) -> PyResult<Self> {
         let config = config(py, options)?;
         let simulated = py.detach(|| Simulated::start(config)).map_err(|error| mapping_error(&error)).or_raise(py)?;
-        Ok(Self { simulated: RwLock::new(Some(simulated)), birth: Birth::now() })
+        Ok(Self(Handle::from(RwLock::new(Some(simulated)))))
     }
 
     /// Where the gateway listens, as the JSON line that its program writes at the start.
@@ -71,18 +68,8 @@ impl Gateway {
 
     /// Stops the gateway; returns when its sockets are closed.
     fn stop(&self, py: Python<'_>) {
-        if !self.birth.is_foreign() {
-            py.detach(|| drop(self.simulated.write().unwrap_or_else(PoisonError::into_inner).take()));
-        }
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        if self.birth.is_foreign() {
-            // The parent's: its thread did not come along, and would be waited for.
-            let simulated = self.simulated.get_mut().unwrap_or_else(PoisonError::into_inner);
-            std::mem::forget(simulated.take());
+        if !self.0.is_foreign() {
+            py.detach(|| drop(self.0.write().unwrap_or_else(PoisonError::into_inner).take()));
         }
     }
 }

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def result(wait: _portlease.Wait[T]) -> T:
-    """Blocks until it is over. A daemon thread whose mapper the end of the interpreter stops ends without a word."""
+    """Blocks until a wait ends. If the end of the interpreter stops the mapper, a daemon thread here ends silently."""
     try:
         return wait.block()
     except StoppedError:
@@ -51,9 +51,9 @@ class Mapper(BaseMapper):
     ) -> Lease:
         """Begins to map a local port and returns at once; the lease tells how it goes.
 
-        `external_port` is a wish, by default the port itself; with `exact` it is that port or `RefusedError`.
-        Raises `InvalidError`, also where another lease of this mapper has the port or asks for the same external one
-        (a lease that was stopped or dropped is no longer in the way), and `StoppedError`.
+        `external_port` is a wish, by default the port itself; with `exact`, any other port is a `RefusedError`.
+        Raises `StoppedError`, and `InvalidError`, also if another lease of this mapper has the port or asks for the
+        same external port. A lease that was stopped or dropped does not count.
         """
         return Lease(self, self._handle.map(request(port, transport, external_port, exact, family)))
 
@@ -76,14 +76,14 @@ class Mapper(BaseMapper):
     def probe(self) -> GatewayReport:
         """Asks by every configured protocol what the gateway offers; maps nothing. Takes 4 s at most.
 
-        Raises `UnavailableError` or `RefusedError` where no protocol has an offer, `TransportError`, `StoppedError`.
+        Raises `UnavailableError` or `RefusedError` if no protocol has an offer, `TransportError`, `StoppedError`.
         """
         return result(self._handle.probe())
 
     def stop(self, timeout: Seconds | None = None) -> bool:
         """Releases every mapping and ends the engine; waits for that, by default for 5 s at most.
 
-        False where it was not over by then; it goes on in the background. May be called again; never fails.
+        Returns False if it has not ended by then; it goes on in the background. May be called again; never fails.
         """
         wait = self._handle.stop(timeout)
         try:
@@ -159,15 +159,15 @@ class Lease(BaseLease[Mapper]):
     def stop(self, timeout: Seconds | None = None) -> bool:
         """Releases the mapping and ends the lease; waits for that, by default for 5 s at most.
 
-        False where it was not over by then; it goes on in the background. May be called again; never fails for a
-        gateway that is gone.
+        Returns False if it has not ended by then; it goes on in the background. May be called again; a gateway that is
+        gone is not an error.
         """
         return self._handle.stop(timeout).block()
 
     def detach(self) -> None:
         """Ends the lease and leaves the mapping on the gateway until its lifetime ends.
 
-        One without an end (`snapshot().permanent`) stays until somebody deletes it.
+        A mapping without an end (`snapshot().permanent`) stays until it is deleted.
         """
         self._handle.detach().block()
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _Handle:
-    """What cannot be copied: the end of the copy would end the original's mappings."""
+    """Cannot be copied: the end of the copy would end the original's mappings."""
 
     __slots__ = ()
 
