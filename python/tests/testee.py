@@ -37,6 +37,8 @@ def call(face: Any, command: dict[str, Any]) -> Any:
             leases[command["lease"]] = lease
         case "ready" | "stop" as method:
             return getattr(lease, method)(**limit)
+        case "changed":
+            return lease.changed(command["since"], **limit)
         case "snapshot" | "detach" as method:
             return getattr(lease, method)()
         case "mapper_snapshot":
