@@ -11,8 +11,7 @@
 
 import type { MapperOptions } from './config';
 import { invalid, PortLeaseError } from './errors';
-import type { Lease } from './lease';
-import { Mapper } from './mapper';
+import { type Lease, Mapper } from './mapper';
 import type { ErrorKind, Transport } from './names';
 import type { SignalOptions } from './options';
 import type { ActiveLeaseSnapshot, GatewayReport } from './snapshot';
@@ -122,6 +121,7 @@ class Router implements PortMappingGateway {
   /** One for each local address, since that is where a mapper's ports lead; '' is the one that faces the router. */
   readonly #mappers = new Map<string, Mapper>();
   readonly #leases = new Map<string, Mapped>();
+  #asking = 0;
 
   constructor(options: MapperOptions) {
     this.#options = options;
@@ -178,9 +178,14 @@ class Router implements PortMappingGateway {
     const address = protocols.find(({ externalAddress }) => externalAddress)?.externalAddress;
     if (address) return address;
     // PCP tells the address with a mapping alone: one of the discard port, for a moment (RFC 6887 11.6).
-    const { externalHost } = await this.map(DISCARD_PORT, '', { protocol: 'UDP', signal });
-    await this.unmap(DISCARD_PORT, { signal });
-    return externalHost;
+    // The last of those who ask at the same time takes it away.
+    this.#asking += 1;
+    try {
+      return (await this.map(DISCARD_PORT, '', { protocol: 'UDP', signal })).externalHost;
+    } finally {
+      this.#asking -= 1;
+      if (this.#asking === 0) await this.unmap(DISCARD_PORT, { signal });
+    }
   }
 
   async stop({ signal }: SignalOptions = {}): Promise<void> {
