@@ -3,7 +3,7 @@ import type { EventsHandle, EventView } from './native';
 import { fromEventView, type MapperEvent } from './snapshot';
 import { ignore, promised, watch } from './waiting';
 
-/** An error of somebody else's code must not stop the others, nor be lost: it is uncaught, as in any emitter. */
+/** Runs a listener's code. What it throws is uncaught, as in any emitter, and does not keep events from others. */
 function apart(call: () => void): void {
   try {
     call();

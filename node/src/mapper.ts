@@ -174,7 +174,7 @@ type Events = { [K in EventKind]: [event: MapperEventMap[K]] };
  * ```
  */
 export class Mapper extends EventEmitter<Events> {
-  /** What is mapped stays mapped although nobody holds the handles: the garbage collector decides nothing. */
+  /** Keeps mappers with leases, so that the garbage collector takes no mapping away. */
   static readonly #mapping = new Set<Mapper>();
 
   readonly #handle: MapperHandle;
@@ -193,7 +193,7 @@ export class Mapper extends EventEmitter<Events> {
   /**
    * Checks the options and starts the engine, a thread of its own. Does not touch the network.
    *
-   * Throws `invalid`, naming the option, or `internal` where the system gives no thread.
+   * Throws `invalid`, naming the option, or `internal` if the system gives no thread.
    */
   static start(options?: MapperOptions): Mapper {
     const checked = settings(options);
@@ -208,7 +208,7 @@ export class Mapper extends EventEmitter<Events> {
   /**
    * Begins to map a port and returns at once; the lease tells how it goes.
    *
-   * Throws `invalid` for a bad option, or where another lease of this mapper has the same port, or asks for the same
+   * Throws `invalid` for a bad option, or if another lease of this mapper has the same port, or asks for the same
    * external port, over the same transport; and `stopped`. A lease that was stopped is no longer in the way: the new
    * one begins when it has let go.
    */
@@ -230,7 +230,7 @@ export class Mapper extends EventEmitter<Events> {
     return lease;
   }
 
-  /** Lets those go that have ended by themselves. */
+  /** Forgets the leases that have ended by themselves. */
   #sweep(): void {
     for (const lease of this.#leases) if (lease.snapshot().state === 'exited') this.#leases.delete(lease);
     // Not with each lease that is mapped: that would take a time that grows with the square of their number.
@@ -252,22 +252,22 @@ export class Mapper extends EventEmitter<Events> {
    * The next event, at most after `timeout` milliseconds (default: no limit).
    *
    * All calls pull from one queue, so that each event is given out once. Events that nobody has read wait, 1024 at most.
-   * Beside listeners or other readers use {@link events}, where each reader sees every event.
+   * Beside listeners or other readers use {@link events}: there each reader gets every event.
    *
    * Rejects with `timeout`, with the reason of `signal`, and with `stopped` once the mapper is stopped and its last
    * event was pulled.
    */
   async nextEvent(options?: WaitOptions): Promise<MapperEvent> {
     const { timeout, signal } = limits(options);
-    // Made at the call: what others read from now on is in the queue all the same.
+    // Made at the call, so that it has what other readers read from now on.
     this.#queue ??= this.#handle.events();
     const queue = this.#queue;
     return promised((token) => queue.next(token, timeout), signal, fromEventView);
   }
 
   /**
-   * A reader of its own: the events that nobody has read yet, and then every event from this call on, whoever else
-   * reads them. Ends when the mapper is stopped. An event that the loop has not read when it is left waits for the next
+   * A reader of its own: the events that nobody has read yet, and then every event from this call on, no
+   * matter who else reads them. Ends when the mapper is stopped. An event that the loop has not read when it is left waits for the next
    * reader, unless another one has read it. A reader that falls more than 1024 events behind loses the oldest and is
    * told how many ({@link MapperEvent.dropped}).
    *
@@ -285,7 +285,7 @@ export class Mapper extends EventEmitter<Events> {
   /**
    * Asks by every configured protocol what the gateway offers; maps nothing.
    *
-   * Rejects with `unavailable` or `refused` where no protocol has an offer, the message naming each one's reason,
+   * Rejects with `unavailable` or `refused` if no protocol has an offer (the message names each one's reason),
    * with `transport`, `stopped`, and with the reason of `signal`.
    */
   async probe(options?: SignalOptions): Promise<GatewayReport> {
@@ -326,11 +326,12 @@ export class Mapper extends EventEmitter<Events> {
 
   /** Reads events as long as there are listeners for them. */
   #attend(): this {
-    const wanted = EVENT_KINDS.some((kind) => this.listenerCount(kind) > 0);
-    if (!wanted) {
+    if (EVENT_KINDS.some((kind) => this.listenerCount(kind) > 0)) {
+      this.#unfollow ??= follow(this.#handle.events(), (event) => this.emit(event.kind, event as never));
+    } else {
       this.#unfollow?.();
       this.#unfollow = undefined;
-    } else this.#unfollow ??= follow(this.#handle.events(), (event) => this.emit(event.kind, event as never));
+    }
     return this;
   }
 

@@ -45,7 +45,7 @@ function settle({ done, failed }: Waiting): void {
   done(answer);
 }
 
-/** Begins a wait and follows it to its end, which never comes at once. The answer cancels it. Keeps nothing alive. */
+/** Begins a wait and calls back when it is over, never before this returns. The answer cancels it. Keeps nothing alive. */
 export function watch(
   begin: Begin,
   done: (answer: Answer) => void,
@@ -109,7 +109,7 @@ function listen(signal: AbortSignal): Aborting {
   return one;
 }
 
-/** Lets the stack of an error from the event loop, which tells nobody anything, lead to where the call was made. */
+/** Gives an error from the event loop the stack of the call, since its own says nothing useful. */
 function calledAt(here: Error, error: PortLeaseError): PortLeaseError {
   error.stack = `${error.name}: ${error.message}\n${here.stack?.split('\n').slice(1).join('\n')}`;
   return error;

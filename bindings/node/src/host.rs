@@ -63,7 +63,9 @@ impl Shared {
         mapper.begin_stop();
         let mut mappers = self.mappers();
         mappers.sweep();
-        mappers.ending.push(Arc::clone(mapper));
+        if !has_ended(mapper) {
+            mappers.ending.push(Arc::clone(mapper));
+        }
     }
 
     /// Stops every mapper and waits for that, at most for `limit`.
