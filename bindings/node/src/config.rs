@@ -136,7 +136,7 @@ pub(crate) fn milliseconds(argument: &'static str, number: f64) -> Result<Durati
         .map_err(|_| PortMappingError::invalid(argument, format!("must be 0 ms or more, not {number}")))
 }
 
-/// The same for a limit that may be absent.
-pub(crate) fn limit(number: Option<f64>) -> Result<Option<Duration>> {
-    number.map(|number| milliseconds("timeout", number)).transpose()
+/// The limit of a wait, which the JavaScript layer has checked; what is too long for a duration has no end.
+pub(crate) fn limit(number: Option<f64>) -> Option<Duration> {
+    number.map(|number| milliseconds("timeout", number).unwrap_or(Duration::MAX))
 }

@@ -8,7 +8,7 @@ use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 use portlease::{Completion, Mapper, PortMappingError, WaitEnd};
 
-use crate::config::milliseconds;
+use crate::config::limit;
 use crate::error::{Failure, failure};
 use crate::wait::{AnswerView, Bell, Outcome, Waits};
 
@@ -143,8 +143,7 @@ impl Host {
 
     /// Stops every mapper and waits for that, at most for so many milliseconds: for the end of the process.
     #[napi(catch_unwind)]
-    pub fn stop_all(&self, timeout: f64) -> Result<bool, Failure> {
-        let limit = milliseconds("timeout", timeout).map_err(|error| failure(&error))?;
-        Ok(self.shared.stop_all(limit))
+    pub fn stop_all(&self, timeout: f64) -> bool {
+        self.shared.stop_all(limit(Some(timeout)).unwrap_or_default())
     }
 }

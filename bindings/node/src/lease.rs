@@ -8,7 +8,7 @@ use portlease::snapshot::PublishedMapping;
 use portlease::{ErrorReport, Lease};
 
 use crate::config::limit;
-use crate::error::{ErrorView, Failure, failure};
+use crate::error::{ErrorView, Failure};
 use crate::snapshot::write_numbers;
 use crate::wait::{Answer, Waits, begin};
 
@@ -80,17 +80,15 @@ impl LeaseHandle {
     /// Waits for a mapping.
     #[napi(catch_unwind)]
     pub fn ready(&self, token: f64, timeout: Option<f64>) -> Result<(), Failure> {
-        let limit = limit(timeout).map_err(|error| failure(&error))?;
         let lease = Arc::clone(&self.lease);
-        begin(&self.waits, token, async move { lease.ready(limit).await.map(Answer::Lease) })
+        begin(&self.waits, token, async move { lease.ready(limit(timeout)).await.map(Answer::Lease) })
     }
 
     /// Waits for another state than the one with this revision.
     #[napi(catch_unwind)]
     pub fn changed(&self, token: f64, since: f64, timeout: Option<f64>) -> Result<(), Failure> {
-        let limit = limit(timeout).map_err(|error| failure(&error))?;
         let lease = Arc::clone(&self.lease);
-        begin(&self.waits, token, async move { lease.changed(since as u64, limit).await.map(Answer::Lease) })
+        begin(&self.waits, token, async move { lease.changed(since as u64, limit(timeout)).await.map(Answer::Lease) })
     }
 
     /// Asks for the release and does not wait.
@@ -102,9 +100,8 @@ impl LeaseHandle {
     /// Stops; `true` if everything is over.
     #[napi(catch_unwind)]
     pub fn stop(&self, token: f64, timeout: Option<f64>) -> Result<(), Failure> {
-        let limit = limit(timeout).map_err(|error| failure(&error))?;
         let lease = Arc::clone(&self.lease);
-        begin(&self.waits, token, async move { Ok(Answer::Over(lease.stop(limit).await)) })
+        begin(&self.waits, token, async move { Ok(Answer::Over(lease.stop(limit(timeout)).await)) })
     }
 
     /// Asks for the end of the lease, which leaves the mapping, and does not wait.

@@ -73,9 +73,8 @@ impl MapperHandle {
     /// Stops; `true` if everything is over.
     #[napi(catch_unwind)]
     pub fn stop(&self, token: f64, timeout: Option<f64>) -> Result<(), Failure> {
-        let limit = limit(timeout).map_err(|error| failure(&error))?;
         let mapper = Arc::clone(&self.mapper);
-        begin(&self.shared.waits, token, async move { Ok(Answer::Over(mapper.stop(limit).await)) })
+        begin(&self.shared.waits, token, async move { Ok(Answer::Over(mapper.stop(limit(timeout)).await)) })
     }
 }
 
@@ -97,8 +96,7 @@ impl EventsHandle {
     /// Waits for this reader's next event.
     #[napi(catch_unwind)]
     pub fn next(&self, token: f64, timeout: Option<f64>) -> Result<(), Failure> {
-        let limit = limit(timeout).map_err(|error| failure(&error))?;
         let events = self.events.clone();
-        begin(&self.waits, token, async move { events.pull(limit).await.map(Answer::Event) })
+        begin(&self.waits, token, async move { events.pull(limit(timeout)).await.map(Answer::Event) })
     }
 }
