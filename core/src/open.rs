@@ -77,10 +77,16 @@ impl OpenPort {
         self.mapper.stop(timeout).await
     }
 
+    /// Asks for the end of the engine, which leaves the mapping on the gateway, and does not wait for that.
+    pub fn begin_detach(&self) {
+        self.lease.begin_detach();
+        self.mapper.begin_stop();
+    }
+
     /// Leaves the mapping on the gateway until its lifetime ends, as [`Lease::detach`] does, and ends the engine, which
     /// serves nothing else.
     pub async fn detach(&self) {
-        self.lease.begin_detach();
+        self.begin_detach();
         self.mapper.stop(None).await;
     }
 }

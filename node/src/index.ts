@@ -7,8 +7,7 @@
 
 export type { MapOptions, MapperOptions, RetryPolicy } from './config';
 export { type ErrorCode, type ErrorReport, PortLeaseError } from './errors';
-export { Lease } from './lease';
-export { Mapper, OpenPort, open } from './mapper';
+export { Lease, Mapper } from './mapper';
 export {
   AddressClass,
   type AddressFamily,
@@ -20,7 +19,8 @@ export {
   Protocol,
   Transport,
 } from './names';
-export type { OpenOptions, SignalOptions, WaitOptions } from './options';
+export { OpenPort, open } from './open';
+export type { ChangedOptions, OpenOptions, SignalOptions, WaitOptions } from './options';
 export {
   type ActiveLeaseSnapshot,
   Endpoint,

@@ -11,8 +11,7 @@
 
 import type { MapperOptions } from './config';
 import { invalid, PortLeaseError } from './errors';
-import type { Lease } from './lease';
-import { Mapper } from './mapper';
+import { type Lease, Mapper } from './mapper';
 import type { ErrorKind, Transport } from './names';
 import type { SignalOptions } from './options';
 import type { ActiveLeaseSnapshot, GatewayReport } from './snapshot';
@@ -58,7 +57,7 @@ export interface PortMappingGateway {
   mapAll(internalPort: number, options?: MapPortOptions): AsyncGenerator<PortMapping, void, unknown>;
   /** Takes the mappings of a port off the router. */
   unmap(internalPort: number, options?: SignalOptions): Promise<void>;
-  /** The external address. Rejects where it cannot be had. */
+  /** The external address. Rejects if there is none. */
   externalIp(options?: SignalOptions): Promise<string>;
   /** Takes every mapping off the router. */
   stop(options?: SignalOptions): Promise<void>;
@@ -70,7 +69,7 @@ export interface PortMappingClient {
   findGateways(
     options?: SignalOptions & { searchInterval?: number },
   ): AsyncGenerator<PortMappingGateway, void, unknown>;
-  /** The router at the host of this URL, whatever it speaks. Rejects where it maps no ports. */
+  /** The router at the host of this URL, whatever it speaks. Rejects if it maps no ports. */
   getGateway(descriptor: URL, options?: SignalOptions): Promise<PortMappingGateway>;
 }
 
@@ -102,7 +101,7 @@ export function portMappingClient(options: MapperOptions = {}): PortMappingClien
   };
 }
 
-/** Where nobody listens (RFC 863). */
+/** A port on which no program listens (RFC 863). */
 const DISCARD_PORT = 9;
 
 /** The kinds by which a search finds nothing. */
@@ -122,6 +121,8 @@ class Router implements PortMappingGateway {
   /** One for each local address, since that is where a mapper's ports lead; '' is the one that faces the router. */
   readonly #mappers = new Map<string, Mapper>();
   readonly #leases = new Map<string, Mapped>();
+  /** Calls that hold the discard port. */
+  #asking = 0;
 
   constructor(options: MapperOptions) {
     this.#options = options;
@@ -178,9 +179,14 @@ class Router implements PortMappingGateway {
     const address = protocols.find(({ externalAddress }) => externalAddress)?.externalAddress;
     if (address) return address;
     // PCP tells the address with a mapping alone: one of the discard port, for a moment (RFC 6887 11.6).
-    const { externalHost } = await this.map(DISCARD_PORT, '', { protocol: 'UDP', signal });
-    await this.unmap(DISCARD_PORT, { signal });
-    return externalHost;
+    // Calls at the same time share it; the last one removes it.
+    this.#asking += 1;
+    try {
+      return (await this.map(DISCARD_PORT, '', { protocol: 'UDP', signal })).externalHost;
+    } finally {
+      this.#asking -= 1;
+      if (this.#asking === 0) await this.unmap(DISCARD_PORT, { signal });
+    }
   }
 
   async stop({ signal }: SignalOptions = {}): Promise<void> {
@@ -194,7 +200,7 @@ class Router implements PortMappingGateway {
     return this.#mapper('').probe({ signal });
   }
 
-  /** Started when it is wanted first, and again after a stop. */
+  /** Starts it at the first call, and again after a stop. */
   #mapper(localAddress: string): Mapper {
     let mapper = this.#mappers.get(localAddress);
     if (!mapper) {

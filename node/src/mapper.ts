@@ -1,14 +1,14 @@
 import { EventEmitter } from 'node:events';
+import { addon } from './addon';
 import type { MapOptions, MapperOptions } from './config';
 import { calling } from './errors';
-import { Feed } from './feed';
-import { forget, Lease } from './lease';
+import { EventIterator, follow } from './feed';
 import { EventKind } from './names';
-import type { LeaseHandle, MapperHandle, ReportView } from './native';
+import type { EventsHandle, LeaseHandle, LeaseView, MapperHandle } from './native';
 import {
-  checkObject,
+  type ChangedOptions,
+  changes,
   limits,
-  type OpenOptions,
   request,
   type SignalOptions,
   settings,
@@ -16,14 +16,126 @@ import {
   type WaitOptions,
 } from './options';
 import {
+  type ActiveLeaseSnapshot,
+  fromEventView,
+  fromLeaseView,
   fromMapperView,
   fromReportView,
   type GatewayReport,
+  type LeaseSnapshot,
+  leaseSnapshot,
   type MapperEvent,
   type MapperEventMap,
   type MapperSnapshot,
+  NUMBERS,
+  type SnapshotTexts,
+  texts,
 } from './snapshot';
-import { hold, host, promised } from './waiting';
+import { hold, host, ignore, promised } from './waiting';
+
+const NO_TEXTS: SnapshotTexts = { external: null, lastError: null };
+// One for all leases: it is filled and read within one call.
+const numbers = new Float64Array(NUMBERS);
+
+function isOver(over: boolean): boolean {
+  return over;
+}
+
+/** Tells a mapper that a lease is to end. */
+const forget = Symbol('forget');
+
+/**
+ * The promise to keep one port mapped, until {@link stop} or until its mapper is stopped; made by {@link Mapper.map}.
+ */
+export class Lease {
+  /** The mapper that serves it. */
+  readonly mapper: Mapper;
+  readonly #handle: LeaseHandle;
+  #texts = NO_TEXTS;
+  #version = 0;
+
+  /** @internal */
+  constructor(mapper: Mapper, handle: LeaseHandle) {
+    this.mapper = mapper;
+    this.#handle = handle;
+  }
+
+  /** The lease's number within its mapper, from 1, as events name it. */
+  get id(): number {
+    return this.#handle.id;
+  }
+
+  /**
+   * Waits for a mapping and answers with the snapshot that has it.
+   *
+   * Rejects with the kind of the latest whole attempt if that failed (the lease keeps trying unless
+   * `retry: 'never'`). Every call that is pending hears of a failed attempt; a call after that waits for the next
+   * attempt. Rejects with `timeout` if no attempt has ended within `timeout` milliseconds (default: no limit), with the
+   * reason of `signal` as soon as that is aborted, and once the lease is over with the kind that ended it, or `stopped`.
+   */
+  async ready(options?: WaitOptions): Promise<ActiveLeaseSnapshot> {
+    const { timeout, signal } = limits(options);
+    return promised(
+      (token) => this.#handle.ready(token, timeout),
+      signal,
+      (view: LeaseView) => fromLeaseView(view) as ActiveLeaseSnapshot,
+    );
+  }
+
+  /**
+   * Waits until the lease's state is another than `since` and answers with it. Resolves at once if it is another
+   * already; several changes between two calls are seen as one.
+   *
+   * ```js
+   * for (let seen = lease.snapshot(); ; seen = await lease.changed({ since: seen })) console.log(seen.state);
+   * ```
+   *
+   * Rejects with `timeout` if nothing has changed within `timeout` milliseconds (default: no limit), with the reason of
+   * `signal`, and with `stopped` once the lease is over and `since` is its last state.
+   */
+  async changed(options?: ChangedOptions): Promise<LeaseSnapshot> {
+    const { since = this.snapshot().revision, timeout, signal } = changes(options);
+    return promised((token) => this.#handle.changed(token, since, timeout), signal, fromLeaseView);
+  }
+
+  /** The present state: plain and frozen. Never waits and never fails. */
+  snapshot(): LeaseSnapshot {
+    const version = this.#handle.read(numbers);
+    if (version !== this.#version) {
+      this.#texts = texts(this.#handle.texts());
+      this.#version = version;
+    }
+    return leaseSnapshot(numbers, this.#texts);
+  }
+
+  /**
+   * Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` milliseconds
+   * (default 5000). After that the release goes on in the background and the answer is `false`. May be called
+   * again; never fails for a gateway that is gone. The release begins even if `signal` was aborted before.
+   */
+  async stop(options?: WaitOptions): Promise<boolean> {
+    const { timeout, signal } = limits(options);
+    this.mapper[forget](this);
+    this.#handle.beginStop();
+    return promised((token) => this.#handle.stop(token, timeout), signal, isOver);
+  }
+
+  /**
+   * Ends the lease and leaves the mapping on the gateway until its lifetime ends; one that is
+   * {@link ActiveLeaseSnapshot.permanent} stays until somebody deletes it.
+   */
+  async detach(options?: SignalOptions): Promise<void> {
+    const signal = signalOf(options);
+    this.mapper[forget](this);
+    this.#handle.beginDetach();
+    return promised((token) => this.#handle.detach(token), signal, ignore);
+  }
+
+  /** {@link stop}, for `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
 
 const EVENT_KINDS = Object.values(EventKind);
 
@@ -41,8 +153,9 @@ const LISTENER_METHODS = [
 /** Up to so many leases are held whether they have ended or not. */
 const SWEEP_ABOVE = 16;
 
-/** For {@link open}, whose lease is of another class. */
-const mapAs = Symbol('mapAs');
+/** For `open`: makes a mapper of its handle, and lets a mapper keep a lease. */
+export const adopt = Symbol('adopt');
+export const keep = Symbol('keep');
 
 type Events = { [K in EventKind]: [event: MapperEventMap[K]] };
 
@@ -61,57 +174,63 @@ type Events = { [K in EventKind]: [event: MapperEventMap[K]] };
  * ```
  */
 export class Mapper extends EventEmitter<Events> {
-  /** What is mapped stays mapped although nobody holds the handles: the garbage collector decides nothing. */
+  /** Keeps mappers with leases, so that the garbage collector takes no mapping away. */
   static readonly #mapping = new Set<Mapper>();
 
   readonly #handle: MapperHandle;
-  readonly #feed: Feed;
   readonly #leases = new Set<Lease>();
+  /** The reader behind {@link nextEvent}, from the first call on. */
+  #queue: EventsHandle | undefined;
   #sweepAbove = SWEEP_ABOVE;
   #release: (() => void) | undefined;
-  #unsubscribe: (() => void) | undefined;
+  #unfollow: (() => void) | undefined;
 
   private constructor(handle: MapperHandle) {
     super();
     this.#handle = handle;
-    this.#feed = new Feed(handle);
   }
 
   /**
    * Checks the options and starts the engine, a thread of its own. Does not touch the network.
    *
-   * Throws `invalid`, naming the option, or `internal` where the system gives no thread.
+   * Throws `invalid`, naming the option, or `internal` if the system gives no thread.
    */
   static start(options?: MapperOptions): Mapper {
     const checked = settings(options);
-    return new Mapper(calling(() => host.start(checked)));
+    return new Mapper(calling(() => addon.MapperHandle.start(host, checked)));
+  }
+
+  /** @internal */
+  static [adopt](handle: MapperHandle): Mapper {
+    return new Mapper(handle);
   }
 
   /**
    * Begins to map a port and returns at once; the lease tells how it goes.
    *
-   * Throws `invalid` for a bad option, or where another lease of this mapper has the same port, or asks for the same
+   * Throws `invalid` for a bad option, or if another lease of this mapper has the same port, or asks for the same
    * external port, over the same transport; and `stopped`. A lease that was stopped is no longer in the way: the new
    * one begins when it has let go.
    */
   map(options: MapOptions): Lease {
-    return this[mapAs](Lease, options);
+    const checked = request(options);
+    return this[keep](
+      new Lease(
+        this,
+        calling(() => this.#handle.map(checked)),
+      ),
+    );
   }
 
   /** @internal */
-  [mapAs]<T extends Lease>(kind: new (mapper: Mapper, handle: LeaseHandle) => T, options: MapOptions): T {
-    const checked = request(options);
-    const lease = new kind(
-      this,
-      calling(() => this.#handle.map(checked)),
-    );
+  [keep]<T extends Lease>(lease: T): T {
     this.#leases.add(lease);
     if (this.#leases.size > this.#sweepAbove) this.#sweep();
     Mapper.#mapping.add(this);
     return lease;
   }
 
-  /** Lets those go that have ended by themselves. */
+  /** Forgets the leases that have ended by themselves. */
   #sweep(): void {
     for (const lease of this.#leases) if (lease.snapshot().state === 'exited') this.#leases.delete(lease);
     // Not with each lease that is mapped: that would take a time that grows with the square of their number.
@@ -132,20 +251,25 @@ export class Mapper extends EventEmitter<Events> {
   /**
    * The next event, at most after `timeout` milliseconds (default: no limit).
    *
-   * While nobody takes events, up to 1024 wait here. Listeners, iterators and this method all see each event that
-   * comes while they are there; so use {@link events} in a loop, where no event may be missed beside a listener.
+   * All calls pull from one queue, so that each event is given out once. Events that nobody has read wait, 1024 at most.
+   * Beside listeners or other readers use {@link events}: there each reader gets every event.
    *
    * Rejects with `timeout`, with the reason of `signal`, and with `stopped` once the mapper is stopped and its last
-   * event was taken.
+   * event was pulled.
    */
   async nextEvent(options?: WaitOptions): Promise<MapperEvent> {
     const { timeout, signal } = limits(options);
-    return this.#feed.next(timeout, signal);
+    // Made at the call, so that it has what other readers read from now on.
+    this.#queue ??= this.#handle.events();
+    const queue = this.#queue;
+    return promised((token) => queue.next(token, timeout), signal, fromEventView);
   }
 
   /**
-   * Every event from the first turn of the loop on, those that waited included; ends when the mapper is stopped. What
-   * has come but was not read when the loop is left, waits for whoever asks next, unless somebody else has had it.
+   * A reader of its own: the events that nobody has read yet, and then every event from this call on, no
+   * matter who else reads them. Ends when the mapper is stopped. An event that the loop has not read when it is left waits for the next
+   * reader, unless another one has read it. A reader that falls more than 1024 events behind loses the oldest and is
+   * told how many ({@link MapperEvent.dropped}).
    *
    * ```js
    * for await (const event of mapper.events({ signal })) console.log(event.kind, `${event.external}`);
@@ -154,39 +278,32 @@ export class Mapper extends EventEmitter<Events> {
    * Rejects with the reason of `signal` when that is aborted.
    */
   events(options?: SignalOptions): AsyncIterableIterator<MapperEvent> {
-    return this.#feed.iterate(signalOf(options));
+    const signal = signalOf(options);
+    return new EventIterator(this.#handle.events(), signal);
   }
 
   /**
    * Asks by every configured protocol what the gateway offers; maps nothing.
    *
-   * Rejects with `unavailable` or `refused` where no protocol has an offer, the message naming each one's reason,
+   * Rejects with `unavailable` or `refused` if no protocol has an offer (the message names each one's reason),
    * with `transport`, `stopped`, and with the reason of `signal`.
    */
   async probe(options?: SignalOptions): Promise<GatewayReport> {
-    return promised(
-      () => this.#handle.probe(),
-      signalOf(options),
-      (view: ReportView) => fromReportView(view),
-    );
+    return promised((token) => this.#handle.probe(token), signalOf(options), fromReportView);
   }
 
   /**
    * Releases every mapping on the gateway and ends the engine; waits for that, at most for `timeout` milliseconds
-   * (default 5000), after which it goes on in the background: then the answer is `false`. May be called again; never
-   * fails for a gateway that is gone. The release begins also where `signal` was aborted before.
+   * (default 5000). After that it goes on in the background and the answer is `false`. May be called again; never fails
+   * for a gateway that is gone. The release begins even if `signal` was aborted before.
    */
   async stop(options?: WaitOptions): Promise<boolean> {
     const { timeout, signal } = limits(options);
     this.unref();
     this.#leases.clear();
     Mapper.#mapping.delete(this);
-    return promised(
-      () => this.#handle.stop(timeout),
-      signal,
-      (over: boolean) => over,
-      true,
-    );
+    this.#handle.beginStop();
+    return promised((token) => this.#handle.stop(token, timeout), signal, isOver);
   }
 
   /** {@link stop}, for `await using`. */
@@ -207,17 +324,13 @@ export class Mapper extends EventEmitter<Events> {
     return this;
   }
 
-  /** Pulls events as long as there are listeners for them. */
+  /** Reads events as long as there are listeners for them. */
   #attend(): this {
-    const wanted = EVENT_KINDS.some((kind) => this.listenerCount(kind) > 0);
-    if (wanted && !this.#unsubscribe) {
-      this.#unsubscribe = this.#feed.subscribe({
-        event: (event) => this.emit(event.kind, event as never),
-        end: () => {},
-      });
-    } else if (!wanted) {
-      this.#unsubscribe?.();
-      this.#unsubscribe = undefined;
+    if (EVENT_KINDS.some((kind) => this.listenerCount(kind) > 0)) {
+      this.#unfollow ??= follow(this.#handle.events(), (event) => this.emit(event.kind, event as never));
+    } else {
+      this.#unfollow?.();
+      this.#unfollow = undefined;
     }
     return this;
   }
@@ -232,42 +345,5 @@ export class Mapper extends EventEmitter<Events> {
       };
       Object.defineProperty(Mapper.prototype, name, { value, writable: true, configurable: true });
     }
-  }
-}
-
-/** A lease together with the mapper that serves it alone; made by {@link open}. */
-export class OpenPort extends Lease {
-  /** Releases the mapping and ends the mapper; as {@link Mapper.stop}. */
-  override stop(options?: WaitOptions): Promise<boolean> {
-    return this.mapper.stop(options);
-  }
-}
-
-/**
- * Maps one port and waits for the mapping: start, map and ready in one line. Stopping the result stops its mapper.
- *
- * ```js
- * const port = await open(9001);
- * console.log(`reachable at ${port.snapshot().external}`);
- * await port.stop();
- * ```
- *
- * The options are those of {@link Mapper.start}, {@link Mapper.map} and {@link Lease.ready} together. Rejects as they
- * fail; then nothing is left behind.
- */
-export async function open(port: number, options: OpenOptions = {}): Promise<OpenPort> {
-  checkObject('options', options);
-  const { transport, externalPort, exact, family, timeout, signal, ...rest } = options;
-  limits({ timeout, signal });
-  signal?.throwIfAborted();
-  const mapper = Mapper.start(rest);
-  try {
-    const lease = mapper[mapAs](OpenPort, { port, transport, externalPort, exact, family });
-    await lease.ready({ timeout, signal });
-    return lease;
-  } catch (error) {
-    // The caller learns of the failure at once; the release goes on in the background, or at the process's end.
-    mapper.stop().catch(() => {});
-    throw error;
   }
 }

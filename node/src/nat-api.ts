@@ -6,8 +6,7 @@
  */
 
 import type { MapperOptions } from './config';
-import type { Lease } from './lease';
-import { Mapper } from './mapper';
+import { type Lease, Mapper } from './mapper';
 import type { Protocol, Transport } from './names';
 
 /** The options of {@link NatAPI}. */

@@ -1,5 +1,30 @@
 // Written by scripts/native-types.mjs out of bindings/node/src; not for editing.
 
+/**
+ * A lease, and the texts of its last snapshot: JavaScript asks for them again only when they have changed. `token` is
+ * the number of a wait that begins.
+ */
+export declare class LeaseHandle {
+  /** The lease's number. */
+  get id(): number
+  /** Writes the present state into `numbers` (see `snapshot.rs`); the answer changes when [`texts`](Self::texts) do. */
+  read(numbers: Float64Array): number
+  /** The texts of the snapshot that was read last. */
+  texts(): Texts
+  /** Waits for a mapping. */
+  ready(token: number, timeout?: number | undefined | null): void
+  /** Waits for another state than the one with this revision. */
+  changed(token: number, since: number, timeout?: number | undefined | null): void
+  /** Asks for the release and does not wait. */
+  beginStop(): void
+  /** Stops; `true` if everything is over. */
+  stop(token: number, timeout?: number | undefined | null): void
+  /** Asks for the end of the lease, which leaves the mapping, and does not wait. */
+  beginDetach(): void
+  /** Ends the lease and leaves the mapping. */
+  detach(token: number): void
+}
+
 /** A failure as snapshots and events show it. */
 export interface ErrorView {
   /** The stable kind. */
@@ -16,22 +41,6 @@ export interface LeaseView {
   external?: string
   /** The latest failure. */
   lastError?: ErrorView
-}
-
-/** A lease, and the texts of its last snapshot: JavaScript asks for them again only when they have changed. */
-export declare class LeaseHandle {
-  /** The lease's number. */
-  get id(): number
-  /** Writes the present state into `numbers` (see `snapshot.rs`); the answer changes when [`texts`](Self::texts) do. */
-  read(numbers: Float64Array): number
-  /** The texts of the snapshot that was read last. */
-  texts(): Texts
-  /** Waits for a mapping. */
-  ready(timeout?: number | undefined | null): Wait
-  /** Stops; `true` where all is over. */
-  stop(timeout?: number | undefined | null): Wait
-  /** Ends the lease and leaves the mapping. */
-  detach(): Wait
 }
 
 /** A mapper's snapshot. */
@@ -54,31 +63,40 @@ export interface MapperView {
   stopped: boolean
 }
 
-/** A mapper. */
+/** A mapper. `token` is the number of a wait that begins. */
 export declare class MapperHandle {
+  /** Starts a mapper. */
+  static start(host: Host, settings: object): MapperHandle
   /** Begins to map a port. */
   map(request: object): LeaseHandle
   /** The present state. */
   snapshot(): MapperView
-  /** Waits for the next event, without a limit. */
-  nextEvent(): Wait
+  /** A reader that gets the events that nobody has read yet, and then every event. */
+  events(): EventsHandle
   /** Asks what the gateway offers. */
-  probe(): Wait
-  /** Stops; `true` where all is over. */
-  stop(timeout?: number | undefined | null): Wait
+  probe(token: number): void
+  /** Asks for the end and does not wait. */
+  beginStop(): void
+  /** Stops; `true` if everything is over. */
+  stop(token: number, timeout?: number | undefined | null): void
 }
 
-/** A pending call. */
-export declare class Wait {
-  /** The number by which the bell names it. */
-  get id(): number
-  /**
-   * Looks whether it has ended: the answer, `null` where it goes on, or the error. Once ended or cancelled it is
-   * `null` for ever.
-   */
-  poll(): boolean | LeaseView | EventView | ReportView | null
-  /** Ends the wait; what was waited for goes on. */
-  cancel(): void
+/** A port, whose lease and mapper end together. */
+export declare class PortHandle {
+  /** Starts the mapper and begins to map. */
+  static begin(host: Host, settings: object, request: object): PortHandle
+  /** The mapper. To be called once: the mapper ends with the handle that this makes. */
+  mapper(): MapperHandle
+  /** The lease. */
+  lease(): LeaseHandle
+  /** Asks for the end of both, which leaves the mapping, and does not wait. */
+  beginDetach(): void
+}
+
+/** A reader of a mapper's events. */
+export declare class EventsHandle {
+  /** Waits for this reader's next event. */
+  next(token: number, timeout?: number | undefined | null): void
 }
 
 /** A running gateway. */
@@ -138,10 +156,14 @@ export interface EventView {
 
 /** The start of everything in one environment. */
 export declare class Host {
-  /** `bell` is called with the number of each wait that is to be polled. */
-  constructor(bell: (wait: number) => void)
-  /** Starts a mapper. */
-  start(settings: object): MapperHandle
+  /** `bell` is called when it is time to call [`next`](Self::next) until that finds nothing. */
+  constructor(bell: () => void)
+  /** The number of the next wait that is over, if there is one; `take` has its outcome. Does not wait. */
+  next(): number | null
+  /** The answer of the wait that `next` found last, or its error; `null` the second time. */
+  take(): boolean | LeaseView | EventView | ReportView | null
+  /** Ends a wait; what was waited for goes on. */
+  cancel(token: number): void
   /** Stops every mapper and waits for that, at most for so many milliseconds: for the end of the process. */
   stopAll(timeout: number): boolean
 }

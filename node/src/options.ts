@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import { type MapOptions, type MapperOptions, mapOptions, mapperOptions, type Reading } from './config';
 import { invalid } from './errors';
+import type { LeaseSnapshot } from './snapshot';
 
 /** For calls that wait. */
 export interface WaitOptions {
@@ -13,6 +14,12 @@ export interface WaitOptions {
 /** For calls that wait as long as it takes. */
 export type SignalOptions = Pick<WaitOptions, 'signal'>;
 
+/** For `Lease.changed`. */
+export interface ChangedOptions extends WaitOptions {
+  /** The state that the caller knows, or its `revision`. Default: the state at the call. */
+  since?: LeaseSnapshot | number | undefined;
+}
+
 /** The options of `open`: of the mapper, of the lease and of the wait together. */
 export interface OpenOptions extends MapperOptions, Omit<MapOptions, 'port'>, WaitOptions {}
 
@@ -22,51 +29,56 @@ function shown(value: unknown): string {
 }
 
 function text(name: string, value: unknown): string {
-  if (typeof value !== 'string') throw invalid(name, `${shown(value)} is no text`);
+  if (typeof value !== 'string') throw invalid(name, `must be a string, not ${shown(value)}`);
   return value;
 }
 
 function flag(name: string, value: unknown): boolean {
-  if (typeof value !== 'boolean') throw invalid(name, `${shown(value)} is neither true nor false`);
+  if (typeof value !== 'boolean') throw invalid(name, `must be true or false, not ${shown(value)}`);
   return value;
 }
 
 function number(name: string, value: unknown): number {
-  if (typeof value !== 'number') throw invalid(name, `${shown(value)} is no number`);
+  if (typeof value !== 'number') throw invalid(name, `must be a number, not ${shown(value)}`);
   return value;
 }
 
 function timeout(name: string, value: unknown): number {
-  if (!(number(name, value) >= 0)) throw invalid(name, `${shown(value)} is no duration; allowed are 0 ms and more`);
+  if (!(number(name, value) >= 0)) throw invalid(name, `must be 0 ms or more, not ${shown(value)}`);
   return value as number;
 }
 
 /** A number that the addon can take; which of them make sense is the core's to say. */
 function integer(name: string, value: unknown, most: number): number {
   if (!Number.isInteger(value) || number(name, value) < 0 || number(name, value) > most) {
-    throw invalid(name, `${shown(value)} is no whole number between 0 and ${most}`);
+    throw invalid(name, `must be a whole number between 0 and ${most}, not ${shown(value)}`);
   }
   return value as number;
 }
 
 function port(name: string, value: unknown): number {
   if (!Number.isInteger(value) || number(name, value) < 1 || number(name, value) > 65535) {
-    throw invalid(name, `${shown(value)} is no port; allowed are 1 to 65535`);
+    throw invalid(name, `must be between 1 and 65535, not ${shown(value)}`);
   }
   return value as number;
 }
 
+function revision(name: string, value: unknown): number {
+  const { revision } = Object(value) as Partial<LeaseSnapshot>;
+  return integer(name, revision ?? value, Number.MAX_SAFE_INTEGER);
+}
+
 function list(name: string, value: unknown): string[] {
-  if (!Array.isArray(value)) throw invalid(name, `${shown(value)} is no list`);
+  if (!Array.isArray(value)) throw invalid(name, `must be an array, not ${shown(value)}`);
   return value.map((item) => text(name, item));
 }
 
 type Reader = (name: string, value: unknown) => unknown;
 type Readers<T> = { [name in keyof T]-?: Reader };
 
-/** Throws where `value` is no object. */
+/** Throws if `value` is not an object. */
 export function checkObject(name: string, value: unknown): asserts value is object {
-  if (typeof value !== 'object' || value === null) throw invalid(name, `${shown(value)} is no object`);
+  if (typeof value !== 'object' || value === null) throw invalid(name, `must be an object, not ${shown(value)}`);
 }
 
 /** Takes an object of options apart. What is not in `readers` is a mistake, most often one of spelling. */
@@ -85,7 +97,7 @@ function read<T extends object>(what: string, options: unknown, readers: Readers
 function retry(name: string, value: unknown): unknown {
   if (value === 'never') return { never: true };
   if (typeof value !== 'object' || value === null) {
-    throw invalid(name, `${shown(value)} is neither 'never' nor an object with min and max`);
+    throw invalid(name, `must be 'never' or an object with min and max, not ${shown(value)}`);
   }
   return read(name, value, {
     min: () => number(name, (value as { min: unknown }).min),
@@ -124,12 +136,35 @@ export function request(options: MapOptions): object {
   return found;
 }
 
+const LIMIT_READERS: Readers<WaitOptions> = { timeout, signal: abortSignal };
+
 /** The limits of a wait. */
 export function limits(options: WaitOptions | undefined): WaitOptions {
-  return read<WaitOptions>('options', options, { timeout, signal: abortSignal }) as WaitOptions;
+  return read<WaitOptions>('options', options, LIMIT_READERS) as WaitOptions;
 }
 
-/** The same where there is no time-out. */
+/** The same for a wait for a change, which has the number of a state as well. */
+export function changes(options: ChangedOptions | undefined): WaitOptions & { since?: number } {
+  return read<ChangedOptions>('options', options, { ...LIMIT_READERS, since: revision });
+}
+
+/** What `open` is given, for each of those that it is about. */
+export function opening(
+  port: number,
+  options: OpenOptions,
+): { settings: object; request: object; limits: WaitOptions } {
+  const { port: _, ...requestReaders } = REQUEST_READERS;
+  const found = read<OpenOptions>('options', options, { ...SETTING_READERS, ...requestReaders, ...LIMIT_READERS });
+  const part = (names: object): Record<string, unknown> =>
+    Object.fromEntries(Object.entries(found).filter(([name]) => Object.hasOwn(names, name)));
+  return {
+    settings: part(SETTING_READERS),
+    request: request({ ...part(requestReaders), port }),
+    limits: part(LIMIT_READERS),
+  };
+}
+
+/** The same for a call without a time-out. */
 export function signalOf(options: SignalOptions | undefined): AbortSignal | undefined {
   return (read<SignalOptions>('options', options, { signal: abortSignal }) as SignalOptions).signal;
 }
@@ -137,7 +172,7 @@ export function signalOf(options: SignalOptions | undefined): AbortSignal | unde
 function abortSignal(name: string, value: unknown): AbortSignal {
   const signal = value as Partial<AbortSignal> | null;
   if (typeof signal?.aborted !== 'boolean' || typeof signal.addEventListener !== 'function') {
-    throw invalid(name, `${shown(value)} is no AbortSignal`);
+    throw invalid(name, `must be an AbortSignal, not ${shown(value)}`);
   }
   return value as AbortSignal;
 }

@@ -53,7 +53,7 @@ interface CommonLeaseSnapshot {
   readonly transport: Transport;
   /** What made the mapping. */
   readonly protocol: MappingProtocol | null;
-  /** The granted lifetime in milliseconds; null where the mapping is permanent. */
+  /** The granted lifetime in milliseconds; null if the mapping is permanent. */
   readonly lifetime: number | null;
   /** Milliseconds until the gateway ends the mapping if it is not renewed; null where it is permanent. */
   readonly expiresIn: number | null;
@@ -176,7 +176,7 @@ interface CommonEvent<K extends EventKind> {
   readonly external: Endpoint | null;
   /** What made the mapping. */
   readonly protocol: MappingProtocol | null;
-  /** The granted lifetime in milliseconds; null where there is no mapping or it is permanent. */
+  /** The granted lifetime in milliseconds; null if there is no mapping or it is permanent. */
   readonly lifetime: number | null;
   /** The class of the external address, `unknown` where there is none. */
   readonly addressClass: AddressClass;

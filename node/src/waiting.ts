@@ -3,52 +3,59 @@
 import { setInterval } from 'node:timers';
 import { addon } from './addon';
 import { calling, fromAddon, type PortLeaseError } from './errors';
-import type { EventView, LeaseView, ReportView, Wait } from './native';
+import type { EventView, LeaseView, ReportView } from './native';
 
 type Answer = boolean | LeaseView | EventView | ReportView;
 
-interface Watched {
-  readonly wait: Wait;
+/** Begins a call of the addon that waits, under this number. */
+type Begin = (token: number) => void;
+
+interface Waiting {
   readonly done: (answer: Answer) => void;
   readonly failed: (error: PortLeaseError) => void;
 }
 
-/** The longest that a timer of Node's can be. */
-export const LONGEST_TIMER = 2 ** 31 - 1;
 /** How long the end of the process waits for the gateways. */
 const EXIT_TIMEOUT = 2000;
+/** The longest that a timer of Node's can be. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 
-const watched = new Map<number, Watched>();
+const waiting = new Map<number, Waiting>();
+let lastToken = 0;
 
 /** The addon's part of this thread. Its bell rings in the event loop, but does not keep it alive. */
-export const host = new addon.Host(look);
+export const host = new addon.Host(settleAll);
 
-function look(id: number): void {
-  const one = watched.get(id);
-  if (one) poll(one);
+function settleAll(): void {
+  for (let token = host.next(); token !== null; token = host.next()) {
+    const one = waiting.get(token);
+    waiting.delete(token);
+    if (one) settle(one);
+  }
 }
 
-function poll({ wait, done, failed }: Watched): void {
-  let answer: Answer | null;
+function settle({ done, failed }: Waiting): void {
+  let answer: Answer;
   try {
-    answer = wait.poll();
+    answer = host.take() as Answer;
   } catch (error) {
-    watched.delete(wait.id);
     failed(fromAddon(error));
     return;
   }
-  if (answer === null) return;
-  watched.delete(wait.id);
   done(answer);
 }
 
-/** Follows a wait to its end, which may be at once. The answer cancels it. Keeps nothing alive. */
-export function watch(wait: Wait, done: (answer: Answer) => void, failed: (error: PortLeaseError) => void): () => void {
-  const one = { wait, done, failed };
-  watched.set(wait.id, one);
-  poll(one);
+/** Begins a wait and calls back when it is over, never before this returns. The answer cancels it. Keeps nothing alive. */
+export function watch(
+  begin: Begin,
+  done: (answer: Answer) => void,
+  failed: (error: PortLeaseError) => void,
+): () => void {
+  const token = ++lastToken;
+  calling(() => begin(token));
+  waiting.set(token, { done, failed });
   return () => {
-    if (watched.delete(wait.id)) wait.cancel();
+    if (waiting.delete(token)) host.cancel(token);
   };
 }
 
@@ -67,7 +74,7 @@ export function hold(): () => void {
   };
 }
 
-function ignore(): void {}
+export function ignore(): void {}
 
 interface Aborting {
   readonly calls: Set<() => void>;
@@ -78,9 +85,9 @@ const aborting = new WeakMap<AbortSignal, Aborting>();
 
 /**
  * Calls once when `signal` is aborted; the answer takes that back. However many waits there are, the signal has one
- * listener: Node warns of a leak where there are more than ten.
+ * listener: Node warns of a leak if there are more than ten.
  */
-export function onAbort(signal: AbortSignal | undefined, call: () => void): () => void {
+function onAbort(signal: AbortSignal | undefined, call: () => void): () => void {
   if (!signal) return ignore;
   const one = aborting.get(signal) ?? listen(signal);
   one.calls.add(call);
@@ -102,42 +109,28 @@ function listen(signal: AbortSignal): Aborting {
   return one;
 }
 
-/** Lets the stack of an error from the event loop, which tells nobody anything, lead to where the call was made. */
-export function calledAt(here: Error, error: PortLeaseError): PortLeaseError {
+/** Gives an error from the event loop the stack of the call, since its own says nothing useful. */
+function calledAt(here: Error, error: PortLeaseError): PortLeaseError {
   error.stack = `${error.name}: ${error.message}\n${here.stack?.split('\n').slice(1).join('\n')}`;
   return error;
 }
 
 /**
- * A promise for a wait, which keeps the event loop alive and which `signal` ends. Where the signal was aborted before,
- * the wait is not begun, unless `inAnyCase`.
+ * A promise for a wait, which keeps the event loop alive. `signal` ends the wait, and so does `left`, the caller's own.
+ * If either was aborted before, the wait does not begin.
  */
 export function promised<A extends Answer, T>(
-  start: () => Wait,
+  begin: Begin,
   signal: AbortSignal | undefined,
   convert: (answer: A) => T,
-  inAnyCase = false,
+  left?: AbortSignal,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
-    if (signal?.aborted) {
-      if (inAnyCase) watch(calling(start), ignore, ignore);
-      reject(signal.reason);
-      return;
-    }
-    const wait = calling(start);
-    const release = hold();
+    const signals = [left, signal];
+    for (const one of signals) one?.throwIfAborted();
     const here = new Error();
-    const end = (): void => {
-      release();
-      ignoreSignal();
-    };
-    const ignoreSignal = onAbort(signal, () => {
-      cancel();
-      end();
-      reject(signal?.reason);
-    });
     const cancel = watch(
-      wait,
+      begin,
       (answer) => {
         end();
         resolve(convert(answer as A));
@@ -147,10 +140,22 @@ export function promised<A extends Answer, T>(
         reject(calledAt(here, error));
       },
     );
+    const release = hold();
+    const ignoreSignals = signals.map((one) =>
+      onAbort(one, () => {
+        cancel();
+        end();
+        reject(one?.reason);
+      }),
+    );
+    const end = (): void => {
+      release();
+      for (const ignoreSignal of ignoreSignals) ignoreSignal();
+    };
   });
 }
 
-// Runs where the event loop has ended, at process.exit() and after an uncaught exception; in a worker for the worker.
+// Runs when the event loop has ended, at process.exit() and after an uncaught exception; in a worker for the worker.
 process.once('exit', () => {
   host.stopAll(EXIT_TIMEOUT);
 });

@@ -1,4 +1,4 @@
-// Events: pulled one by one, in a loop, or by listeners; each of them sees each event.
+// Events: pulled one by one, in a loop, or by listeners; each of these readers sees each event.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -61,7 +61,7 @@ it('two loops, a listener and a pull all see the same event', async (t) => {
   const all = [first(), first(), once(mapper, 'installed').then(([event]) => event), mapper.nextEvent()];
   mapper.map({ port: 9001 });
   const events = await Promise.all(all);
-  for (const event of events) assert.equal(event, events[0]);
+  for (const event of events) assert.deepEqual(event, events[0]);
 });
 
 it('a slow loop beside a listener loses the oldest events, and is told how many', async (t) => {
@@ -156,43 +156,105 @@ it('listeners may come and go in every way that an emitter has', async (t) => {
 
 it('what a loop had not read when it was left is there for the next, in order', async (t) => {
   const { mapper } = await mapperFor(t);
-  const ports = [9001, 9002, 9003, 9004];
+  const ports = [9001, 9002, 9003, 9004, 9005];
   await Promise.all(ports.map((port) => mapper.map({ port }).ready()));
   const seen = [];
-  const last = ports.length;
-  let installed = 0;
-  const all = new Promise((resolve) => {
-    const counted = () => {
-      installed += 1;
-      if (installed === last) resolve();
-    };
-    mapper.on('installed', counted);
-  });
-  for await (const { lease } of mapper.events()) {
-    seen.push(lease);
-    await all; // the others wait in the iterator
-    mapper.removeAllListeners();
-    break;
-  }
-  for await (const { lease } of mapper.events()) {
-    seen.push(lease);
-    if (seen.length === 2) break;
+  for (let count = 1; count <= 2; count++) {
+    const end = seen.length + count;
+    for await (const { lease } of mapper.events()) {
+      seen.push(lease);
+      if (seen.length === end) break;
+    }
   }
   seen.push((await mapper.nextEvent()).lease);
   await mapper.stop();
   for await (const { kind, lease } of mapper.events()) if (kind === 'installed') seen.push(lease);
-  assert.deepEqual(seen.toSorted(), [1, 2, 3, 4]);
+  assert.deepEqual(seen.toSorted(), [1, 2, 3, 4, 5]);
+});
+
+it('a loop that is left while it waits loses no event', async (t) => {
+  const { mapper } = await mapperFor(t, { gateway: { faults: { pcpDelayMs: 100 } }, protocols: ['pcp'] });
+  const events = mapper.events();
+  const waiting = events.next();
+  const lease = mapper.map({ port: 9001 });
+  await events.return();
+  assert.equal((await waiting).done, true);
+  await lease.ready();
+  assert.equal((await mapper.events().next()).value.kind, 'installed');
+});
+
+it('a loop sees every event since the call that made it, whoever else has read them', async (t) => {
+  const { mapper } = await mapperFor(t);
+  const [one, other] = [mapper.events(), mapper.events()];
+  const lease = mapper.map({ port: 9001 });
+  await lease.ready();
+  assert.equal((await mapper.nextEvent()).kind, 'installed');
+  await lease.stop();
+  for (const events of [one, other]) {
+    assert.equal((await events.next()).value.kind, 'installed');
+    assert.equal((await events.next()).value.kind, 'exited');
+  }
+  // It has been read, so that a new reader does not get it.
+  const late = mapper.events().next();
+  await mapper.stop();
+  assert.equal((await late).done, true);
+});
+
+it('calls of next that are pending at once get the events in their order', async (t) => {
+  const { mapper } = await mapperFor(t);
+  const events = mapper.events();
+  const COUNT = 20;
+  const all = Array.from({ length: 2 * COUNT }, () => events.next());
+  for (let i = 0; i < COUNT; i++) {
+    const lease = mapper.map({ port: 9001 });
+    await lease.ready();
+    await lease.stop();
+  }
+  const seen = (await Promise.all(all)).map(({ value: { kind, lease } }) => `${lease} ${kind}`);
+  const expected = Array.from({ length: COUNT }, (_, i) => [`${i + 1} installed`, `${i + 1} exited`]);
+  assert.deepEqual(seen, expected.flat());
+});
+
+it('pulls share one queue, so that each event is given out once', async (t) => {
+  const { mapper } = await mapperFor(t);
+  const waiting = [1, 2, 3].map(() => mapper.nextEvent());
+  const leases = [9001, 9002, 9003].map((port) => mapper.map({ port }));
+  const seen = await Promise.all(waiting);
+  assert.deepEqual(
+    seen.map(({ lease }) => lease).toSorted(),
+    leases.map(({ id }) => id),
+  );
+});
+
+it('a pull that was aborted or that timed out loses no event', async (t) => {
+  const { mapper } = await mapperFor(t);
+  await mapper.map({ port: 9001 }).ready();
+  const controller = new AbortController();
+  const waiting = mapper.nextEvent({ signal: controller.signal });
+  controller.abort();
+  await assert.rejects(waiting, { name: 'AbortError' });
+  assert.equal((await mapper.nextEvent({ timeout: 0 })).kind, 'installed');
+  await assert.rejects(mapper.nextEvent({ timeout: 0 }), { kind: 'timeout' });
+});
+
+it('a wait for one event is over before the next one comes', async (t) => {
+  const { mapper } = await mapperFor(t);
+  const lease = mapper.map({ port: 9001 });
+  await lease.ready();
+  await lease.stop();
+  // Both have happened. Nobody but these two listens.
+  await once(mapper, 'installed');
+  await once(mapper, 'exited');
 });
 
 it('an endless wait for an event has no timer, whose longest would end it', async (t) => {
   const { mapper } = await mapperFor(t);
   const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
   const before = timers();
-  const waiting = [mapper.nextEvent({ timeout: 60_000 })];
-  assert.equal(timers(), before + 1);
-  waiting.push(mapper.nextEvent({ timeout: Number.POSITIVE_INFINITY }), mapper.nextEvent({ timeout: 2 ** 31 }));
-  assert.equal(timers(), before + 1);
-  mapper.map({ port: 9001 });
+  const timeouts = [60_000, Number.POSITIVE_INFINITY, 2 ** 31];
+  const waiting = timeouts.map((timeout) => mapper.nextEvent({ timeout }));
+  assert.equal(timers(), before);
+  for (const port of [9001, 9002, 9003]) mapper.map({ port });
   assert.deepEqual(
     (await Promise.all(waiting)).map(({ kind }) => kind),
     ['installed', 'installed', 'installed'],

@@ -105,6 +105,86 @@ describe('a lease', () => {
   });
 });
 
+describe('a failed attempt', () => {
+  const REFUSING = { gateway: { faults: { tableFull: true, pcpDelayMs: 100 } }, protocols: ['pcp'] };
+
+  it('is heard by every call of ready that is pending', async (t) => {
+    const { mapper } = await mapperFor(t, REFUSING);
+    const lease = mapper.map({ port: 9001 });
+    const outcomes = await Promise.allSettled([lease.ready(), lease.ready(), lease.ready({ timeout: 10_000 })]);
+    assert.deepEqual(
+      outcomes.map(({ reason }) => reason?.kind),
+      ['refused', 'refused', 'refused'],
+    );
+  });
+
+  it('is not heard by a call that comes later, which waits for the next attempt', async (t) => {
+    const { mapper } = await mapperFor(t, { ...REFUSING, retry: { min: 60_000, max: 60_000 } });
+    const lease = mapper.map({ port: 9001 });
+    await assert.rejects(lease.ready(), { kind: 'refused' });
+    const later = [lease.ready({ timeout: 20 }), lease.ready({ timeout: 20 })];
+    const kinds = (await Promise.allSettled(later)).map(({ reason }) => reason?.kind);
+    assert.deepEqual(kinds, ['timeout', 'timeout']);
+  });
+});
+
+describe('a wait for a change', () => {
+  const SLOW = { gateway: { faults: { pcpDelayMs: 200 } }, protocols: ['pcp'] };
+
+  it('answers with each state after the one that is given, and ends when the lease is over', async (t) => {
+    const { mapper } = await mapperFor(t, SLOW);
+    const lease = mapper.map({ port: 9001 });
+    const seen = [lease.snapshot()];
+    const error = await (async () => {
+      for (;;) {
+        seen.push(await lease.changed({ since: seen.at(-1) }));
+        if (seen.at(-1).active) lease.stop();
+      }
+    })().catch((error) => error);
+    assert.equal(error.kind, 'stopped');
+    assert.match(error.stack, /handles\.test\.mjs/);
+    assert.ok(seen.some(({ state, external }) => state === 'installed' && `${external}` === '192.0.1.1:9001'));
+    assert.equal(seen.at(-1).state, 'exited');
+    const revisions = seen.map(({ revision }) => revision);
+    assert.deepEqual(
+      revisions,
+      [...new Set(revisions)].toSorted((one, other) => one - other),
+    );
+  });
+
+  it('begins with the state at the call if no other is given', async (t) => {
+    const { mapper } = await mapperFor(t, SLOW);
+    const lease = mapper.map({ port: 9001 });
+    await lease.ready();
+    await assert.rejects(lease.changed({ timeout: 20 }), { kind: 'timeout' });
+    const changed = lease.changed();
+    lease.stop();
+    assert.ok((await changed).revision > 0);
+  });
+
+  it('is over at once if the state is another already, given as a snapshot or by its revision', async (t) => {
+    const { mapper } = await mapperFor(t, SLOW);
+    const lease = mapper.map({ port: 9001 });
+    const before = lease.snapshot();
+    const now = await lease.ready();
+    assert.ok(now.revision > before.revision);
+    for (const since of [before, before.revision]) {
+      const snapshot = await lease.changed({ since });
+      assert.deepEqual([snapshot.revision, snapshot.active], [now.revision, true]);
+      assert.ok(Object.isFrozen(snapshot));
+    }
+  });
+
+  it('may be several, which all see the same change', async (t) => {
+    const { mapper } = await mapperFor(t, SLOW);
+    const lease = mapper.map({ port: 9001 });
+    const since = await lease.ready();
+    const waits = [1, 2, 3].map(() => lease.changed({ since }));
+    await lease.stop();
+    for (const { revision } of await Promise.all(waits)) assert.ok(revision > since.revision);
+  });
+});
+
 describe('many leases', () => {
   it('are mapped without looking at all the others each time', async (t) => {
     const { mapper } = await mapperFor(t);
@@ -124,6 +204,62 @@ describe('open', () => {
     assert.equal(await port.stop(), true);
     assert.equal(port.mapper.snapshot().stopped, true);
     assert.deepEqual(gateway.mappings(), []);
+  });
+
+  it('takes every option of the mapper, of the lease and of the wait', async (t) => {
+    const gateway = await gatewayFor(t, { faults: { pcpDelayMs: 300 } });
+    const options = {
+      ...gateway.config,
+      localAddress: '127.0.0.1',
+      protocols: ['pcp'],
+      ttl: 600_000,
+      renewalInterval: 60_000,
+      failureThreshold: 2,
+      retry: 'never',
+      description: 'a game',
+      transport: 'tcp',
+      externalPort: 9999,
+      exact: true,
+      family: 'ipv4',
+    };
+    const others = { ...options, externalPort: 9998 };
+    await assert.rejects(open(9002, { ...others, timeout: 1 }), { kind: 'timeout' });
+    await assert.rejects(open(9002, { ...others, signal: AbortSignal.timeout(1) }), { name: 'TimeoutError' });
+    const port = await open(9001, { ...options, timeout: 10_000, signal: new AbortController().signal });
+    const { lifetime, external, transport, protocol } = port.snapshot();
+    assert.deepEqual([lifetime, `${external}`, transport, protocol], [600_000, '192.0.1.1:9999', 'tcp', 'pcp']);
+    await port.stop();
+    await gateway.waitFor(({ mappings }) => mappings.length === 0);
+  });
+
+  it('says which option is wrong, as it is called here', async (t) => {
+    const { config } = await gatewayFor(t);
+    const wrong = { externalPort: 0, exact: 1, transport: 'sctp', family: 'ipv6', ttl: 1, timeout: -1, port: 9001 };
+    for (const [option, value] of Object.entries(wrong)) {
+      await assert.rejects(open(9001, { ...config, [option]: value }), (error) => {
+        return error.kind === 'invalid' && error.message.startsWith(`${option}: `);
+      });
+    }
+    await assert.rejects(open(0, config), { kind: 'invalid', message: /^port: / });
+  });
+
+  it('leaves the mapping by detach, and ends its mapper', async (t) => {
+    const gateway = await gatewayFor(t);
+    const port = await open(9001, gateway.config);
+    assert.equal(await port.detach(), undefined);
+    assert.equal(port.snapshot().state, 'exited');
+    assert.equal(port.mapper.snapshot().stopped, true);
+    assert.throws(() => port.mapper.map({ port: 9002 }), { kind: 'stopped' });
+    assert.equal(gateway.mappings().length, 1);
+  });
+
+  it('leaves the mapping also by a detach whose signal is aborted', async (t) => {
+    const gateway = await gatewayFor(t);
+    const port = await open(9001, gateway.config);
+    await assert.rejects(port.detach({ signal: AbortSignal.abort() }), { name: 'AbortError' });
+    await port.mapper.stop();
+    assert.equal(port.snapshot().state, 'exited');
+    assert.equal(gateway.mappings().length, 1);
   });
 
   it('leaves nothing behind where it fails', async (t) => {
@@ -223,6 +359,13 @@ describe('a bad argument', () => {
     assert.deepEqual(mapper.snapshot().leases, []);
   });
 
+  it('of map is named as it is called here, also if another lease is in the way', async (t) => {
+    const { mapper } = await mapperFor(t);
+    mapper.map({ port: 9001, externalPort: 9009 });
+    assert.throws(() => mapper.map({ port: 9001 }), bad('port'));
+    assert.throws(() => mapper.map({ port: 9002, externalPort: 9009 }), bad('externalPort'));
+  });
+
   it('is named whatever it is, also where it cannot be made a text', async (t) => {
     const { mapper } = await mapperFor(t);
     const bare = Object.create(null);
@@ -235,7 +378,7 @@ describe('a bad argument', () => {
       assert.throws(() => mapper.map({ port: value }), bad('port'));
       assert.throws(() => Mapper.start({ ttl: value }), bad('ttl'));
     }
-    assert.throws(() => mapper.map({ port: 9001n }), { message: /9001n is no port/ });
+    assert.throws(() => mapper.map({ port: 9001n }), { message: 'port: must be between 1 and 65535, not 9001n' });
   });
 
   it('of a call with a promise rejects and is named', async (t) => {
@@ -245,6 +388,10 @@ describe('a bad argument', () => {
     await assert.rejects(lease.ready({ timeout: Number.NaN }), bad('timeout'));
     await assert.rejects(lease.ready({ timout: 1 }), bad('timout'));
     await assert.rejects(lease.ready({ signal: {} }), bad('signal'));
+    await assert.rejects(lease.changed({ since: -1 }), bad('since'));
+    await assert.rejects(lease.changed({ since: {} }), bad('since'));
+    await assert.rejects(lease.changed({ since: null }), bad('since'));
+    await assert.rejects(lease.changed({ timeout: '1' }), bad('timeout'));
     await assert.rejects(mapper.nextEvent({ timeout: '1' }), bad('timeout'));
     await assert.rejects(mapper.nextEvent({ timeout: -1 }), bad('timeout'));
     await assert.rejects(mapper.probe({ timeout: 1 }), bad('timeout'));
@@ -261,6 +408,7 @@ describe('an error', () => {
     const lease = mapper.map({ port: 9001 });
     const waits = {
       ready: () => lease.ready({ timeout: 1 }),
+      changed: () => lease.changed({ timeout: 1 }),
       nextEvent: () => mapper.nextEvent({ timeout: 1 }),
       stopped: async () => {
         const waiting = mapper.nextEvent();

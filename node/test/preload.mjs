@@ -1,12 +1,14 @@
 // For examples that are written for the home: the router there is the simulated one of a test, and the reader's Ctrl-C
 // comes as soon as the program has said that there is a mapping.
-import { Mapper } from 'portlease';
+import { createRequire } from 'node:module';
 
-const { start } = Mapper;
-Mapper.start = (options = {}) => {
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  return start({ ...JSON.parse(process.env.GATEWAY), ...Object.fromEntries(given) });
-};
+const { addon } = createRequire(import.meta.url)('../dist/addon.js');
+const router = JSON.parse(process.env.GATEWAY);
+
+// Whatever a program calls, it is one of these that starts a mapper.
+const { MapperHandle, PortHandle } = addon;
+addon.MapperHandle = { start: (host, settings) => MapperHandle.start(host, { ...router, ...settings }) };
+addon.PortHandle = { begin: (host, settings, request) => PortHandle.begin(host, { ...router, ...settings }, request) };
 
 const { log } = console;
 console.log = (...words) => {

@@ -47,6 +47,29 @@ describe('a process', { concurrency: 4 }, () => {
     assert.deepEqual(lines, ['installed', 'exited']);
   });
 
+  it('is not kept alive by readers of events on which nothing waits', async (t) => {
+    const gateway = await gatewayFor(t);
+    const { lines } = await runWell(
+      `${START}
+       const events = mapper.events();
+       console.log((await mapper.nextEvent()).kind, (await events.next()).value.kind);`,
+      { gateway },
+    );
+    assert.deepEqual(lines, ['installed installed']);
+    assert.deepEqual(gateway.mappings(), []);
+  });
+
+  it('is kept alive by a wait for a change', async (t) => {
+    const gateway = await gatewayFor(t);
+    const { lines } = await runWell(
+      `${START}
+       lease.changed().then(({ active }) => console.log('changed', active));
+       setTimeout(() => lease.stop(), 100).unref();`,
+      { gateway },
+    );
+    assert.match(lines.join(), /^changed (true|false)$/);
+  });
+
   it('is kept alive by mapper.ref until unref, or until the mapper is stopped', async (t) => {
     const gateway = await gatewayFor(t);
     const { lines } = await runWell(
@@ -108,7 +131,9 @@ describe('a process', { concurrency: 4 }, () => {
     const { status, stderr, took } = await run(
       `import { Mapper } from 'portlease';
        const mapper = Mapper.start({ ...CONFIG, protocols: ['pcp'] });
-       mapper.map({ port: 9001 }).ready();
+       const lease = mapper.map({ port: 9001 });
+       lease.ready();
+       lease.changed();
        mapper.nextEvent();
        mapper.probe();
        setTimeout(() => process.exit(3), 50);`,

@@ -71,7 +71,10 @@ describe('a worker', { concurrency: 4 }, () => {
     const { worker } = start(
       gateway,
       `const lease = mapper.map({ port });
-       lease.ready().then(() => parentPort.postMessage('ready'));
+       lease.ready().then((since) => {
+         parentPort.postMessage('ready');
+         lease.changed({ since });
+       });
        mapper.on('changed', () => {});
        (async () => { for await (const _ of mapper.events()); })();`,
     );

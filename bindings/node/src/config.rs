@@ -1,4 +1,4 @@
-//! Values of core out of plain ones of JavaScript. Its layer has checked types; ranges are core's part.
+//! Makes values of core out of plain ones of JavaScript. The JavaScript layer has checked the types; core checks ranges.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -133,10 +133,10 @@ pub(crate) fn milliseconds(argument: &'static str, number: f64) -> Result<Durati
         return Ok(Duration::MAX);
     }
     Duration::try_from_secs_f64(number / 1000.0)
-        .map_err(|_| PortMappingError::invalid(argument, format!("{number} is no duration; allowed are 0 ms and more")))
+        .map_err(|_| PortMappingError::invalid(argument, format!("must be 0 ms or more, not {number}")))
 }
 
-/// The same for a limit that may be absent.
-pub(crate) fn limit(number: Option<f64>) -> Result<Option<Duration>> {
-    number.map(|number| milliseconds("timeout", number)).transpose()
+/// The limit of a wait, which the JavaScript layer has checked; what is too long for a duration has no end.
+pub(crate) fn limit(number: Option<f64>) -> Option<Duration> {
+    number.map(|number| milliseconds("timeout", number).unwrap_or(Duration::MAX))
 }

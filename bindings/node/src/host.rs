@@ -1,20 +1,16 @@
 //! What the handles of one environment (the main thread or a worker) share.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use napi::bindgen_prelude::Object;
+use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
-use portlease::Mapper;
+use portlease::{Completion, Mapper, PortMappingError, WaitEnd};
 
-use crate::config::milliseconds;
+use crate::config::limit;
 use crate::error::{Failure, failure};
-use crate::mapper::MapperHandle;
-use crate::settings;
-use crate::wait::Bell;
+use crate::wait::{AnswerView, Bell, Outcome, Waits};
 
 /// How long a process that ends waits beyond the mappers' own limit, for an engine that does not answer.
 const GRACE: Duration = Duration::from_millis(200);
@@ -22,33 +18,31 @@ const GRACE: Duration = Duration::from_millis(200);
 /// How long a worker that is terminated waits for its mappers.
 const TERMINATED: Duration = Duration::from_secs(2);
 
-type Ending = Pin<Box<dyn Future<Output = bool> + Send>>;
-
-/// The bell, and the mappers that the end of the process must stop.
+/// The pending calls, and the mappers that the end of the process must stop.
 pub(crate) struct Shared {
-    pub(crate) bell: Arc<Bell>,
+    pub(crate) waits: Arc<Waits>,
     mappers: Mutex<Mappers>,
 }
 
 #[derive(Default)]
 struct Mappers {
     live: Vec<Weak<Mapper>>,
-    /// The stops of those that the garbage collector took and that have not ended.
-    ending: Vec<Ending>,
-    /// The end has waited for them, and waits no second time.
+    /// Those that the garbage collector took and that may not have ended.
+    ending: Vec<Arc<Mapper>>,
+    /// The end has waited for them, and does not wait a second time.
     waited: bool,
 }
 
 impl Mappers {
     fn sweep(&mut self) {
         self.live.retain(|mapper| mapper.strong_count() > 0);
-        self.ending.retain_mut(is_pending);
+        self.ending.retain(|mapper| !has_ended(mapper));
     }
 }
 
-/// Begins or continues; nobody is woken by it.
-fn is_pending(ending: &mut Ending) -> bool {
-    ending.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
+/// Whether a mapper that was asked to stop has ended; does not wait.
+fn has_ended(mapper: &Mapper) -> bool {
+    portlease::wait_for(pin!(mapper.stop(Duration::ZERO)), Duration::ZERO) == Some(true)
 }
 
 impl Shared {
@@ -57,36 +51,29 @@ impl Shared {
         self.mappers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a mapper go that nobody can reach any more: it releases in the background.
-    pub(crate) fn let_go(&self, mapper: &Arc<Mapper>) {
-        let mapper = Arc::clone(mapper);
-        let mut ending: Ending = Box::pin(async move { mapper.stop(None).await });
+    /// Has a mapper stopped at the end of the process.
+    pub(crate) fn add(&self, mapper: &Arc<Mapper>) {
         let mut mappers = self.mappers();
         mappers.sweep();
-        if is_pending(&mut ending) {
-            mappers.ending.push(ending);
+        mappers.live.push(Arc::downgrade(mapper));
+    }
+
+    /// Lets a mapper go that nobody can reach any more: it releases in the background.
+    pub(crate) fn let_go(&self, mapper: &Arc<Mapper>) {
+        mapper.begin_stop();
+        let mut mappers = self.mappers();
+        mappers.sweep();
+        if !has_ended(mapper) {
+            mappers.ending.push(Arc::clone(mapper));
         }
     }
 
     /// Stops every mapper and waits for that, at most for `limit`.
     fn stop_all(&self, limit: Duration) -> bool {
         let waited = Mappers { waited: true, ..Mappers::default() };
-        let Mappers { live, mut ending, .. } = std::mem::replace(&mut *self.mappers(), waited);
-        for mapper in live.iter().filter_map(Weak::upgrade) {
-            ending.push(Box::pin(async move { mapper.stop(limit).await }));
-        }
-        let mut all = true;
-        let mut ended = std::pin::pin!(std::future::poll_fn(|context| {
-            ending.retain_mut(|ending| match ending.as_mut().poll(context) {
-                Poll::Pending => true,
-                Poll::Ready(over) => {
-                    all &= over;
-                    false
-                }
-            });
-            if ending.is_empty() { Poll::Ready(all) } else { Poll::Pending }
-        }));
-        portlease::wait_for(ended.as_mut(), limit.saturating_add(GRACE)).unwrap_or(false)
+        let Mappers { live, ending, .. } = std::mem::replace(&mut *self.mappers(), waited);
+        let all = ending.into_iter().chain(live.iter().filter_map(Weak::upgrade));
+        portlease::wait_for(pin!(Mapper::stop_all(all, limit)), limit.saturating_add(GRACE)).unwrap_or(false)
     }
 }
 
@@ -104,32 +91,59 @@ impl Drop for Shared {
 #[napi]
 pub struct Host {
     shared: Arc<Shared>,
+    /// How the wait ended that [`next`](Self::next) found last. If nobody takes it, an event in it goes back.
+    outcome: Option<Outcome>,
+}
+
+impl Host {
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
 }
 
 #[napi]
 impl Host {
-    /// `bell` is called with the number of each wait that is to be polled.
+    /// `bell` is called when it is time to call [`next`](Self::next) until that finds nothing.
     #[napi(constructor, catch_unwind)]
-    pub fn new(#[napi(ts_arg_type = "(wait: number) => void")] bell: Bell) -> Self {
-        Self { shared: Arc::new(Shared { bell: Arc::new(bell), mappers: Mutex::default() }) }
+    pub fn new(#[napi(ts_arg_type = "() => void")] bell: Bell) -> Self {
+        let waits = Waits::with_notify(move || {
+            // If the environment has gone, nobody is left to be woken.
+            let _closing = bell.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        });
+        Self { shared: Arc::new(Shared { waits: Arc::new(waits), mappers: Mutex::default() }), outcome: None }
     }
 
-    /// Starts a mapper.
+    /// The number of the next wait that is over, if there is one; `take` has its outcome. Does not wait.
     #[napi(catch_unwind)]
-    pub fn start(&self, settings: Object<'_>) -> Result<MapperHandle, Failure> {
-        let config = settings::config(&settings).map_err(|error| failure(&error))?;
-        let mapper = Arc::new(Mapper::start(config).map_err(|error| failure(&error))?);
-        let mut mappers = self.shared.mappers();
-        mappers.sweep();
-        mappers.live.push(Arc::downgrade(&mapper));
-        drop(mappers);
-        Ok(MapperHandle::new(mapper, Arc::clone(&self.shared)))
+    pub fn next(&mut self) -> Option<f64> {
+        loop {
+            let Completion { token, end, .. } = self.shared.waits.next(Duration::ZERO).ok()?;
+            self.outcome = Some(match end {
+                WaitEnd::Done(outcome) => outcome,
+                WaitEnd::Panicked => Err(PortMappingError::internal("the call failed by a panic")),
+                // JavaScript has forgotten it already.
+                WaitEnd::Cancelled => continue,
+            });
+            return Some(token as f64);
+        }
+    }
+
+    /// The answer of the wait that `next` found last, or its error; `null` the second time.
+    #[napi(catch_unwind, ts_return_type = "boolean | LeaseView | EventView | ReportView | null")]
+    pub fn take(&mut self) -> Result<Option<AnswerView>, Failure> {
+        let answer = self.outcome.take().transpose().map_err(|error| failure(&error))?;
+        Ok(answer.map(AnswerView::from))
+    }
+
+    /// Ends a wait; what was waited for goes on.
+    #[napi(catch_unwind)]
+    pub fn cancel(&self, token: f64) -> Result<(), Failure> {
+        self.shared.waits.cancel(token as u64).map_err(|error| failure(&error))
     }
 
     /// Stops every mapper and waits for that, at most for so many milliseconds: for the end of the process.
     #[napi(catch_unwind)]
-    pub fn stop_all(&self, timeout: f64) -> Result<bool, Failure> {
-        let limit = milliseconds("timeout", timeout).map_err(|error| failure(&error))?;
-        Ok(self.shared.stop_all(limit))
+    pub fn stop_all(&self, timeout: f64) -> bool {
+        self.shared.stop_all(limit(Some(timeout)).unwrap_or_default())
     }
 }

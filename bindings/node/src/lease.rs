@@ -2,30 +2,30 @@
 
 use std::sync::Arc;
 
-use napi::bindgen_prelude::{Either4, Float64ArraySlice};
+use napi::bindgen_prelude::Float64ArraySlice;
 use napi_derive::napi;
 use portlease::snapshot::PublishedMapping;
 use portlease::{ErrorReport, Lease};
 
 use crate::config::limit;
-use crate::error::{ErrorView, Failure, failure};
-use crate::host::Shared;
-use crate::snapshot::{LeaseView, write_numbers};
-use crate::wait::Wait;
+use crate::error::{ErrorView, Failure};
+use crate::snapshot::write_numbers;
+use crate::wait::{Answer, Waits, begin};
 
-/// A lease, and the texts of its last snapshot: JavaScript asks for them again only when they have changed.
+/// A lease, and the texts of its last snapshot: JavaScript asks for them again only when they have changed. `token` is
+/// the number of a wait that begins.
 #[napi]
 pub struct LeaseHandle {
     lease: Arc<Lease>,
-    shared: Arc<Shared>,
+    waits: Arc<Waits>,
     mapping: Option<Arc<PublishedMapping>>,
     error: Option<Arc<ErrorReport>>,
     version: u32,
 }
 
 impl LeaseHandle {
-    pub(crate) fn new(lease: Lease, shared: Arc<Shared>) -> Self {
-        Self { lease: Arc::new(lease), shared, mapping: None, error: None, version: 0 }
+    pub(crate) fn new(lease: Arc<Lease>, waits: Arc<Waits>) -> Self {
+        Self { lease, waits, mapping: None, error: None, version: 0 }
     }
 }
 
@@ -79,29 +79,44 @@ impl LeaseHandle {
 
     /// Waits for a mapping.
     #[napi(catch_unwind)]
-    pub fn ready(&self, timeout: Option<f64>) -> Result<Wait, Failure> {
-        let limit = limit(timeout).map_err(|error| failure(&error))?;
+    pub fn ready(&self, token: f64, timeout: Option<f64>) -> Result<(), Failure> {
         let lease = Arc::clone(&self.lease);
-        Ok(Wait::new(&self.shared.bell, async move {
-            lease.ready(limit).await.map(|snapshot| Either4::B(LeaseView::from(&snapshot)))
-        }))
+        begin(&self.waits, token, async move { lease.ready(limit(timeout)).await.map(Answer::Lease) })
     }
 
-    /// Stops; `true` where all is over.
+    /// Waits for another state than the one with this revision.
     #[napi(catch_unwind)]
-    pub fn stop(&self, timeout: Option<f64>) -> Result<Wait, Failure> {
-        let limit = limit(timeout).map_err(|error| failure(&error))?;
+    pub fn changed(&self, token: f64, since: f64, timeout: Option<f64>) -> Result<(), Failure> {
         let lease = Arc::clone(&self.lease);
-        Ok(Wait::new(&self.shared.bell, async move { Ok(Either4::A(lease.stop(limit).await)) }))
+        begin(&self.waits, token, async move { lease.changed(since as u64, limit(timeout)).await.map(Answer::Lease) })
+    }
+
+    /// Asks for the release and does not wait.
+    #[napi(catch_unwind)]
+    pub fn begin_stop(&self) {
+        self.lease.begin_stop();
+    }
+
+    /// Stops; `true` if everything is over.
+    #[napi(catch_unwind)]
+    pub fn stop(&self, token: f64, timeout: Option<f64>) -> Result<(), Failure> {
+        let lease = Arc::clone(&self.lease);
+        begin(&self.waits, token, async move { Ok(Answer::Over(lease.stop(limit(timeout)).await)) })
+    }
+
+    /// Asks for the end of the lease, which leaves the mapping, and does not wait.
+    #[napi(catch_unwind)]
+    pub fn begin_detach(&self) {
+        self.lease.begin_detach();
     }
 
     /// Ends the lease and leaves the mapping.
     #[napi(catch_unwind)]
-    pub fn detach(&self) -> Wait {
+    pub fn detach(&self, token: f64) -> Result<(), Failure> {
         let lease = Arc::clone(&self.lease);
-        Wait::new(&self.shared.bell, async move {
+        begin(&self.waits, token, async move {
             lease.detach().await;
-            Ok(Either4::A(true))
+            Ok(Answer::Over(true))
         })
     }
 }

@@ -1,21 +1,20 @@
-//! The handle on a mapper.
+//! The handles on a mapper and on readers of its events.
 
 use std::sync::Arc;
 
-use napi::bindgen_prelude::{Either4, Object};
+use napi::bindgen_prelude::Object;
 use napi_derive::napi;
-use portlease::Mapper;
+use portlease::{Events, Mapper};
 
 use crate::config::limit;
 use crate::error::{Failure, failure};
-use crate::event::EventView;
-use crate::host::Shared;
+use crate::host::{Host, Shared};
 use crate::lease::LeaseHandle;
 use crate::settings;
-use crate::snapshot::{MapperView, ReportView};
-use crate::wait::Wait;
+use crate::snapshot::MapperView;
+use crate::wait::{Answer, Waits, begin};
 
-/// A mapper.
+/// A mapper. `token` is the number of a wait that begins.
 #[napi]
 pub struct MapperHandle {
     mapper: Arc<Mapper>,
@@ -24,18 +23,26 @@ pub struct MapperHandle {
 
 impl MapperHandle {
     pub(crate) fn new(mapper: Arc<Mapper>, shared: Arc<Shared>) -> Self {
+        shared.add(&mapper);
         Self { mapper, shared }
     }
 }
 
 #[napi]
 impl MapperHandle {
+    /// Starts a mapper.
+    #[napi(factory, catch_unwind)]
+    pub fn start(host: &Host, settings: Object<'_>) -> Result<Self, Failure> {
+        let mapper = settings::config(&settings).and_then(Mapper::start).map_err(|error| failure(&error))?;
+        Ok(Self::new(Arc::new(mapper), host.shared()))
+    }
+
     /// Begins to map a port.
     #[napi(catch_unwind)]
     pub fn map(&self, request: Object<'_>) -> Result<LeaseHandle, Failure> {
         let lease = settings::request(&request).and_then(|request| self.mapper.map(request));
         let lease = lease.map_err(|error| failure(&error))?;
-        Ok(LeaseHandle::new(lease, Arc::clone(&self.shared)))
+        Ok(LeaseHandle::new(Arc::new(lease), Arc::clone(&self.shared.waits)))
     }
 
     /// The present state.
@@ -44,36 +51,52 @@ impl MapperHandle {
         MapperView::from(&self.mapper.snapshot())
     }
 
-    /// Waits for the next event, without a limit.
+    /// A reader that gets the events that nobody has read yet, and then every event.
     #[napi(catch_unwind)]
-    pub fn next_event(&self) -> Wait {
-        let mapper = Arc::clone(&self.mapper);
-        Wait::new(&self.shared.bell, async move {
-            mapper.next_event(None).await.map(|event| Either4::C(EventView::from(&event)))
-        })
+    pub fn events(&self) -> EventsHandle {
+        EventsHandle { events: self.mapper.events(), waits: Arc::clone(&self.shared.waits) }
     }
 
     /// Asks what the gateway offers.
     #[napi(catch_unwind)]
-    pub fn probe(&self) -> Wait {
+    pub fn probe(&self, token: f64) -> Result<(), Failure> {
         let mapper = Arc::clone(&self.mapper);
-        Wait::new(
-            &self.shared.bell,
-            async move { mapper.probe().await.map(|report| Either4::D(ReportView::from(&report))) },
-        )
+        begin(&self.shared.waits, token, async move { mapper.probe().await.map(Answer::Report) })
     }
 
-    /// Stops; `true` where all is over.
+    /// Asks for the end and does not wait.
     #[napi(catch_unwind)]
-    pub fn stop(&self, timeout: Option<f64>) -> Result<Wait, Failure> {
-        let limit = limit(timeout).map_err(|error| failure(&error))?;
+    pub fn begin_stop(&self) {
+        self.mapper.begin_stop();
+    }
+
+    /// Stops; `true` if everything is over.
+    #[napi(catch_unwind)]
+    pub fn stop(&self, token: f64, timeout: Option<f64>) -> Result<(), Failure> {
         let mapper = Arc::clone(&self.mapper);
-        Ok(Wait::new(&self.shared.bell, async move { Ok(Either4::A(mapper.stop(limit).await)) }))
+        begin(&self.shared.waits, token, async move { Ok(Answer::Over(mapper.stop(limit(timeout)).await)) })
     }
 }
 
 impl Drop for MapperHandle {
     fn drop(&mut self) {
         self.shared.let_go(&self.mapper);
+    }
+}
+
+/// A reader of a mapper's events.
+#[napi]
+pub struct EventsHandle {
+    events: Events,
+    waits: Arc<Waits>,
+}
+
+#[napi]
+impl EventsHandle {
+    /// Waits for this reader's next event.
+    #[napi(catch_unwind)]
+    pub fn next(&self, token: f64, timeout: Option<f64>) -> Result<(), Failure> {
+        let events = self.events.clone();
+        begin(&self.waits, token, async move { events.pull(limit(timeout)).await.map(Answer::Event) })
     }
 }

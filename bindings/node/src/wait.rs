@@ -1,95 +1,54 @@
-//! A pending call: a future that the environment's own thread polls whenever something has woken it.
+//! Pending calls. Core holds them; the environment's own thread asks for those that are over.
 
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
 
 use napi::Status;
 use napi::bindgen_prelude::Either4;
-use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use napi_derive::napi;
-use portlease::PortMappingError;
+use napi::threadsafe_function::ThreadsafeFunction;
+use portlease::{GatewayReport, LeaseSnapshot, PortMappingError, PulledEvent};
 
 use crate::error::{Failure, failure};
 use crate::event::EventView;
 use crate::snapshot::{LeaseView, ReportView};
 
-/// Tells the environment's thread which wait to poll. It does not keep the event loop alive (`Weak`); its queue is
-/// unbounded, but holds each wait once at most.
-pub(crate) type Bell = ThreadsafeFunction<u32, (), u32, Status, false, true>;
+/// Tells the environment's thread that a wait may be over. It does not keep the event loop alive (`Weak`).
+pub(crate) type Bell = ThreadsafeFunction<(), (), (), Status, false, true>;
 
-/// What a wait can end with.
-pub(crate) type Answer = Either4<bool, LeaseView, EventView, ReportView>;
+/// The pending calls of one environment.
+pub(crate) type Waits = portlease::Waits<Outcome>;
 
-type Pending = Pin<Box<dyn Future<Output = Result<Answer, PortMappingError>> + Send>>;
+/// How a call ended.
+pub(crate) type Outcome = Result<Answer, PortMappingError>;
 
-static LAST_ID: AtomicU32 = AtomicU32::new(0);
-
-/// A pending call.
-#[napi]
-pub struct Wait {
-    pending: Option<Pending>,
-    ringer: Arc<Ringer>,
+/// What a call ended with.
+pub(crate) enum Answer {
+    /// Whether everything is over.
+    Over(bool),
+    Lease(LeaseSnapshot),
+    Event(PulledEvent),
+    Report(GatewayReport),
 }
 
-/// Rings the bell. Called on any thread, the core's among them: puts a number into a queue and returns.
-struct Ringer {
-    id: u32,
-    bell: Arc<Bell>,
-    rung: AtomicBool,
-}
+/// The same for JavaScript.
+pub(crate) type AnswerView = Either4<bool, LeaseView, EventView, ReportView>;
 
-impl Wake for Ringer {
-    fn wake(self: Arc<Self>) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            // Where the environment has gone, nobody is there to be woken.
-            let _closing = self.bell.call(self.id, ThreadsafeFunctionCallMode::NonBlocking);
+impl From<Answer> for AnswerView {
+    /// Takes the event: from here on nobody else gets it.
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Over(over) => Self::A(over),
+            Answer::Lease(snapshot) => Self::B(LeaseView::from(&snapshot)),
+            Answer::Event(event) => Self::C(EventView::from(&event.take())),
+            Answer::Report(report) => Self::D(ReportView::from(&report)),
         }
     }
 }
 
-impl Wait {
-    pub(crate) fn new(
-        bell: &Arc<Bell>,
-        future: impl Future<Output = Result<Answer, PortMappingError>> + Send + 'static,
-    ) -> Self {
-        let id = LAST_ID.fetch_add(1, Ordering::Relaxed);
-        let ringer = Ringer { id, bell: Arc::clone(bell), rung: AtomicBool::new(false) };
-        Self { pending: Some(Box::pin(future)), ringer: Arc::new(ringer) }
-    }
-}
-
-#[napi]
-impl Wait {
-    /// The number by which the bell names it.
-    #[napi(getter, catch_unwind)]
-    pub fn id(&self) -> u32 {
-        self.ringer.id
-    }
-
-    /// Looks whether it has ended: the answer, `null` where it goes on, or the error. Once ended or cancelled it is
-    /// `null` for ever.
-    #[napi(catch_unwind, ts_return_type = "boolean | LeaseView | EventView | ReportView | null")]
-    pub fn poll(&mut self) -> Result<Option<Answer>, Failure> {
-        let Some(pending) = self.pending.as_mut() else { return Ok(None) };
-        // Before the poll, so that whatever wakes it from now on rings again, and in one step with reading, so that
-        // the poll sees what those have done who found it rung.
-        self.ringer.rung.swap(false, Ordering::AcqRel);
-        let waker = Waker::from(Arc::clone(&self.ringer));
-        match pending.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Pending => Ok(None),
-            Poll::Ready(outcome) => {
-                self.pending = None;
-                outcome.map(Some).map_err(|error| failure(&error))
-            }
-        }
-    }
-
-    /// Ends the wait; what was waited for goes on.
-    #[napi(catch_unwind)]
-    pub fn cancel(&mut self) {
-        self.pending = None;
-    }
+/// Begins a wait under a number that JavaScript has chosen.
+pub(crate) fn begin(
+    waits: &Waits,
+    token: f64,
+    wait: impl Future<Output = Outcome> + Send + 'static,
+) -> Result<(), Failure> {
+    waits.begin(token as u64, wait).map_err(|error| failure(&error))
 }

@@ -6,6 +6,7 @@ import {
   type ActiveLeaseSnapshot,
   AddressClass,
   type AddressFamily,
+  type ChangedOptions,
   Endpoint,
   type ErrorCode,
   ErrorKind,
@@ -135,6 +136,8 @@ async function main(): Promise<void> {
   const wait: WaitOptions = { timeout: 5000, signal: AbortSignal.timeout(5000) };
   const ready: ActiveLeaseSnapshot = await lease.ready(wait);
   assert.equal(describe(ready), '192.0.1.1:9001 by pcp, 3600000');
+  const since: ChangedOptions = { since: ready.revision, ...wait, timeout: 1 };
+  await assert.rejects(lease.changed(since), { code: 'ERR_PORTLEASE_TIMEOUT' });
   // @ts-expect-error snapshots are read-only
   assert.throws(() => (ready.id = 2), TypeError);
   // @ts-expect-error there is no such option

@@ -1,0 +1,58 @@
+import { addon } from './addon';
+import { calling } from './errors';
+import { adopt, keep, Lease, Mapper } from './mapper';
+import type { PortHandle } from './native';
+import { checkObject, type OpenOptions, opening, type SignalOptions, signalOf, type WaitOptions } from './options';
+import { host, ignore } from './waiting';
+
+/** A lease together with the mapper that serves it alone; made by {@link open}. Both end together. */
+export class OpenPort extends Lease {
+  readonly #port: PortHandle;
+
+  /** @internal */
+  constructor(mapper: Mapper, port: PortHandle) {
+    super(mapper, port.lease());
+    this.#port = port;
+  }
+
+  /** Releases the mapping and ends the mapper; as {@link Mapper.stop}. */
+  override stop(options?: WaitOptions): Promise<boolean> {
+    return this.mapper.stop(options);
+  }
+
+  /** Leaves the mapping on the gateway, as {@link Lease.detach} does, and ends the mapper. */
+  override async detach(options?: SignalOptions): Promise<void> {
+    const signal = signalOf(options);
+    this.#port.beginDetach();
+    await this.mapper.stop({ signal });
+  }
+}
+
+/**
+ * Maps one port and waits for the mapping: start, map and ready in one line. Stopping the result stops its mapper.
+ *
+ * ```js
+ * const port = await open(9001);
+ * console.log(`reachable at ${port.snapshot().external}`);
+ * await port.stop();
+ * ```
+ *
+ * The options are those of {@link Mapper.start}, {@link Mapper.map} and {@link Lease.ready} together. Rejects as they
+ * fail; then nothing is left behind.
+ */
+export async function open(port: number, options: OpenOptions = {}): Promise<OpenPort> {
+  checkObject('options', options);
+  const { settings, request, limits } = opening(port, options);
+  limits.signal?.throwIfAborted();
+  const handle = calling(() => addon.PortHandle.begin(host, settings, request));
+  const mapper = Mapper[adopt](handle.mapper());
+  const opened = mapper[keep](new OpenPort(mapper, handle));
+  try {
+    await opened.ready(limits);
+    return opened;
+  } catch (error) {
+    // The caller learns of the failure at once; the release goes on in the background, or at the process's end.
+    mapper.stop().catch(ignore);
+    throw error;
+  }
+}
