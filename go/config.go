@@ -75,9 +75,20 @@ func (c *Config) options(given *values) C.portlease_config {
 func (r *Request) options(given *values) C.portlease_request {
 	options := C.portlease_request{struct_size: C.sizeof_portlease_request}
 	options.internal_port = C.uint16_t(r.Port)
+	given.oneOf("Transport", r.Transport, "UDP or TCP")
 	options.transport = C.portlease_transport(r.Transport)
 	options.external_port = C.uint16_t(r.ExternalPort)
 	options.exact = C.bool(r.Exact)
+	given.oneOf("Family", r.Family, "IPv4")
 	options.family = C.portlease_family(r.Family)
 	return options
+}
+
+// requestFields are the fields of a request as Go names them, by the names in the library's messages.
+var requestFields = map[string]string{
+	"internal_port": "Port",
+	"transport":     "Transport",
+	"external_port": "ExternalPort",
+	"exact":         "Exact",
+	"family":        "Family",
 }

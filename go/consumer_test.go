@@ -33,7 +33,7 @@ func main() {
 	config := portlease.Config{
 		Gateway: netip.MustParseAddr(os.Args[1]), PCPPort: uint16(pcp), SSDPAddress: netip.MustParseAddrPort(os.Args[3]),
 	}
-	port, err := portlease.Open(context.Background(), 4000, portlease.UDP, config)
+	port, err := portlease.Open(context.Background(), portlease.Request{Port: 4000, Transport: portlease.UDP}, config)
 	if err != nil {
 		panic(err)
 	}

@@ -4,12 +4,14 @@ package portlease
 import "C"
 
 import (
+	"errors"
 	"net/netip"
+	"strings"
 	"time"
 	"unsafe"
 )
 
-// failure is an error out of a struct of the library, nil where nothing has failed.
+// failure is an error out of a struct of the library, nil if nothing has failed.
 func failure(e *C.portlease_error) *Error {
 	if e.kind == C.PORTLEASE_OK {
 		return nil
@@ -23,6 +25,17 @@ func outcome(kind C.portlease_kind, e *C.portlease_error) error {
 		return nil
 	}
 	return &Error{Kind(kind), text(e.message[:])}
+}
+
+// spelled is an error about a request, with the field as Go names it.
+func spelled(err error) error {
+	var failed *Error
+	if errors.As(err, &failed) && failed.Kind == KindInvalid {
+		if field, rest, found := strings.Cut(failed.Message, ": "); found && requestFields[field] != "" {
+			return invalid(requestFields[field], "%s", rest)
+		}
+	}
+	return err
 }
 
 // duration is a time of the library; one that is absent is negative there, and zero here.
@@ -80,13 +93,14 @@ func endpoint(from []C.char, port C.uint16_t) netip.AddrPort {
 func leaseSnapshot(from *C.portlease_lease_snapshot) LeaseSnapshot {
 	return LeaseSnapshot{
 		ID:           uint64(from.id),
+		Revision:     uint64(from.revision),
 		State:        LeaseState(from.state),
 		Active:       bool(from.active),
 		External:     endpoint(from.external_address[:], from.external_port),
 		InternalPort: uint16(from.internal_port),
 		Transport:    Transport(from.transport),
 		Protocol:     Protocol(from.protocol),
-		TTL:          duration(from.ttl),
+		Lifetime:     duration(from.lifetime),
 		ExpiresIn:    duration(from.expires_in),
 		RenewsIn:     duration(from.renews_in),
 		Permanent:    bool(from.permanent),
@@ -128,7 +142,7 @@ func event(from *C.portlease_event) Event {
 		InternalPort: uint16(from.internal_port),
 		External:     endpoint(from.external_address[:], from.external_port),
 		Protocol:     Protocol(from.protocol),
-		TTL:          duration(from.ttl),
+		Lifetime:     duration(from.lifetime),
 		AddressClass: AddressClass(from.address_class),
 		Error:        failure(&from.error),
 		Elapsed:      duration(from.elapsed),

@@ -1,9 +1,9 @@
 // Package portlease makes a local port reachable from the internet through the user's own router, and keeps it
 // reachable: PCP (RFC 6887), NAT-PMP (RFC 6886) and UPnP-IGD 1 and 2 behind one handle.
 //
-//	port, err := portlease.Open(ctx, 4000, portlease.UDP)
+//	port, err := portlease.Open(ctx, portlease.Request{Port: 4000, Transport: portlease.UDP})
 //	if err != nil {
-//		return err // a router that says no is a normal outcome with a reason
+//		return err // a router may refuse, which is normal
 //	}
 //	defer port.Close() // nothing is left on the router
 //	fmt.Println("reachable at", port.Snapshot().External)
@@ -27,7 +27,7 @@
 // # Errors
 //
 // Errors are of type [*Error], with a stable [Kind] that errors.Is matches: [ErrUnavailable], [ErrRefused] and so on. A
-// context's own error is returned as it is, with its cause where it has one of its own.
+// context's own error is returned as it is, with its cause if that is another error.
 //
 // # Linking
 //

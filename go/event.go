@@ -10,29 +10,29 @@ import (
 type Event struct {
 	// Kind is what happened.
 	Kind EventKind
-	// Lease is the number of the lease; 0 where the event is about the whole machine ([EventNetworkChanged]).
+	// Lease is the number of the lease; 0 if the event is about the whole machine ([EventNetworkChanged]).
 	Lease uint64
-	// Transport is the lease's, where there is one.
+	// Transport is the lease's; zero if the event is about no lease.
 	Transport Transport
-	// InternalPort is the lease's local port, 0 where the event is about no lease.
+	// InternalPort is the lease's local port; 0 if the event is about no lease.
 	InternalPort uint16
-	// External is the address and port outside; not valid where there is no mapping.
+	// External is the external address and port; not valid if there is no mapping.
 	External netip.AddrPort
-	// Protocol is that of the mapping; zero where there is none.
+	// Protocol is that of the mapping; zero if there is no mapping.
 	Protocol Protocol
-	// TTL is the granted lifetime; zero where there is no mapping or it is permanent.
-	TTL time.Duration
+	// Lifetime is what the gateway granted; zero if there is no mapping or it is permanent.
+	Lifetime time.Duration
 	// AddressClass is the class of the external address.
 	AddressClass AddressClass
-	// Error says why, for [EventFailed], [EventRevoked] and, where there is a reason, [EventExited]; else nil.
+	// Error says why, for [EventFailed], [EventRevoked] and, if there is a reason, [EventExited]; else nil.
 	Error *Error
-	// Elapsed is how long the attempt took that this event ends; zero where it ends none.
+	// Elapsed is how long the attempt took that this event ends; zero if it ends none.
 	Elapsed time.Duration
-	// Dropped counts the events that were dropped just before this one because nobody pulled them.
+	// Dropped counts the events that this reader lost just before this one because it did not read them in time.
 	Dropped uint64
 }
 
-// LogValue is the group of what a log wants to have of an event.
+// LogValue is a group of the most important fields.
 func (e Event) LogValue() slog.Value {
 	attributes := []slog.Attr{slog.String("kind", e.Kind.String())}
 	if e.Lease != 0 {
@@ -49,8 +49,8 @@ func (e Event) LogValue() slog.Value {
 			slog.String("address_class", e.AddressClass.String()),
 		)
 	}
-	if e.TTL != 0 {
-		attributes = append(attributes, slog.Duration("ttl", e.TTL))
+	if e.Lifetime != 0 {
+		attributes = append(attributes, slog.Duration("lifetime", e.Lifetime))
 	}
 	if e.Dropped != 0 {
 		attributes = append(attributes, slog.Uint64("dropped", e.Dropped))

@@ -29,7 +29,7 @@ func ExampleOpen() {
 	defer end()
 	ctx := context.Background()
 
-	port, err := portlease.Open(ctx, 4000, portlease.UDP, config)
+	port, err := portlease.Open(ctx, portlease.Request{Port: 4000, Transport: portlease.UDP}, config)
 	if err != nil {
 		fmt.Println("not reachable:", err)
 		return
@@ -65,7 +65,7 @@ func ExampleStart() {
 		}
 		snapshot, err := lease.Ready(ctx)
 		if err != nil {
-			fmt.Println("not yet:", err) // it goes on trying behind this
+			fmt.Println("not yet:", err) // portlease keeps trying in the background
 			continue
 		}
 		fmt.Println(snapshot.Transport, snapshot.InternalPort, "is", snapshot.External, "by", snapshot.Protocol)
@@ -109,21 +109,21 @@ func ExampleMapper_Events() {
 	// exited invalid AddrPort
 }
 
-// A router that says no is a normal outcome with a reason.
+// A router may refuse, which is normal.
 func ExampleError() {
 	config, end := simulatedRouter(map[string]any{"pcp": map[string]any{"refuse": 2}, "nat_pmp": "off", "upnp": "off"})
 	defer end()
 
-	_, err := portlease.Open(context.Background(), 4000, portlease.UDP, config)
+	_, err := portlease.Open(context.Background(), portlease.Request{Port: 4000, Transport: portlease.UDP}, config)
 	switch {
 	case errors.Is(err, portlease.ErrRefused):
-		fmt.Println("the router does not want to")
+		fmt.Println("the router refused")
 	case errors.Is(err, portlease.ErrUnavailable):
-		fmt.Println("there is no router that can")
+		fmt.Println("no router here can map ports")
 	case err != nil:
 		fmt.Println(err)
 	}
-	// Output: the router does not want to
+	// Output: the router refused
 }
 
 // Probe asks the router what it offers and maps nothing.

@@ -10,7 +10,9 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -119,7 +121,13 @@ func TestHandlesThatWereNeverMadeAnswerInvalidAndDoNotCrash(t *testing.T) {
 	_, onEvent := mapper.NextEvent(patient(t))
 	_, onProbe := mapper.Probe(patient(t))
 	_, onReady := lease.Ready(patient(t))
-	for call, err := range map[string]error{"map": onMap, "next event": onEvent, "probe": onProbe, "ready": onReady} {
+	_, onChanged := lease.Changed(patient(t), 0)
+	var onEvents error
+	for _, onEvents = range mapper.Events(patient(t)) {
+	}
+	for call, err := range map[string]error{
+		"map": onMap, "next event": onEvent, "probe": onProbe, "ready": onReady, "changed": onChanged, "events": onEvents,
+	} {
 		if !errors.Is(err, portlease.ErrInvalid) {
 			t.Errorf("%s: %v", call, err)
 		}
@@ -284,7 +292,70 @@ func TestLeavingTheLoopOverEventsLosesNone(t *testing.T) {
 		}
 		return
 	}
-	t.Error("the event behind the first is lost")
+	t.Error("the event after the first is lost")
+}
+
+func TestTwoLoopsAtOnceAndNextEventAllGetEveryEvent(t *testing.T) {
+	t.Parallel()
+	mapper, _ := start(t, nil)
+	kinds := make(chan []portlease.EventKind)
+	var started sync.WaitGroup
+	for range 2 {
+		started.Add(1)
+		go func() {
+			var seen []portlease.EventKind
+			for event, err := range mapper.Events(patient(t)) {
+				if err != nil || event.Dropped != 0 {
+					t.Errorf("%+v, %v", event, err)
+				}
+				if seen = append(seen, event.Kind); len(seen) == 1 {
+					started.Done()
+				}
+			}
+			kinds <- seen
+		}()
+	}
+	first := mapUDP(t, mapper, 4000)
+	started.Wait() // both loops have begun, with the same event
+	first.Close()
+	second := mapUDP(t, mapper, 4001)
+	if _, err := second.Ready(patient(t)); err != nil {
+		t.Fatal(err)
+	}
+	mapper.Close()
+	want := []portlease.EventKind{
+		portlease.EventInstalled, portlease.EventExited, portlease.EventInstalled, portlease.EventExited,
+	}
+	for range 2 {
+		if seen := <-kinds; !slices.Equal(seen, want) {
+			t.Errorf("a loop has seen %v", seen)
+		}
+	}
+}
+
+func TestALoopOverEventsAndNextEventDoNotTakeEventsFromEachOther(t *testing.T) {
+	t.Parallel()
+	mapper, _ := start(t, nil)
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := mapper.NextEvent(ended); err != context.Canceled {
+		t.Fatal(err)
+	}
+	mapUDP(t, mapper, 4000)
+	queued, err := mapper.NextEvent(patient(t))
+	if err != nil || queued.Kind != portlease.EventInstalled {
+		t.Fatal(queued, err)
+	}
+	mapUDP(t, mapper, 4001)
+	for event, err := range mapper.Events(patient(t)) {
+		if err != nil || event.InternalPort != 4001 {
+			t.Fatal(event, err)
+		}
+		break
+	}
+	if queued, err = mapper.NextEvent(patient(t)); err != nil || queued.InternalPort != 4001 {
+		t.Error(queued, err)
+	}
 }
 
 func TestWhatTheLibraryCannotTakeIsInvalidAndNamed(t *testing.T) {
@@ -318,14 +389,18 @@ func TestWhatTheLibraryCannotTakeIsInvalidAndNamed(t *testing.T) {
 		}
 	}
 	mapper, _ := start(t, nil)
-	for name, request := range map[string]portlease.Request{
-		"port":      {Transport: portlease.UDP},
-		"transport": {Port: 4000},
-		"family":    {Port: 4000, Transport: portlease.UDP, Family: 9},
+	mapUDP(t, mapper, 4000)
+	for message, request := range map[string]portlease.Request{
+		"Port: 0 ":       {Transport: portlease.UDP},
+		"Port: udp port": {Port: 4000, Transport: portlease.UDP, ExternalPort: 5000},
+		"ExternalPort: ": {Port: 4001, Transport: portlease.UDP, ExternalPort: 4000},
+		"Transport: must be UDP or TCP, not the zero value": {Port: 4001},
+		"Transport: must be UDP or TCP, not Transport(7)":   {Port: 4001, Transport: 7},
+		"Family: must be IPv4, not AddressFamily(9)":        {Port: 4001, Transport: portlease.UDP, Family: 9},
 	} {
 		_, err := mapper.Map(request)
-		if !errors.Is(err, portlease.ErrInvalid) || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s: %v", name, err)
+		if !errors.Is(err, portlease.ErrInvalid) || !strings.HasPrefix(err.Error(), "portlease: invalid: "+message) {
+			t.Errorf("%s: %v", message, err)
 		}
 	}
 }
@@ -414,7 +489,7 @@ func TestASnapshotAsJSONReadsBack(t *testing.T) {
 func TestOpenOwnsItsMapper(t *testing.T) {
 	t.Parallel()
 	g := startGateway(t, nil)
-	port, err := portlease.Open(patient(t), 4000, portlease.UDP, g.config())
+	port, err := portlease.Open(patient(t), udp(4000), g.config())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -432,22 +507,78 @@ func TestOpenOwnsItsMapper(t *testing.T) {
 	}
 }
 
+func TestOpenTakesAllThatMapTakes(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, nil)
+	config := g.config()
+	config.Protocols = []portlease.Protocol{portlease.NATPMP}
+	request := portlease.Request{Port: 4000, Transport: portlease.TCP, ExternalPort: 5000, Exact: true}
+	port, err := portlease.Open(patient(t), request, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer port.Close()
+	snapshot := port.Snapshot()
+	if snapshot.External.Port() != 5000 || snapshot.Transport != portlease.TCP || snapshot.Protocol != portlease.NATPMP {
+		t.Errorf("%+v", snapshot)
+	}
+	if _, err := portlease.Open(patient(t), portlease.Request{Port: 4000}, config); err == nil || !strings.Contains(err.Error(), "Transport: ") {
+		t.Errorf("no transport: %v", err)
+	}
+}
+
+func TestDetachOfWhatOpenReturnedLeavesTheMappingAndEndsTheEngine(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, nil)
+	port, err := portlease.Open(patient(t), udp(4000), g.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := port.Detach(patient(t)); err != nil {
+		t.Errorf("detach: %v", err)
+	}
+	if !port.Mapper().Snapshot().Stopped || port.Snapshot().State != portlease.StateExited {
+		t.Errorf("%+v, %+v", port.Mapper().Snapshot(), port.Snapshot())
+	}
+	if err := errors.Join(port.Detach(patient(t)), port.Close()); err != nil {
+		t.Errorf("again: %v", err)
+	}
+	if left := g.mappings(t); left != 1 {
+		t.Errorf("%d mappings are left", left)
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	other, err := portlease.Open(patient(t), udp(4001), g.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Detach(ended); err != nil && err != context.Canceled {
+		t.Errorf("detach with a context that has ended: %v", err)
+	}
+	if err := other.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	if left := g.mappings(t); left != 2 {
+		t.Errorf("%d mappings are left of two", left)
+	}
+}
+
 func TestAnOpenThatFailsLeavesNothing(t *testing.T) {
 	t.Parallel()
 	g := startGateway(t, silent)
-	if _, err := portlease.Open(patient(t), 0, portlease.UDP, g.config()); !errors.Is(err, portlease.ErrInvalid) {
+	if _, err := portlease.Open(patient(t), udp(0), g.config()); !errors.Is(err, portlease.ErrInvalid) {
 		t.Errorf("port 0: %v", err)
 	}
-	if _, err := portlease.Open(patient(t), 4000, portlease.UDP, portlease.Config{}, portlease.Config{}); !errors.Is(err, portlease.ErrInvalid) {
+	if _, err := portlease.Open(patient(t), udp(4000), portlease.Config{}, portlease.Config{}); !errors.Is(err, portlease.ErrInvalid) {
 		t.Errorf("two configurations: %v", err)
 	}
-	if _, err := portlease.Open(patient(t), 4000, portlease.UDP, g.config()); !errors.Is(err, portlease.ErrUnavailable) {
+	if _, err := portlease.Open(patient(t), udp(4000), g.config()); !errors.Is(err, portlease.ErrUnavailable) {
 		t.Errorf("a gateway that is silent: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*look)
 	defer cancel()
 	begin := time.Now()
-	if _, err := portlease.Open(ctx, 4000, portlease.UDP, g.config()); err != context.DeadlineExceeded {
+	if _, err := portlease.Open(ctx, udp(4000), g.config()); err != context.DeadlineExceeded {
 		t.Errorf("little time: %v", err)
 	}
 	if took := time.Since(begin); took > atOnce {

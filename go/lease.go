@@ -17,7 +17,7 @@ import (
 // Lease is the promise to keep one port mapped. All its methods may be called from many goroutines at once.
 //
 // [Lease.Stop] and [Lease.Close] release the mapping, and so do those of its mapper. A lease that is dropped goes on as
-// long as its mapper, or another lease of that, is held.
+// long as its mapper, or another lease of that mapper, is held.
 type Lease struct {
 	c      *C.portlease_lease
 	waits  *waits
@@ -33,13 +33,34 @@ func (l *Lease) ID() uint64 {
 
 // Ready waits for a mapping until the context ends, and gives the state that has it.
 //
-// It fails with the kind of the latest whole attempt if that failed; the lease goes on trying, unless it is told to try
-// once. Each failed attempt is told once, so that the next call waits for the next attempt. Once the lease is over it
-// fails with what ended it, or with [ErrStopped]; and with the context's error, which ends the wait and not the lease.
+// It fails with the kind of the latest whole attempt if that failed; the lease keeps trying, unless [RetryPolicy] says
+// otherwise. Every call that is under way gets that error, and a later call waits for the next attempt. Once the lease is
+// over, Ready fails with what ended it, or with [ErrStopped]. It fails with the context's error if the context ends, which
+// ends the wait and not the lease.
 func (l *Lease) Ready(ctx context.Context) (LeaseSnapshot, error) {
 	begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
 		return C.portlease_waits_lease_ready(w, l.c, C.PORTLEASE_DEFAULT_TIMEOUT, token, failed)
 	}
+	return l.awaitSnapshot(ctx, begin)
+}
+
+// Changed waits until the state is another than the one with the number since (its Revision), and gives it. It returns at
+// once if the state is another already; several changes between two calls are one.
+//
+//	for seen := lease.Snapshot(); err == nil; seen, err = lease.Changed(ctx, seen.Revision) {
+//		show(seen)
+//	}
+//
+// It fails with [ErrStopped] once the lease is over and the caller has seen that, and with the context's error.
+func (l *Lease) Changed(ctx context.Context, since uint64) (LeaseSnapshot, error) {
+	begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
+		return C.portlease_waits_lease_changed(w, l.c, C.uint64_t(since), C.PORTLEASE_DEFAULT_TIMEOUT, token, failed)
+	}
+	return l.awaitSnapshot(ctx, begin)
+}
+
+// awaitSnapshot waits for a state of the lease.
+func (l *Lease) awaitSnapshot(ctx context.Context, begin begin) (LeaseSnapshot, error) {
 	snapshot, err := await(ctx, l.waits, begin, func(from *answer) LeaseSnapshot {
 		return leaseSnapshot(&from.snapshot)
 	})
@@ -57,7 +78,7 @@ func (l *Lease) Snapshot() LeaseSnapshot {
 }
 
 // Stop releases the mapping on the gateway and ends the lease. It waits for that until the context ends, and for 5 s
-// where the context has no deadline; then it goes on in the background, and the error is the context's, or
+// if the context has no deadline; then it goes on in the background, and the error is the context's, or
 // [ErrTimeout]. It begins the release in any case, also with a context that has ended, may be called again, and never
 // fails because the gateway is gone.
 func (l *Lease) Stop(ctx context.Context) error {
@@ -98,8 +119,8 @@ func stopTimeout(ctx context.Context) C.double {
 	return C.PORTLEASE_DEFAULT_TIMEOUT
 }
 
-// end begins a stop or a detach, also where the context has ended, and waits for its end. Where the context ends the wait
-// the library goes on behind; over says whether it has come to the end all the same.
+// end begins a stop or a detach, also if the context has ended, and waits for its end. If the context ends the wait, the
+// library goes on in the background; over says whether it has ended all the same.
 func end(ctx context.Context, w *waits, begin begin, over func() bool) error {
 	if w == nil {
 		return nil

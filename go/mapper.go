@@ -23,7 +23,7 @@ import (
 // serves many leases. All its methods may be called from many goroutines at once.
 //
 // [Mapper.Stop] and [Mapper.Close] release everything. A mapper that is garbage collected without them releases in the
-// background. It and its leases keep each other: what is mapped stays so as long as any of them is held, also where a
+// background. It and its leases keep each other: what is mapped stays so as long as any of them is held, also if a
 // program has dropped the lease.
 type Mapper struct {
 	c     *C.portlease_mapper
@@ -40,7 +40,7 @@ type Mapper struct {
 
 // Start checks the configuration and starts the engine's thread. It does not touch the network.
 //
-// It fails with [ErrInvalid], naming the field, and with [ErrInternal] where the system gives no thread.
+// It fails with [ErrInvalid], naming the field, and with [ErrInternal] if the system gives no thread.
 func Start(config Config) (*Mapper, error) {
 	waits, err := newWaits()
 	if err != nil {
@@ -64,8 +64,8 @@ func Start(config Config) (*Mapper, error) {
 
 // Map begins to map a port and returns at once; the lease tells how it goes.
 //
-// It fails with [ErrInvalid] for a bad request, and where another lease of this mapper has the same port or asks for the
-// same external port, and with [ErrStopped].
+// It fails with [ErrInvalid] for a bad request, naming the field, and if another lease of this mapper has the same port or
+// asks for the same external port, and with [ErrStopped].
 func (m *Mapper) Map(request Request) (*Lease, error) {
 	var given values
 	defer given.free()
@@ -78,7 +78,7 @@ func (m *Mapper) Map(request Request) (*Lease, error) {
 	err := outcome(C.portlease_mapper_map(m.c, &options, &l.c, &failed), &failed)
 	runtime.KeepAlive(m)
 	if err != nil {
-		return nil, err
+		return nil, spelled(err)
 	}
 	runtime.AddCleanup(l, func(c *C.portlease_lease) { C.portlease_lease_free(c) }, l.c)
 	m.keep(l)
@@ -124,7 +124,8 @@ func (m *Mapper) Snapshot() MapperSnapshot {
 	}
 }
 
-// NextEvent pulls the next event, waiting for it until the context ends.
+// NextEvent pulls the next event, waiting for it until the context ends. All calls pull from one queue, so each event is
+// given out once; [Mapper.Events] is for several readers.
 //
 // It fails with the context's error, and with [ErrStopped] once the mapper is stopped and its last event was pulled. The
 // queue holds 1024 events; then the oldest are dropped, and Dropped of the next one says how many.
@@ -137,13 +138,27 @@ func (m *Mapper) NextEvent(ctx context.Context) (Event, error) {
 	return next, err
 }
 
-// Events are the events one after the other, for range. The loop ends by itself once the mapper is stopped and its last
-// event was seen. When the context ends its error comes last. Leaving the loop loses no event.
+// Events are the events one after the other, for range. Each loop is a reader of its own: it gets the events that nobody
+// has read yet, and then every event from its start on, whoever else reads them. A loop that falls 1024 events behind
+// loses the oldest, and Dropped of the next one says how many.
+//
+// The loop ends by itself once the mapper is stopped and the last event was seen. If the context ends, its error comes last.
 func (m *Mapper) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
+		defer runtime.KeepAlive(m)
+		var reader *C.portlease_events
+		var failed C.portlease_error
+		if err := outcome(C.portlease_events_new(m.c, &reader, &failed), &failed); err != nil {
+			yield(Event{}, err)
+			return
+		}
+		defer C.portlease_events_free(reader)
+		begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
+			return C.portlease_waits_events_next(w, reader, C.PORTLEASE_DEFAULT_TIMEOUT, token, failed)
+		}
 		for {
-			event, err := m.NextEvent(ctx)
-			if errors.Is(err, ErrStopped) || !yield(event, err) || err != nil {
+			next, err := await(ctx, m.waits, begin, func(from *answer) Event { return event(&from.event) })
+			if errors.Is(err, ErrStopped) || !yield(next, err) || err != nil {
 				return
 			}
 		}
@@ -152,7 +167,7 @@ func (m *Mapper) Events(ctx context.Context) iter.Seq2[Event, error] {
 
 // Probe asks by every configured protocol what the gateway offers. It maps nothing, and takes about 2 s at most.
 //
-// It fails with [ErrUnavailable] or [ErrRefused] where no protocol has an offer, the message naming each one's reason,
+// It fails with [ErrUnavailable] or [ErrRefused] if no protocol has an offer, the message naming each one's reason,
 // with [ErrTransport], with [ErrStopped] and with the context's error.
 func (m *Mapper) Probe(ctx context.Context) (GatewayReport, error) {
 	begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
@@ -166,7 +181,7 @@ func (m *Mapper) Probe(ctx context.Context) (GatewayReport, error) {
 }
 
 // Stop releases every mapping on the gateway and ends the engine's thread. It waits for that until the context ends, and
-// for 5 s where the context has no deadline; then it goes on in the background, and the error is the context's, or
+// for 5 s if the context has no deadline; then it goes on in the background, and the error is the context's, or
 // [ErrTimeout]. It begins the release in any case, also with a context that has ended, and may be called again.
 func (m *Mapper) Stop(ctx context.Context) error {
 	begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {

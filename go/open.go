@@ -4,7 +4,7 @@ package portlease
 
 import "context"
 
-// OpenPort is a lease together with the mapper that serves it alone.
+// OpenPort is a lease together with the mapper that serves it alone; both end together.
 type OpenPort struct {
 	*Lease
 	mapper *Mapper
@@ -13,32 +13,32 @@ type OpenPort struct {
 // Open maps one port and waits for the mapping until the context ends: [Start], [Mapper.Map] and [Lease.Ready] in one
 // call. It takes one configuration at most; without one, the default suits a home.
 //
-// It fails as these three do; then nothing is left behind.
-func Open(ctx context.Context, port uint16, transport Transport, config ...Config) (*OpenPort, error) {
+// It fails as these three do; then what may have been mapped is released, and nothing else is left.
+func Open(ctx context.Context, request Request, config ...Config) (*OpenPort, error) {
 	var chosen Config
 	switch len(config) {
 	case 0:
 	case 1:
 		chosen = config[0]
 	default:
-		return nil, invalid("config", "%d configurations are too many; allowed is one", len(config))
+		return nil, invalid("config", "must be one configuration at most, not %d", len(config))
 	}
 	mapper, err := Start(chosen)
 	if err != nil {
 		return nil, err
 	}
-	lease, err := mapper.Map(Request{Port: port, Transport: transport})
+	lease, err := mapper.Map(request)
 	if err == nil {
 		if _, err = lease.Ready(ctx); err == nil {
 			return &OpenPort{lease, mapper}, nil
 		}
 	}
-	// What the router may have granted by now is released, as long as the caller has time; then behind.
+	// Waits for the release as long as the caller has time; then it goes on in the background.
 	mapper.Stop(ctx)
 	return nil, err
 }
 
-// Mapper is the one behind the lease.
+// Mapper is the one that serves the lease.
 func (p *OpenPort) Mapper() *Mapper {
 	return p.mapper
 }
@@ -51,4 +51,14 @@ func (p *OpenPort) Stop(ctx context.Context) error {
 // Close is Stop without a context.
 func (p *OpenPort) Close() error {
 	return p.mapper.Close()
+}
+
+// Detach leaves the mapping on the gateway until its lifetime ends, as [Lease.Detach] does, and ends the engine. It waits
+// for that as [Mapper.Stop] does.
+func (p *OpenPort) Detach(ctx context.Context) error {
+	// Only begins it: the engine ends when the lease has ended.
+	begun, cancel := context.WithCancel(ctx)
+	cancel()
+	p.Lease.Detach(begun)
+	return p.mapper.Stop(ctx)
 }

@@ -10,12 +10,14 @@ import (
 type LeaseSnapshot struct {
 	// ID is the lease's number within its mapper, from 1.
 	ID uint64
+	// Revision is the number of this state. It grows with each change; [Lease.Changed] waits for another.
+	Revision uint64
 	// State is where the lease stands.
 	State LeaseState
 	// Active says whether a granted, unexpired mapping is published.
 	Active bool
 	// External is the address and port at which the internet can reach the app; not valid while not active. The
-	// address is 0.0.0.0 where the gateway does not know its own.
+	// address is 0.0.0.0 if the gateway does not know its own.
 	External netip.AddrPort
 	// InternalPort is the local port.
 	InternalPort uint16
@@ -23,9 +25,9 @@ type LeaseSnapshot struct {
 	Transport Transport
 	// Protocol is what made the mapping; zero while not active.
 	Protocol Protocol
-	// TTL is the granted lifetime; zero while not active or where the mapping is permanent.
-	TTL time.Duration
-	// ExpiresIn is the time until the gateway ends the mapping if it is not renewed; zero as for TTL.
+	// Lifetime is what the gateway granted; zero while not active or if the mapping is permanent.
+	Lifetime time.Duration
+	// ExpiresIn is the time until the gateway ends the mapping if it is not renewed; zero as for Lifetime.
 	ExpiresIn time.Duration
 	// RenewsIn is the time until the next renewal is due; zero while not active.
 	RenewsIn time.Duration
@@ -43,7 +45,7 @@ type LeaseSnapshot struct {
 	AddressClass AddressClass
 }
 
-// LogValue is the group of what a log wants to have of a lease.
+// LogValue is a group of the most important fields.
 func (s LeaseSnapshot) LogValue() slog.Value {
 	attributes := []slog.Attr{
 		slog.Uint64("id", s.ID),
@@ -69,7 +71,7 @@ func (s LeaseSnapshot) LogValue() slog.Value {
 type MapperSnapshot struct {
 	// Gateway is the router, once it was looked for and found; not valid before.
 	Gateway netip.Addr
-	// LocalAddress is where the gateway forwards to; not valid until it is known.
+	// LocalAddress is the address to which the gateway forwards; not valid until it is known.
 	LocalAddress netip.Addr
 	// Protocols are those by which the gateway has answered so far.
 	Protocols []Protocol
@@ -77,7 +79,7 @@ type MapperSnapshot struct {
 	Active int
 	// Renewals counts the successful ones of all leases together.
 	Renewals uint64
-	// EventsDropped counts the events that nobody pulled in time and that were dropped for newer ones.
+	// EventsDropped counts the events that were dropped before anybody had read them.
 	EventsDropped uint64
 	// Leases are all that have not exited, by number.
 	Leases []LeaseSnapshot
@@ -85,7 +87,7 @@ type MapperSnapshot struct {
 	Stopped bool
 }
 
-// LogValue is the group of what a log wants to have of a mapper.
+// LogValue is a group of the most important fields.
 func (s MapperSnapshot) LogValue() slog.Value {
 	attributes := []slog.Attr{
 		slog.Int("active", s.Active),
@@ -102,7 +104,7 @@ type GatewayReport struct {
 	Gateway netip.Addr
 	// LocalAddress is the address from which the gateway is reached.
 	LocalAddress netip.Addr
-	// Interface is that of the default route, empty where it is not known.
+	// Interface is that of the default route, empty if it is not known.
 	Interface string
 	// Protocols has one entry for each configured protocol, in that order.
 	Protocols []ProtocolReport
@@ -121,14 +123,14 @@ func (r GatewayReport) LogValue() slog.Value {
 type ProtocolReport struct {
 	// Protocol is the one that was asked.
 	Protocol Protocol
-	// ExternalAddress is the gateway's, where the protocol can tell without mapping and the gateway has one; else it
-	// is not valid.
+	// ExternalAddress is the gateway's external address; not valid if the gateway has none or the protocol cannot tell
+	// without mapping.
 	ExternalAddress netip.Addr
 	// Device is the router's name (UPnP), or empty.
 	Device string
 	// RoundTrip is how long the answer took; for UPnP from the search to the last answer.
 	RoundTrip time.Duration
-	// Error is why there was no answer, nil where there was one.
+	// Error is why there was no answer, nil if there was one.
 	Error *Error
 }
 

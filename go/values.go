@@ -7,6 +7,7 @@ package portlease
 import "C"
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -50,18 +51,31 @@ func (v *values) text(argument, value string) *C.char {
 
 func (v *values) protocols(argument string, values []Protocol, slots []C.portlease_protocol) {
 	if len(values) > len(slots) {
-		v.err = invalid(argument, "%d are too many; allowed are %d", len(values), len(slots))
+		v.err = invalid(argument, "must be at most %d, not %d", len(slots), len(values))
 	}
 	for i, protocol := range values[:min(len(values), len(slots))] {
 		// For the library this would be the end of the list.
 		if protocol == 0 {
-			v.err = invalid(argument, "the zero value is no protocol")
+			v.err = invalid(argument, "must not hold the zero value")
 		}
 		slots[i] = C.portlease_protocol(protocol)
 	}
 }
 
-// addressText is an address as text, an IPv4 address within IPv6 as what it is; empty where there is none.
+// oneOf checks a value of an enum; allowed are the names of its constants.
+func (v *values) oneOf(field string, value fmt.Stringer, allowed string) {
+	text := value.String()
+	if text == "" {
+		text = "the zero value"
+	} else if !strings.HasSuffix(text, ")") {
+		return
+	}
+	if v.err == nil {
+		v.err = invalid(field, "must be %s, not %s", allowed, text)
+	}
+}
+
+// addressText is an address as text, an IPv4 address within IPv6 as what it is; empty if there is none.
 func addressText(address netip.Addr) string {
 	if !address.IsValid() {
 		return ""
@@ -69,7 +83,7 @@ func addressText(address netip.Addr) string {
 	return address.Unmap().String()
 }
 
-// endpointText is an address with a port as text; empty where there is none.
+// endpointText is an address with a port as text; empty if there is none.
 func endpointText(endpoint netip.AddrPort) string {
 	if !endpoint.IsValid() {
 		return ""

@@ -42,11 +42,16 @@ func startMapper(t testing.TB, config portlease.Config) *portlease.Mapper {
 // mapUDP maps a port.
 func mapUDP(t testing.TB, mapper *portlease.Mapper, port uint16) *portlease.Lease {
 	t.Helper()
-	lease, err := mapper.Map(portlease.Request{Port: port, Transport: portlease.UDP})
+	lease, err := mapper.Map(udp(port))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return lease
+}
+
+// udp is a request for a port.
+func udp(port uint16) portlease.Request {
+	return portlease.Request{Port: port, Transport: portlease.UDP}
 }
 
 // patient is a context that ends long after everything that works.
@@ -73,6 +78,13 @@ func TestCancellingEndsEveryWaitAtOnceAndNothingElse(t *testing.T) {
 		"ready":      func(ctx context.Context) error { return untilEnded(ctx, lease.Ready) },
 		"next event": func(ctx context.Context) error { return untilEnded(ctx, mapper.NextEvent) },
 		"probe":      func(ctx context.Context) error { return untilEnded(ctx, mapper.Probe) },
+		"changed": func(ctx context.Context) error {
+			snapshot, err := lease.Snapshot(), error(nil)
+			for err == nil {
+				snapshot, err = lease.Changed(ctx, snapshot.Revision)
+			}
+			return err
+		},
 		"events": func(ctx context.Context) error {
 			for event, err := range mapper.Events(ctx) {
 				if err != nil {
@@ -288,6 +300,103 @@ func TestNoEventIsLostByACancelledWait(t *testing.T) {
 	}
 }
 
+func TestNoEventIsLostByALoopThatIsCancelled(t *testing.T) {
+	t.Parallel()
+	mapper, _ := start(t, nil)
+	const leases, impatient = 50, 200
+	for i := range leases {
+		mapUDP(t, mapper, uint16(6000+i))
+	}
+	seen := map[uint64]int{}
+	for i := 0; len(seen) < leases; i++ {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		if i < impatient {
+			cancel()
+			ctx, cancel = context.WithTimeout(context.Background(), time.Duration(1)<<rand.N(23))
+		}
+		for event, err := range mapper.Events(ctx) {
+			if err == nil && event.Kind == portlease.EventInstalled && event.Dropped == 0 {
+				seen[event.Lease]++
+			} else if err == nil || i >= impatient || !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("%+v, %v, with the events of %d of %d leases", event, err, len(seen), leases)
+			}
+			if len(seen) == leases {
+				break
+			}
+		}
+		cancel()
+	}
+	for lease, times := range seen {
+		if times != 1 {
+			t.Errorf("lease %d has %d events", lease, times)
+		}
+	}
+}
+
+func TestEveryGoroutineInReadyHearsOfAFailedAttempt(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, silent)
+	config := g.config()
+	config.Retry = portlease.RetryPolicy{Min: time.Hour, Max: time.Hour} // there is one attempt
+	lease := mapUDP(t, startMapper(t, config), 4000)
+	const waiters = 20
+	failures := make(chan error, waiters)
+	for range waiters {
+		go func() {
+			_, err := lease.Ready(patient(t))
+			failures <- err
+		}()
+	}
+	for range waiters {
+		if err := <-failures; !errors.Is(err, portlease.ErrUnavailable) {
+			t.Errorf("ready: %v", err)
+		}
+	}
+	// It has been heard: who asks now waits for the next attempt.
+	ctx, cancel := context.WithTimeout(context.Background(), 5*look)
+	defer cancel()
+	if _, err := lease.Ready(ctx); err != context.DeadlineExceeded {
+		t.Errorf("ready, later: %v", err)
+	}
+}
+
+func TestAChangeIsWaitedForUntilTheLeaseIsOver(t *testing.T) {
+	t.Parallel()
+	mapper, _ := start(t, nil)
+	lease := mapUDP(t, mapper, 4000)
+	seen := lease.Snapshot()
+	for !seen.Active {
+		next, err := lease.Changed(patient(t), seen.Revision)
+		if err != nil || next.Revision <= seen.Revision {
+			t.Fatalf("%+v after %+v, %v", next, seen, err)
+		}
+		seen = next
+	}
+	if seen.Lifetime <= 0 || seen.ExpiresIn > seen.Lifetime {
+		t.Errorf("%+v", seen)
+	}
+	// What was missed is told at once, and what is the same is waited for.
+	if again, err := lease.Changed(patient(t), seen.Revision-1); err != nil || again.Revision != seen.Revision {
+		t.Errorf("%+v, %v", again, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*look)
+	defer cancel()
+	if next, err := lease.Changed(ctx, seen.Revision); err != context.DeadlineExceeded {
+		t.Errorf("%+v, %v", next, err)
+	}
+	time.AfterFunc(5*look, func() { lease.Close() })
+	next, err := lease.Changed(patient(t), seen.Revision)
+	for err == nil && next.State != portlease.StateExited {
+		next, err = lease.Changed(patient(t), next.Revision)
+	}
+	if err != nil || next.Active {
+		t.Errorf("%+v, %v", next, err)
+	}
+	if _, err := lease.Changed(patient(t), next.Revision); !errors.Is(err, portlease.ErrStopped) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
 // threads counts those of this process.
 func threads(t testing.TB) int { return entries(t, "/proc/self/task") }
 
@@ -317,7 +426,7 @@ func TestAnOpenThatFailsDoesNotLeaveItsEngineToTheGarbageCollector(t *testing.T)
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	before := threads(t)
 	for range 50 {
-		if _, err := portlease.Open(patient(t), 0, portlease.UDP); !errors.Is(err, portlease.ErrInvalid) {
+		if _, err := portlease.Open(patient(t), udp(0)); !errors.Is(err, portlease.ErrInvalid) {
 			t.Fatal(err)
 		}
 	}

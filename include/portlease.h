@@ -1,13 +1,16 @@
 // portlease: makes a local port reachable from the internet through the user's own router, and keeps it reachable.
 // PCP (RFC 6887), NAT-PMP (RFC 6886) and UPnP-IGD 1 and 2 behind one handle. C99, C++11.
 //
+//   portlease_request request = PORTLEASE_INIT(portlease_request);
+//   request.internal_port = 4000;
+//   request.transport = PORTLEASE_TRANSPORT_UDP;
 //   portlease_mapper *mapper;
 //   portlease_lease *lease;
 //   portlease_lease_snapshot now = PORTLEASE_INIT(portlease_lease_snapshot);
 //   portlease_error error;
-//   if (portlease_open(4000, PORTLEASE_TRANSPORT_UDP, NULL, &mapper, &lease, &now, &error) != PORTLEASE_OK) {
+//   if (portlease_open(&request, NULL, PORTLEASE_DEFAULT_TIMEOUT, &mapper, &lease, &now, &error) != PORTLEASE_OK) {
 //     fprintf(stderr, "no port: %s (%s)\n", error.message, portlease_kind_name(error.kind));
-//     return 1; // normal: mapping is an optimisation, a router may say no
+//     return 1; // this is normal: a router may refuse
 //   }
 //   printf("reachable at %s:%u\n", now.external_address, (unsigned)now.external_port);
 //   ...
@@ -19,17 +22,17 @@
 // blocks: what was not stopped is released in the background, as long as the process lives. Everything else is the
 // caller's memory, filled in by value; nothing that is passed in is kept.
 // Threads. Every function may be called from any thread at any time, also on the same handle; only the free functions
-// need the handle to themselves. So may exit handlers and destructors of C++ statics. No thread may be ended within a
-// call (pthread_cancel). portlease calls nobody back and runs no code of the caller; its own threads take no signals.
+// need the handle to themselves. Exit handlers and destructors of C++ statics may call them, too. A thread must not be
+// ended within a call (pthread_cancel). portlease makes no callbacks; its own threads take no signals.
 // Blocking. Functions that wait take a time-out in seconds: 0 does not wait, INFINITY waits without limit, a negative
 // one (PORTLEASE_DEFAULT_TIMEOUT) is the call's default, NaN is PORTLEASE_INVALID. They end early when the handle is
-// stopped by another thread. Waits that can be cancelled, or must not block: portlease_waits.
-// Errors. `error` may be NULL; it is written by every call, with PORTLEASE_OK and "" where nothing failed. A call that
+// stopped by another thread. For waits that can be cancelled or must not block see portlease_waits.
+// Errors. `error` may be NULL; it is written by every call, with PORTLEASE_OK and "" if nothing failed. A call that
 // fails fills in nothing else (handles become NULL).
 // Structs begin with struct_size, which the caller sets; PORTLEASE_INIT(type) does, and zeroes the rest. So programs
 // and libraries of different versions fit: fields are added at the end only. Options that this version does not know
 // must be zero; results that an older library does not know become zero. In arrays the first item's counts.
-// Text is UTF-8. In results it always ends, cut off where it is too long; the bytes behind its end mean nothing.
+// Text is UTF-8. In results it always ends, cut off if it is too long; the bytes after its end mean nothing.
 // Forks. In the child every handle answers PORTLEASE_STOPPED; the parent's mappings live on. Free what you like there.
 
 #ifndef PORTLEASE_H
@@ -136,6 +139,10 @@ typedef enum portlease_family {
   PORTLEASE_FAMILY_IPV4 = 0, ///< An IPv4 port mapping through NAT.
 } portlease_family;
 
+/// A reader of a mapper's events. Each reader gets every event, whoever else reads them. It does not keep the mapper
+/// running.
+typedef struct portlease_events portlease_events;
+
 /// The promise to keep one port mapped.
 typedef struct portlease_lease portlease_lease;
 
@@ -143,9 +150,19 @@ typedef struct portlease_lease portlease_lease;
 typedef struct portlease_mapper portlease_mapper;
 
 /// Many waits at once. Each is begun by a function below, which returns at once, and its end is handed out by
-/// portlease_waits_next, exactly once, also when it was cancelled. Nothing happens between two calls of that: there is
+/// portlease_waits_next, exactly once, also if it was cancelled. Nothing happens between two calls of that: there is
 /// no thread behind it. A wait keeps what its handle stands for alive, so the handle may be freed before.
 typedef struct portlease_waits portlease_waits;
+
+/// One port to be mapped. `internal_port` and `transport` must be set.
+typedef struct portlease_request {
+  size_t struct_size; ///< sizeof(portlease_request)
+  portlease_transport transport; ///< UDP or TCP.
+  uint16_t internal_port; ///< The local port, 1 to 65535.
+  uint16_t external_port; ///< The external port to ask for, 1 to 65535. Default: the internal port.
+  bool exact; ///< Whether only this external port will do: any other answer is PORTLEASE_REFUSED.
+  portlease_family family; ///< The address family.
+} portlease_request;
 
 /// The configuration of a mapper. Zero, NULL and "" mean the default, which suits a home. Text is copied.
 typedef struct portlease_config {
@@ -174,28 +191,29 @@ typedef struct portlease_config {
   const char *ssdp_address;
 } portlease_config;
 
-/// Why a call, an attempt or a lease failed. `kind` PORTLEASE_OK: nothing did, and the message is empty.
+/// Why a call, an attempt or a lease failed. If nothing failed, `kind` is PORTLEASE_OK and the message is empty.
 typedef struct portlease_error {
   portlease_kind kind; ///< What programs go by.
-  /// For people: UTF-8, lower case, no full stop, cut off where it is too long.
-  char message[PORTLEASE_MESSAGE_SIZE];
+  char message[PORTLEASE_MESSAGE_SIZE]; ///< For people: UTF-8, lower case, no full stop, cut off if it is too long.
 } portlease_error;
 
 /// One lease at one moment.
 typedef struct portlease_lease_snapshot {
   size_t struct_size; ///< sizeof(portlease_lease_snapshot)
   uint64_t id; ///< The lease's number within its mapper, from 1.
+  /// The number of this state: it grows with each change; portlease_lease_changed waits for another.
+  uint64_t revision;
   portlease_state state; ///< Where the lease stands.
   bool active; ///< Whether a granted, unexpired mapping is published.
   bool permanent; ///< Whether the mapping stays on the gateway until it is deleted.
   uint16_t internal_port; ///< The local port.
   uint16_t external_port; ///< The external port; 0 while not active.
-  /// The external address; "" while not active, 0.0.0.0 where the gateway does not know its own.
+  /// The external address; "" while not active, 0.0.0.0 if the gateway does not know its own.
   char external_address[PORTLEASE_ADDRESS_SIZE];
   portlease_transport transport; ///< UDP or TCP.
   portlease_protocol protocol; ///< What made the mapping; absent while not active.
-  double ttl; ///< The granted lifetime in seconds; negative while not active and where the mapping is permanent.
-  double expires_in; ///< Seconds until the gateway ends the mapping if it is not renewed; negative as for `ttl`.
+  double lifetime; ///< The granted lifetime in seconds; negative while not active or if the mapping is permanent.
+  double expires_in; ///< Seconds until the gateway ends the mapping if it is not renewed; negative as for `lifetime`.
   double renews_in; ///< Seconds until the next renewal is due; negative while not active.
   uint64_t renewals; ///< Successful renewals of the present mapping and of those before it.
   uint64_t failures; ///< Consecutive failures: of renewals while active, of attempts to map otherwise.
@@ -203,16 +221,6 @@ typedef struct portlease_lease_snapshot {
   portlease_address_class address_class; ///< The class of the external address.
   portlease_error last_error; ///< The latest failure; cleared by the next success.
 } portlease_lease_snapshot;
-
-/// One port to be mapped. `internal_port` and `transport` must be set.
-typedef struct portlease_request {
-  size_t struct_size; ///< sizeof(portlease_request)
-  portlease_transport transport; ///< UDP or TCP.
-  uint16_t internal_port; ///< The local port, 1 to 65535.
-  uint16_t external_port; ///< The external port to ask for, 1 to 65535. Default: the internal port.
-  bool exact; ///< Whether only this external port will do: any other answer is PORTLEASE_REFUSED.
-  portlease_family family; ///< The address family.
-} portlease_request;
 
 /// A mapper at one moment.
 typedef struct portlease_mapper_snapshot {
@@ -223,27 +231,26 @@ typedef struct portlease_mapper_snapshot {
   portlease_protocol protocols[PORTLEASE_MAX_PROTOCOLS]; ///< The protocols by which the gateway has answered so far.
   bool stopped; ///< Whether the mapper was stopped.
   size_t active; ///< Leases with a granted, unexpired mapping.
-  /// Leases that have not exited: how many there are, also where fewer fit into the caller's array.
-  size_t lease_count;
+  size_t lease_count; ///< Leases that have not exited: how many there are, also if fewer fit into the caller's array.
   uint64_t renewals; ///< Successful renewals, all leases together.
-  uint64_t events_dropped; ///< Events that nobody pulled in time and that were dropped for newer ones.
+  uint64_t events_dropped; ///< Events that were dropped before anybody had pulled them.
 } portlease_mapper_snapshot;
 
 /// Something that happened to a lease, or to all of them at once.
 typedef struct portlease_event {
   size_t struct_size; ///< sizeof(portlease_event)
-  uint64_t lease; ///< The number of the lease; 0 where the event is about the whole machine (network-changed).
+  uint64_t lease; ///< The number of the lease; 0 if the event is about the whole machine (network-changed).
   portlease_event_kind kind; ///< What happened.
-  portlease_transport transport; ///< UDP or TCP; absent where the event is about no lease.
-  portlease_protocol protocol; ///< What made the mapping; absent where there is none.
+  portlease_transport transport; ///< UDP or TCP; absent if the event is about no lease.
+  portlease_protocol protocol; ///< What made the mapping; absent if there is no mapping.
   portlease_address_class address_class; ///< The class of the external address.
-  uint16_t internal_port; ///< The local port; 0 where the event is about no lease.
-  uint16_t external_port; ///< The external port; 0 where there is no mapping.
-  char external_address[PORTLEASE_ADDRESS_SIZE]; ///< The external address; "" where there is no mapping.
-  double ttl; ///< The granted lifetime in seconds; negative where there is no mapping or it is permanent.
-  double elapsed; ///< How many seconds the attempt took that this event ends; 0 where it ends none.
-  uint64_t dropped; ///< How many events were dropped just before this one because nobody pulled them.
-  portlease_error error; ///< Why, for failed, revoked and, where there is a reason, exited.
+  uint16_t internal_port; ///< The local port; 0 if the event is about no lease.
+  uint16_t external_port; ///< The external port; 0 if there is no mapping.
+  char external_address[PORTLEASE_ADDRESS_SIZE]; ///< The external address; "" if there is no mapping.
+  double lifetime; ///< The granted lifetime in seconds; negative if there is no mapping or it is permanent.
+  double elapsed; ///< How many seconds the attempt took that this event ends; 0 if it ends none.
+  uint64_t dropped; ///< How many events this reader lost just before this one because it did not pull them in time.
+  portlease_error error; ///< Why, for failed, revoked and, if there is a reason, exited.
 } portlease_event;
 
 /// What a gateway offers, asked without mapping anything.
@@ -251,32 +258,32 @@ typedef struct portlease_gateway_report {
   size_t struct_size; ///< sizeof(portlease_gateway_report)
   char gateway[PORTLEASE_ADDRESS_SIZE]; ///< The gateway's address, or "".
   char local_address[PORTLEASE_ADDRESS_SIZE]; ///< The local address from which it is reached, or "".
-  char interface_name[PORTLEASE_NAME_SIZE]; ///< The interface of the default route where it is known, or "".
-  size_t protocol_count; ///< How many protocols were asked, also where fewer fit into the caller's array.
+  char interface_name[PORTLEASE_NAME_SIZE]; ///< The interface of the default route, or "" if it is not known.
+  size_t protocol_count; ///< How many protocols were asked, also if fewer fit into the caller's array.
 } portlease_gateway_report;
 
 /// One protocol's part of a report, in the configured order.
 typedef struct portlease_protocol_report {
   size_t struct_size; ///< sizeof(portlease_protocol_report)
   portlease_protocol protocol; ///< Which protocol.
-  /// The gateway's external address, or "" where the protocol cannot tell without mapping.
+  /// The gateway's external address, or "" if the protocol cannot tell without mapping.
   char external_address[PORTLEASE_ADDRESS_SIZE];
   char device[PORTLEASE_NAME_SIZE]; ///< The device's name (UPnP), or "".
-  double round_trip; ///< How many seconds the answer took; negative where there was none.
-  portlease_error error; ///< Why the protocol has no offer; PORTLEASE_OK where it has one.
+  double round_trip; ///< How many seconds the answer took; negative if there was none.
+  portlease_error error; ///< Why the protocol did not answer with an offer; PORTLEASE_OK if it did.
 } portlease_protocol_report;
 
-/// One wait that is over. Set the pointers to where results shall go, or to NULL; each is filled in only by the calls
+/// One wait that is over. Set each pointer to where that result is to go, or to NULL; it is filled in only by the calls
 /// that have such a result.
 typedef struct portlease_completion {
   size_t struct_size; ///< sizeof(portlease_completion)
   uint64_t token; ///< Filled in: the token with which the wait was begun.
-  portlease_lease_snapshot *snapshot; ///< From portlease_waits_lease_ready.
-  portlease_event *event; ///< From portlease_waits_mapper_next_event.
+  portlease_lease_snapshot *snapshot; ///< From portlease_waits_lease_ready and portlease_waits_lease_changed.
+  portlease_event *event; ///< From portlease_waits_mapper_next_event and portlease_waits_events_next.
   portlease_gateway_report *report; ///< From portlease_waits_mapper_probe.
   portlease_protocol_report *protocols; ///< From portlease_waits_mapper_probe: an array.
   size_t protocols_capacity; ///< How many fit into `protocols`.
-  /// Filled in: how the call ended, as the call that blocks would have; PORTLEASE_CANCELLED where it was cancelled.
+  /// Filled in: how the call ended, as the call that blocks would have; PORTLEASE_CANCELLED if it was cancelled.
   portlease_error error;
 } portlease_completion;
 
@@ -297,11 +304,13 @@ const char *portlease_protocol_name(portlease_protocol value);
 const char *portlease_transport_name(portlease_transport value);
 const char *portlease_address_class_name(portlease_address_class value);
 
-/// Maps one port and waits for the mapping: start, map and ready in one line. `config`, `snapshot`: or NULL. Blocks
-/// until the first attempt has ended, about 2 s at most. Fails as these three do; then both handles are NULL and
-/// nothing is left behind. Stop the mapper to release the port, and free both handles.
-portlease_kind portlease_open(uint16_t port, portlease_transport transport, const portlease_config *config,
-    portlease_mapper **mapper, portlease_lease **lease, portlease_lease_snapshot *snapshot, portlease_error *error);
+/// Maps one port and waits for the mapping: start, map and ready in one call. `config` and `snapshot` may be NULL. Waits
+/// until the first attempt has ended, by default about 2 s at most. Fails as these three do; then both handles are NULL,
+/// and what may have been mapped is released in the background. Stopping the mapper releases the port. To leave the
+/// mapping on the gateway instead, detach the lease and then stop the mapper, which ends the engine. Free both handles.
+portlease_kind portlease_open(const portlease_request *request, const portlease_config *config,
+    double timeout_seconds, portlease_mapper **mapper, portlease_lease **lease, portlease_lease_snapshot *snapshot,
+    portlease_error *error);
 
 /// Checks the configuration (NULL: the default) and starts the engine's thread. Does not touch the network, does not
 /// block. Fails with PORTLEASE_INVALID, naming the field.
@@ -313,26 +322,27 @@ portlease_kind portlease_mapper_start(const portlease_config *config, portlease_
 portlease_kind portlease_mapper_map(portlease_mapper *mapper, const portlease_request *request,
     portlease_lease **lease, portlease_error *error);
 
-/// The present state of the mapper and of its leases, of which as many as fit go to `leases` (NULL where `capacity`
+/// The present state of the mapper and of its leases, of which as many as fit go to `leases` (may be NULL if `capacity`
 /// is 0). Does not block. Fails with PORTLEASE_INVALID only.
 portlease_kind portlease_mapper_get_snapshot(const portlease_mapper *mapper, portlease_mapper_snapshot *snapshot,
     portlease_lease_snapshot *leases, size_t capacity, portlease_error *error);
 
-/// Pulls the next event, waiting for it (default: without limit). Fails with PORTLEASE_TIMEOUT, and with
-/// PORTLEASE_STOPPED once the mapper is stopped and its last event was pulled. The queue holds 1024; then the oldest
-/// are dropped and counted.
+/// Pulls the next event, waiting for it (default: without limit). All calls pull from one queue, which begins at the first
+/// call with the events that nobody has read yet, so each event is given out once; for several readers see
+/// portlease_events. The queue holds 1024; then the oldest are dropped and counted. Fails with PORTLEASE_TIMEOUT, and
+/// with PORTLEASE_STOPPED once the mapper is stopped and its last event was pulled.
 portlease_kind portlease_mapper_next_event(portlease_mapper *mapper, double timeout_seconds, portlease_event *event,
     portlease_error *error);
 
-/// Asks by every configured protocol what the gateway offers; maps nothing. Blocks for about 2 s at most. `report` or
-/// NULL; `protocols`: `capacity` of them, NULL where that is 0. Fails with PORTLEASE_UNAVAILABLE or PORTLEASE_REFUSED
-/// where no protocol has an offer, with PORTLEASE_TRANSPORT, and with PORTLEASE_STOPPED.
+/// Asks by every configured protocol what the gateway offers; maps nothing. Blocks for about 2 s at most. `report` may be
+/// NULL, and so may `protocols` if `capacity` is 0. Fails with PORTLEASE_UNAVAILABLE or PORTLEASE_REFUSED if no protocol
+/// has an offer, with PORTLEASE_TRANSPORT, and with PORTLEASE_STOPPED.
 portlease_kind portlease_mapper_probe(portlease_mapper *mapper, portlease_gateway_report *report,
     portlease_protocol_report *protocols, size_t capacity, portlease_error *error);
 
 /// Releases every mapping on the gateway and ends the engine's thread; waits for that (default: 5 s), after which it
-/// goes on in the background: PORTLEASE_TIMEOUT. May be called again, and from several threads; else never fails but
-/// with PORTLEASE_INVALID.
+/// goes on in the background: PORTLEASE_TIMEOUT. May be called again, and from several threads. Otherwise fails with
+/// PORTLEASE_INVALID only.
 portlease_kind portlease_mapper_stop(portlease_mapper *mapper, double timeout_seconds, portlease_error *error);
 
 /// Frees the handle. Its leases live on; the engine ends when the last of them is freed, too. Never blocks.
@@ -342,9 +352,16 @@ void portlease_mapper_free(portlease_mapper *mapper);
 uint64_t portlease_lease_id(const portlease_lease *lease);
 
 /// Waits for a mapping (default: without limit) and fills in the state that has it (`snapshot` or NULL). Fails with
-/// the kind of the latest whole attempt if that failed, each once, so that the next call waits for the next attempt;
-/// with PORTLEASE_TIMEOUT if none has ended by then; once the lease is over with what ended it, or PORTLEASE_STOPPED.
+/// the kind of the latest whole attempt if that failed: every wait that is under way is told, and a later call waits for
+/// the next attempt. Fails with PORTLEASE_TIMEOUT if no attempt has ended by then. Once the lease is over, fails with
+/// what ended it, or with PORTLEASE_STOPPED.
 portlease_kind portlease_lease_ready(portlease_lease *lease, double timeout_seconds,
+    portlease_lease_snapshot *snapshot, portlease_error *error);
+
+/// Waits (default: without limit) until the state is another than the one with the number `since_revision` (`revision`
+/// of a snapshot), and fills it in (`snapshot` or NULL). Several changes between two calls are one. Fails with
+/// PORTLEASE_TIMEOUT, and with PORTLEASE_STOPPED once the lease is over and the caller has seen that.
+portlease_kind portlease_lease_changed(portlease_lease *lease, uint64_t since_revision, double timeout_seconds,
     portlease_lease_snapshot *snapshot, portlease_error *error);
 
 /// A copy of the present state. Takes no lock, never blocks. Fails with PORTLEASE_INVALID only.
@@ -356,20 +373,37 @@ portlease_kind portlease_lease_get_snapshot(const portlease_lease *lease, portle
 portlease_kind portlease_lease_stop(portlease_lease *lease, double timeout_seconds, portlease_error *error);
 
 /// Ends the lease and leaves the mapping on the gateway until its lifetime ends; a permanent one stays until somebody
-/// deletes it. Blocks for 5 s at most.
+/// deletes it. Blocks for 5 s at most. The mapper goes on until it is stopped or freed.
 portlease_kind portlease_lease_detach(portlease_lease *lease, portlease_error *error);
 
 /// Frees the handle; a lease that was not stopped is released in the background. Never blocks.
 void portlease_lease_free(portlease_lease *lease);
 
-/// Makes a place for waits. Does not block. Free it with portlease_waits_free.
+/// Makes a reader. It gets the events that nobody has read yet, and then every event from now on. If it falls 1024 events
+/// behind, it loses the oldest, and `dropped` of the next event says how many. Does not block. Fails with
+/// PORTLEASE_INVALID only. Free it with portlease_events_free.
+portlease_kind portlease_events_new(portlease_mapper *mapper, portlease_events **events, portlease_error *error);
+
+/// Reads the next event, waiting for it (default: without limit). Several threads that use one reader share its events.
+/// Fails with PORTLEASE_TIMEOUT, and with PORTLEASE_STOPPED once the mapper is stopped and its last event was read.
+portlease_kind portlease_events_next(portlease_events *events, double timeout_seconds, portlease_event *event,
+    portlease_error *error);
+
+/// Frees the handle. Never blocks.
+void portlease_events_free(portlease_events *events);
+
+/// Makes an object that holds waits. Does not block. Free it with portlease_waits_free.
 portlease_kind portlease_waits_new(portlease_waits **waits, portlease_error *error);
 
 /// Begins portlease_lease_ready. `token` is the caller's and comes back in the completion. None of these functions
-/// blocks; they fail with PORTLEASE_INVALID, also where a wait with this token is not over, and with
-/// PORTLEASE_STOPPED; then no completion comes.
+/// blocks. They fail with PORTLEASE_INVALID, also if a wait with this token is not over, and with PORTLEASE_STOPPED;
+/// then no completion comes.
 portlease_kind portlease_waits_lease_ready(portlease_waits *waits, portlease_lease *lease, double timeout_seconds,
     uint64_t token, portlease_error *error);
+
+/// Begins portlease_lease_changed.
+portlease_kind portlease_waits_lease_changed(portlease_waits *waits, portlease_lease *lease, uint64_t since_revision,
+    double timeout_seconds, uint64_t token, portlease_error *error);
 
 /// Begins portlease_lease_stop.
 portlease_kind portlease_waits_lease_stop(portlease_waits *waits, portlease_lease *lease, double timeout_seconds,
@@ -383,6 +417,10 @@ portlease_kind portlease_waits_lease_detach(portlease_waits *waits, portlease_le
 /// none.
 portlease_kind portlease_waits_mapper_next_event(portlease_waits *waits, portlease_mapper *mapper,
     double timeout_seconds, uint64_t token, portlease_error *error);
+
+/// Begins portlease_events_next. Cancelling loses no event.
+portlease_kind portlease_waits_events_next(portlease_waits *waits, portlease_events *events, double timeout_seconds,
+    uint64_t token, portlease_error *error);
 
 /// Begins portlease_mapper_probe.
 portlease_kind portlease_waits_mapper_probe(portlease_waits *waits, portlease_mapper *mapper, uint64_t token,
@@ -398,13 +436,13 @@ portlease_kind portlease_waits_cancel(portlease_waits *waits, uint64_t token, po
 
 /// Hands out the next wait that is over, waiting for one (default: without limit; 0 only looks). Several threads may
 /// call it. Fails with PORTLEASE_TIMEOUT, and with PORTLEASE_STOPPED once the waits are stopped and all handed out.
-/// `error` is this call's own; how the wait went is in `completion`.
+/// `error` is this call's own; how the wait ended is in `completion`.
 portlease_kind portlease_waits_next(portlease_waits *waits, double timeout_seconds, portlease_completion *completion,
     portlease_error *error);
 
 /// A descriptor for poll(2), select(2) and their kin: readable when portlease_waits_next(waits, 0, ...) is worth a
 /// call; call that until it answers PORTLEASE_TIMEOUT. Belongs to `waits`: never read from it, never close it.
-/// PORTLEASE_INVALID where the system has no such thing (Windows).
+/// PORTLEASE_INVALID if the system has no such thing (Windows).
 portlease_kind portlease_waits_descriptor(portlease_waits *waits, int32_t *descriptor, portlease_error *error);
 
 /// Cancels all waits and lets none begin any more, which wakes every thread in portlease_waits_next. Does not block.

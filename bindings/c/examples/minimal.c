@@ -5,7 +5,9 @@
 #include <stdlib.h>
 
 int main(int argc, char **argv) {
-  uint16_t port = argc > 1 ? (uint16_t)atoi(argv[1]) : 4000;
+  portlease_request request = PORTLEASE_INIT(portlease_request);
+  request.internal_port = argc > 1 ? (uint16_t)atoi(argv[1]) : 4000;
+  request.transport = PORTLEASE_TRANSPORT_UDP;
   portlease_config config = PORTLEASE_INIT(portlease_config); // all defaults: what a home needs
   if (argc > 4) {                                             // a simulated or unusual router
     config.gateway = argv[2];
@@ -17,9 +19,9 @@ int main(int argc, char **argv) {
   portlease_lease *lease;
   portlease_lease_snapshot now = PORTLEASE_INIT(portlease_lease_snapshot);
   portlease_error error;
-  if (portlease_open(port, PORTLEASE_TRANSPORT_UDP, &config, &mapper, &lease, &now, &error) != PORTLEASE_OK) {
+  if (portlease_open(&request, &config, PORTLEASE_DEFAULT_TIMEOUT, &mapper, &lease, &now, &error) != PORTLEASE_OK) {
     fprintf(stderr, "no port: %s (%s)\n", error.message, portlease_kind_name(error.kind));
-    return 1; // normal: mapping is an optimisation, a router may say no
+    return 1; // this is normal: a router may refuse
   }
   printf("reachable at %s:%u by %s, address %s\n", now.external_address, (unsigned)now.external_port,
          portlease_protocol_name(now.protocol), portlease_address_class_name(now.address_class));

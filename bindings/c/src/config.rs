@@ -6,11 +6,9 @@ use std::mem::MaybeUninit;
 
 use portlease::{Config, MapRequest, PortMappingError, Transport};
 
-use crate::memory::{Options, growing, read};
+use crate::memory::{Caller, Options, growing, truth};
 use crate::names::{self, portlease_family, portlease_protocol, portlease_transport};
-use crate::values::{
-    PORTLEASE_MAX_PROTOCOLS, address, nonzero, protocols, retry, seconds, set, socket_address, text, truth,
-};
+use crate::values::{PORTLEASE_MAX_PROTOCOLS, address, nonzero, protocols, retry, seconds, set, socket_address, text};
 
 /// The configuration of a mapper. Zero, NULL and "" mean the default, which suits a home. Text is copied.
 #[repr(C)]
@@ -77,41 +75,31 @@ growing!(portlease_request: family MaybeUninit<portlease_family>);
 unsafe impl Options for portlease_request {}
 
 /// Reads a config. Whether the values make sense is core's to say.
-///
-/// # Safety
-/// As [`read`], and its texts as [`text`].
-pub(crate) unsafe fn read_config(pointer: *const portlease_config) -> Result<Config, PortMappingError> {
+pub(crate) fn read_config(caller: Caller<'_>, pointer: *const portlease_config) -> Result<Config, PortMappingError> {
     let mut config = Config::default();
-    // SAFETY: the caller's promise.
-    let Some(given) = (!pointer.is_null()).then(|| unsafe { read("config", pointer) }).transpose()? else {
+    let Some(given) = caller.optional_read("config", pointer)? else {
         return Ok(config);
     };
-    // SAFETY: the caller's promise about texts.
-    set(&mut config.gateway, unsafe { address("gateway", given.gateway)? }.map(Some));
-    // SAFETY: the caller's promise about texts.
-    set(&mut config.local_address, unsafe { address("local_address", given.local_address)? }.map(Some));
-    // SAFETY: the caller's promise about texts.
-    set(&mut config.interface, unsafe { text("interface", given.interface_name)? }.map(Some));
+    set(&mut config.gateway, address(caller, "gateway", given.gateway)?.map(Some));
+    set(&mut config.local_address, address(caller, "local_address", given.local_address)?.map(Some));
+    set(&mut config.interface, text(caller, "interface", given.interface_name)?.map(Some));
     set(&mut config.protocols, protocols("protocols", &given.protocols)?);
     set(&mut config.ttl, seconds("ttl", given.ttl)?);
     set(&mut config.renewal_interval, seconds("renewal_interval", given.renewal_interval)?);
     set(&mut config.failure_threshold, nonzero(given.failure_threshold));
     set(&mut config.retry, retry("retry", given.retry_never, given.retry_min, given.retry_max)?);
-    // SAFETY: the caller's promise about texts.
-    set(&mut config.description, unsafe { text("description", given.description)? });
+    set(&mut config.description, text(caller, "description", given.description)?);
     set(&mut config.pcp_port, nonzero(given.pcp_port));
-    // SAFETY: the caller's promise about texts.
-    set(&mut config.ssdp_address, unsafe { socket_address("ssdp_address", given.ssdp_address)? }.map(Some));
+    set(&mut config.ssdp_address, socket_address(caller, "ssdp_address", given.ssdp_address)?.map(Some));
     Ok(config)
 }
 
 /// Reads a request. Whether the values make sense is core's to say.
-///
-/// # Safety
-/// As [`read`], and its texts as [`text`].
-pub(crate) unsafe fn read_request(pointer: *const portlease_request) -> Result<MapRequest, PortMappingError> {
-    // SAFETY: the caller's promise.
-    let given = unsafe { read("request", pointer)? };
+pub(crate) fn read_request(
+    caller: Caller<'_>,
+    pointer: *const portlease_request,
+) -> Result<MapRequest, PortMappingError> {
+    let given = caller.read("request", pointer)?;
     let mut request = MapRequest::new(0, Transport::Udp);
     set(&mut request.internal_port, nonzero(given.internal_port));
     set(&mut request.transport, Some(names::read_transport("transport", given.transport)?));

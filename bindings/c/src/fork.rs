@@ -12,7 +12,7 @@ pub(crate) fn watch() {
     }
 
     ONCE.call_once(|| {
-        // The handler takes no lock, allocates nothing and cannot panic.
+        // SAFETY: the handler takes no lock, allocates nothing and cannot panic.
         if unsafe { libc::pthread_atfork(None, None, Some(in_child)) } == 0 {
             portlease::fork::rely_on_hook();
         }

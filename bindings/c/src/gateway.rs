@@ -5,7 +5,8 @@ use std::ffi::c_char;
 use portlease::{ErrorReport, GatewayReport, PortMappingError, ProtocolReport};
 
 use crate::error::{portlease_error, put_report};
-use crate::memory::{Out, OutArray, PORTLEASE_ADDRESS_SIZE, growing, put_address, put_text};
+use crate::memory::place::PORTLEASE_ADDRESS_SIZE;
+use crate::memory::{Caller, Out, OutArray, To, field, fill, growing};
 use crate::names::portlease_protocol;
 use crate::snapshot::seconds;
 
@@ -23,9 +24,9 @@ pub struct portlease_gateway_report {
     pub gateway: [c_char; PORTLEASE_ADDRESS_SIZE],
     /// The local address from which it is reached, or "".
     pub local_address: [c_char; PORTLEASE_ADDRESS_SIZE],
-    /// The interface of the default route where it is known, or "".
+    /// The interface of the default route, or "" if it is not known.
     pub interface_name: [c_char; PORTLEASE_NAME_SIZE],
-    /// How many protocols were asked, also where fewer fit into the caller's array.
+    /// How many protocols were asked, also if fewer fit into the caller's array.
     pub protocol_count: usize,
 }
 
@@ -38,65 +39,55 @@ pub struct portlease_protocol_report {
     pub struct_size: usize,
     /// Which protocol.
     pub protocol: portlease_protocol,
-    /// The gateway's external address, or "" where the protocol cannot tell without mapping.
+    /// The gateway's external address, or "" if the protocol cannot tell without mapping.
     pub external_address: [c_char; PORTLEASE_ADDRESS_SIZE],
     /// The device's name (UPnP), or "".
     pub device: [c_char; PORTLEASE_NAME_SIZE],
-    /// How many seconds the answer took; negative where there was none.
+    /// How many seconds the answer took; negative if there was none.
     pub round_trip: f64,
-    /// Why the protocol has no offer; PORTLEASE_OK where it has one.
+    /// Why the protocol did not answer with an offer; PORTLEASE_OK if it did.
     pub error: portlease_error,
 }
 
 growing!(portlease_gateway_report: protocol_count usize, portlease_protocol_report: error portlease_error);
 
-/// Where a report goes: the gateway's part, which the caller may not want, and an array for the protocols'.
-pub(crate) struct ReportOut {
-    gateway: Option<Out<portlease_gateway_report>>,
-    protocols: OutArray<portlease_protocol_report>,
+/// Where a report goes: the gateway's part, if the caller wants it, and an array for the protocols' parts.
+pub(crate) struct ReportOut<'c> {
+    gateway: Option<Out<'c, portlease_gateway_report>>,
+    protocols: OutArray<'c, portlease_protocol_report>,
 }
 
-impl ReportOut {
-    /// # Safety
-    /// As [`Out::new`] and [`OutArray::new`].
-    pub(crate) unsafe fn new(
+impl<'c> ReportOut<'c> {
+    pub(crate) fn new(
+        caller: Caller<'c>,
         report: *mut portlease_gateway_report,
         protocols: *mut portlease_protocol_report,
         capacity: usize,
     ) -> Result<Self, PortMappingError> {
-        let gateway = unsafe { Out::optional("report", report)? };
-        Ok(Self { gateway, protocols: unsafe { OutArray::new("protocols", protocols, capacity)? } })
+        let gateway = caller.optional_out("report", report)?;
+        Ok(Self { gateway, protocols: caller.out_array("protocols", protocols, capacity)? })
     }
 
     pub(crate) fn put(&self, report: &GatewayReport) {
         if let Some(gateway) = &self.gateway {
-            gateway.put(|to| unsafe { put_report_of_gateway(to, report) });
+            gateway.put(|to| put_gateway(to, report));
         }
-        self.protocols.put(&report.protocols, |to, protocol| unsafe { put_protocol(to, protocol) });
+        self.protocols.put(&report.protocols, put_protocol);
     }
 }
 
-/// # Safety
-/// `to` can be written.
-unsafe fn put_report_of_gateway(to: *mut portlease_gateway_report, report: &GatewayReport) {
-    unsafe {
-        put_address(&raw mut (*to).gateway, report.gateway);
-        put_address(&raw mut (*to).local_address, report.local_address);
-        put_text(&raw mut (*to).interface_name, report.interface.as_deref().unwrap_or_default());
-        (*to).protocol_count = report.protocols.len();
-    }
+fn put_gateway(to: To<'_, portlease_gateway_report>, report: &GatewayReport) {
+    field!(to, gateway).set_address(report.gateway);
+    field!(to, local_address).set_address(report.local_address);
+    field!(to, interface_name).set_text(report.interface.as_deref().unwrap_or_default());
+    field!(to, protocol_count).set(report.protocols.len());
 }
 
-/// # Safety
-/// `to` can be written.
-unsafe fn put_protocol(to: *mut portlease_protocol_report, report: &ProtocolReport) {
+fn put_protocol(to: To<'_, portlease_protocol_report>, report: &ProtocolReport) {
     let offer = report.outcome.as_ref().ok();
     let error = report.outcome.as_ref().err().map(ErrorReport::from);
-    unsafe {
-        (*to).protocol = report.protocol.into();
-        put_address(&raw mut (*to).external_address, offer.and_then(|offer| offer.external_address));
-        put_text(&raw mut (*to).device, offer.and_then(|offer| offer.device.as_deref()).unwrap_or_default());
-        (*to).round_trip = seconds(offer.map(|offer| offer.round_trip));
-        put_report(&raw mut (*to).error, error.as_ref());
-    }
+    fill!(to, { protocol: report.protocol.into(), round_trip: seconds(offer.map(|offer| offer.round_trip)) });
+    field!(to, external_address).set_address(offer.and_then(|offer| offer.external_address));
+    field!(to, device).set_text(offer.and_then(|offer| offer.device.as_deref()).unwrap_or_default());
+    put_report(field!(to, error), error.as_ref());
 }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use portlease::Lease;
+use portlease::{Lease, PortMappingError};
 
-use crate::error::{guard, guard_read, portlease_error};
-use crate::mapper::released;
-use crate::memory::{Out, handle, take, timeout};
+use crate::error::{free, guard, guard_read, portlease_error};
+use crate::memory::Caller;
 use crate::names::portlease_kind;
 use crate::snapshot::{portlease_lease_snapshot, put_lease};
 use crate::thread::wait;
+use crate::values::timeout;
 
 /// The promise to keep one port mapped.
 #[allow(non_camel_case_types)]
@@ -17,15 +17,31 @@ pub struct portlease_lease {
     pub(crate) lease: Arc<Lease>,
 }
 
+/// What a stop answers: done, or going on in the background.
+pub(crate) fn released(done: bool) -> Result<(), PortMappingError> {
+    match done {
+        true => Ok(()),
+        false => Err(PortMappingError::timeout("not released in time; the release goes on in the background")),
+    }
+}
+
 /// The lease's number within its mapper, from 1, as events name it; 0 for NULL. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_lease_id(lease: *const portlease_lease) -> u64 {
-    unsafe { handle("lease", lease) }.map_or(0, |lease| lease.lease.id())
+    let mut id = 0;
+    let body = |caller: Caller<'_>| {
+        id = caller.handle("lease", lease)?.lease.id();
+        Ok(())
+    };
+    // SAFETY: the header's rules.
+    unsafe { guard_read(std::ptr::null_mut(), body) };
+    id
 }
 
 /// Waits for a mapping (default: without limit) and fills in the state that has it (`snapshot` or NULL). Fails with
-/// the kind of the latest whole attempt if that failed, each once, so that the next call waits for the next attempt;
-/// with PORTLEASE_TIMEOUT if none has ended by then; once the lease is over with what ended it, or PORTLEASE_STOPPED.
+/// the kind of the latest whole attempt if that failed: every wait that is under way is told, and a later call waits for
+/// the next attempt. Fails with PORTLEASE_TIMEOUT if no attempt has ended by then. Once the lease is over, fails with
+/// what ended it, or with PORTLEASE_STOPPED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_lease_ready(
     lease: *mut portlease_lease,
@@ -33,15 +49,40 @@ pub unsafe extern "C" fn portlease_lease_ready(
     snapshot: *mut portlease_lease_snapshot,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    let body = || {
-        let lease = &unsafe { handle("lease", lease)? }.lease;
-        let out = unsafe { Out::optional("snapshot", snapshot)? };
+    let body = |caller: Caller<'_>| {
+        let lease = &caller.handle("lease", lease)?.lease;
+        let out = caller.optional_out("snapshot", snapshot)?;
         let ready = wait(lease.ready(timeout(timeout_seconds)?))?;
         if let Some(out) = out {
-            out.put(|to| unsafe { put_lease(to, &ready) });
+            out.put(|to| put_lease(to, &ready));
         }
         Ok(())
     };
+    // SAFETY: the header's rules.
+    unsafe { guard(error, body) }
+}
+
+/// Waits (default: without limit) until the state is another than the one with the number `since_revision` (`revision`
+/// of a snapshot), and fills it in (`snapshot` or NULL). Several changes between two calls are one. Fails with
+/// PORTLEASE_TIMEOUT, and with PORTLEASE_STOPPED once the lease is over and the caller has seen that.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_lease_changed(
+    lease: *mut portlease_lease,
+    since_revision: u64,
+    timeout_seconds: f64,
+    snapshot: *mut portlease_lease_snapshot,
+    error: *mut portlease_error,
+) -> portlease_kind {
+    let body = |caller: Caller<'_>| {
+        let lease = &caller.handle("lease", lease)?.lease;
+        let out = caller.optional_out("snapshot", snapshot)?;
+        let changed = wait(lease.changed(since_revision, timeout(timeout_seconds)?))?;
+        if let Some(out) = out {
+            out.put(|to| put_lease(to, &changed));
+        }
+        Ok(())
+    };
+    // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
 
@@ -52,13 +93,14 @@ pub unsafe extern "C" fn portlease_lease_get_snapshot(
     snapshot: *mut portlease_lease_snapshot,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    let body = || {
-        let lease = &unsafe { handle("lease", lease)? }.lease;
-        let out = unsafe { Out::new("snapshot", snapshot)? };
+    let body = |caller: Caller<'_>| {
+        let lease = &caller.handle("lease", lease)?.lease;
+        let out = caller.out("snapshot", snapshot)?;
         let seen = lease.snapshot();
-        out.put(|to| unsafe { put_lease(to, &seen) });
+        out.put(|to| put_lease(to, &seen));
         Ok(())
     };
+    // SAFETY: the header's rules.
     unsafe { guard_read(error, body) }
 }
 
@@ -70,34 +112,33 @@ pub unsafe extern "C" fn portlease_lease_stop(
     timeout_seconds: f64,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    let body = || {
-        let lease = &unsafe { handle("lease", lease)? }.lease;
+    let body = |caller: Caller<'_>| {
+        let lease = &caller.handle("lease", lease)?.lease;
         released(wait(lease.stop(timeout(timeout_seconds)?)))
     };
+    // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
 
 /// Ends the lease and leaves the mapping on the gateway until its lifetime ends; a permanent one stays until somebody
-/// deletes it. Blocks for 5 s at most.
+/// deletes it. Blocks for 5 s at most. The mapper goes on until it is stopped or freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_lease_detach(
     lease: *mut portlease_lease,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    let body = || {
-        let lease = &unsafe { handle("lease", lease)? }.lease;
+    let body = |caller: Caller<'_>| {
+        let lease = &caller.handle("lease", lease)?.lease;
         wait(lease.detach());
         Ok(())
     };
+    // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
 
 /// Frees the handle; a lease that was not stopped is released in the background. Never blocks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_lease_free(lease: *mut portlease_lease) {
-    let body = || {
-        drop(unsafe { take(lease) });
-        Ok(())
-    };
-    unsafe { guard(std::ptr::null_mut(), body) };
+    // SAFETY: the header's rules.
+    unsafe { free(lease) }
 }

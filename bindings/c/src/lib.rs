@@ -10,11 +10,16 @@
 //! | [`values`] | reads one value that C gives |
 //! | [`error`] | the caller's error buffer |
 //! | [`snapshot`], [`event`], [`gateway`] | what is filled in for the caller |
-//! | [`mapper`], [`lease`] | the handles and the calls that block |
+//! | [`mapper`], [`lease`], [`reader`] | the handles and the calls that block |
 //! | [`waits`] | many waits at once, that can be cancelled |
-//! | `pending`, `signal` | what they are made of |
 //! | `thread` | the caller's thread at its end, and the engine's |
 //! | [`memory`] | every pointer that comes from C passes here |
+//!
+//! # `unsafe`
+//!
+//! A function of the header is `unsafe` once: it hands its body to [`error::guard`], which gives the body a
+//! [`memory::Caller`]. That stands for the caller's promise to keep the header's rules, and turns pointers into handles,
+//! options and places to write to. Bodies are safe code.
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
@@ -27,8 +32,7 @@ pub mod lease;
 pub mod mapper;
 pub mod memory;
 pub mod names;
-mod pending;
-mod signal;
+pub mod reader;
 pub mod snapshot;
 mod thread;
 pub mod values;

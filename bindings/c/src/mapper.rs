@@ -1,20 +1,20 @@
-//! The handle on one engine, and the line that opens a port with an engine of its own.
+//! The handle on one engine, and the call that opens a port with an engine of its own.
 
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 
-use portlease::{Config, MapRequest, Mapper, PortMappingError};
+use portlease::{Mapper, OpenPort, PortMappingError};
 
 use crate::config::{portlease_config, portlease_request, read_config, read_request};
-use crate::error::{guard, portlease_error};
+use crate::error::{free, guard, portlease_error};
 use crate::event::{portlease_event, put_event};
 use crate::fork;
 use crate::gateway::{ReportOut, portlease_gateway_report, portlease_protocol_report};
-use crate::lease::portlease_lease;
-use crate::memory::{Out, OutArray, Place, handle, take, timeout};
-use crate::names::{self, portlease_kind, portlease_transport};
+use crate::lease::{portlease_lease, released};
+use crate::memory::Caller;
+use crate::names::portlease_kind;
 use crate::snapshot::{portlease_lease_snapshot, portlease_mapper_snapshot, put_lease, put_mapper};
 use crate::thread::{wait, without_signals};
+use crate::values::timeout;
 
 /// A background engine: finds the gateway once, serves many leases.
 #[allow(non_camel_case_types)]
@@ -22,47 +22,43 @@ pub struct portlease_mapper {
     pub(crate) mapper: Arc<Mapper>,
 }
 
-fn start(config: Config) -> Result<Mapper, PortMappingError> {
+/// Starts an engine, whose thread takes no signals.
+fn start<T>(start: impl FnOnce() -> Result<T, PortMappingError>) -> Result<T, PortMappingError> {
     fork::watch();
-    without_signals(|| Mapper::start(config))
+    without_signals(start)
 }
 
-/// What a stop answers: done, or going on in the background.
-pub(crate) fn released(done: bool) -> Result<(), PortMappingError> {
-    match done {
-        true => Ok(()),
-        false => Err(PortMappingError::timeout("not released in time; the release goes on in the background")),
-    }
-}
-
-/// Maps one port and waits for the mapping: start, map and ready in one line. `config`, `snapshot`: or NULL. Blocks
-/// until the first attempt has ended, about 2 s at most. Fails as these three do; then both handles are NULL and
-/// nothing is left behind. Stop the mapper to release the port, and free both handles.
+/// Maps one port and waits for the mapping: start, map and ready in one call. `config` and `snapshot` may be NULL. Waits
+/// until the first attempt has ended, by default about 2 s at most. Fails as these three do; then both handles are NULL,
+/// and what may have been mapped is released in the background. Stopping the mapper releases the port. To leave the
+/// mapping on the gateway instead, detach the lease and then stop the mapper, which ends the engine. Free both handles.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_open(
-    port: u16,
-    transport: MaybeUninit<portlease_transport>,
+    request: *const portlease_request,
     config: *const portlease_config,
+    timeout_seconds: f64,
     mapper: *mut *mut portlease_mapper,
     lease: *mut *mut portlease_lease,
     snapshot: *mut portlease_lease_snapshot,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    let body = || {
-        let mapper = unsafe { Place::new("mapper", mapper)? };
-        let lease = unsafe { Place::new("lease", lease)? };
-        let snapshot = unsafe { Out::optional("snapshot", snapshot)? };
-        let request = MapRequest::new(port, names::read_transport("transport", transport)?);
-        let engine = start(unsafe { read_config(config)? })?;
-        let made = engine.map(request)?;
-        let ready = wait(made.ready(None))?;
+    let body = |caller: Caller<'_>| {
+        let mapper = caller.handle_out("mapper", mapper)?;
+        let lease = caller.handle_out("lease", lease)?;
+        let snapshot = caller.optional_out("snapshot", snapshot)?;
+        let request = read_request(caller, request)?;
+        let limit = timeout(timeout_seconds)?;
+        let config = read_config(caller, config)?;
+        let port = start(|| OpenPort::begin(config, request))?;
+        let ready = wait(port.ready(limit))?;
         if let Some(snapshot) = snapshot {
-            snapshot.put(|to| unsafe { put_lease(to, &ready) });
+            snapshot.put(|to| put_lease(to, &ready));
         }
-        lease.put(portlease_lease { lease: Arc::new(made) });
-        mapper.put(portlease_mapper { mapper: Arc::new(engine) });
+        lease.put(portlease_lease { lease: Arc::clone(port.lease()) });
+        mapper.put(portlease_mapper { mapper: Arc::clone(port.mapper()) });
         Ok(())
     };
+    // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
 
@@ -74,12 +70,14 @@ pub unsafe extern "C" fn portlease_mapper_start(
     mapper: *mut *mut portlease_mapper,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    let body = || {
-        let mapper = unsafe { Place::new("mapper", mapper)? };
-        let started = start(unsafe { read_config(config)? })?;
+    let body = |caller: Caller<'_>| {
+        let mapper = caller.handle_out("mapper", mapper)?;
+        let config = read_config(caller, config)?;
+        let started = start(|| Mapper::start(config))?;
         mapper.put(portlease_mapper { mapper: Arc::new(started) });
         Ok(())
     };
+    // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
 
@@ -92,17 +90,18 @@ pub unsafe extern "C" fn portlease_mapper_map(
     lease: *mut *mut portlease_lease,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    let body = || {
-        let lease = unsafe { Place::new("lease", lease)? };
-        let engine = &unsafe { handle("mapper", mapper)? }.mapper;
-        let made = engine.map(unsafe { read_request(request)? })?;
+    let body = |caller: Caller<'_>| {
+        let lease = caller.handle_out("lease", lease)?;
+        let engine = &caller.handle("mapper", mapper)?.mapper;
+        let made = engine.map(read_request(caller, request)?)?;
         lease.put(portlease_lease { lease: Arc::new(made) });
         Ok(())
     };
+    // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
 
-/// The present state of the mapper and of its leases, of which as many as fit go to `leases` (NULL where `capacity`
+/// The present state of the mapper and of its leases, of which as many as fit go to `leases` (may be NULL if `capacity`
 /// is 0). Does not block. Fails with PORTLEASE_INVALID only.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_mapper_get_snapshot(
@@ -112,21 +111,23 @@ pub unsafe extern "C" fn portlease_mapper_get_snapshot(
     capacity: usize,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    let body = || {
-        let engine = &unsafe { handle("mapper", mapper)? }.mapper;
-        let out = unsafe { Out::new("snapshot", snapshot)? };
-        let array = unsafe { OutArray::new("leases", leases, capacity)? };
+    let body = |caller: Caller<'_>| {
+        let engine = &caller.handle("mapper", mapper)?.mapper;
+        let out = caller.out("snapshot", snapshot)?;
+        let array = caller.out_array("leases", leases, capacity)?;
         let seen = engine.snapshot();
-        out.put(|to| unsafe { put_mapper(to, &seen) });
-        array.put(&seen.leases, |to, lease| unsafe { put_lease(to, lease) });
+        out.put(|to| put_mapper(to, &seen));
+        array.put(&seen.leases, put_lease);
         Ok(())
     };
+    // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
 
-/// Pulls the next event, waiting for it (default: without limit). Fails with PORTLEASE_TIMEOUT, and with
-/// PORTLEASE_STOPPED once the mapper is stopped and its last event was pulled. The queue holds 1024; then the oldest
-/// are dropped and counted.
+/// Pulls the next event, waiting for it (default: without limit). All calls pull from one queue, which begins at the first
+/// call with the events that nobody has read yet, so each event is given out once; for several readers see
+/// portlease_events. The queue holds 1024; then the oldest are dropped and counted. Fails with PORTLEASE_TIMEOUT, and
+/// with PORTLEASE_STOPPED once the mapper is stopped and its last event was pulled.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_mapper_next_event(
     mapper: *mut portlease_mapper,
@@ -134,19 +135,20 @@ pub unsafe extern "C" fn portlease_mapper_next_event(
     event: *mut portlease_event,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    let body = || {
-        let engine = &unsafe { handle("mapper", mapper)? }.mapper;
-        let out = unsafe { Out::new("event", event)? };
+    let body = |caller: Caller<'_>| {
+        let engine = &caller.handle("mapper", mapper)?.mapper;
+        let out = caller.out("event", event)?;
         let pulled = wait(engine.next_event(timeout(timeout_seconds)?))?;
-        out.put(|to| unsafe { put_event(to, &pulled) });
+        out.put(|to| put_event(to, &pulled));
         Ok(())
     };
+    // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
 
-/// Asks by every configured protocol what the gateway offers; maps nothing. Blocks for about 2 s at most. `report` or
-/// NULL; `protocols`: `capacity` of them, NULL where that is 0. Fails with PORTLEASE_UNAVAILABLE or PORTLEASE_REFUSED
-/// where no protocol has an offer, with PORTLEASE_TRANSPORT, and with PORTLEASE_STOPPED.
+/// Asks by every configured protocol what the gateway offers; maps nothing. Blocks for about 2 s at most. `report` may be
+/// NULL, and so may `protocols` if `capacity` is 0. Fails with PORTLEASE_UNAVAILABLE or PORTLEASE_REFUSED if no protocol
+/// has an offer, with PORTLEASE_TRANSPORT, and with PORTLEASE_STOPPED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_mapper_probe(
     mapper: *mut portlease_mapper,
@@ -155,37 +157,36 @@ pub unsafe extern "C" fn portlease_mapper_probe(
     capacity: usize,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    let body = || {
-        let engine = &unsafe { handle("mapper", mapper)? }.mapper;
-        let out = unsafe { ReportOut::new(report, protocols, capacity)? };
+    let body = |caller: Caller<'_>| {
+        let engine = &caller.handle("mapper", mapper)?.mapper;
+        let out = ReportOut::new(caller, report, protocols, capacity)?;
         out.put(&wait(engine.probe())?);
         Ok(())
     };
+    // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
 
 /// Releases every mapping on the gateway and ends the engine's thread; waits for that (default: 5 s), after which it
-/// goes on in the background: PORTLEASE_TIMEOUT. May be called again, and from several threads; else never fails but
-/// with PORTLEASE_INVALID.
+/// goes on in the background: PORTLEASE_TIMEOUT. May be called again, and from several threads. Otherwise fails with
+/// PORTLEASE_INVALID only.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_mapper_stop(
     mapper: *mut portlease_mapper,
     timeout_seconds: f64,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    let body = || {
-        let engine = &unsafe { handle("mapper", mapper)? }.mapper;
+    let body = |caller: Caller<'_>| {
+        let engine = &caller.handle("mapper", mapper)?.mapper;
         released(wait(engine.stop(timeout(timeout_seconds)?)))
     };
+    // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
 
 /// Frees the handle. Its leases live on; the engine ends when the last of them is freed, too. Never blocks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_mapper_free(mapper: *mut portlease_mapper) {
-    let body = || {
-        drop(unsafe { take(mapper) });
-        Ok(())
-    };
-    unsafe { guard(std::ptr::null_mut(), body) };
+    // SAFETY: the header's rules.
+    unsafe { free(mapper) }
 }

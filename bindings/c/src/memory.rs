@@ -1,18 +1,20 @@
 //! Memory that belongs to C: pointers are checked, structs may be of another version's size, text always ends.
+//!
+//! Nearly all `unsafe` of this crate is here. What makes it sound is the caller's promise, which a [`Caller`] stands for.
+
+pub mod place;
 
 use std::ffi::c_char;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::net::IpAddr;
-use std::time::Duration;
 
 use portlease::PortMappingError;
 
+pub(crate) use place::{To, field, fill};
+
 type Result<T> = std::result::Result<T, PortMappingError>;
 
-/// The size of an address as text with its end: as INET6_ADDRSTRLEN.
-pub const PORTLEASE_ADDRESS_SIZE: usize = 46;
-
-/// No version of any struct is larger than this: a `struct_size` beyond is one that nobody has set.
+/// No version of any struct is larger than this: a larger `struct_size` was never set.
 const MAX_STRUCT_SIZE: usize = 64 * 1024;
 
 /// A struct of the header that may grow at its end.
@@ -32,13 +34,136 @@ pub(crate) unsafe trait Growing: Copy {
 /// Any bytes are a value of the type.
 pub(crate) unsafe trait Options: Growing {}
 
-fn null(argument: &'static str) -> PortMappingError {
-    PortMappingError::invalid(argument, "the pointer is NULL")
+/// The promise of a C program that calls a function of the header: every pointer that it passes is NULL or good for what
+/// the header says about that argument, until the call ends. With it the methods below can be safe.
+#[derive(Clone, Copy)]
+pub(crate) struct Caller<'c>(PhantomData<&'c ()>);
+
+impl<'c> Caller<'c> {
+    /// # Safety
+    /// A C program has called a function of the header, keeps its rules, and only its arguments are given to the methods.
+    pub(crate) unsafe fn new() -> Self {
+        Self(PhantomData)
+    }
+
+    /// A handle.
+    pub(crate) fn handle<T>(self, argument: &'static str, pointer: *const T) -> Result<&'c T> {
+        check(argument, pointer)?;
+        // SAFETY: `HandleOut::put` has made it, and the caller has not freed it.
+        Ok(unsafe { &*pointer })
+    }
+
+    /// A handle that the caller frees; NULL is none.
+    pub(crate) fn take<T>(self, pointer: *mut T) -> Option<Box<T>> {
+        // SAFETY: `HandleOut::put` has made it of a box, and the caller uses it no more.
+        (!pointer.is_null()).then(|| unsafe { Box::from_raw(pointer) })
+    }
+
+    /// Where a new handle goes. It is NULL until there is one.
+    pub(crate) fn handle_out<T>(self, argument: &'static str, pointer: *mut *mut T) -> Result<HandleOut<'c, T>> {
+        let to = self.place(argument, pointer)?;
+        to.set(std::ptr::null_mut());
+        Ok(HandleOut(to))
+    }
+
+    /// Where a value goes that is not a struct that may grow.
+    pub(crate) fn place<T: Copy>(self, argument: &'static str, pointer: *mut T) -> Result<To<'c, T>> {
+        check(argument, pointer)?;
+        Ok(To::new(pointer))
+    }
+
+    /// The same, if the caller wants it.
+    pub(crate) fn optional_place<T: Copy>(self, pointer: *mut T) -> Option<To<'c, T>> {
+        (!pointer.is_null() && pointer.is_aligned()).then(|| To::new(pointer))
+    }
+
+    /// A struct that is to be filled in.
+    pub(crate) fn out<T: Growing>(self, argument: &'static str, pointer: *mut T) -> Result<Out<'c, T>> {
+        Ok(Out { size: self.struct_size(argument, pointer)?, to: To::new(pointer) })
+    }
+
+    /// The same, if the caller wants it.
+    pub(crate) fn optional_out<T: Growing>(
+        self,
+        argument: &'static str,
+        pointer: *mut T,
+    ) -> Result<Option<Out<'c, T>>> {
+        (!pointer.is_null()).then(|| self.out(argument, pointer)).transpose()
+    }
+
+    /// An array that is to be filled in; `pointer` may be NULL if `capacity` is 0.
+    pub(crate) fn out_array<T: Growing>(
+        self,
+        argument: &'static str,
+        pointer: *mut T,
+        capacity: usize,
+    ) -> Result<OutArray<'c, T>> {
+        let first = (capacity > 0).then(|| self.out(argument, pointer)).transpose()?;
+        Ok(OutArray { first, capacity })
+    }
+
+    fn struct_size<T: Growing>(self, argument: &'static str, pointer: *const T) -> Result<usize> {
+        check(argument, pointer)?;
+        let size = To::new(pointer.cast_mut().cast::<usize>()).get();
+        // A size that sizeof cannot give would also put the items of an array out of alignment.
+        if size < T::FIRST_SIZE || size > MAX_STRUCT_SIZE || !size.is_multiple_of(align_of::<T>()) {
+            let (name, expected) = (T::NAME, size_of::<T>());
+            let message = format!("struct_size is {size}; set it to sizeof({name}), here {expected}");
+            return Err(PortMappingError::invalid(argument, message));
+        }
+        Ok(size)
+    }
+
+    /// Copies a struct of options. Fields that an older program does not have are zero; those that a newer program has
+    /// and this version does not know must be zero.
+    pub(crate) fn read<T: Options>(self, argument: &'static str, pointer: *const T) -> Result<T> {
+        let size = self.struct_size(argument, pointer)?;
+        let known = size.min(size_of::<T>());
+        let mut copy = MaybeUninit::<T>::zeroed();
+        // SAFETY: the struct has as many bytes as it says, and any bytes are a value (`Options`).
+        let (copy, unknown) = unsafe {
+            pointer.cast::<u8>().copy_to_nonoverlapping(copy.as_mut_ptr().cast(), known);
+            (copy.assume_init(), std::slice::from_raw_parts(pointer.cast::<u8>().add(known), size - known))
+        };
+        if let Some(at) = unknown.iter().position(|byte| *byte != 0) {
+            let message =
+                format!("byte {} is set, which this version ({}) does not know", known + at, crate::version::VERSION);
+            return Err(PortMappingError::invalid(argument, message));
+        }
+        Ok(copy)
+    }
+
+    /// The same, if the caller gives one.
+    pub(crate) fn optional_read<T: Options>(self, argument: &'static str, pointer: *const T) -> Result<Option<T>> {
+        (!pointer.is_null()).then(|| self.read(argument, pointer)).transpose()
+    }
+
+    /// Text; `None` for NULL and for empty text. Reads no more than `limit` bytes and the zero after them.
+    pub(crate) fn text(self, argument: &'static str, pointer: *const c_char, limit: usize) -> Result<Option<&'c str>> {
+        if pointer.is_null() {
+            return Ok(None);
+        }
+        let start = pointer.cast::<u8>();
+        // SAFETY: the text can be read up to its zero byte, and no byte after that is looked at.
+        let bytes = unsafe {
+            let length = (0..=limit).find(|at| *start.add(*at) == 0);
+            length.map(|length| std::slice::from_raw_parts(start, length))
+        };
+        let Some(bytes) = bytes else {
+            let message = format!("the text is longer than {limit} bytes, or has no end");
+            return Err(PortMappingError::invalid(argument, message));
+        };
+        match std::str::from_utf8(bytes) {
+            Ok("") => Ok(None),
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(PortMappingError::invalid(argument, "the text is not UTF-8")),
+        }
+    }
 }
 
 fn check<T>(argument: &'static str, pointer: *const T) -> Result<()> {
     if pointer.is_null() {
-        return Err(null(argument));
+        return Err(PortMappingError::invalid(argument, "the pointer is NULL"));
     }
     if !pointer.is_aligned() {
         return Err(PortMappingError::invalid(argument, "the pointer is not aligned"));
@@ -46,110 +171,40 @@ fn check<T>(argument: &'static str, pointer: *const T) -> Result<()> {
     Ok(())
 }
 
-/// A handle of the caller.
-///
-/// # Safety
-/// `pointer` is NULL, or what a function of this crate gave out and nobody has freed.
-pub(crate) unsafe fn handle<'a, T>(argument: &'static str, pointer: *const T) -> Result<&'a T> {
-    check(argument, pointer)?;
-    Ok(unsafe { &*pointer })
-}
+/// Where a new handle goes.
+pub(crate) struct HandleOut<'c, T>(To<'c, *mut T>);
 
-/// Takes a handle back that was given out by [`Place::put`]; NULL is none.
-///
-/// # Safety
-/// As [`handle`]; nobody uses it any more.
-pub(crate) unsafe fn take<T>(pointer: *mut T) -> Option<Box<T>> {
-    (!pointer.is_null()).then(|| unsafe { Box::from_raw(pointer) })
-}
-
-/// Where a new handle goes. NULL is put there until there is one.
-pub(crate) struct Place<T>(*mut *mut T);
-
-impl<T> Place<T> {
-    /// # Safety
-    /// `pointer` is NULL or can be written.
-    pub(crate) unsafe fn new(argument: &'static str, pointer: *mut *mut T) -> Result<Self> {
-        check(argument, pointer)?;
-        unsafe { pointer.write(std::ptr::null_mut()) };
-        Ok(Self(pointer))
-    }
-
+impl<T> HandleOut<'_, T> {
     pub(crate) fn put(self, handle: T) {
-        // `new` has checked the pointer, and its caller has promised the rest.
-        unsafe { self.0.write(Box::into_raw(Box::new(handle))) }
+        self.0.set(Box::into_raw(Box::new(handle)));
     }
-}
-
-/// # Safety
-/// `pointer` is NULL or points to a struct whose `struct_size` can be read.
-unsafe fn struct_size<T: Growing>(argument: &'static str, pointer: *const T) -> Result<usize> {
-    check(argument, pointer)?;
-    let size = unsafe { pointer.cast::<usize>().read() };
-    // A size that sizeof cannot give would also put the items of an array out of alignment.
-    if size < T::FIRST_SIZE || size > MAX_STRUCT_SIZE || !size.is_multiple_of(align_of::<T>()) {
-        let (name, expected) = (T::NAME, size_of::<T>());
-        let message = format!("struct_size is {size}; set it to sizeof({name}), here {expected}");
-        return Err(PortMappingError::invalid(argument, message));
-    }
-    Ok(size)
-}
-
-/// Copies a struct of options: what an older program does not have is zero, what a newer one has beyond this version
-/// must be.
-///
-/// # Safety
-/// `pointer` is NULL or points to as many bytes as its `struct_size` says.
-pub(crate) unsafe fn read<T: Options>(argument: &'static str, pointer: *const T) -> Result<T> {
-    let size = unsafe { struct_size(argument, pointer)? };
-    let known = size.min(size_of::<T>());
-    let mut copy = MaybeUninit::<T>::zeroed();
-    let unknown = unsafe {
-        pointer.cast::<u8>().copy_to_nonoverlapping(copy.as_mut_ptr().cast(), known);
-        std::slice::from_raw_parts(pointer.cast::<u8>().add(known), size - known)
-    };
-    if let Some(at) = unknown.iter().position(|byte| *byte != 0) {
-        let message =
-            format!("byte {} is set, which this version ({}) does not know", known + at, crate::version::VERSION);
-        return Err(PortMappingError::invalid(argument, message));
-    }
-    // Any bytes are a value (`Options`).
-    Ok(unsafe { copy.assume_init() })
 }
 
 /// A struct of the caller that is to be filled in.
-pub(crate) struct Out<T> {
-    pointer: *mut T,
+pub(crate) struct Out<'c, T> {
+    to: To<'c, T>,
     size: usize,
 }
 
-impl<T: Growing> Out<T> {
-    /// # Safety
-    /// `pointer` is NULL or points to as many bytes as its `struct_size` says, for as long as the `Out` lives.
-    pub(crate) unsafe fn new(argument: &'static str, pointer: *mut T) -> Result<Self> {
-        Ok(Self { pointer, size: unsafe { struct_size(argument, pointer)? } })
-    }
-
-    /// The same, where NULL means that the caller does not want it.
-    ///
-    /// # Safety
-    /// As [`new`](Self::new).
-    pub(crate) unsafe fn optional(argument: &'static str, pointer: *mut T) -> Result<Option<Self>> {
-        (!pointer.is_null()).then(|| unsafe { Self::new(argument, pointer) }).transpose()
+impl<'c, T: Growing> Out<'c, T> {
+    /// The struct itself, which every version of it fits into, because it has not grown yet.
+    pub(crate) fn whole(&self) -> To<'c, T> {
+        const { assert!(T::FIRST_SIZE == size_of::<T>()) };
+        self.to
     }
 
     /// Lets `fill` write every field but `struct_size`. An older program gets the fields that it has; those that a
     /// newer one has beyond this version become zero.
-    pub(crate) fn put(&self, fill: impl FnOnce(*mut T)) {
+    pub(crate) fn put(&self, fill: impl FnOnce(To<'_, T>)) {
         if self.size == size_of::<T>() {
-            return fill(self.pointer);
+            return fill(self.to);
         }
         let mut whole = MaybeUninit::<T>::zeroed();
-        fill(whole.as_mut_ptr());
-        let (from, to) = (whole.as_ptr().cast::<u8>(), self.pointer.cast::<u8>());
+        fill(To::local(&mut whole));
+        let (from, to) = (whole.as_ptr().cast::<u8>(), self.to.pointer().cast::<u8>());
         let known = self.size.min(size_of::<T>());
         let start = size_of::<usize>();
-        // `new` has checked the pointer and the size, and its caller has promised the rest.
+        // SAFETY: the struct has `size` bytes, which is at least `known`.
         unsafe {
             from.add(start).copy_to_nonoverlapping(to.add(start), known - start);
             to.add(known).write_bytes(0, self.size - known);
@@ -158,110 +213,53 @@ impl<T: Growing> Out<T> {
 }
 
 /// An array of the caller that is to be filled in; the first item's `struct_size` is that of all.
-pub(crate) struct OutArray<T> {
-    first: Option<Out<T>>,
+pub(crate) struct OutArray<'c, T> {
+    first: Option<Out<'c, T>>,
     capacity: usize,
 }
 
-impl<T: Growing> OutArray<T> {
-    /// # Safety
-    /// `pointer` points to `capacity` items, or `capacity` is 0.
-    pub(crate) unsafe fn new(argument: &'static str, pointer: *mut T, capacity: usize) -> Result<Self> {
-        let first = match capacity {
-            0 => None,
-            _ => Some(unsafe { Out::new(argument, pointer)? }),
-        };
-        Ok(Self { first, capacity })
-    }
-
+impl<T: Growing> OutArray<'_, T> {
     /// Fills in as many items as there is room for.
-    pub(crate) fn put<V>(&self, values: impl IntoIterator<Item = V>, fill: impl Fn(*mut T, V)) {
+    pub(crate) fn put<V>(&self, values: impl IntoIterator<Item = V>, fill: impl Fn(To<'_, T>, V)) {
         let Some(first) = &self.first else { return };
         for (index, value) in values.into_iter().take(self.capacity).enumerate() {
-            // Within the array, which is items of this size.
-            let item = unsafe { first.pointer.cast::<u8>().add(index * first.size) }.cast::<T>();
-            unsafe { item.cast::<usize>().write(first.size) };
-            Out { pointer: item, size: first.size }.put(|to| fill(to, value));
+            // SAFETY: the array has `capacity` items of this size.
+            let item = unsafe { first.to.pointer().cast::<u8>().add(index * first.size) };
+            To::new(item.cast::<usize>()).set(first.size);
+            Out { to: To::new(item.cast::<T>()), size: first.size }.put(|to| fill(to, value));
         }
     }
 }
 
-/// Text of the caller; `None` for NULL and for empty text. Reads no more than `limit` bytes and the end behind them.
-///
-/// # Safety
-/// `pointer` is NULL, or can be read up to a zero byte or for `limit + 1` bytes.
-pub(crate) unsafe fn text<'a>(argument: &'static str, pointer: *const c_char, limit: usize) -> Result<Option<&'a str>> {
-    if pointer.is_null() {
-        return Ok(None);
-    }
-    let start = pointer.cast::<u8>();
-    let Some(length) = (0..=limit).find(|at| unsafe { *start.add(*at) } == 0) else {
-        let message = format!("the text is longer than {limit} bytes, or has no end");
-        return Err(PortMappingError::invalid(argument, message));
-    };
-    let bytes = unsafe { std::slice::from_raw_parts(start, length) };
-    match std::str::from_utf8(bytes) {
-        Ok("") => Ok(None),
-        Ok(text) => Ok(Some(text)),
-        Err(_) => Err(PortMappingError::invalid(argument, "the text is not UTF-8")),
-    }
+/// The bytes of a value of C that may be no value of the type in Rust.
+fn bytes_of<T, const N: usize>(value: MaybeUninit<T>) -> [u8; N] {
+    const { assert!(size_of::<T>() == N) };
+    // SAFETY: the sizes are the same, and what C passed by value or in zeroed memory is initialised.
+    unsafe { std::mem::transmute_copy(&value) }
 }
 
-/// A time-out in seconds. `None` waits without limit, or as long as the call does by default.
-pub(crate) fn timeout(seconds: f64) -> Result<Option<Duration>> {
-    if seconds.is_nan() {
-        return Err(PortMappingError::invalid("timeout", "it is not a number; allowed are seconds from 0 to INFINITY"));
-    }
-    // Negative: the default. What no clock can count is as good as for ever.
-    Ok((seconds >= 0.0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)))
+/// The number that C passed as an enum, which is an int there; any number can stand in it.
+pub(crate) fn number<T>(value: MaybeUninit<T>) -> i32 {
+    i32::from_ne_bytes(bytes_of(value))
 }
 
-/// Writes text and its end; what is too long is cut off between two characters.
-///
-/// # Safety
-/// `to` can be written.
-pub(crate) unsafe fn put_text<const N: usize>(to: *mut [c_char; N], text: &str) {
-    let end = (0..N.min(text.len() + 1)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-    let to = to.cast::<u8>();
-    unsafe {
-        text.as_ptr().copy_to_nonoverlapping(to, end);
-        to.add(end).write(0);
-    }
+/// The error about a number that is not a value of an enum.
+pub(crate) fn not_one_of(argument: &'static str, number: i32, allowed: &str) -> PortMappingError {
+    PortMappingError::invalid(argument, format!("must be {allowed}, not {number}"))
 }
 
-/// Writes an address; empty where there is none.
-///
-/// # Safety
-/// `to` can be written.
-pub(crate) unsafe fn put_address(to: *mut [c_char; PORTLEASE_ADDRESS_SIZE], address: Option<IpAddr>) {
-    let Some(IpAddr::V4(address)) = address else {
-        let text = address.map(|address| address.to_string()).unwrap_or_default();
-        return unsafe { put_text(to, &text) };
-    };
-    // By hand: this is most of the cost of a snapshot otherwise.
-    let mut text = [0_u8; 16];
-    let mut end = 0;
-    for octet in address.octets() {
-        for (least, digit) in [(100, octet / 100), (10, octet / 10 % 10), (0, octet % 10)] {
-            if octet >= least {
-                text[end] = b'0' + digit;
-                end += 1;
-            }
-        }
-        text[end] = b'.';
-        end += 1;
-    }
-    text[end - 1] = 0;
-    unsafe { text.as_ptr().copy_to_nonoverlapping(to.cast(), end) }
+/// What C takes for true: any byte but zero.
+pub(crate) fn truth(value: MaybeUninit<bool>) -> bool {
+    bytes_of(value) != [0]
 }
 
-/// That `struct_size` comes first.
+/// Asserts that `struct_size` comes first.
 pub(crate) const fn first(offset: usize) {
     assert!(offset == 0, "struct_size is not the first field");
 }
 
-/// That no padding is behind the last field: a field that is added there must make the struct larger, or programs of
-/// different versions could not tell. For the same reason added fields leave no padding between them.
+/// Asserts that there is no padding behind the last field: a field that is added there must make the struct larger, or
+/// programs of different versions could not tell. For the same reason added fields leave no padding between them.
 pub(crate) const fn last(offset: usize, size: usize, of: usize) {
     assert!(offset + size == of, "there is padding behind the last field: see padding in bindings/generate/data.toml");
 }

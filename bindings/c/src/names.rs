@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use portlease::mapping::AddressFamily;
 use portlease::{AddressClass, ErrorKind, EventKind, LeaseState, NatClass, PortMappingError, Protocol, Transport};
 
-use crate::values::{not_one_of, number};
+use crate::memory::{not_one_of, number};
 
 /// What a call answers: PORTLEASE_OK or why not. Programs go by this; messages are for people.
 #[repr(C)]

@@ -1,13 +1,16 @@
 // portlease: makes a local port reachable from the internet through the user's own router, and keeps it reachable.
 // PCP (RFC 6887), NAT-PMP (RFC 6886) and UPnP-IGD 1 and 2 behind one handle. C99, C++11.
 //
+//   portlease_request request = PORTLEASE_INIT(portlease_request);
+//   request.internal_port = 4000;
+//   request.transport = PORTLEASE_TRANSPORT_UDP;
 //   portlease_mapper *mapper;
 //   portlease_lease *lease;
 //   portlease_lease_snapshot now = PORTLEASE_INIT(portlease_lease_snapshot);
 //   portlease_error error;
-//   if (portlease_open(4000, PORTLEASE_TRANSPORT_UDP, NULL, &mapper, &lease, &now, &error) != PORTLEASE_OK) {
+//   if (portlease_open(&request, NULL, PORTLEASE_DEFAULT_TIMEOUT, &mapper, &lease, &now, &error) != PORTLEASE_OK) {
 //     fprintf(stderr, "no port: %s (%s)\n", error.message, portlease_kind_name(error.kind));
-//     return 1; // normal: mapping is an optimisation, a router may say no
+//     return 1; // this is normal: a router may refuse
 //   }
 //   printf("reachable at %s:%u\n", now.external_address, (unsigned)now.external_port);
 //   ...
@@ -19,15 +22,15 @@
 // blocks: what was not stopped is released in the background, as long as the process lives. Everything else is the
 // caller's memory, filled in by value; nothing that is passed in is kept.
 // Threads. Every function may be called from any thread at any time, also on the same handle; only the free functions
-// need the handle to themselves. So may exit handlers and destructors of C++ statics. No thread may be ended within a
-// call (pthread_cancel). portlease calls nobody back and runs no code of the caller; its own threads take no signals.
+// need the handle to themselves. Exit handlers and destructors of C++ statics may call them, too. A thread must not be
+// ended within a call (pthread_cancel). portlease makes no callbacks; its own threads take no signals.
 // Blocking. Functions that wait take a time-out in seconds: 0 does not wait, INFINITY waits without limit, a negative
 // one (PORTLEASE_DEFAULT_TIMEOUT) is the call's default, NaN is PORTLEASE_INVALID. They end early when the handle is
-// stopped by another thread. Waits that can be cancelled, or must not block: portlease_waits.
-// Errors. `error` may be NULL; it is written by every call, with PORTLEASE_OK and "" where nothing failed. A call that
+// stopped by another thread. For waits that can be cancelled or must not block see portlease_waits.
+// Errors. `error` may be NULL; it is written by every call, with PORTLEASE_OK and "" if nothing failed. A call that
 // fails fills in nothing else (handles become NULL).
 // Structs begin with struct_size, which the caller sets; PORTLEASE_INIT(type) does, and zeroes the rest. So programs
 // and libraries of different versions fit: fields are added at the end only. Options that this version does not know
 // must be zero; results that an older library does not know become zero. In arrays the first item's counts.
-// Text is UTF-8. In results it always ends, cut off where it is too long; the bytes behind its end mean nothing.
+// Text is UTF-8. In results it always ends, cut off if it is too long; the bytes after its end mean nothing.
 // Forks. In the child every handle answers PORTLEASE_STOPPED; the parent's mappings live on. Free what you like there.

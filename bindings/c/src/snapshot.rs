@@ -7,7 +7,8 @@ use std::time::Duration;
 use portlease::{LeaseSnapshot, MapperSnapshot};
 
 use crate::error::{portlease_error, put_report};
-use crate::memory::{PORTLEASE_ADDRESS_SIZE, growing, put_address};
+use crate::memory::place::PORTLEASE_ADDRESS_SIZE;
+use crate::memory::{To, field, fill, growing};
 use crate::names::{
     portlease_address_class, portlease_nat_class, portlease_protocol, portlease_state, portlease_transport,
 };
@@ -22,6 +23,8 @@ pub struct portlease_lease_snapshot {
     pub struct_size: usize,
     /// The lease's number within its mapper, from 1.
     pub id: u64,
+    /// The number of this state: it grows with each change; portlease_lease_changed waits for another.
+    pub revision: u64,
     /// Where the lease stands.
     pub state: portlease_state,
     /// Whether a granted, unexpired mapping is published.
@@ -32,15 +35,15 @@ pub struct portlease_lease_snapshot {
     pub internal_port: u16,
     /// The external port; 0 while not active.
     pub external_port: u16,
-    /// The external address; "" while not active, 0.0.0.0 where the gateway does not know its own.
+    /// The external address; "" while not active, 0.0.0.0 if the gateway does not know its own.
     pub external_address: [c_char; PORTLEASE_ADDRESS_SIZE],
     /// UDP or TCP.
     pub transport: portlease_transport,
     /// What made the mapping; absent while not active.
     pub protocol: portlease_protocol,
-    /// The granted lifetime in seconds; negative while not active and where the mapping is permanent.
-    pub ttl: f64,
-    /// Seconds until the gateway ends the mapping if it is not renewed; negative as for `ttl`.
+    /// The granted lifetime in seconds; negative while not active or if the mapping is permanent.
+    pub lifetime: f64,
+    /// Seconds until the gateway ends the mapping if it is not renewed; negative as for `lifetime`.
     pub expires_in: f64,
     /// Seconds until the next renewal is due; negative while not active.
     pub renews_in: f64,
@@ -73,77 +76,66 @@ pub struct portlease_mapper_snapshot {
     pub stopped: bool,
     /// Leases with a granted, unexpired mapping.
     pub active: usize,
-    /// Leases that have not exited: how many there are, also where fewer fit into the caller's array.
+    /// Leases that have not exited: how many there are, also if fewer fit into the caller's array.
     pub lease_count: usize,
     /// Successful renewals, all leases together.
     pub renewals: u64,
-    /// Events that nobody pulled in time and that were dropped for newer ones.
+    /// Events that were dropped before anybody had pulled them.
     pub events_dropped: u64,
 }
 
 growing!(portlease_lease_snapshot: last_error portlease_error, portlease_mapper_snapshot: events_dropped u64);
 
-/// How "there is none" is written where a time is expected.
+/// Stands for "none" in a field that holds seconds.
 const NO_TIME: f64 = -1.0;
 
 pub(crate) fn seconds(time: Option<Duration>) -> f64 {
     time.map_or(NO_TIME, |time| time.as_secs_f64())
 }
 
-/// Writes an address and its port side by side.
-///
-/// # Safety
-/// Both can be written.
-pub(crate) unsafe fn put_socket(
-    address: *mut [c_char; PORTLEASE_ADDRESS_SIZE],
-    port: *mut u16,
+/// Writes an address and its port.
+pub(crate) fn put_socket(
+    address: To<'_, [c_char; PORTLEASE_ADDRESS_SIZE]>,
+    port: To<'_, u16>,
     socket: Option<SocketAddr>,
 ) {
-    unsafe {
-        put_address(address, socket.map(|socket| socket.ip()));
-        port.write(socket.map_or(0, |socket| socket.port()));
-    }
+    address.set_address(socket.map(|socket| socket.ip()));
+    port.set(socket.map_or(0, |socket| socket.port()));
 }
 
 /// Fills in a lease.
-///
-/// # Safety
-/// `to` can be written.
-pub(crate) unsafe fn put_lease(to: *mut portlease_lease_snapshot, lease: &LeaseSnapshot) {
-    unsafe {
-        (*to).id = lease.id;
-        (*to).state = lease.state.into();
-        (*to).active = lease.active;
-        (*to).permanent = lease.permanent;
-        (*to).internal_port = lease.internal_port;
-        put_socket(&raw mut (*to).external_address, &raw mut (*to).external_port, lease.external());
-        (*to).transport = lease.transport.into();
-        (*to).protocol = lease.protocol().into();
-        (*to).ttl = seconds(lease.lifetime);
-        (*to).expires_in = seconds(lease.expires_in);
-        (*to).renews_in = seconds(lease.renews_in);
-        (*to).renewals = lease.renewals;
-        (*to).failures = lease.failures.into();
-        (*to).nat_class = lease.nat_class.into();
-        (*to).address_class = lease.address_class.into();
-        put_report(&raw mut (*to).last_error, lease.last_error.as_deref());
-    }
+pub(crate) fn put_lease(to: To<'_, portlease_lease_snapshot>, lease: &LeaseSnapshot) {
+    fill!(to, {
+        id: lease.id,
+        revision: lease.revision,
+        state: lease.state.into(),
+        active: lease.active,
+        permanent: lease.permanent,
+        internal_port: lease.internal_port,
+        transport: lease.transport.into(),
+        protocol: lease.protocol().into(),
+        lifetime: seconds(lease.lifetime),
+        expires_in: seconds(lease.expires_in),
+        renews_in: seconds(lease.renews_in),
+        renewals: lease.renewals,
+        failures: lease.failures.into(),
+        nat_class: lease.nat_class.into(),
+        address_class: lease.address_class.into(),
+    });
+    put_socket(field!(to, external_address), field!(to, external_port), lease.external());
+    put_report(field!(to, last_error), lease.last_error.as_deref());
 }
 
 /// Fills in a mapper without its leases.
-///
-/// # Safety
-/// `to` can be written.
-pub(crate) unsafe fn put_mapper(to: *mut portlease_mapper_snapshot, mapper: &MapperSnapshot) {
-    let slots = std::array::from_fn(|slot| mapper.protocols.get(slot).copied().into());
-    unsafe {
-        put_address(&raw mut (*to).gateway, mapper.gateway);
-        put_address(&raw mut (*to).local_address, mapper.local_address);
-        (*to).protocols = slots;
-        (*to).active = mapper.active;
-        (*to).lease_count = mapper.leases.len();
-        (*to).renewals = mapper.renewals;
-        (*to).events_dropped = mapper.events_dropped;
-        (*to).stopped = mapper.stopped;
-    }
+pub(crate) fn put_mapper(to: To<'_, portlease_mapper_snapshot>, mapper: &MapperSnapshot) {
+    field!(to, gateway).set_address(mapper.gateway);
+    field!(to, local_address).set_address(mapper.local_address);
+    fill!(to, {
+        protocols: std::array::from_fn(|slot| mapper.protocols.get(slot).copied().into()),
+        active: mapper.active,
+        lease_count: mapper.leases.len(),
+        renewals: mapper.renewals,
+        events_dropped: mapper.events_dropped,
+        stopped: mapper.stopped,
+    });
 }

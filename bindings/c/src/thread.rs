@@ -48,12 +48,14 @@ pub(crate) fn without_signals<T>(body: impl FnOnce() -> T) -> T {
 
     impl Drop for Restore {
         fn drop(&mut self) {
+            // SAFETY: the set was filled in by the system, and the old one is not asked for.
             unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
         }
     }
 
     let (mut blocked, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
     // All of them fail for numbers that are no signals, and for nothing else.
+    // SAFETY: the sets can be written; `before` is read only if the system has filled it in.
     let _restore = unsafe {
         libc::sigfillset(blocked.as_mut_ptr());
         for signal in OWN {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use portlease::config::{MAX_DESCRIPTION_LENGTH, parse_address, parse_socket_address};
 use portlease::{PortMappingError, Protocol, RetryPolicy};
 
-use crate::memory;
+use crate::memory::{Caller, number, truth};
 use crate::names::{self, portlease_protocol};
 
 type Result<T> = std::result::Result<T, PortMappingError>;
@@ -28,25 +28,6 @@ pub(crate) fn set<T>(field: &mut T, value: Option<T>) {
     }
 }
 
-/// The number that C passed as an enum; any number can stand there.
-pub(crate) fn number<T>(value: MaybeUninit<T>) -> i32 {
-    const { assert!(size_of::<T>() == size_of::<i32>()) };
-    // SAFETY: enums are ints in C, and what C passed by value or in zeroed memory is initialised.
-    unsafe { std::mem::transmute_copy(&value) }
-}
-
-/// The error about a number that is not a value of an enum.
-pub(crate) fn not_one_of(argument: &'static str, number: i32, allowed: &str) -> PortMappingError {
-    PortMappingError::invalid(argument, format!("must be {allowed}, not {number}"))
-}
-
-/// What C takes for true: any byte but zero.
-pub(crate) fn truth(value: MaybeUninit<bool>) -> bool {
-    // SAFETY: what C passed by value or in zeroed memory is initialised.
-    let byte: u8 = unsafe { std::mem::transmute_copy(&value) };
-    byte != 0
-}
-
 /// A number for which 0 means the default.
 pub(crate) fn nonzero<T: Default + PartialEq>(value: T) -> Option<T> {
     (value != T::default()).then_some(value)
@@ -57,37 +38,29 @@ pub(crate) fn seconds(argument: &'static str, value: f64) -> Result<Option<Durat
     if value == 0.0 {
         return Ok(None);
     }
-    Duration::try_from_secs_f64(value)
-        .map(Some)
-        .map_err(|_| PortMappingError::invalid(argument, format!("{value} is no number of seconds; 0 is the default")))
+    Duration::try_from_secs_f64(value).map(Some).map_err(|_| {
+        PortMappingError::invalid(argument, format!("must be a number of seconds, or 0 for the default, not {value}"))
+    })
 }
 
 /// A text.
-///
-/// # Safety
-/// As [`memory::text`].
-pub(crate) unsafe fn text(argument: &'static str, pointer: *const c_char) -> Result<Option<String>> {
-    // SAFETY: the caller's promise.
-    Ok(unsafe { memory::text(argument, pointer, MAX_TEXT_BYTES)? }.map(str::to_owned))
+pub(crate) fn text(caller: Caller<'_>, argument: &'static str, pointer: *const c_char) -> Result<Option<String>> {
+    Ok(caller.text(argument, pointer, MAX_TEXT_BYTES)?.map(str::to_owned))
 }
 
 /// An address.
-///
-/// # Safety
-/// As [`memory::text`].
-pub(crate) unsafe fn address(argument: &'static str, pointer: *const c_char) -> Result<Option<IpAddr>> {
-    // SAFETY: the caller's promise.
-    let text = unsafe { memory::text(argument, pointer, MAX_ADDRESS_BYTES)? };
+pub(crate) fn address(caller: Caller<'_>, argument: &'static str, pointer: *const c_char) -> Result<Option<IpAddr>> {
+    let text = caller.text(argument, pointer, MAX_ADDRESS_BYTES)?;
     text.map(|text| parse_address(argument, text)).transpose()
 }
 
 /// An address with a port.
-///
-/// # Safety
-/// As [`memory::text`].
-pub(crate) unsafe fn socket_address(argument: &'static str, pointer: *const c_char) -> Result<Option<SocketAddr>> {
-    // SAFETY: the caller's promise.
-    let text = unsafe { memory::text(argument, pointer, MAX_ADDRESS_BYTES)? };
+pub(crate) fn socket_address(
+    caller: Caller<'_>,
+    argument: &'static str,
+    pointer: *const c_char,
+) -> Result<Option<SocketAddr>> {
+    let text = caller.text(argument, pointer, MAX_ADDRESS_BYTES)?;
     text.map(|text| parse_socket_address(argument, text)).transpose()
 }
 
@@ -114,8 +87,32 @@ pub(crate) fn retry(
         return Ok(Some(RetryPolicy::backoff(min, max)));
     }
     if min.is_some() || max.is_some() {
-        let message = "retry_never is set, and so is a wait; allowed is one of them";
+        let message = "retry_never and a wait are both set; set only one of them";
         return Err(PortMappingError::invalid(argument, message));
     }
     Ok(Some(RetryPolicy::Never))
+}
+
+/// A time-out in seconds. `None` waits without limit, or as long as the call does by default.
+pub(crate) fn timeout(seconds: f64) -> Result<Option<Duration>> {
+    if seconds.is_nan() {
+        return Err(PortMappingError::invalid("timeout", "not a number; allowed are seconds from 0 to INFINITY"));
+    }
+    // Negative: the default. A time that no clock can count has no end.
+    Ok((seconds >= 0.0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_seconds_negative_is_the_default_and_not_a_number_is_invalid() {
+        assert_eq!(timeout(0.25).unwrap(), Some(Duration::from_millis(250)));
+        assert_eq!(timeout(0.0).unwrap(), Some(Duration::ZERO));
+        assert_eq!(timeout(-1.0).unwrap(), None);
+        assert_eq!(timeout(f64::INFINITY).unwrap(), Some(Duration::MAX));
+        assert_eq!(timeout(1e300).unwrap(), Some(Duration::MAX));
+        assert!(timeout(f64::NAN).unwrap_err().to_string().starts_with("timeout: "));
+    }
 }

@@ -1,32 +1,43 @@
-//! Waits that do not block, for event loops and for hosts with threads of their own kind.
+//! Waits that do not block, for event loops and for hosts with threads of their own kind: core's `Waits`, for C.
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use portlease::{PortMappingError, wait_for};
+use portlease::{Completion, GatewayReport, LeaseSnapshot, PortMappingError, PulledEvent, WaitEnd, Waits};
 
-use crate::error::{guard, portlease_error, put_error};
+use crate::error::{free, guard, portlease_error, put_error};
 use crate::event::{portlease_event, put_event};
 use crate::gateway::{ReportOut, portlease_gateway_report, portlease_protocol_report};
-use crate::lease::portlease_lease;
-use crate::mapper::{portlease_mapper, released};
-use crate::memory::{Out, Place, growing, handle, take, timeout};
+use crate::lease::{portlease_lease, released};
+use crate::mapper::portlease_mapper;
+use crate::memory::{Caller, Out, To, field, growing};
 use crate::names::portlease_kind;
-use crate::names::portlease_kind::{PORTLEASE_CANCELLED, PORTLEASE_OK};
-use crate::pending::{Answer, Completion, Pending};
+use crate::names::portlease_kind::{PORTLEASE_CANCELLED, PORTLEASE_INTERNAL, PORTLEASE_OK};
+use crate::reader::portlease_events;
 use crate::snapshot::{portlease_lease_snapshot, put_lease};
 use crate::thread::living;
+use crate::values::timeout;
+
+/// What a wait ends with, if the call has not failed.
+enum Answer {
+    /// The call has no result but that it is done.
+    Done,
+    Lease(LeaseSnapshot),
+    /// It is taken when it is handed out, and not before.
+    Event(PulledEvent),
+    Report(GatewayReport),
+}
+
+type Outcome = Result<Answer, PortMappingError>;
 
 /// Many waits at once. Each is begun by a function below, which returns at once, and its end is handed out by
-/// portlease_waits_next, exactly once, also when it was cancelled. Nothing happens between two calls of that: there is
+/// portlease_waits_next, exactly once, also if it was cancelled. Nothing happens between two calls of that: there is
 /// no thread behind it. A wait keeps what its handle stands for alive, so the handle may be freed before.
 #[allow(non_camel_case_types)]
 pub struct portlease_waits {
-    pending: Pending,
+    waits: Waits<Outcome>,
 }
 
-/// One wait that is over. Set the pointers to where results shall go, or to NULL; each is filled in only by the calls
+/// One wait that is over. Set each pointer to where that result is to go, or to NULL; it is filled in only by the calls
 /// that have such a result.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -36,9 +47,9 @@ pub struct portlease_completion {
     pub struct_size: usize,
     /// Filled in: the token with which the wait was begun.
     pub token: u64,
-    /// From portlease_waits_lease_ready.
+    /// From portlease_waits_lease_ready and portlease_waits_lease_changed.
     pub snapshot: *mut portlease_lease_snapshot,
-    /// From portlease_waits_mapper_next_event.
+    /// From portlease_waits_mapper_next_event and portlease_waits_events_next.
     pub event: *mut portlease_event,
     /// From portlease_waits_mapper_probe.
     pub report: *mut portlease_gateway_report,
@@ -46,28 +57,29 @@ pub struct portlease_completion {
     pub protocols: *mut portlease_protocol_report,
     /// How many fit into `protocols`.
     pub protocols_capacity: usize,
-    /// Filled in: how the call ended, as the call that blocks would have; PORTLEASE_CANCELLED where it was cancelled.
+    /// Filled in: how the call ended, as the call that blocks would have; PORTLEASE_CANCELLED if it was cancelled.
     pub error: portlease_error,
 }
 
 growing!(portlease_completion: error portlease_error);
 
-/// Makes a place for waits. Does not block. Free it with portlease_waits_free.
+/// Makes an object that holds waits. Does not block. Free it with portlease_waits_free.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_waits_new(
     waits: *mut *mut portlease_waits,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    let body = || {
-        unsafe { Place::new("waits", waits)? }.put(portlease_waits { pending: Pending::new() });
+    let body = |caller: Caller<'_>| {
+        caller.handle_out("waits", waits)?.put(portlease_waits { waits: Waits::new() });
         Ok(())
     };
+    // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
 
 /// Begins portlease_lease_ready. `token` is the caller's and comes back in the completion. None of these functions
-/// blocks; they fail with PORTLEASE_INVALID, also where a wait with this token is not over, and with
-/// PORTLEASE_STOPPED; then no completion comes.
+/// blocks. They fail with PORTLEASE_INVALID, also if a wait with this token is not over, and with PORTLEASE_STOPPED;
+/// then no completion comes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_waits_lease_ready(
     waits: *mut portlease_waits,
@@ -76,12 +88,33 @@ pub unsafe extern "C" fn portlease_waits_lease_ready(
     token: u64,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    let body = || {
-        let pending = &unsafe { handle("waits", waits)? }.pending;
-        let lease = Arc::clone(&unsafe { handle("lease", lease)? }.lease);
+    let body = |caller: Caller<'_>| {
+        let waits = &caller.handle("waits", waits)?.waits;
+        let lease = Arc::clone(&caller.handle("lease", lease)?.lease);
         let limit = timeout(timeout_seconds)?;
-        pending.begin(token, async move { lease.ready(limit).await.map(Answer::Lease) })
+        waits.begin(token, async move { lease.ready(limit).await.map(Answer::Lease) })
     };
+    // SAFETY: the header's rules.
+    unsafe { guard(error, body) }
+}
+
+/// Begins portlease_lease_changed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_waits_lease_changed(
+    waits: *mut portlease_waits,
+    lease: *mut portlease_lease,
+    since_revision: u64,
+    timeout_seconds: f64,
+    token: u64,
+    error: *mut portlease_error,
+) -> portlease_kind {
+    let body = |caller: Caller<'_>| {
+        let waits = &caller.handle("waits", waits)?.waits;
+        let lease = Arc::clone(&caller.handle("lease", lease)?.lease);
+        let limit = timeout(timeout_seconds)?;
+        waits.begin(token, async move { lease.changed(since_revision, limit).await.map(Answer::Lease) })
+    };
+    // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
 
@@ -94,15 +127,15 @@ pub unsafe extern "C" fn portlease_waits_lease_stop(
     token: u64,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    let body = || {
-        let pending = &unsafe { handle("waits", waits)? }.pending;
-        let lease = Arc::clone(&unsafe { handle("lease", lease)? }.lease);
+    let body = |caller: Caller<'_>| {
+        let waits = &caller.handle("waits", waits)?.waits;
+        let lease = Arc::clone(&caller.handle("lease", lease)?.lease);
         let limit = timeout(timeout_seconds)?;
         let stopping = Arc::clone(&lease);
-        pending.begin(token, async move { released(lease.stop(limit).await).map(|()| Answer::Done) })?;
-        begin_now(stopping.stop(limit));
-        Ok(())
+        waits.begin(token, async move { released(lease.stop(limit).await).map(|()| Answer::Done) })?;
+        begin_now(|| stopping.begin_stop())
     };
+    // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
 
@@ -114,17 +147,17 @@ pub unsafe extern "C" fn portlease_waits_lease_detach(
     token: u64,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    let body = || {
-        let pending = &unsafe { handle("waits", waits)? }.pending;
-        let lease = Arc::clone(&unsafe { handle("lease", lease)? }.lease);
+    let body = |caller: Caller<'_>| {
+        let waits = &caller.handle("waits", waits)?.waits;
+        let lease = Arc::clone(&caller.handle("lease", lease)?.lease);
         let ending = Arc::clone(&lease);
-        pending.begin(token, async move {
+        waits.begin(token, async move {
             lease.detach().await;
             Ok(Answer::Done)
         })?;
-        begin_now(ending.detach());
-        Ok(())
+        begin_now(|| ending.begin_detach())
     };
+    // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
 
@@ -138,12 +171,32 @@ pub unsafe extern "C" fn portlease_waits_mapper_next_event(
     token: u64,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    let body = || {
-        let pending = &unsafe { handle("waits", waits)? }.pending;
-        let mapper = Arc::clone(&unsafe { handle("mapper", mapper)? }.mapper);
+    let body = |caller: Caller<'_>| {
+        let waits = &caller.handle("waits", waits)?.waits;
+        let mapper = Arc::clone(&caller.handle("mapper", mapper)?.mapper);
         let limit = timeout(timeout_seconds)?;
-        pending.begin(token, async move { mapper.next_event(limit).await.map(Answer::Event) })
+        waits.begin(token, async move { mapper.pull_event(limit).await.map(Answer::Event) })
     };
+    // SAFETY: the header's rules.
+    unsafe { guard(error, body) }
+}
+
+/// Begins portlease_events_next. Cancelling loses no event.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_waits_events_next(
+    waits: *mut portlease_waits,
+    events: *mut portlease_events,
+    timeout_seconds: f64,
+    token: u64,
+    error: *mut portlease_error,
+) -> portlease_kind {
+    let body = |caller: Caller<'_>| {
+        let waits = &caller.handle("waits", waits)?.waits;
+        let events = caller.handle("events", events)?.events.clone();
+        let limit = timeout(timeout_seconds)?;
+        waits.begin(token, async move { events.pull(limit).await.map(Answer::Event) })
+    };
+    // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
 
@@ -155,11 +208,12 @@ pub unsafe extern "C" fn portlease_waits_mapper_probe(
     token: u64,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    let body = || {
-        let pending = &unsafe { handle("waits", waits)? }.pending;
-        let mapper = Arc::clone(&unsafe { handle("mapper", mapper)? }.mapper);
-        pending.begin(token, async move { mapper.probe().await.map(Answer::Report) })
+    let body = |caller: Caller<'_>| {
+        let waits = &caller.handle("waits", waits)?.waits;
+        let mapper = Arc::clone(&caller.handle("mapper", mapper)?.mapper);
+        waits.begin(token, async move { mapper.probe().await.map(Answer::Report) })
     };
+    // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
 
@@ -172,22 +226,22 @@ pub unsafe extern "C" fn portlease_waits_mapper_stop(
     token: u64,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    let body = || {
-        let pending = &unsafe { handle("waits", waits)? }.pending;
-        let mapper = Arc::clone(&unsafe { handle("mapper", mapper)? }.mapper);
+    let body = |caller: Caller<'_>| {
+        let waits = &caller.handle("waits", waits)?.waits;
+        let mapper = Arc::clone(&caller.handle("mapper", mapper)?.mapper);
         let limit = timeout(timeout_seconds)?;
         let stopping = Arc::clone(&mapper);
-        pending.begin(token, async move { released(mapper.stop(limit).await).map(|()| Answer::Done) })?;
-        begin_now(stopping.stop(limit));
-        Ok(())
+        waits.begin(token, async move { released(mapper.stop(limit).await).map(|()| Answer::Done) })?;
+        begin_now(|| stopping.begin_stop())
     };
+    // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
 
-/// Takes the first step of what has begun, which is the release itself: it goes on also where nobody ever looks at the
-/// wait, or the wait is cancelled before that.
-fn begin_now<F: Future<Output: Send> + Send>(call: F) {
-    drop(living(|| wait_for(pin!(call), Duration::ZERO)));
+/// Begins the release at once, so that it goes on also if the wait is never looked at, or is cancelled before.
+fn begin_now(begin: impl FnOnce() + Send) -> Result<(), PortMappingError> {
+    living(begin);
+    Ok(())
 }
 
 /// Cancels the wait with this token: it ends with PORTLEASE_CANCELLED, unless it was over already. Cancels the wait
@@ -198,12 +252,17 @@ pub unsafe extern "C" fn portlease_waits_cancel(
     token: u64,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    unsafe { guard(error, || handle("waits", waits)?.pending.cancel(token)) }
+    let body = |caller: Caller<'_>| {
+        let waits = &caller.handle("waits", waits)?.waits;
+        living(|| waits.cancel(token))
+    };
+    // SAFETY: the header's rules.
+    unsafe { guard(error, body) }
 }
 
 /// Hands out the next wait that is over, waiting for one (default: without limit; 0 only looks). Several threads may
 /// call it. Fails with PORTLEASE_TIMEOUT, and with PORTLEASE_STOPPED once the waits are stopped and all handed out.
-/// `error` is this call's own; how the wait went is in `completion`.
+/// `error` is this call's own; how the wait ended is in `completion`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_waits_next(
     waits: *mut portlease_waits,
@@ -211,31 +270,33 @@ pub unsafe extern "C" fn portlease_waits_next(
     completion: *mut portlease_completion,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    let body = || {
-        let pending = &unsafe { handle("waits", waits)? }.pending;
-        let place = unsafe { CompletionOut::new(completion)? };
-        place.put(&pending.next(timeout(timeout_seconds)?)?);
+    let body = |caller: Caller<'_>| {
+        let waits = &caller.handle("waits", waits)?.waits;
+        let out = CompletionOut::new(caller, completion)?;
+        let limit = timeout(timeout_seconds)?;
+        out.put(living(|| waits.next(limit))?);
         Ok(())
     };
+    // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
 
 /// A descriptor for poll(2), select(2) and their kin: readable when portlease_waits_next(waits, 0, ...) is worth a
 /// call; call that until it answers PORTLEASE_TIMEOUT. Belongs to `waits`: never read from it, never close it.
-/// PORTLEASE_INVALID where the system has no such thing (Windows).
+/// PORTLEASE_INVALID if the system has no such thing (Windows).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_waits_descriptor(
     waits: *mut portlease_waits,
     descriptor: *mut i32,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    let body = || {
-        let pending = &unsafe { handle("waits", waits)? }.pending;
-        unsafe { handle("descriptor", descriptor)? };
-        let number = pending.descriptor()?;
-        unsafe { descriptor.write(number) };
+    let body = |caller: Caller<'_>| {
+        let waits = &caller.handle("waits", waits)?.waits;
+        let to = caller.place("descriptor", descriptor)?;
+        to.set(waits.descriptor()?);
         Ok(())
     };
+    // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
 
@@ -245,65 +306,67 @@ pub unsafe extern "C" fn portlease_waits_stop(
     waits: *mut portlease_waits,
     error: *mut portlease_error,
 ) -> portlease_kind {
-    unsafe { guard(error, || handle("waits", waits)?.pending.stop()) }
+    let body = |caller: Caller<'_>| {
+        let waits = &caller.handle("waits", waits)?.waits;
+        living(|| waits.stop())
+    };
+    // SAFETY: the header's rules.
+    unsafe { guard(error, body) }
 }
 
 /// Frees it and cancels what is in it; no completions come any more. No other thread may be in a call on it (stop
 /// first, and let them return). Never blocks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_waits_free(waits: *mut portlease_waits) {
-    let body = || {
-        drop(unsafe { take(waits) });
-        Ok(())
-    };
-    unsafe { guard(std::ptr::null_mut(), body) };
+    // SAFETY: the header's rules.
+    unsafe { free(waits) }
 }
 
-/// Where a completion and its result go; all checked before anything is taken out.
-struct CompletionOut {
-    completion: *mut portlease_completion,
-    snapshot: Option<Out<portlease_lease_snapshot>>,
-    event: Option<Out<portlease_event>>,
-    report: ReportOut,
+/// Where a completion and its result go; all is checked before a wait is handed out.
+struct CompletionOut<'c> {
+    to: To<'c, portlease_completion>,
+    snapshot: Option<Out<'c, portlease_lease_snapshot>>,
+    event: Option<Out<'c, portlease_event>>,
+    report: ReportOut<'c>,
 }
 
-impl CompletionOut {
-    /// # Safety
-    /// As [`Out::new`], for the completion and for what its pointers point to.
-    unsafe fn new(completion: *mut portlease_completion) -> Result<Self, PortMappingError> {
-        unsafe {
-            // All its fields are of the first version, so that the size needs no thought beyond this check.
-            Out::new("completion", completion)?;
-            let (report, protocols) = ((*completion).report, (*completion).protocols);
-            Ok(Self {
-                completion,
-                snapshot: Out::optional("snapshot", (*completion).snapshot)?,
-                event: Out::optional("event", (*completion).event)?,
-                report: ReportOut::new(report, protocols, (*completion).protocols_capacity)?,
-            })
-        }
+impl<'c> CompletionOut<'c> {
+    fn new(caller: Caller<'c>, completion: *mut portlease_completion) -> Result<Self, PortMappingError> {
+        let to = caller.out("completion", completion)?.whole();
+        let (report, protocols) = (field!(to, report).get(), field!(to, protocols).get());
+        Ok(Self {
+            to,
+            snapshot: caller.optional_out("snapshot", field!(to, snapshot).get())?,
+            event: caller.optional_out("event", field!(to, event).get())?,
+            report: ReportOut::new(caller, report, protocols, field!(to, protocols_capacity).get())?,
+        })
     }
 
-    fn put(&self, over: &Completion) {
-        match &over.outcome {
-            Some(Ok(Answer::Lease(lease))) => {
-                self.snapshot.iter().for_each(|out| out.put(|to| unsafe { put_lease(to, lease) }));
+    fn put(&self, over: Completion<Outcome>) {
+        let (kind, message) = match over.end {
+            WaitEnd::Done(Ok(answer)) => {
+                self.put_answer(answer);
+                (PORTLEASE_OK, String::new())
             }
-            Some(Ok(Answer::Event(event))) => {
-                self.event.iter().for_each(|out| out.put(|to| unsafe { put_event(to, event) }));
-            }
-            Some(Ok(Answer::Report(report))) => self.report.put(report),
-            Some(Ok(Answer::Done) | Err(_)) | None => {}
-        }
-        let (kind, message) = match &over.outcome {
-            None => (PORTLEASE_CANCELLED, "the wait was cancelled".to_owned()),
-            Some(Err(error)) => (error.kind().into(), error.message()),
-            Some(Ok(_)) => (PORTLEASE_OK, String::new()),
+            WaitEnd::Done(Err(error)) => (error.kind().into(), error.message()),
+            WaitEnd::Cancelled => (PORTLEASE_CANCELLED, "the wait was cancelled".to_owned()),
+            WaitEnd::Panicked => (PORTLEASE_INTERNAL, "the wait panicked".to_owned()),
         };
-        // `new` has checked the pointer.
-        unsafe {
-            (*self.completion).token = over.token;
-            put_error(&raw mut (*self.completion).error, kind, &message);
+        field!(self.to, token).set(over.token);
+        put_error(field!(self.to, error), kind, &message);
+    }
+
+    fn put_answer(&self, answer: Answer) {
+        match answer {
+            Answer::Done => {}
+            Answer::Lease(lease) => {
+                self.snapshot.iter().for_each(|out| out.put(|to| put_lease(to, &lease)));
+            }
+            Answer::Event(pulled) => {
+                let event = pulled.take();
+                self.event.iter().for_each(|out| out.put(|to| put_event(to, &event)));
+            }
+            Answer::Report(report) => self.report.put(&report),
         }
     }
 }

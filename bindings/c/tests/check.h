@@ -78,10 +78,15 @@ static inline portlease_mapper *check_mapper(const gateway *self) {
   return mapper;
 }
 
-static inline portlease_lease *check_lease(portlease_mapper *mapper, uint16_t port) {
+static inline portlease_request check_request(uint16_t port) {
   portlease_request request = PORTLEASE_INIT(portlease_request);
   request.internal_port = port;
   request.transport = PORTLEASE_TRANSPORT_UDP;
+  return request;
+}
+
+static inline portlease_lease *check_lease(portlease_mapper *mapper, uint16_t port) {
+  portlease_request request = check_request(port);
   portlease_lease *lease;
   portlease_error error;
   CHECK_KIND(PORTLEASE_OK, portlease_mapper_map(mapper, &request, &lease, &error));

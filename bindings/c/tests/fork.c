@@ -12,12 +12,14 @@ static gateway router;
 static portlease_mapper *mapper;
 static portlease_lease *lease;
 static portlease_waits *waits;
+static portlease_events *events;
 static portlease_error error;
 
 static void begin(void) {
   mapper = check_mapper(&router);
   lease = check_lease(mapper, 4000);
   check_ready(lease, NULL);
+  CHECK_KIND(PORTLEASE_OK, portlease_events_new(mapper, &events, &error));
   CHECK_KIND(PORTLEASE_OK, portlease_waits_new(&waits, &error));
   CHECK_KIND(PORTLEASE_OK, portlease_waits_mapper_next_event(waits, mapper, INFINITY, 1, &error));
   CHECK_KIND(PORTLEASE_OK, portlease_waits_lease_ready(waits, lease, INFINITY, 2, &error));
@@ -25,6 +27,7 @@ static void begin(void) {
 
 static void end(void) {
   portlease_waits_free(waits);
+  portlease_events_free(events);
   CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
   portlease_lease_free(lease);
   portlease_mapper_free(mapper);
@@ -53,14 +56,18 @@ static void look_at_everything(void) {
   portlease_mapper_snapshot whole = PORTLEASE_INIT(portlease_mapper_snapshot);
   CHECK_KIND(PORTLEASE_OK, portlease_mapper_get_snapshot(mapper, &whole, NULL, 0, &error));
   CHECK(whole.stopped && whole.lease_count == 0);
-  portlease_request request = PORTLEASE_INIT(portlease_request);
-  request.internal_port = 4001;
-  request.transport = PORTLEASE_TRANSPORT_UDP;
+  portlease_request request = check_request(4001);
   portlease_lease *other;
   portlease_event event = PORTLEASE_INIT(portlease_event);
   CHECK_KIND(PORTLEASE_STOPPED, portlease_mapper_map(mapper, &request, &other, &error));
   CHECK_KIND(PORTLEASE_STOPPED, portlease_lease_ready(lease, INFINITY, NULL, &error));
+  CHECK_KIND(PORTLEASE_STOPPED, portlease_lease_changed(lease, snapshot.revision, INFINITY, NULL, &error));
   CHECK_KIND(PORTLEASE_STOPPED, portlease_mapper_next_event(mapper, INFINITY, &event, &error));
+  CHECK_KIND(PORTLEASE_STOPPED, portlease_events_next(events, INFINITY, &event, &error));
+  portlease_events *late;
+  CHECK_KIND(PORTLEASE_OK, portlease_events_new(mapper, &late, &error));
+  CHECK_KIND(PORTLEASE_STOPPED, portlease_events_next(late, INFINITY, &event, &error));
+  portlease_events_free(late);
   CHECK_KIND(PORTLEASE_STOPPED, portlease_mapper_probe(mapper, NULL, NULL, 0, &error));
   portlease_completion completion = PORTLEASE_INIT(portlease_completion);
   int32_t descriptor;
@@ -87,6 +94,9 @@ static void stop_and_free_everything(void) {
   portlease_waits_free(waits);
   portlease_lease_free(lease);
   portlease_mapper_free(mapper);
+  portlease_event event = PORTLEASE_INIT(portlease_event);
+  CHECK_KIND(PORTLEASE_STOPPED, portlease_events_next(events, INFINITY, &event, &error));
+  portlease_events_free(events);
 }
 
 TEST(stopping_and_freeing_in_the_child_returns_at_once_and_releases_nothing) {

@@ -20,10 +20,10 @@ TEST(null_is_invalid_and_the_argument_is_named) {
   portlease_mapper_snapshot whole = PORTLEASE_INIT(portlease_mapper_snapshot);
   portlease_event event = PORTLEASE_INIT(portlease_event);
   const portlease_kind invalid = PORTLEASE_INVALID;
-  const portlease_transport udp = PORTLEASE_TRANSPORT_UDP;
 
-  CHECK_SAYS(invalid, "mapper", portlease_open(4000, udp, NULL, NULL, &unmade, NULL, &error));
-  CHECK_SAYS(invalid, "lease", portlease_open(4000, udp, NULL, &other, NULL, NULL, &error));
+  CHECK_SAYS(invalid, "mapper", portlease_open(&request, NULL, 0, NULL, &unmade, NULL, &error));
+  CHECK_SAYS(invalid, "lease", portlease_open(&request, NULL, 0, &other, NULL, NULL, &error));
+  CHECK_SAYS(invalid, "request", portlease_open(NULL, NULL, 0, &other, &unmade, NULL, &error));
   CHECK_SAYS(invalid, "mapper", portlease_mapper_start(NULL, NULL, &error));
   CHECK_SAYS(invalid, "mapper", portlease_mapper_map(NULL, &request, &unmade, &error));
   CHECK_SAYS(invalid, "request", portlease_mapper_map(mapper, NULL, &unmade, &error));
@@ -37,11 +37,18 @@ TEST(null_is_invalid_and_the_argument_is_named) {
   CHECK_SAYS(invalid, "protocols", portlease_mapper_probe(mapper, NULL, NULL, 3, &error));
   CHECK_SAYS(invalid, "mapper", portlease_mapper_stop(NULL, 0, &error));
   CHECK_SAYS(invalid, "lease", portlease_lease_ready(NULL, 0, NULL, &error));
+  CHECK_SAYS(invalid, "lease", portlease_lease_changed(NULL, 0, 0, NULL, &error));
   CHECK_SAYS(invalid, "lease", portlease_lease_get_snapshot(NULL, &snapshot, &error));
   CHECK_SAYS(invalid, "snapshot", portlease_lease_get_snapshot(lease, NULL, &error));
   CHECK_SAYS(invalid, "lease", portlease_lease_stop(NULL, 0, &error));
   CHECK_SAYS(invalid, "lease", portlease_lease_detach(NULL, &error));
   CHECK(portlease_lease_id(NULL) == 0);
+
+  portlease_events *events;
+  CHECK_KIND(PORTLEASE_OK, portlease_events_new(mapper, &events, &error));
+  CHECK_SAYS(invalid, "events", portlease_events_new(mapper, NULL, &error));
+  CHECK_SAYS(invalid, "events", portlease_events_next(NULL, 0, &event, &error));
+  CHECK_SAYS(invalid, "event", portlease_events_next(events, 0, NULL, &error));
 
   portlease_waits *waits;
   portlease_completion completion = PORTLEASE_INIT(portlease_completion);
@@ -49,6 +56,10 @@ TEST(null_is_invalid_and_the_argument_is_named) {
   CHECK_SAYS(invalid, "waits", portlease_waits_new(NULL, &error));
   CHECK_SAYS(invalid, "waits", portlease_waits_lease_ready(NULL, lease, 0, 1, &error));
   CHECK_SAYS(invalid, "lease", portlease_waits_lease_ready(waits, NULL, 0, 1, &error));
+  CHECK_SAYS(invalid, "waits", portlease_waits_lease_changed(NULL, lease, 0, 0, 1, &error));
+  CHECK_SAYS(invalid, "lease", portlease_waits_lease_changed(waits, NULL, 0, 0, 1, &error));
+  CHECK_SAYS(invalid, "waits", portlease_waits_events_next(NULL, events, 0, 1, &error));
+  CHECK_SAYS(invalid, "events", portlease_waits_events_next(waits, NULL, 0, 1, &error));
   CHECK_SAYS(invalid, "waits", portlease_waits_lease_stop(NULL, lease, 0, 1, &error));
   CHECK_SAYS(invalid, "lease", portlease_waits_lease_stop(waits, NULL, 0, 1, &error));
   CHECK_SAYS(invalid, "waits", portlease_waits_lease_detach(NULL, lease, 1, &error));
@@ -65,8 +76,11 @@ TEST(null_is_invalid_and_the_argument_is_named) {
   CHECK_SAYS(invalid, "waits", portlease_waits_descriptor(NULL, NULL, &error));
   CHECK_SAYS(invalid, "descriptor", portlease_waits_descriptor(waits, NULL, &error));
   CHECK_SAYS(invalid, "waits", portlease_waits_stop(NULL, &error));
-  CHECK(other == NULL && unmade == NULL);
+  portlease_events *none = (portlease_events *)&error;
+  CHECK_SAYS(invalid, "mapper", portlease_events_new(NULL, &none, &error));
+  CHECK(other == NULL && unmade == NULL && none == NULL);
 
+  portlease_events_free(events);
   portlease_waits_free(waits);
   portlease_lease_free(lease);
   CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
@@ -85,6 +99,7 @@ TEST(nobody_needs_to_ask_for_the_error) {
 TEST(freeing_null_does_nothing) {
   portlease_mapper_free(NULL);
   portlease_lease_free(NULL);
+  portlease_events_free(NULL);
   portlease_waits_free(NULL);
 }
 
@@ -92,12 +107,13 @@ TEST(a_handle_that_could_not_be_made_is_null) {
   portlease_mapper *mapper = (portlease_mapper *)&error;
   portlease_lease *lease = (portlease_lease *)&error;
   portlease_config config = PORTLEASE_INIT(portlease_config);
+  portlease_request request = check_request(4000);
   config.ttl = -1;
   CHECK_SAYS(PORTLEASE_INVALID, "ttl", portlease_mapper_start(&config, &mapper, &error));
   CHECK(mapper == NULL);
   mapper = (portlease_mapper *)&error;
   CHECK_SAYS(PORTLEASE_INVALID, "ttl",
-             portlease_open(4000, PORTLEASE_TRANSPORT_UDP, &config, &mapper, &lease, NULL, &error));
+             portlease_open(&request, &config, PORTLEASE_DEFAULT_TIMEOUT, &mapper, &lease, NULL, &error));
   CHECK(mapper == NULL && lease == NULL);
 }
 
@@ -240,6 +256,7 @@ TEST(a_time_that_is_no_number_is_invalid) {
   portlease_event event = PORTLEASE_INIT(portlease_event);
   CHECK_SAYS(PORTLEASE_INVALID, "timeout", portlease_lease_ready(lease, NAN, NULL, &error));
   CHECK_SAYS(PORTLEASE_INVALID, "timeout", portlease_mapper_next_event(mapper, NAN, &event, &error));
+  CHECK_SAYS(PORTLEASE_INVALID, "timeout", portlease_lease_changed(lease, 0, NAN, NULL, &error));
   CHECK_SAYS(PORTLEASE_INVALID, "timeout", portlease_lease_stop(lease, NAN, &error));
   CHECK_SAYS(PORTLEASE_INVALID, "timeout", portlease_mapper_stop(mapper, NAN, &error));
   portlease_config config = PORTLEASE_INIT(portlease_config);
@@ -263,7 +280,7 @@ TEST(an_infinite_time_out_is_no_overflow_and_none_does_not_wait) {
   portlease_event event = PORTLEASE_INIT(portlease_event);
   portlease_lease_snapshot snapshot = PORTLEASE_INIT(portlease_lease_snapshot);
   check_ready(lease, &snapshot);
-  CHECK(snapshot.active && snapshot.external_port == 4000 && snapshot.ttl == 3600);
+  CHECK(snapshot.active && snapshot.external_port == 4000 && snapshot.lifetime == 3600);
   do {
     CHECK_KIND(PORTLEASE_OK, portlease_mapper_next_event(mapper, 1e300, &event, &error));
   } while (event.kind == PORTLEASE_EVENT_FAILED); // an attempt before, see check_ready
@@ -311,7 +328,7 @@ TEST(after_the_stop_everything_answers_stopped_and_stopping_again_is_no_error) {
   CHECK_KIND(PORTLEASE_STOPPED, portlease_mapper_next_event(mapper, INFINITY, &event, &error));
   CHECK_KIND(PORTLEASE_OK, portlease_lease_get_snapshot(lease, &snapshot, &error));
   CHECK(snapshot.state == PORTLEASE_STATE_EXITED && !snapshot.active && snapshot.external_address[0] == '\0');
-  CHECK(snapshot.ttl < 0 && snapshot.expires_in < 0 && snapshot.renews_in < 0);
+  CHECK(snapshot.lifetime < 0 && snapshot.expires_in < 0 && snapshot.renews_in < 0);
   CHECK_KIND(PORTLEASE_OK, portlease_mapper_get_snapshot(mapper, &whole, NULL, 0, &error));
   CHECK(whole.stopped && whole.lease_count == 0);
   CHECK(check_mappings(&router) == 0);
@@ -351,34 +368,6 @@ TEST(handles_may_be_freed_in_any_order_and_what_was_not_stopped_is_released_behi
   }
 }
 
-TEST(open_maps_in_one_line_and_its_mapper_stops_it) {
-  portlease_config config = check_config(&router);
-  portlease_mapper *mapper;
-  portlease_lease *lease;
-  portlease_lease_snapshot now = PORTLEASE_INIT(portlease_lease_snapshot);
-  CHECK_KIND(PORTLEASE_OK, portlease_open(4000, PORTLEASE_TRANSPORT_TCP, &config, &mapper, &lease, &now, &error));
-  CHECK(now.active && now.transport == PORTLEASE_TRANSPORT_TCP && strcmp(now.external_address, "192.0.1.1") == 0);
-  CHECK(check_mappings(&router) == 1);
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, PORTLEASE_DEFAULT_TIMEOUT, &error));
-  CHECK(check_mappings(&router) == 0);
-  portlease_mapper_free(mapper);
-  portlease_lease_free(lease);
-}
-
-TEST(open_leaves_nothing_behind_where_the_router_says_no) {
-  gateway deaf;
-  check_gateway(&deaf);
-  check_silence(&deaf);
-  portlease_config config = check_config(&deaf);
-  config.protocols[0] = PORTLEASE_PROTOCOL_PCP;
-  portlease_mapper *mapper;
-  portlease_lease *lease;
-  CHECK_KIND(PORTLEASE_UNAVAILABLE,
-             portlease_open(4000, PORTLEASE_TRANSPORT_TCP, &config, &mapper, &lease, NULL, &error));
-  CHECK(mapper == NULL && lease == NULL);
-  gateway_end(&deaf);
-}
-
 TEST(the_library_is_of_the_headers_version) {
   char built[32];
   snprintf(built, sizeof built, "%d.%d.%d", PORTLEASE_VERSION_MAJOR, PORTLEASE_VERSION_MINOR, PORTLEASE_VERSION_PATCH);
@@ -405,8 +394,6 @@ int main(int argc, char **argv) {
   RUN(after_the_stop_everything_answers_stopped_and_stopping_again_is_no_error);
   RUN(a_small_array_gets_as_many_leases_as_fit_and_the_count_says_how_many_there_are);
   RUN(handles_may_be_freed_in_any_order_and_what_was_not_stopped_is_released_behind);
-  RUN(open_maps_in_one_line_and_its_mapper_stops_it);
-  RUN(open_leaves_nothing_behind_where_the_router_says_no);
   RUN(the_library_is_of_the_headers_version);
   gateway_end(&router);
   return 0;

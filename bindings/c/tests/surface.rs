@@ -27,8 +27,9 @@ const SIZES: [(&str, i64); 4] = [
     ("PORTLEASE_NAME_SIZE", 128),
 ];
 
-/// What every language has in its own way, and C by functions: the ends of handles, names, the version, waits.
-const OF_C: [&str; 22] = [
+/// What every language has in its own way, and C by functions: the ends of handles, names, the version, readers of events,
+/// waits.
+const OF_C: [&str; 27] = [
     "portlease_version",
     "portlease_kind_name",
     "portlease_state_name",
@@ -39,6 +40,9 @@ const OF_C: [&str; 22] = [
     "portlease_address_class_name",
     "portlease_mapper_free",
     "portlease_lease_free",
+    "portlease_events_new",
+    "portlease_events_next",
+    "portlease_events_free",
     "portlease_waits_new",
     "portlease_waits_cancel",
     "portlease_waits_next",
@@ -47,9 +51,11 @@ const OF_C: [&str; 22] = [
     "portlease_waits_free",
     // Waits for the calls that block.
     "portlease_waits_lease_ready",
+    "portlease_waits_lease_changed",
     "portlease_waits_lease_stop",
     "portlease_waits_lease_detach",
     "portlease_waits_mapper_next_event",
+    "portlease_waits_events_next",
     "portlease_waits_mapper_probe",
     "portlease_waits_mapper_stop",
 ];

@@ -142,7 +142,7 @@ static void *read_or_stop(void *number) {
     CHECK_KIND(PORTLEASE_OK, portlease_lease_get_snapshot(leases[0], &snapshot, &error));
     // Never half of one state and half of another.
     CHECK(snapshot.active == (snapshot.external_port != 0) && snapshot.active == (snapshot.external_address[0] != '\0'));
-    CHECK(snapshot.active == (snapshot.ttl > 0) && snapshot.active == (snapshot.nat_class == PORTLEASE_NAT_OPEN));
+    CHECK(snapshot.active == (snapshot.lifetime > 0) && snapshot.active == (snapshot.nat_class == PORTLEASE_NAT_OPEN));
     sched_yield();
   } while (snapshot.state != PORTLEASE_STATE_EXITED);
   return number;

@@ -71,7 +71,7 @@ fn names(model: &Model, data: &Data) -> Result<String> {
     out += "use std::ffi::c_char;\nuse std::mem::MaybeUninit;\n\n";
     out += &format!("use portlease::mapping::AddressFamily;\nuse portlease::{{{list}, PortMappingError}};\n\n")
         .replace("AddressFamily, ", "");
-    out += "use crate::values::{not_one_of, number};\n\n";
+    out += "use crate::memory::{not_one_of, number};\n\n";
     let read = read_enums(model)?;
     let mut functions = String::new();
     for one in enums {
@@ -162,8 +162,7 @@ fn option(model: &Model, data: &Data, of: &Struct, field: &Field) -> Result<(Vec
         kind => (false, kind),
     };
     let pointer = "*const c_char";
-    // SAFETY comments are beside what is generated from these.
-    let pointed = |reader: &str| (one(pointer, ""), format!("unsafe {{ {reader}(\"{argument}\", given.{name})? }}"));
+    let pointed = |reader: &str| (one(pointer, ""), format!("{reader}(caller, \"{argument}\", given.{name})?"));
     let (fields, read) = match kind {
         Kind::Ip => pointed("address"),
         Kind::Socket => pointed("socket_address"),
@@ -206,9 +205,9 @@ fn config(model: &Model, data: &Data) -> Result<String> {
     out += "//! Settings and requests as C gives them, and how they are read.\n\n";
     out += "use std::ffi::c_char;\nuse std::mem::MaybeUninit;\n\n";
     out += "use portlease::{Config, MapRequest, PortMappingError, Transport};\n\n";
-    out += "use crate::memory::{Options, growing, read};\n";
+    out += "use crate::memory::{Caller, Options, growing, truth};\n";
     out += "use crate::names::{self, portlease_family, portlease_protocol, portlease_transport};\n";
-    out += "use crate::values::{PORTLEASE_MAX_PROTOCOLS, address, nonzero, protocols, retry, seconds, set, socket_address, text, truth};\n\n";
+    out += "use crate::values::{PORTLEASE_MAX_PROTOCOLS, address, nonzero, protocols, retry, seconds, set, socket_address, text};\n\n";
     let mut functions = String::new();
     for rust in ["Config", "MapRequest"] {
         let of = model.structure(rust)?;
@@ -220,9 +219,6 @@ fn config(model: &Model, data: &Data) -> Result<String> {
         for field in &of.fields {
             let (parts, read) = option(model, data, of, field)?;
             fields.extend(parts);
-            if read.starts_with("unsafe") {
-                sets += "// SAFETY: the caller's promise about texts.\n";
-            }
             sets += &format!("set(&mut {own}.{}, {read});\n", field.name);
         }
         if let Some(unknown) = fields.iter().find(|field| !order.contains(&field.name)) {
@@ -256,23 +252,18 @@ fn config(model: &Model, data: &Data) -> Result<String> {
         let start = match rust {
             "Config" => {
                 "let mut config = Config::default();
-                // SAFETY: the caller's promise.
-                let Some(given) = (!pointer.is_null()).then(|| unsafe { read(\"config\", pointer) }).transpose()? else {
+                let Some(given) = caller.optional_read(\"config\", pointer)? else {
                     return Ok(config);
                 };\n"
             }
             _ => {
-                "// SAFETY: the caller's promise.
-                let given = unsafe { read(\"request\", pointer)? };
+                "let given = caller.read(\"request\", pointer)?;
                 let mut request = MapRequest::new(0, Transport::Udp);"
             }
         };
         functions += &format!(
             "/// Reads a {own}. Whether the values make sense is core's to say.
-            ///
-            /// # Safety
-            /// As [`read`], and its texts as [`text`].
-            pub(crate) unsafe fn read_{own}(pointer: *const {c}) -> Result<{rust}, PortMappingError> {{
+            pub(crate) fn read_{own}(caller: Caller<'_>, pointer: *const {c}) -> Result<{rust}, PortMappingError> {{
                 {start} {sets} Ok({own}) }}\n\n"
         );
     }

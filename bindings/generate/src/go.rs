@@ -1,5 +1,6 @@
 //! Go: the enums, the errors to compare with, the options and how the C library gets them.
 
+use crate::model::Variant;
 use crate::text::wrap;
 use crate::{Data, Enum, Field, Kind, Model, Output, Result, Struct, c};
 
@@ -37,14 +38,12 @@ fn enums(model: &Model, data: &Data) -> Result<String> {
 fn enumeration(data: &Data, one: &Enum) -> Result<String> {
     let values = c::values(data, one)?;
     let name = type_name(data, &one.name);
-    let prefix = data.name("go", &format!("{}.*", one.name)).unwrap_or_default();
+    let constants = constants(data, one);
     let mut known = Vec::new();
     let mut out =
         format!("\n{}type {name} uint8\n\nconst (\n", wrap(&data.docs("go", &one.name, &one.docs), "// ", WIDTH));
-    for variant in &one.variants {
+    for (variant, constant) in one.variants.iter().zip(constants) {
         let item = format!("{}.{}", one.name, variant.ident);
-        let constant =
-            data.name("go", &item).map_or_else(|| prefix.to_owned() + &go_name(&variant.text), str::to_owned);
         let value = values.iter().find(|value| value.variant.as_ref() == Some(&variant.ident));
         let value = value.ok_or_else(|| format!("C has no {item}"))?;
         out += &wrap(&data.docs("go", &item, &variant.docs), "\t// ", WIDTH);
@@ -87,8 +86,23 @@ fn enumeration(data: &Data, one: &Enum) -> Result<String> {
     Ok(out)
 }
 
+/// The names of an enum's values.
+fn constants(data: &Data, one: &Enum) -> Vec<String> {
+    let prefix = data.name("go", &format!("{}.*", one.name)).unwrap_or_default();
+    let constant = |variant: &Variant| {
+        let own = data.name("go", &format!("{}.{}", one.name, variant.ident));
+        own.map_or_else(|| prefix.to_owned() + &go_name(&variant.text), str::to_owned)
+    };
+    one.variants.iter().map(constant).collect()
+}
+
+/// The name of a field of a struct.
+fn field_name(data: &Data, of: &Struct, field: &Field) -> String {
+    data.name("go", &format!("{}.{}", of.name, field.name)).map_or_else(|| go_name(&field.name), str::to_owned)
+}
+
 /// The Go type of an option, and the statements that hand it to the C library.
-fn option(data: &Data, of: &Struct, field: &Field, own: &str) -> Result<(String, String)> {
+fn option(model: &Model, data: &Data, of: &Struct, field: &Field, own: &str) -> Result<(String, String)> {
     let item = format!("{}.{}", of.name, field.name);
     let argument = &field.name;
     let to = format!("options.{}", data.name("c", &item).unwrap_or(argument));
@@ -102,7 +116,14 @@ fn option(data: &Data, of: &Struct, field: &Field, own: &str) -> Result<(String,
         Kind::Text => set("string", format!("given.text(\"{argument}\", {own})")),
         Kind::Ip => set("netip.Addr", format!("given.text(\"{argument}\", addressText({own}))")),
         Kind::Socket => set("netip.AddrPort", format!("given.text(\"{argument}\", endpointText({own}))")),
-        Kind::Enum(name) => set(&type_name(data, name), format!("C.portlease_{}({own})", c::type_name(data, name))),
+        Kind::Enum(name) => {
+            // The library's own message about a wrong number names constants of C.
+            let allowed = constants(data, model.enumeration(name)?).join(" or ");
+            let check = format!("\tgiven.oneOf(\"{}\", {own}, \"{allowed}\")\n", field_name(data, of, field));
+            let (of_type, set) =
+                set(&type_name(data, name), format!("C.portlease_{}({own})", c::type_name(data, name)));
+            (of_type, check + &set)
+        }
         Kind::List(of) if **of == Kind::Enum("Protocol".to_owned()) => {
             ("[]Protocol".to_owned(), format!("\tgiven.protocols(\"{argument}\", {own}, {to}[:])\n"))
         }
@@ -128,8 +149,8 @@ fn config(model: &Model, data: &Data) -> Result<String> {
         let mut sets = String::new();
         for field in &of.fields {
             let item = format!("{rust}.{}", field.name);
-            let own = data.name("go", &item).map_or_else(|| go_name(&field.name), str::to_owned);
-            let (of_type, set) = option(data, of, field, &format!("{receiver}.{own}"))?;
+            let own = field_name(data, of, field);
+            let (of_type, set) = option(model, data, of, field, &format!("{receiver}.{own}"))?;
             out += &format!("{}\t{own} {of_type}\n", wrap(&data.docs("go", &item, &field.docs), "\t// ", WIDTH));
             sets += &set;
         }
@@ -140,5 +161,16 @@ fn config(model: &Model, data: &Data) -> Result<String> {
              \toptions := C.portlease_{c_name}{{struct_size: C.sizeof_portlease_{c_name}}}\n{sets}\treturn options\n}}\n\n"
         );
     }
-    Ok(out + functions.trim_end() + "\n")
+    let request = model.structure("MapRequest")?;
+    let names: Vec<_> =
+        request.fields.iter().map(|field| (format!("\"{}\":", field.name), field_name(data, request, field))).collect();
+    let width = names.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    functions +=
+        "// requestFields are the fields of a request as Go names them, by the names in the library's messages.\n";
+    functions += "var requestFields = map[string]string{\n";
+    for (name, own) in &names {
+        functions += &format!("\t{name:width$} \"{own}\",\n");
+    }
+    functions += "}\n";
+    Ok(out + &functions)
 }

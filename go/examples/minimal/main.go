@@ -40,7 +40,7 @@ func run(args []string) error {
 	defer stop()
 	opening, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	port, err := portlease.Open(opening, uint16(number), transport)
+	port, err := portlease.Open(opening, portlease.Request{Port: uint16(number), Transport: transport})
 	if err != nil {
 		return err
 	}

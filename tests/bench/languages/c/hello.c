@@ -6,11 +6,14 @@
 
 int main(void) {
 #ifdef WITH_PORTLEASE
+  portlease_request request = PORTLEASE_INIT(portlease_request);
+  request.internal_port = 4000;
+  request.transport = PORTLEASE_TRANSPORT_UDP;
   portlease_mapper *mapper;
   portlease_lease *lease;
   portlease_lease_snapshot now = PORTLEASE_INIT(portlease_lease_snapshot);
   portlease_error error;
-  if (portlease_open(4000, PORTLEASE_TRANSPORT_UDP, NULL, &mapper, &lease, &now, &error) != PORTLEASE_OK) {
+  if (portlease_open(&request, NULL, PORTLEASE_DEFAULT_TIMEOUT, &mapper, &lease, &now, &error) != PORTLEASE_OK) {
     printf("%s\n", error.message);
     return 1;
   }

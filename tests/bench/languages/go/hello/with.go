@@ -10,7 +10,7 @@ import (
 )
 
 func reach() (netip.AddrPort, error) {
-	port, err := portlease.Open(context.Background(), 4000, portlease.UDP)
+	port, err := portlease.Open(context.Background(), portlease.Request{Port: 4000, Transport: portlease.UDP})
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
