@@ -32,7 +32,7 @@ pub(crate) fn write(model: &Model, data: &Data) -> Result<Output> {
 
 fn names(model: &Model, data: &Data) -> Result<String> {
     let mut out = header("//!");
-    out += "//! The enums of the interface, and the error with a variant for each kind.\n\nuse std::fmt;\n\nuse portlease as core;\n\n";
+    out += "//! The enums of the interface, and the error with a variant for each kind.\n\nuse std::fmt;\n\nuse portlease as core;\n\nuse crate::message::message;\n\n";
     for one in model.stable() {
         let name = &one.name;
         let path =
@@ -71,7 +71,7 @@ fn names(model: &Model, data: &Data) -> Result<String> {
             {} => f.write_str(message) }} }} }}\n\n
         impl std::error::Error for PortLeaseError {{}}\n\n
         impl From<core::PortMappingError> for PortLeaseError {{ fn from(error: core::PortMappingError) -> Self {{
-            let message = error.message(); match error.kind() {{ {arms} }} }} }}\n",
+            let message = message(&core::ErrorReport::from(&error)); match error.kind() {{ {arms} }} }} }}\n",
         texts.join(" | ")
     );
     Ok(out)
@@ -126,9 +126,8 @@ fn config(model: &Model, data: &Data) -> Result<String> {
                     format!("Some(self.{own})")
                 }
             };
-            let argument = data.name("uniffi", &item).unwrap_or(own);
             let set = if matches!(field.kind, Kind::Option(_)) { "set_some" } else { "set" };
-            sets += &format!("{set}(&mut read.{own}, \"{argument}\", {given})?;\n");
+            sets += &format!("{set}(&mut read.{own}, \"{own}\", {given})?;\n");
         }
         out += &format!(
             "}}\n\nimpl {name} {{

@@ -86,7 +86,7 @@ impl MapRequest {
     /// Core's. Fails with `invalid` for what cannot even be read; core checks the rest.
     pub(crate) fn read(self) -> Result<portlease::MapRequest, PortLeaseError> {
         let mut read = portlease::MapRequest::new(0, portlease::Transport::Udp);
-        set(&mut read.internal_port, "port", Some(self.internal_port))?;
+        set(&mut read.internal_port, "internal_port", Some(self.internal_port))?;
         set(&mut read.transport, "transport", Some(self.transport))?;
         set_some(&mut read.external_port, "external_port", self.external_port)?;
         set(&mut read.exact, "exact", Some(self.exact))?;

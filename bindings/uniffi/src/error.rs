@@ -2,6 +2,7 @@
 
 use portlease::PortMappingError;
 
+use crate::message::message;
 use crate::names::ErrorKind;
 
 /// A failure as snapshots and events show it: the stable kind and a message for people.
@@ -15,12 +16,12 @@ pub struct ErrorReport {
 
 impl From<&portlease::ErrorReport> for ErrorReport {
     fn from(report: &portlease::ErrorReport) -> Self {
-        Self { kind: report.kind.into(), message: report.message.clone() }
+        Self { kind: report.kind.into(), message: message(report) }
     }
 }
 
 impl From<&PortMappingError> for ErrorReport {
     fn from(error: &PortMappingError) -> Self {
-        Self { kind: error.kind().into(), message: error.message() }
+        Self::from(&portlease::ErrorReport::from(error))
     }
 }

@@ -1,13 +1,13 @@
 //! Events, on their way out; a cancelled wait loses none.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use portlease::{PortMappingError, PulledEvent};
+use portlease::{Events, PortMappingError, PulledEvent};
 
 use crate::error::ErrorReport;
-use crate::mapper::Mapper;
-use crate::names::PortLeaseError;
-use crate::names::{AddressClass, EventKind, Protocol, Transport};
+use crate::names::{AddressClass, EventKind, PortLeaseError, Protocol, Transport};
+use crate::relay::Relay;
 use crate::snapshot::text;
 use crate::value::{Port, Seconds, count};
 
@@ -16,25 +16,25 @@ use crate::value::{Port, Seconds, count};
 pub struct Event {
     /// What happened.
     pub kind: EventKind,
-    /// The number of the lease; absent where the event is about the whole machine (`network-changed`).
+    /// The number of the lease; absent if the event is about the whole machine (`network-changed`).
     pub lease: Option<i64>,
-    /// UDP or TCP, where the event is about a lease.
+    /// UDP or TCP, if the event is about a lease.
     pub transport: Option<Transport>,
-    /// The local port, where the event is about a lease.
+    /// The local port, if the event is about a lease.
     pub internal_port: Option<Port>,
-    /// The external address and port, `address:port`, where there is a mapping.
+    /// The external address and port, `address:port`, if there is a mapping.
     pub external: Option<String>,
     /// The protocol of the mapping.
     pub protocol: Option<Protocol>,
-    /// The granted lifetime; absent where there is no mapping or it is permanent.
-    pub ttl: Option<Seconds>,
+    /// The granted lifetime; absent if there is no mapping or it is permanent.
+    pub lifetime: Option<Seconds>,
     /// The class of the external address.
     pub address_class: AddressClass,
-    /// Why, for `failed`, `revoked` and, where there is a reason, `exited`.
+    /// Why, for `failed`, `revoked` and, if there is a reason, `exited`.
     pub error: Option<ErrorReport>,
-    /// How long the attempt took that this event ends; zero where it ends none.
+    /// How long the attempt took that this event ends; zero if it ends none.
     pub elapsed: Seconds,
-    /// How many events were dropped just before this one because nobody pulled them.
+    /// How many events this reader lost just before this one because it did not pull them in time.
     pub dropped: i64,
 }
 
@@ -47,7 +47,7 @@ impl From<portlease::Event> for Event {
             internal_port: event.internal_port.map(Into::into),
             external: text(event.external),
             protocol: event.protocol.map(Into::into),
-            ttl: event.lifetime.map(Into::into),
+            lifetime: event.lifetime.map(Into::into),
             address_class: event.address_class.into(),
             error: event.error.as_deref().map(Into::into),
             elapsed: event.elapsed.into(),
@@ -56,39 +56,69 @@ impl From<portlease::Event> for Event {
     }
 }
 
-/// One wait for an event, for hosts that may cancel a wait between its end and its result: UniFFI drops the result then.
-/// So the event stays here until it is taken; let go before that, it is the next to be pulled.
+/// Where events come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// The mapper's one queue, whose readers share the events.
+    Queue(Arc<portlease::Mapper>),
+    /// A place of its own in the mapper's log.
+    Log(Events),
+}
+
+impl Source {
+    async fn pull(&self, limit: Option<Duration>) -> Result<PulledEvent, PortMappingError> {
+        match self {
+            Self::Queue(mapper) => mapper.pull_event(limit).await,
+            Self::Log(events) => events.pull(limit).await,
+        }
+    }
+}
+
+/// Reads a mapper's events.
+///
+/// UniFFI drops the result of a wait that its host cancels at the last moment. For such hosts a wait has two parts: the
+/// event for which `ready` has waited stays here until `take`, and goes back to its source if this goes without that.
 #[derive(Debug, uniffi::Object)]
-pub struct Pull {
-    mapper: Arc<Mapper>,
+pub struct EventReader {
+    source: Arc<Source>,
+    relay: Arc<Relay>,
     event: Mutex<Option<PulledEvent>>,
 }
 
-impl Pull {
-    pub(crate) fn new(mapper: Arc<Mapper>) -> Self {
-        Self { mapper, event: Mutex::default() }
+impl EventReader {
+    pub(crate) fn new(source: Source, relay: &Arc<Relay>) -> Self {
+        Self { source: Arc::new(source), relay: Arc::clone(relay), event: Mutex::default() }
     }
 
-    fn event(&self) -> MutexGuard<'_, Option<PulledEvent>> {
-        // Nothing under this lock can panic.
-        self.event.lock().unwrap_or_else(PoisonError::into_inner)
+    async fn pull(&self, timeout: Option<Seconds>) -> Result<PulledEvent, PortLeaseError> {
+        let limit = timeout.map(Seconds::limit);
+        Ok(self.relay.wait(&self.source, |source| async move { source.pull(limit).await }).await?)
     }
 }
 
 #[uniffi::export]
-impl Pull {
-    /// Waits for an event as `Mapper.next_event` does, and keeps it.
+impl EventReader {
+    /// Waits for the next event, at most for `timeout`; without one, for ever.
+    ///
+    /// Fails with `timeout`, and with `stopped` once the mapper is stopped and this reader has had its last event.
+    #[uniffi::method(default(timeout = None))]
+    pub async fn next(&self, timeout: Option<Seconds>) -> Result<Event, PortLeaseError> {
+        Ok(self.pull(timeout).await?.take().into())
+    }
+
+    /// The first part of `next`: waits for the event and keeps it.
     #[uniffi::method(default(timeout = None))]
     pub async fn ready(&self, timeout: Option<Seconds>) -> Result<(), PortLeaseError> {
-        let event = self.mapper.pulled(timeout).await?;
-        *self.event() = Some(event);
+        let event = self.pull(timeout).await?;
+        // Nothing under this lock can panic.
+        *self.event.lock().unwrap_or_else(PoisonError::into_inner) = Some(event);
         Ok(())
     }
 
-    /// The event for which `ready` has waited. Fails with `internal` where there is none.
+    /// The second part: the event for which `ready` has waited. Fails with `internal` if there is none.
     pub fn take(&self) -> Result<Event, PortLeaseError> {
-        let event = self.event().take();
-        let event = event.ok_or_else(|| PortMappingError::internal("an event was taken that was not waited for"))?;
+        let event = self.event.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let event = event.ok_or_else(|| PortMappingError::internal("take: no event was waited for"))?;
         Ok(event.take().into())
     }
 }

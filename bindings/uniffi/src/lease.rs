@@ -1,34 +1,86 @@
-//! The handle on one mapped port.
+//! The handle on one mapped port, and `open`.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use portlease::OpenPort;
+
+use crate::config::{Config, MapRequest};
 use crate::names::PortLeaseError;
 use crate::relay::Relay;
 use crate::snapshot::LeaseSnapshot;
 use crate::value::{Seconds, count};
+
+/// What a handle holds.
+#[derive(Debug)]
+enum Held {
+    /// A lease of a mapper that has a handle too.
+    Lease(portlease::Lease),
+    /// What `open` made: a lease with a mapper of its own.
+    Port(OpenPort),
+}
+
+impl Held {
+    fn lease(&self) -> &portlease::Lease {
+        match self {
+            Self::Lease(lease) => lease,
+            Self::Port(port) => port.lease(),
+        }
+    }
+
+    fn begin_stop(&self) {
+        match self {
+            Self::Lease(lease) => lease.begin_stop(),
+            Self::Port(port) => port.begin_stop(),
+        }
+    }
+
+    async fn stop(&self, limit: Option<Duration>) -> bool {
+        match self {
+            Self::Lease(lease) => lease.stop(limit).await,
+            Self::Port(port) => port.stop(limit).await,
+        }
+    }
+
+    fn begin_detach(&self) {
+        match self {
+            Self::Lease(lease) => lease.begin_detach(),
+            Self::Port(port) => port.begin_detach(),
+        }
+    }
+
+    /// Waits for the end of a lease that is detached; tells whether an engine has ended with it.
+    async fn detach(&self) -> bool {
+        match self {
+            Self::Lease(lease) => {
+                lease.detach().await;
+                false
+            }
+            Self::Port(port) => port.stop(None).await,
+        }
+    }
+}
 
 /// The promise to keep one port mapped.
 ///
 /// Letting it go releases the mapping in the background; `stop` waits for that.
 #[derive(Debug, uniffi::Object)]
 pub struct Lease {
-    core: portlease::Lease,
-    /// The mapper that serves this lease alone, where `open` made it.
-    owned: Option<portlease::Mapper>,
-    relay: Relay,
+    core: Arc<Held>,
+    relay: Arc<Relay>,
 }
 
 impl Lease {
-    pub(crate) fn new(core: portlease::Lease, owned: Option<portlease::Mapper>, relay: Relay) -> Self {
-        Self { core, owned, relay }
+    pub(crate) fn new(core: portlease::Lease, relay: &Arc<Relay>) -> Self {
+        Self { core: Arc::new(Held::Lease(core)), relay: Arc::clone(relay) }
     }
 
-    async fn stop_all(&self, timeout: Option<Seconds>) -> bool {
-        let limit = timeout.map(Seconds::limit);
-        let Some(mapper) = &self.owned else { return self.core.stop(limit).await };
-        let ended = mapper.stop(limit).await;
-        if ended {
+    /// Lets the waking thread end with the engine, if that served this lease alone.
+    fn stopped(&self, stopped: bool) -> bool {
+        if stopped && let Held::Port(_) = &*self.core {
             self.relay.end();
         }
-        ended
+        stopped
     }
 }
 
@@ -36,47 +88,88 @@ impl Lease {
 impl Lease {
     /// The lease's number within its mapper, from 1, as events name it.
     pub fn id(&self) -> i64 {
-        count(self.core.id())
+        count(self.core.lease().id())
     }
 
     /// Waits for a mapping, at most for `timeout`, and answers with the state that has it; without a timeout, for ever.
     ///
-    /// Fails with the kind of the latest whole attempt if that failed (the lease goes on trying unless retry is
-    /// `never`); each failed attempt is raised once. Fails with `timeout` if no attempt has ended by then. Once the lease
-    /// is over, fails with the kind that ended it, or with `stopped`. Cancelling ends the wait, not the lease.
+    /// Fails with the kind of the latest whole attempt if that failed (the lease keeps trying unless retry is `never`).
+    /// Every wait that is under way hears of a failed attempt; a call after that waits for the next attempt. Fails with
+    /// `timeout` if no attempt has ended by then. Once the lease is over, fails with the kind that ended it, or with
+    /// `stopped`. Cancelling ends the wait, not the lease.
     #[uniffi::method(default(timeout = None))]
     pub async fn ready(&self, timeout: Option<Seconds>) -> Result<LeaseSnapshot, PortLeaseError> {
-        Ok(self.relay.wait(self.core.ready(timeout.map(Seconds::limit))).await?.into())
+        let limit = timeout.map(Seconds::limit);
+        Ok(self.relay.wait(&self.core, |core| async move { core.lease().ready(limit).await }).await?.into())
+    }
+
+    /// Waits, at most for `timeout`, until the lease's state is another than the one with the revision `since` (default:
+    /// the state at the call), and answers with it. Returns at once if it is another already; several changes between
+    /// two calls are seen as one.
+    ///
+    /// Fails with `timeout`, and with `stopped` once the lease is over and the caller has seen that.
+    #[uniffi::method(default(since = None, timeout = None))]
+    pub async fn changed(&self, since: Option<i64>, timeout: Option<Seconds>) -> Result<LeaseSnapshot, PortLeaseError> {
+        let limit = timeout.map(Seconds::limit);
+        let since = match since {
+            // No state has a negative revision, so any state is another.
+            Some(revision) => u64::try_from(revision).unwrap_or(u64::MAX),
+            None => self.core.lease().snapshot().revision,
+        };
+        Ok(self.relay.wait(&self.core, |core| async move { core.lease().changed(since, limit).await }).await?.into())
     }
 
     /// The present state. Never waits, never fails.
     pub fn snapshot(&self) -> LeaseSnapshot {
-        self.core.snapshot().into()
+        self.core.lease().snapshot().into()
     }
 
-    /// Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` (default 5 s), after
-    /// which the release goes on in the background: then the answer is `false`. May be called again; never fails.
+    /// Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` (default 5 s). If
+    /// the time runs out, the answer is `false` and the release goes on in the background. May be called again; never
+    /// fails.
     #[uniffi::method(default(timeout = None))]
     pub async fn stop(&self, timeout: Option<Seconds>) -> bool {
-        self.relay.wait(self.stop_all(timeout)).await
+        // At once: a wait that is cancelled may never have been polled.
+        self.core.begin_stop();
+        let limit = timeout.map(Seconds::limit);
+        let stopped = self.relay.wait(&self.core, |core| async move { core.stop(limit).await }).await;
+        self.stopped(stopped)
     }
 
-    /// As `stop`, waiting on the calling thread, for hosts whose blocks end with a call that does not suspend.
+    /// As `stop`, but blocks the calling thread, for hosts whose blocks end with a call that does not suspend.
     #[uniffi::method(default(timeout = None))]
     pub fn stop_blocking(&self, timeout: Option<Seconds>) -> bool {
-        portlease::wait(self.stop_all(timeout))
+        self.stopped(portlease::wait(self.core.stop(timeout.map(Seconds::limit))))
     }
 
-    /// Ends the lease and leaves the mapping on the gateway until its lifetime ends; a permanent one stays until somebody
-    /// deletes it.
+    /// Ends the lease and leaves the mapping on the gateway until its lifetime ends; a permanent one stays until it is
+    /// deleted. The mapper of a lease that `open` returned ends as well.
     pub async fn detach(&self) {
-        self.relay
-            .wait(async {
-                self.core.detach().await;
-                if self.owned.is_some() {
-                    self.stop_all(None).await;
-                }
-            })
-            .await;
+        self.core.begin_detach();
+        let stopped = self.relay.wait(&self.core, |core| async move { core.detach().await }).await;
+        self.stopped(stopped);
     }
+}
+
+/// The first part of `open`, which does not wait, for hosts that may cancel a wait between its end and its result: a lease
+/// that is the result would be held for ever.
+#[uniffi::export]
+pub fn begin_open(request: MapRequest, config: Config) -> Result<Arc<Lease>, PortLeaseError> {
+    let port = OpenPort::begin(config.read()?, request.read()?)?;
+    Ok(Arc::new(Lease { core: Arc::new(Held::Port(port)), relay: Relay::start()? }))
+}
+
+/// Maps one port and waits for the mapping: start, map and ready in one line. The lease has its mapper for itself, which
+/// ends with it.
+///
+/// Fails as `Mapper.start`, `Mapper.map` and `Lease.ready` do; then nothing is left behind.
+#[uniffi::export(default(config = None, timeout = None))]
+pub async fn open(
+    request: MapRequest,
+    config: Option<Config>,
+    timeout: Option<Seconds>,
+) -> Result<Arc<Lease>, PortLeaseError> {
+    let lease = begin_open(request, config.unwrap_or_default())?;
+    lease.ready(timeout).await?;
+    Ok(lease)
 }

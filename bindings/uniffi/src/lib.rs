@@ -4,13 +4,16 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `mapper`, `lease` | the handles, and `open` |
+//! | `mapper` | the handle on an engine |
+//! | `lease` | the handle on a mapped port, and `open` |
 //! | `config` | generated: settings and requests, on their way in |
-//! | `snapshot`, `event` | what is seen, on its way out |
+//! | `snapshot` | leases, mappers and gateways, on their way out |
+//! | `event` | events, on their way out, and their readers |
 //! | `error` | failures as snapshots and events show them |
+//! | `message` | error messages in the hosts' spelling |
 //! | `names` | generated: the enums, and the one error with its kinds |
 //! | `value` | reads one value; ports and seconds, which the hosts write as numbers of their own |
-//! | `relay` | wakes the host, away from core's thread |
+//! | `relay` | completes the hosts' waits, away from core's thread |
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
@@ -19,6 +22,7 @@ mod error;
 mod event;
 mod lease;
 mod mapper;
+mod message;
 mod names;
 mod relay;
 mod snapshot;
@@ -26,9 +30,9 @@ mod value;
 
 pub use config::{Config, MapRequest};
 pub use error::ErrorReport;
-pub use event::{Event, Pull};
-pub use lease::Lease;
-pub use mapper::{Mapper, begin_open, open, start_mapper};
+pub use event::{Event, EventReader};
+pub use lease::{Lease, begin_open, open};
+pub use mapper::{Mapper, start_mapper};
 pub use names::{
     AddressClass, AddressFamily, ErrorKind, EventKind, LeaseState, NatClass, PortLeaseError, Protocol, Transport,
 };

@@ -1,9 +1,9 @@
-//! The handle on one background engine, and `open`.
+//! The handle on one background engine.
 
 use std::sync::Arc;
 
 use crate::config::{Config, MapRequest};
-use crate::event::{Event, Pull};
+use crate::event::{Event, EventReader, Source};
 use crate::lease::Lease;
 use crate::names::PortLeaseError;
 use crate::relay::Relay;
@@ -15,21 +15,17 @@ use crate::value::Seconds;
 /// Letting it go releases all mappings in the background; `stop` waits for that.
 #[derive(Debug, uniffi::Object)]
 pub struct Mapper {
-    core: portlease::Mapper,
-    relay: Relay,
+    core: Arc<portlease::Mapper>,
+    relay: Arc<Relay>,
 }
 
 impl Mapper {
-    async fn stop_core(&self, timeout: Option<Seconds>) -> bool {
-        let ended = self.core.stop(timeout.map(Seconds::limit)).await;
-        if ended {
+    /// Lets the waking thread end with the engine.
+    fn stopped(&self, stopped: bool) -> bool {
+        if stopped {
             self.relay.end();
         }
-        ended
-    }
-
-    pub(crate) async fn pulled(&self, timeout: Option<Seconds>) -> Result<portlease::PulledEvent, PortLeaseError> {
-        Ok(self.relay.wait(self.core.pull_event(timeout.map(Seconds::limit))).await?)
+        stopped
     }
 }
 
@@ -37,20 +33,19 @@ impl Mapper {
 impl Mapper {
     /// Checks the configuration and starts the engine's thread. Does not touch the network.
     ///
-    /// Fails with `invalid`, naming the field, or with `internal` where the system gives no thread.
+    /// Fails with `invalid`, naming the field, or with `internal` if the system gives no thread.
     #[uniffi::constructor]
     pub fn start(config: Config) -> Result<Arc<Self>, PortLeaseError> {
-        let core = portlease::Mapper::start(config.read()?)?;
+        let core = Arc::new(portlease::Mapper::start(config.read()?)?);
         Ok(Arc::new(Self { core, relay: Relay::start()? }))
     }
 
     /// Begins to map a port and returns at once; the lease tells how it goes. Letting go of the lease releases the port.
     ///
-    /// Fails with `invalid` for a bad request, or where another lease of this mapper has the same port or asks for the
-    /// same external port over the same transport, and with `stopped`.
+    /// Fails with `invalid` for a bad request, or if another lease of this mapper has the same port or asks for the same
+    /// external port over the same transport, and with `stopped`.
     pub fn map(&self, request: MapRequest) -> Result<Arc<Lease>, PortLeaseError> {
-        let lease = self.core.map(request.read()?)?;
-        Ok(Arc::new(Lease::new(lease, None, self.relay.clone())))
+        Ok(Arc::new(Lease::new(self.core.map(request.read()?)?, &self.relay)))
     }
 
     /// The present state of the mapper and of every lease that has not exited. Never fails.
@@ -58,67 +53,55 @@ impl Mapper {
         self.core.snapshot().into()
     }
 
-    /// Pulls the next event, waiting for it at most for `timeout`; without one, for ever.
+    /// Pulls the next event, waiting for it at most for `timeout`; without one, for ever. The mapper has one queue for
+    /// all callers: each event goes to one of them.
     ///
     /// Fails with `timeout`, and with `stopped` once the mapper is stopped and its last event was pulled.
     #[uniffi::method(default(timeout = None))]
     pub async fn next_event(&self, timeout: Option<Seconds>) -> Result<Event, PortLeaseError> {
-        Ok(self.pulled(timeout).await?.take().into())
+        self.queue().next(timeout).await
     }
 
-    /// `next_event` in two parts, for hosts that may cancel a wait between its end and its result.
-    pub fn pull(self: Arc<Self>) -> Arc<Pull> {
-        Arc::new(Pull::new(self))
+    /// A reader of the queue of `next_event`, for hosts that may cancel a wait between its end and its result.
+    pub fn queue(&self) -> Arc<EventReader> {
+        Arc::new(EventReader::new(Source::Queue(Arc::clone(&self.core)), &self.relay))
+    }
+
+    /// A reader of its own: it gets the events that nobody has read yet, and then every event from now on, whoever else
+    /// reads them. A reader that falls more than 1024 events behind loses the oldest and is told how many.
+    pub fn events(&self) -> Arc<EventReader> {
+        Arc::new(EventReader::new(Source::Log(self.core.events()), &self.relay))
     }
 
     /// Asks by every configured protocol what the gateway offers; maps nothing.
     ///
-    /// Fails with `unavailable` or `refused` where no protocol has an offer, with `transport`, and with `stopped`.
+    /// Fails with `unavailable` or `refused` if no protocol has an offer, with `transport`, and with `stopped`.
     pub async fn probe(&self) -> Result<GatewayReport, PortLeaseError> {
-        Ok(self.relay.wait(self.core.probe()).await?.into())
+        Ok(self.relay.wait(&self.core, |core| async move { core.probe().await }).await?.into())
     }
 
-    /// Releases every mapping on the gateway and ends the engine; waits for that, at most for `timeout` (default 5 s),
-    /// after which it goes on in the background: then the answer is `false`. May be called again; never fails.
+    /// Releases every mapping on the gateway and ends the engine; waits for that, at most for `timeout` (default 5 s). If
+    /// the time runs out, the answer is `false` and the release goes on in the background. May be called again; never
+    /// fails.
     #[uniffi::method(default(timeout = None))]
     pub async fn stop(&self, timeout: Option<Seconds>) -> bool {
-        self.relay.wait(self.stop_core(timeout)).await
+        // At once: a wait that is cancelled may never have been polled.
+        self.core.begin_stop();
+        let limit = timeout.map(Seconds::limit);
+        let stopped = self.relay.wait(&self.core, |core| async move { core.stop(limit).await }).await;
+        self.stopped(stopped)
     }
 
-    /// As `stop`, waiting on the calling thread, for hosts whose blocks end with a call that does not suspend.
+    /// As `stop`, but blocks the calling thread, for hosts whose blocks end with a call that does not suspend.
     #[uniffi::method(default(timeout = None))]
     pub fn stop_blocking(&self, timeout: Option<Seconds>) -> bool {
-        portlease::wait(self.stop_core(timeout))
+        self.stopped(portlease::wait(self.core.stop(timeout.map(Seconds::limit))))
     }
 }
 
-/// `Mapper.start` as a function, for hosts where the class has another name: UniFFI does not rename what its constructor
-/// gives.
+/// `Mapper.start` as a function, for hosts in which the class has another name: UniFFI does not rename what its
+/// constructor gives.
 #[uniffi::export]
 pub fn start_mapper(config: Config) -> Result<Arc<Mapper>, PortLeaseError> {
     Mapper::start(config)
-}
-
-/// The first part of `open`, which does not wait, for hosts that may cancel a wait between its end and its result: a lease
-/// that is the result would be held for ever.
-#[uniffi::export]
-pub fn begin_open(request: MapRequest, config: Config) -> Result<Arc<Lease>, PortLeaseError> {
-    let core = portlease::Mapper::start(config.read()?)?;
-    let lease = core.map(request.read()?)?;
-    Ok(Arc::new(Lease::new(lease, Some(core), Relay::start()?)))
-}
-
-/// Maps one port and waits for the mapping: start, map and ready in one line. The lease has its mapper for itself, which
-/// ends with it.
-///
-/// Fails as `Mapper.start`, `Mapper.map` and `Lease.ready` do; then nothing is left behind.
-#[uniffi::export(default(config = None, timeout = None))]
-pub async fn open(
-    request: MapRequest,
-    config: Option<Config>,
-    timeout: Option<Seconds>,
-) -> Result<Arc<Lease>, PortLeaseError> {
-    let lease = begin_open(request, config.unwrap_or_default())?;
-    lease.ready(timeout).await?;
-    Ok(lease)
 }

@@ -5,6 +5,8 @@ use std::fmt;
 
 use portlease as core;
 
+use crate::message::message;
+
 /// The stable name of what went wrong. Programs match on this; messages are for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, uniffi::Enum)]
 #[uniffi::export(Display)]
@@ -387,7 +389,7 @@ impl std::error::Error for PortLeaseError {}
 
 impl From<core::PortMappingError> for PortLeaseError {
     fn from(error: core::PortMappingError) -> Self {
-        let message = error.message();
+        let message = message(&core::ErrorReport::from(&error));
         match error.kind() {
             core::ErrorKind::Unavailable => Self::Unavailable(message),
             core::ErrorKind::Timeout => Self::Timeout(message),

@@ -1,76 +1,76 @@
-//! Wakes the host from a thread of its own.
+//! Completes the hosts' waits on a thread of its own.
 //!
-//! UniFFI's wakers call into the host: on the JVM such a call attaches the thread, waits for the garbage collector, and
-//! may run the program's code there and then (`Dispatchers.Unconfined`). Core's thread, which renews leases and ends
-//! waits in time, must do none of that. So core's futures get wakers that put the host's waker into a queue.
+//! Waking a host runs the host's code: on the JVM the thread is attached, waits for the garbage collector, and may run
+//! the program there and then (`Dispatchers.Unconfined`). Core's thread, which renews leases and ends waits in time, must
+//! do none of that. So each mapper has one more thread, which polls core's futures and hands over their results.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Wake, Waker};
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use portlease::PortMappingError;
+use portlease::{PortMappingError, Waits};
+use tokio::sync::oneshot;
 
 use crate::names::PortLeaseError;
 
-/// The queue to the thread that wakes the host.
-#[derive(Debug, Clone)]
+/// The waits of one mapper, its leases and its readers of events.
+#[derive(Debug)]
 pub(crate) struct Relay {
-    queue: Arc<Mutex<Option<Sender<Waker>>>>,
+    waits: Arc<Waits<()>>,
+    last_token: AtomicU64,
 }
 
 impl Relay {
-    /// Starts the thread. Fails with `internal` where the system gives none.
-    pub(crate) fn start() -> Result<Self, PortLeaseError> {
-        let (queue, wakers) = channel::<Waker>();
+    /// Starts the thread. Fails with `internal` if the system gives none.
+    pub(crate) fn start() -> Result<Arc<Self>, PortLeaseError> {
+        let waits = Arc::new(Waits::new());
+        let polled = Arc::clone(&waits);
         thread::Builder::new()
             .name("portlease-wake".to_owned())
-            .spawn(move || wakers.into_iter().for_each(Waker::wake))
+            .spawn(move || while polled.next(None).is_ok() {})
             .map_err(|error| PortMappingError::internal(format!("cannot start the waking thread: {error}")))?;
-        Ok(Self { queue: Arc::new(Mutex::new(Some(queue))) })
+        Ok(Arc::new(Self { waits, last_token: AtomicU64::new(0) }))
     }
 
-    /// Lets the thread end as soon as the waits end that go on. Core's thread must have ended: then nobody is woken but
-    /// by the host's own threads.
-    pub(crate) fn end(&self) {
-        self.queue().take();
-    }
-
-    /// Waits for one of core's futures. Dropping the wait drops that.
-    pub(crate) async fn wait<F: Future>(&self, future: F) -> F::Output {
-        let queue = self.queue().clone();
-        let mut future = pin!(future);
-        poll_fn(|context| {
-            let hop = Waker::from(Arc::new(Hop { host: context.waker().clone(), queue: queue.clone() }));
-            future.as_mut().poll(&mut Context::from_waker(&hop))
-        })
-        .await
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Option<Sender<Waker>>> {
-        // Nothing under this lock can panic.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Core's way to the host's waker.
-struct Hop {
-    host: Waker,
-    queue: Option<Sender<Waker>>,
-}
-
-impl Wake for Hop {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        match &self.queue {
-            // The thread takes from the queue as long as there is a sender, and this is one.
-            Some(queue) => drop(queue.send(self.host.clone())),
-            None => self.host.wake_by_ref(),
+    /// Waits for the future that `begin` makes from one of core's handles. Dropping this future drops that one.
+    pub(crate) async fn wait<C, F>(&self, core: &Arc<C>, begin: impl Fn(Arc<C>) -> F) -> F::Output
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let (done, result) = oneshot::channel();
+        let future = begin(Arc::clone(core));
+        let token = self.last_token.fetch_add(1, Ordering::Relaxed);
+        // If the thread has ended, this drops the future and `done` with it.
+        let begun = self.waits.begin(token, async move { drop(done.send(future.await)) });
+        let _cancel = begun.is_ok().then(|| Cancel { waits: &self.waits, token });
+        match result.await {
+            Ok(result) => result,
+            // The engine has ended, so nothing is left to wait for and core's thread wakes nobody.
+            Err(_) => begin(Arc::clone(core)).await,
         }
+    }
+
+    /// Ends the thread. The engine must have ended; waits that are not over yet end on the hosts' own threads.
+    pub(crate) fn end(&self) {
+        drop(self.waits.stop());
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Cancels a wait when its host no longer waits; does nothing to one that is over.
+struct Cancel<'a> {
+    waits: &'a Waits<()>,
+    token: u64,
+}
+
+impl Drop for Cancel<'_> {
+    fn drop(&mut self) {
+        drop(self.waits.cancel(self.token));
     }
 }

@@ -1,4 +1,4 @@
-//! What is seen of leases, mappers and gateways, on its way out. Addresses are text, as in every language.
+//! Leases, mappers and gateways as users see them, on their way out. Addresses are text, as in every language.
 
 use crate::error::ErrorReport;
 use crate::names::{AddressClass, LeaseState, NatClass, Protocol, Transport};
@@ -9,11 +9,13 @@ use crate::value::{Port, Seconds, count};
 pub struct LeaseSnapshot {
     /// The lease's number within its mapper, from 1.
     pub id: i64,
+    /// The number of this state: it grows with each change, and tells `changed` what the caller has seen.
+    pub revision: i64,
     /// Where the lease stands.
     pub state: LeaseState,
     /// Whether a granted, unexpired mapping is published.
     pub active: bool,
-    /// The external address and port, `address:port`, while active; the address is `0.0.0.0` where the gateway does not
+    /// The external address and port, `address:port`, while active; the address is `0.0.0.0` if the gateway does not
     /// know its own.
     pub external: Option<String>,
     /// The local port.
@@ -22,9 +24,9 @@ pub struct LeaseSnapshot {
     pub transport: Transport,
     /// The protocol that made the mapping, while active.
     pub protocol: Option<Protocol>,
-    /// The granted lifetime; absent while not active or where the mapping is permanent.
-    pub ttl: Option<Seconds>,
-    /// The time until the gateway ends the mapping if it is not renewed; absent as for `ttl`.
+    /// The granted lifetime; absent while not active or if the mapping is permanent.
+    pub lifetime: Option<Seconds>,
+    /// The time until the gateway ends the mapping if it is not renewed; absent as for `lifetime`.
     pub expires_in: Option<Seconds>,
     /// The time until the next renewal is due; absent while not active.
     pub renews_in: Option<Seconds>,
@@ -46,13 +48,14 @@ impl From<portlease::LeaseSnapshot> for LeaseSnapshot {
     fn from(lease: portlease::LeaseSnapshot) -> Self {
         Self {
             id: count(lease.id),
+            revision: count(lease.revision),
             state: lease.state.into(),
             active: lease.active,
             external: text(lease.external()),
             internal_port: lease.internal_port.into(),
             transport: lease.transport.into(),
             protocol: lease.protocol().map(Into::into),
-            ttl: lease.lifetime.map(Into::into),
+            lifetime: lease.lifetime.map(Into::into),
             expires_in: lease.expires_in.map(Into::into),
             renews_in: lease.renews_in.map(Into::into),
             permanent: lease.permanent,
@@ -68,7 +71,7 @@ impl From<portlease::LeaseSnapshot> for LeaseSnapshot {
 /// A mapper at one moment.
 #[derive(Debug, Clone, uniffi::Record)]
 pub struct MapperSnapshot {
-    /// The gateway, once it was looked for and found.
+    /// The gateway, once it was found.
     pub gateway: Option<String>,
     /// The local address to which the gateway forwards, once known.
     pub local_address: Option<String>,
@@ -78,7 +81,7 @@ pub struct MapperSnapshot {
     pub active: i64,
     /// Successful renewals, all leases together.
     pub renewals: i64,
-    /// Events that nobody pulled in time and that were dropped for newer ones.
+    /// Events that were dropped for newer ones before anyone had read them.
     pub events_dropped: i64,
     /// Every lease that has not exited, by number.
     pub leases: Vec<LeaseSnapshot>,
@@ -108,7 +111,7 @@ pub struct GatewayReport {
     pub gateway: Option<String>,
     /// The local address from which it is reached.
     pub local_address: Option<String>,
-    /// The interface of the default route, where it is known.
+    /// The interface of the default route, if it is known.
     pub interface: Option<String>,
     /// One entry for each configured protocol, in the configured order.
     pub protocols: Vec<ProtocolReport>,
@@ -119,11 +122,11 @@ pub struct GatewayReport {
 pub struct ProtocolReport {
     /// The protocol.
     pub protocol: Protocol,
-    /// The gateway's external address, where the protocol can tell without mapping and the gateway has one.
+    /// The gateway's external address, if the protocol can tell without mapping and the gateway has one.
     pub external_address: Option<String>,
     /// The device's name (UPnP).
     pub device: Option<String>,
-    /// How long the answer took; absent where there was none.
+    /// How long the answer took; absent if there was none.
     pub round_trip: Option<Seconds>,
     /// Why there is no offer.
     pub error: Option<ErrorReport>,

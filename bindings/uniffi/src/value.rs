@@ -106,7 +106,7 @@ uniffi::custom_newtype!(Port, i32);
 impl Read<u16> for Port {
     fn read(self, argument: &'static str) -> Result<u16, PortLeaseError> {
         let out_of_range =
-            |_| PortMappingError::invalid(argument, format!("{} is no port; allowed are 1 to 65535", self.0));
+            |_| PortMappingError::invalid(argument, format!("must be between 1 and 65535, not {}", self.0));
         Ok(u16::try_from(self.0).map_err(out_of_range)?)
     }
 }
@@ -125,13 +125,14 @@ uniffi::custom_newtype!(Seconds, f64);
 
 impl Read<Duration> for Seconds {
     fn read(self, argument: &'static str) -> Result<Duration, PortLeaseError> {
-        let wrong = |_| PortMappingError::invalid(argument, format!("{} s is no length of time", self.0));
+        let wrong =
+            |_| PortMappingError::invalid(argument, format!("must be a finite time of 0 s or more, not {} s", self.0));
         Ok(Duration::try_from_secs_f64(self.0).map_err(wrong)?)
     }
 }
 
 impl Seconds {
-    /// The limit of a wait, for which every number has a meaning: what is past has run out, what is too far never comes.
+    /// The limit of a wait. Every number has a meaning: a time below 0 has run out, one that is too long never ends.
     pub(crate) fn limit(self) -> Duration {
         match self.0 > 0.0 {
             true => Duration::try_from_secs_f64(self.0).unwrap_or(Duration::MAX),

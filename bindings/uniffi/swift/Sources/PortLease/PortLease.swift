@@ -584,6 +584,152 @@ fileprivate struct FfiConverterString: FfiConverter {
 
 
 /**
+ * Reads a mapper's events.
+ *
+ * UniFFI drops the result of a wait that its host cancels at the last moment. For such hosts a wait has two parts: the
+ * event for which `ready` has waited stays here until `take`, and goes back to its source if this goes without that.
+ */
+public protocol EventReaderProtocol: AnyObject, Sendable {
+
+    /**
+     * Waits for the next event, at most for `timeout`; without one, for ever.
+     *
+     * Fails with `timeout`, and with `stopped` once the mapper is stopped and this reader has had its last event.
+     */
+    func next(timeout: Seconds?) async throws  -> Event
+
+}
+/**
+ * Reads a mapper's events.
+ *
+ * UniFFI drops the result of a wait that its host cancels at the last moment. For such hosts a wait has two parts: the
+ * event for which `ready` has waited stays here until `take`, and goes back to its source if this goes without that.
+ */
+open class EventReader: EventReaderProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_portlease_uniffi_fn_clone_eventreader(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_portlease_uniffi_fn_free_eventreader(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Waits for the next event, at most for `timeout`; without one, for ever.
+     *
+     * Fails with `timeout`, and with `stopped` once the mapper is stopped and this reader has had its last event.
+     */
+open func next(timeout: Seconds? = nil)async throws  -> Event  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_portlease_uniffi_fn_method_eventreader_next(
+                        self.uniffiCloneHandle(),FfiConverterOptionTypeSeconds.lower(timeout)
+                )
+            },
+            pollFunc: ffi_portlease_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_portlease_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_portlease_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeEvent_lift,
+            errorHandler: FfiConverterTypePortLeaseError_lift
+        )
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeEventReader: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = EventReader
+
+    public static func lift(_ handle: UInt64) throws -> EventReader {
+        return EventReader(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: EventReader) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> EventReader {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: EventReader, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEventReader_lift(_ handle: UInt64) throws -> EventReader {
+    return try FfiConverterTypeEventReader.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEventReader_lower(_ value: EventReader) -> UInt64 {
+    return FfiConverterTypeEventReader.lower(value)
+}
+
+
+
+
+
+
+/**
  * The promise to keep one port mapped.
  *
  * Letting it go releases the mapping in the background; `stop` waits for that.
@@ -591,8 +737,17 @@ fileprivate struct FfiConverterString: FfiConverter {
 public protocol LeaseProtocol: AnyObject, Sendable {
 
     /**
-     * Ends the lease and leaves the mapping on the gateway until its lifetime ends; a permanent one stays until somebody
-     * deletes it.
+     * Waits, at most for `timeout`, until the lease's state is another than the one with the revision `since` (default:
+     * the state at the call), and answers with it. Returns at once if it is another already; several changes between
+     * two calls are seen as one.
+     *
+     * Fails with `timeout`, and with `stopped` once the lease is over and the caller has seen that.
+     */
+    func changed(since: Int64?, timeout: Seconds?) async throws  -> LeaseSnapshot
+
+    /**
+     * Ends the lease and leaves the mapping on the gateway until its lifetime ends; a permanent one stays until it is
+     * deleted. The mapper of a lease that `open` returned ends as well.
      */
     func detach() async
 
@@ -604,9 +759,10 @@ public protocol LeaseProtocol: AnyObject, Sendable {
     /**
      * Waits for a mapping, at most for `timeout`, and answers with the state that has it; without a timeout, for ever.
      *
-     * Fails with the kind of the latest whole attempt if that failed (the lease goes on trying unless retry is
-     * `never`); each failed attempt is raised once. Fails with `timeout` if no attempt has ended by then. Once the lease
-     * is over, fails with the kind that ended it, or with `stopped`. Cancelling ends the wait, not the lease.
+     * Fails with the kind of the latest whole attempt if that failed (the lease keeps trying unless retry is `never`).
+     * Every wait that is under way hears of a failed attempt; a call after that waits for the next attempt. Fails with
+     * `timeout` if no attempt has ended by then. Once the lease is over, fails with the kind that ended it, or with
+     * `stopped`. Cancelling ends the wait, not the lease.
      */
     func ready(timeout: Seconds?) async throws  -> LeaseSnapshot
 
@@ -616,8 +772,9 @@ public protocol LeaseProtocol: AnyObject, Sendable {
     func snapshot()  -> LeaseSnapshot
 
     /**
-     * Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` (default 5 s), after
-     * which the release goes on in the background: then the answer is `false`. May be called again; never fails.
+     * Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` (default 5 s). If
+     * the time runs out, the answer is `false` and the release goes on in the background. May be called again; never
+     * fails.
      */
     func stop(timeout: Seconds?) async  -> Bool
 
@@ -681,8 +838,31 @@ open class Lease: LeaseProtocol, @unchecked Sendable {
 
 
     /**
-     * Ends the lease and leaves the mapping on the gateway until its lifetime ends; a permanent one stays until somebody
-     * deletes it.
+     * Waits, at most for `timeout`, until the lease's state is another than the one with the revision `since` (default:
+     * the state at the call), and answers with it. Returns at once if it is another already; several changes between
+     * two calls are seen as one.
+     *
+     * Fails with `timeout`, and with `stopped` once the lease is over and the caller has seen that.
+     */
+open func changed(since: Int64? = nil, timeout: Seconds? = nil)async throws  -> LeaseSnapshot  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_portlease_uniffi_fn_method_lease_changed(
+                        self.uniffiCloneHandle(),FfiConverterOptionInt64.lower(since),FfiConverterOptionTypeSeconds.lower(timeout)
+                )
+            },
+            pollFunc: ffi_portlease_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_portlease_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_portlease_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeLeaseSnapshot_lift,
+            errorHandler: FfiConverterTypePortLeaseError_lift
+        )
+}
+
+    /**
+     * Ends the lease and leaves the mapping on the gateway until its lifetime ends; a permanent one stays until it is
+     * deleted. The mapper of a lease that `open` returned ends as well.
      */
 open func detach()async   {
     return
@@ -716,9 +896,10 @@ open func id() -> Int64  {
     /**
      * Waits for a mapping, at most for `timeout`, and answers with the state that has it; without a timeout, for ever.
      *
-     * Fails with the kind of the latest whole attempt if that failed (the lease goes on trying unless retry is
-     * `never`); each failed attempt is raised once. Fails with `timeout` if no attempt has ended by then. Once the lease
-     * is over, fails with the kind that ended it, or with `stopped`. Cancelling ends the wait, not the lease.
+     * Fails with the kind of the latest whole attempt if that failed (the lease keeps trying unless retry is `never`).
+     * Every wait that is under way hears of a failed attempt; a call after that waits for the next attempt. Fails with
+     * `timeout` if no attempt has ended by then. Once the lease is over, fails with the kind that ended it, or with
+     * `stopped`. Cancelling ends the wait, not the lease.
      */
 open func ready(timeout: Seconds? = nil)async throws  -> LeaseSnapshot  {
     return
@@ -749,8 +930,9 @@ open func snapshot() -> LeaseSnapshot  {
 }
 
     /**
-     * Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` (default 5 s), after
-     * which the release goes on in the background: then the answer is `false`. May be called again; never fails.
+     * Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` (default 5 s). If
+     * the time runs out, the answer is `false` and the release goes on in the background. May be called again; never
+     * fails.
      */
 open func stop(timeout: Seconds? = nil)async  -> Bool  {
     return
@@ -827,15 +1009,22 @@ public func FfiConverterTypeLease_lower(_ value: Lease) -> UInt64 {
 public protocol MapperProtocol: AnyObject, Sendable {
 
     /**
+     * A reader of its own: it gets the events that nobody has read yet, and then every event from now on, whoever else
+     * reads them. A reader that falls more than 1024 events behind loses the oldest and is told how many.
+     */
+    func events()  -> EventReader
+
+    /**
      * Begins to map a port and returns at once; the lease tells how it goes. Letting go of the lease releases the port.
      *
-     * Fails with `invalid` for a bad request, or where another lease of this mapper has the same port or asks for the
-     * same external port over the same transport, and with `stopped`.
+     * Fails with `invalid` for a bad request, or if another lease of this mapper has the same port or asks for the same
+     * external port over the same transport, and with `stopped`.
      */
     func map(request: MapRequest) throws  -> Lease
 
     /**
-     * Pulls the next event, waiting for it at most for `timeout`; without one, for ever.
+     * Pulls the next event, waiting for it at most for `timeout`; without one, for ever. The mapper has one queue for
+     * all callers: each event goes to one of them.
      *
      * Fails with `timeout`, and with `stopped` once the mapper is stopped and its last event was pulled.
      */
@@ -844,7 +1033,7 @@ public protocol MapperProtocol: AnyObject, Sendable {
     /**
      * Asks by every configured protocol what the gateway offers; maps nothing.
      *
-     * Fails with `unavailable` or `refused` where no protocol has an offer, with `transport`, and with `stopped`.
+     * Fails with `unavailable` or `refused` if no protocol has an offer, with `transport`, and with `stopped`.
      */
     func probe() async throws  -> GatewayReport
 
@@ -854,8 +1043,9 @@ public protocol MapperProtocol: AnyObject, Sendable {
     func snapshot()  -> MapperSnapshot
 
     /**
-     * Releases every mapping on the gateway and ends the engine; waits for that, at most for `timeout` (default 5 s),
-     * after which it goes on in the background: then the answer is `false`. May be called again; never fails.
+     * Releases every mapping on the gateway and ends the engine; waits for that, at most for `timeout` (default 5 s). If
+     * the time runs out, the answer is `false` and the release goes on in the background. May be called again; never
+     * fails.
      */
     func stop(timeout: Seconds?) async  -> Bool
 
@@ -919,7 +1109,7 @@ open class Mapper: MapperProtocol, @unchecked Sendable {
     /**
      * Checks the configuration and starts the engine's thread. Does not touch the network.
      *
-     * Fails with `invalid`, naming the field, or with `internal` where the system gives no thread.
+     * Fails with `invalid`, naming the field, or with `internal` if the system gives no thread.
      */
 public static func start(config: Config)throws  -> Mapper  {
     return try  FfiConverterTypeMapper_lift(try rustCallWithError(FfiConverterTypePortLeaseError_lift) {
@@ -933,10 +1123,23 @@ public static func start(config: Config)throws  -> Mapper  {
 
 
     /**
+     * A reader of its own: it gets the events that nobody has read yet, and then every event from now on, whoever else
+     * reads them. A reader that falls more than 1024 events behind loses the oldest and is told how many.
+     */
+open func events() -> EventReader  {
+    return try!  FfiConverterTypeEventReader_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_method_mapper_events(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
      * Begins to map a port and returns at once; the lease tells how it goes. Letting go of the lease releases the port.
      *
-     * Fails with `invalid` for a bad request, or where another lease of this mapper has the same port or asks for the
-     * same external port over the same transport, and with `stopped`.
+     * Fails with `invalid` for a bad request, or if another lease of this mapper has the same port or asks for the same
+     * external port over the same transport, and with `stopped`.
      */
 open func map(request: MapRequest)throws  -> Lease  {
     return try  FfiConverterTypeLease_lift(try rustCallWithError(FfiConverterTypePortLeaseError_lift) {
@@ -949,7 +1152,8 @@ open func map(request: MapRequest)throws  -> Lease  {
 }
 
     /**
-     * Pulls the next event, waiting for it at most for `timeout`; without one, for ever.
+     * Pulls the next event, waiting for it at most for `timeout`; without one, for ever. The mapper has one queue for
+     * all callers: each event goes to one of them.
      *
      * Fails with `timeout`, and with `stopped` once the mapper is stopped and its last event was pulled.
      */
@@ -972,7 +1176,7 @@ open func nextEvent(timeout: Seconds? = nil)async throws  -> Event  {
     /**
      * Asks by every configured protocol what the gateway offers; maps nothing.
      *
-     * Fails with `unavailable` or `refused` where no protocol has an offer, with `transport`, and with `stopped`.
+     * Fails with `unavailable` or `refused` if no protocol has an offer, with `transport`, and with `stopped`.
      */
 open func probe()async throws  -> GatewayReport  {
     return
@@ -1003,8 +1207,9 @@ open func snapshot() -> MapperSnapshot  {
 }
 
     /**
-     * Releases every mapping on the gateway and ends the engine; waits for that, at most for `timeout` (default 5 s),
-     * after which it goes on in the background: then the answer is `false`. May be called again; never fails.
+     * Releases every mapping on the gateway and ends the engine; waits for that, at most for `timeout` (default 5 s). If
+     * the time runs out, the answer is `false` and the release goes on in the background. May be called again; never
+     * fails.
      */
 open func stop(timeout: Seconds? = nil)async  -> Bool  {
     return
@@ -1312,19 +1517,19 @@ public struct Event: Equatable, Hashable {
      */
     public let kind: EventKind
     /**
-     * The number of the lease; absent where the event is about the whole machine (`network-changed`).
+     * The number of the lease; absent if the event is about the whole machine (`network-changed`).
      */
     public let lease: Int64?
     /**
-     * UDP or TCP, where the event is about a lease.
+     * UDP or TCP, if the event is about a lease.
      */
     public let transport: Transport?
     /**
-     * The local port, where the event is about a lease.
+     * The local port, if the event is about a lease.
      */
     public let internalPort: Port?
     /**
-     * The external address and port, `address:port`, where there is a mapping.
+     * The external address and port, `address:port`, if there is a mapping.
      */
     public let external: String?
     /**
@@ -1332,23 +1537,23 @@ public struct Event: Equatable, Hashable {
      */
     public let `protocol`: MappingProtocol?
     /**
-     * The granted lifetime; absent where there is no mapping or it is permanent.
+     * The granted lifetime; absent if there is no mapping or it is permanent.
      */
-    public let ttl: Seconds?
+    public let lifetime: Seconds?
     /**
      * The class of the external address.
      */
     public let addressClass: AddressClass
     /**
-     * Why, for `failed`, `revoked` and, where there is a reason, `exited`.
+     * Why, for `failed`, `revoked` and, if there is a reason, `exited`.
      */
     public let error: ErrorReport?
     /**
-     * How long the attempt took that this event ends; zero where it ends none.
+     * How long the attempt took that this event ends; zero if it ends none.
      */
     public let elapsed: Seconds
     /**
-     * How many events were dropped just before this one because nobody pulled them.
+     * How many events this reader lost just before this one because it did not pull them in time.
      */
     public let dropped: Int64
 
@@ -1359,34 +1564,34 @@ public struct Event: Equatable, Hashable {
          * What happened.
          */kind: EventKind,
         /**
-         * The number of the lease; absent where the event is about the whole machine (`network-changed`).
+         * The number of the lease; absent if the event is about the whole machine (`network-changed`).
          */lease: Int64?,
         /**
-         * UDP or TCP, where the event is about a lease.
+         * UDP or TCP, if the event is about a lease.
          */transport: Transport?,
         /**
-         * The local port, where the event is about a lease.
+         * The local port, if the event is about a lease.
          */internalPort: Port?,
         /**
-         * The external address and port, `address:port`, where there is a mapping.
+         * The external address and port, `address:port`, if there is a mapping.
          */external: String?,
         /**
          * The protocol of the mapping.
          */`protocol`: MappingProtocol?,
         /**
-         * The granted lifetime; absent where there is no mapping or it is permanent.
-         */ttl: Seconds?,
+         * The granted lifetime; absent if there is no mapping or it is permanent.
+         */lifetime: Seconds?,
         /**
          * The class of the external address.
          */addressClass: AddressClass,
         /**
-         * Why, for `failed`, `revoked` and, where there is a reason, `exited`.
+         * Why, for `failed`, `revoked` and, if there is a reason, `exited`.
          */error: ErrorReport?,
         /**
-         * How long the attempt took that this event ends; zero where it ends none.
+         * How long the attempt took that this event ends; zero if it ends none.
          */elapsed: Seconds,
         /**
-         * How many events were dropped just before this one because nobody pulled them.
+         * How many events this reader lost just before this one because it did not pull them in time.
          */dropped: Int64) {
         self.kind = kind
         self.lease = lease
@@ -1394,7 +1599,7 @@ public struct Event: Equatable, Hashable {
         self.internalPort = internalPort
         self.external = external
         self.`protocol` = `protocol`
-        self.ttl = ttl
+        self.lifetime = lifetime
         self.addressClass = addressClass
         self.error = error
         self.elapsed = elapsed
@@ -1423,7 +1628,7 @@ public struct FfiConverterTypeEvent: FfiConverterRustBuffer {
                 internalPort: FfiConverterOptionTypePort.read(from: &buf),
                 external: FfiConverterOptionString.read(from: &buf),
                 protocol: FfiConverterOptionTypeMappingProtocol.read(from: &buf),
-                ttl: FfiConverterOptionTypeSeconds.read(from: &buf),
+                lifetime: FfiConverterOptionTypeSeconds.read(from: &buf),
                 addressClass: FfiConverterTypeAddressClass.read(from: &buf),
                 error: FfiConverterOptionTypeErrorReport.read(from: &buf),
                 elapsed: FfiConverterTypeSeconds.read(from: &buf),
@@ -1438,7 +1643,7 @@ public struct FfiConverterTypeEvent: FfiConverterRustBuffer {
         FfiConverterOptionTypePort.write(value.internalPort, into: &buf)
         FfiConverterOptionString.write(value.external, into: &buf)
         FfiConverterOptionTypeMappingProtocol.write(value.`protocol`, into: &buf)
-        FfiConverterOptionTypeSeconds.write(value.ttl, into: &buf)
+        FfiConverterOptionTypeSeconds.write(value.lifetime, into: &buf)
         FfiConverterTypeAddressClass.write(value.addressClass, into: &buf)
         FfiConverterOptionTypeErrorReport.write(value.error, into: &buf)
         FfiConverterTypeSeconds.write(value.elapsed, into: &buf)
@@ -1475,7 +1680,7 @@ public struct GatewayReport: Equatable, Hashable {
      */
     public let localAddress: String?
     /**
-     * The interface of the default route, where it is known.
+     * The interface of the default route, if it is known.
      */
     public let interface: String?
     /**
@@ -1493,7 +1698,7 @@ public struct GatewayReport: Equatable, Hashable {
          * The local address from which it is reached.
          */localAddress: String?,
         /**
-         * The interface of the default route, where it is known.
+         * The interface of the default route, if it is known.
          */interface: String?,
         /**
          * One entry for each configured protocol, in the configured order.
@@ -1560,6 +1765,10 @@ public struct LeaseSnapshot: Equatable, Hashable {
      */
     public let id: Int64
     /**
+     * The number of this state: it grows with each change, and tells `changed` what the caller has seen.
+     */
+    public let revision: Int64
+    /**
      * Where the lease stands.
      */
     public let state: LeaseState
@@ -1568,7 +1777,7 @@ public struct LeaseSnapshot: Equatable, Hashable {
      */
     public let active: Bool
     /**
-     * The external address and port, `address:port`, while active; the address is `0.0.0.0` where the gateway does not
+     * The external address and port, `address:port`, while active; the address is `0.0.0.0` if the gateway does not
      * know its own.
      */
     public let external: String?
@@ -1585,11 +1794,11 @@ public struct LeaseSnapshot: Equatable, Hashable {
      */
     public let `protocol`: MappingProtocol?
     /**
-     * The granted lifetime; absent while not active or where the mapping is permanent.
+     * The granted lifetime; absent while not active or if the mapping is permanent.
      */
-    public let ttl: Seconds?
+    public let lifetime: Seconds?
     /**
-     * The time until the gateway ends the mapping if it is not renewed; absent as for `ttl`.
+     * The time until the gateway ends the mapping if it is not renewed; absent as for `lifetime`.
      */
     public let expiresIn: Seconds?
     /**
@@ -1628,13 +1837,16 @@ public struct LeaseSnapshot: Equatable, Hashable {
          * The lease's number within its mapper, from 1.
          */id: Int64,
         /**
+         * The number of this state: it grows with each change, and tells `changed` what the caller has seen.
+         */revision: Int64,
+        /**
          * Where the lease stands.
          */state: LeaseState,
         /**
          * Whether a granted, unexpired mapping is published.
          */active: Bool,
         /**
-         * The external address and port, `address:port`, while active; the address is `0.0.0.0` where the gateway does not
+         * The external address and port, `address:port`, while active; the address is `0.0.0.0` if the gateway does not
          * know its own.
          */external: String?,
         /**
@@ -1647,10 +1859,10 @@ public struct LeaseSnapshot: Equatable, Hashable {
          * The protocol that made the mapping, while active.
          */`protocol`: MappingProtocol?,
         /**
-         * The granted lifetime; absent while not active or where the mapping is permanent.
-         */ttl: Seconds?,
+         * The granted lifetime; absent while not active or if the mapping is permanent.
+         */lifetime: Seconds?,
         /**
-         * The time until the gateway ends the mapping if it is not renewed; absent as for `ttl`.
+         * The time until the gateway ends the mapping if it is not renewed; absent as for `lifetime`.
          */expiresIn: Seconds?,
         /**
          * The time until the next renewal is due; absent while not active.
@@ -1674,13 +1886,14 @@ public struct LeaseSnapshot: Equatable, Hashable {
          * The class of the external address; `unknown` while not active.
          */addressClass: AddressClass) {
         self.id = id
+        self.revision = revision
         self.state = state
         self.active = active
         self.external = external
         self.internalPort = internalPort
         self.transport = transport
         self.`protocol` = `protocol`
-        self.ttl = ttl
+        self.lifetime = lifetime
         self.expiresIn = expiresIn
         self.renewsIn = renewsIn
         self.permanent = permanent
@@ -1708,13 +1921,14 @@ public struct FfiConverterTypeLeaseSnapshot: FfiConverterRustBuffer {
         return
             try LeaseSnapshot(
                 id: FfiConverterInt64.read(from: &buf),
+                revision: FfiConverterInt64.read(from: &buf),
                 state: FfiConverterTypeLeaseState.read(from: &buf),
                 active: FfiConverterBool.read(from: &buf),
                 external: FfiConverterOptionString.read(from: &buf),
                 internalPort: FfiConverterTypePort.read(from: &buf),
                 transport: FfiConverterTypeTransport.read(from: &buf),
                 protocol: FfiConverterOptionTypeMappingProtocol.read(from: &buf),
-                ttl: FfiConverterOptionTypeSeconds.read(from: &buf),
+                lifetime: FfiConverterOptionTypeSeconds.read(from: &buf),
                 expiresIn: FfiConverterOptionTypeSeconds.read(from: &buf),
                 renewsIn: FfiConverterOptionTypeSeconds.read(from: &buf),
                 permanent: FfiConverterBool.read(from: &buf),
@@ -1728,13 +1942,14 @@ public struct FfiConverterTypeLeaseSnapshot: FfiConverterRustBuffer {
 
     public static func write(_ value: LeaseSnapshot, into buf: inout [UInt8]) {
         FfiConverterInt64.write(value.id, into: &buf)
+        FfiConverterInt64.write(value.revision, into: &buf)
         FfiConverterTypeLeaseState.write(value.state, into: &buf)
         FfiConverterBool.write(value.active, into: &buf)
         FfiConverterOptionString.write(value.external, into: &buf)
         FfiConverterTypePort.write(value.internalPort, into: &buf)
         FfiConverterTypeTransport.write(value.transport, into: &buf)
         FfiConverterOptionTypeMappingProtocol.write(value.`protocol`, into: &buf)
-        FfiConverterOptionTypeSeconds.write(value.ttl, into: &buf)
+        FfiConverterOptionTypeSeconds.write(value.lifetime, into: &buf)
         FfiConverterOptionTypeSeconds.write(value.expiresIn, into: &buf)
         FfiConverterOptionTypeSeconds.write(value.renewsIn, into: &buf)
         FfiConverterBool.write(value.permanent, into: &buf)
@@ -1868,7 +2083,7 @@ public func FfiConverterTypeMapRequest_lower(_ value: MapRequest) -> RustBuffer 
  */
 public struct MapperSnapshot: Equatable, Hashable {
     /**
-     * The gateway, once it was looked for and found.
+     * The gateway, once it was found.
      */
     public let gateway: String?
     /**
@@ -1888,7 +2103,7 @@ public struct MapperSnapshot: Equatable, Hashable {
      */
     public let renewals: Int64
     /**
-     * Events that nobody pulled in time and that were dropped for newer ones.
+     * Events that were dropped for newer ones before anyone had read them.
      */
     public let eventsDropped: Int64
     /**
@@ -1904,7 +2119,7 @@ public struct MapperSnapshot: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * The gateway, once it was looked for and found.
+         * The gateway, once it was found.
          */gateway: String?,
         /**
          * The local address to which the gateway forwards, once known.
@@ -1919,7 +2134,7 @@ public struct MapperSnapshot: Equatable, Hashable {
          * Successful renewals, all leases together.
          */renewals: Int64,
         /**
-         * Events that nobody pulled in time and that were dropped for newer ones.
+         * Events that were dropped for newer ones before anyone had read them.
          */eventsDropped: Int64,
         /**
          * Every lease that has not exited, by number.
@@ -2001,7 +2216,7 @@ public struct ProtocolReport: Equatable, Hashable {
      */
     public let `protocol`: MappingProtocol
     /**
-     * The gateway's external address, where the protocol can tell without mapping and the gateway has one.
+     * The gateway's external address, if the protocol can tell without mapping and the gateway has one.
      */
     public let externalAddress: String?
     /**
@@ -2009,7 +2224,7 @@ public struct ProtocolReport: Equatable, Hashable {
      */
     public let device: String?
     /**
-     * How long the answer took; absent where there was none.
+     * How long the answer took; absent if there was none.
      */
     public let roundTrip: Seconds?
     /**
@@ -2024,13 +2239,13 @@ public struct ProtocolReport: Equatable, Hashable {
          * The protocol.
          */`protocol`: MappingProtocol,
         /**
-         * The gateway's external address, where the protocol can tell without mapping and the gateway has one.
+         * The gateway's external address, if the protocol can tell without mapping and the gateway has one.
          */externalAddress: String?,
         /**
          * The device's name (UPnP).
          */device: String?,
         /**
-         * How long the answer took; absent where there was none.
+         * How long the answer took; absent if there was none.
          */roundTrip: Seconds?,
         /**
          * Why there is no offer.
@@ -3723,40 +3938,49 @@ private let initializationResult: InitializationResult = {
     if bindings_contract_version != scaffolding_contract_version {
         return InitializationResult.contractVersionMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_func_open() != 64507) {
+    if (uniffi_portlease_uniffi_checksum_func_open() != 10571) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_method_lease_detach() != 36491) {
+    if (uniffi_portlease_uniffi_checksum_method_eventreader_next() != 44958) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_method_lease_changed() != 129) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_method_lease_detach() != 36463) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_portlease_uniffi_checksum_method_lease_id() != 44533) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_method_lease_ready() != 46340) {
+    if (uniffi_portlease_uniffi_checksum_method_lease_ready() != 15893) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_portlease_uniffi_checksum_method_lease_snapshot() != 6030) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_method_lease_stop() != 61393) {
+    if (uniffi_portlease_uniffi_checksum_method_lease_stop() != 42461) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_method_mapper_map() != 63064) {
+    if (uniffi_portlease_uniffi_checksum_method_mapper_events() != 64030) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_method_mapper_next_event() != 33023) {
+    if (uniffi_portlease_uniffi_checksum_method_mapper_map() != 3985) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_method_mapper_probe() != 9237) {
+    if (uniffi_portlease_uniffi_checksum_method_mapper_next_event() != 14252) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_method_mapper_probe() != 7679) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_portlease_uniffi_checksum_method_mapper_snapshot() != 21942) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_method_mapper_stop() != 39938) {
+    if (uniffi_portlease_uniffi_checksum_method_mapper_stop() != 51489) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_constructor_mapper_start() != 18158) {
+    if (uniffi_portlease_uniffi_checksum_constructor_mapper_start() != 42005) {
         return InitializationResult.apiChecksumMismatch
     }
 

@@ -243,6 +243,21 @@ typedef void (*UniffiForeignFutureCompleteVoid)(uint64_t, UniffiForeignFutureRes
     );
 
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_CLONE_EVENTREADER
+#define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_CLONE_EVENTREADER
+uint64_t uniffi_portlease_uniffi_fn_clone_eventreader(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_FREE_EVENTREADER
+#define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_FREE_EVENTREADER
+void uniffi_portlease_uniffi_fn_free_eventreader(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_METHOD_EVENTREADER_NEXT
+#define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_METHOD_EVENTREADER_NEXT
+uint64_t uniffi_portlease_uniffi_fn_method_eventreader_next(uint64_t ptr, RustBuffer timeout
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_CLONE_LEASE
 #define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_CLONE_LEASE
 uint64_t uniffi_portlease_uniffi_fn_clone_lease(uint64_t handle, RustCallStatus *_Nonnull out_status
@@ -251,6 +266,11 @@ uint64_t uniffi_portlease_uniffi_fn_clone_lease(uint64_t handle, RustCallStatus 
 #ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_FREE_LEASE
 #define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_FREE_LEASE
 void uniffi_portlease_uniffi_fn_free_lease(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_METHOD_LEASE_CHANGED
+#define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_METHOD_LEASE_CHANGED
+uint64_t uniffi_portlease_uniffi_fn_method_lease_changed(uint64_t ptr, RustBuffer since, RustBuffer timeout
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_METHOD_LEASE_DETACH
@@ -291,6 +311,11 @@ void uniffi_portlease_uniffi_fn_free_mapper(uint64_t handle, RustCallStatus *_No
 #ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_CONSTRUCTOR_MAPPER_START
 #define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_CONSTRUCTOR_MAPPER_START
 uint64_t uniffi_portlease_uniffi_fn_constructor_mapper_start(RustBuffer config, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_METHOD_MAPPER_EVENTS
+#define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_METHOD_MAPPER_EVENTS
+uint64_t uniffi_portlease_uniffi_fn_method_mapper_events(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_METHOD_MAPPER_MAP
@@ -629,6 +654,18 @@ uint16_t uniffi_portlease_uniffi_checksum_func_open(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_CHECKSUM_METHOD_EVENTREADER_NEXT
+#define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_CHECKSUM_METHOD_EVENTREADER_NEXT
+uint16_t uniffi_portlease_uniffi_checksum_method_eventreader_next(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_CHECKSUM_METHOD_LEASE_CHANGED
+#define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_CHECKSUM_METHOD_LEASE_CHANGED
+uint16_t uniffi_portlease_uniffi_checksum_method_lease_changed(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_CHECKSUM_METHOD_LEASE_DETACH
 #define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_CHECKSUM_METHOD_LEASE_DETACH
 uint16_t uniffi_portlease_uniffi_checksum_method_lease_detach(void
@@ -656,6 +693,12 @@ uint16_t uniffi_portlease_uniffi_checksum_method_lease_snapshot(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_CHECKSUM_METHOD_LEASE_STOP
 #define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_CHECKSUM_METHOD_LEASE_STOP
 uint16_t uniffi_portlease_uniffi_checksum_method_lease_stop(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_CHECKSUM_METHOD_MAPPER_EVENTS
+#define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_CHECKSUM_METHOD_MAPPER_EVENTS
+uint16_t uniffi_portlease_uniffi_checksum_method_mapper_events(void
 
 );
 #endif

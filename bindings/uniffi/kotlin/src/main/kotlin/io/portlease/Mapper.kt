@@ -8,9 +8,9 @@ import kotlinx.coroutines.flow.flow
  * A background engine that finds the home gateway once, maps ports on it, and keeps them mapped.
  *
  * [close], at the end of a `use` block, releases everything on the gateway. A mapper and its leases keep each other: what is
- * mapped stays so as long as any of them is held, also where the program has let the lease go. Once none of them is, all is
- * released when the garbage collector comes by, and not at all where the process ends first: then the gateway ends the
- * mappings with their lifetimes. A mapper keeps no process alive.
+ * mapped stays so as long as any of them is held, even if the program has let the lease go. Once none of them is held, garbage
+ * collection releases everything. If the process ends before that, the mappings stay until the gateway ends them with their
+ * lifetimes. A mapper keeps no process alive.
  */
 public class Mapper private constructor(private val handle: MapperHandle) : AutoCloseable {
     /** Those that are not over, and a few that are. */
@@ -25,7 +25,7 @@ public class Mapper private constructor(private val handle: MapperHandle) : Auto
         /**
          * Checks the configuration and starts the engine. Does not touch the network.
          *
-         * Fails with kind `invalid`, naming the field, or with `internal` where the system gives no thread.
+         * Fails with kind `invalid`, naming the field, or with `internal` if the system gives no thread.
          */
         public fun start(config: Config = Config()): Mapper = Mapper(guarded { nativeLibrary.start(config) })
     }
@@ -33,14 +33,14 @@ public class Mapper private constructor(private val handle: MapperHandle) : Auto
     /**
      * Begins to map a port and returns at once; the lease tells how it goes.
      *
-     * Fails with `invalid` for a bad request, or where another lease of this mapper has the same port or asks for the same
+     * Fails with `invalid` for a bad request, or if another lease of this mapper has the same port or asks for the same
      * external port over the same transport, and with `stopped`.
      */
     public fun map(request: MapRequest): Lease = Lease(guarded { handle.map(request) }, this).also(::keep)
 
     /**
-     * As [map] of a [MapRequest]. [port] and [externalPort] are 1 to 65535; [externalPort] is a wish, [port] itself by
-     * default, unless [exact] insists on it.
+     * As [map] of a [MapRequest]. [port] and [externalPort] are 1 to 65535; the gateway may grant another port than
+     * [externalPort] (default: [port]) unless the request is [exact].
      */
     public fun map(port: Int, transport: Transport, externalPort: Int? = null, exact: Boolean = false): Lease =
         map(MapRequest(port, transport, externalPort, exact))
@@ -49,47 +49,39 @@ public class Mapper private constructor(private val handle: MapperHandle) : Auto
     public fun snapshot(): MapperSnapshot = guarded { handle.snapshot() }
 
     /**
-     * Pulls the next event, waiting for it at most for [timeout]; without one, until it comes.
+     * Pulls the next event, waiting for it at most for [timeout]; without one, for ever. The mapper has one queue for all
+     * callers: each event goes to one of them. [events] gives every collector all events.
      *
      * Fails with `timeout`, and with `stopped` once the mapper is stopped and its last event was pulled. Cancelling loses no
      * event: the next call gets it.
      */
-    public suspend fun nextEvent(timeout: Duration? = null): Event = guarded {
-        handle.pull().use { pull ->
-            pull.ready(timeout)
-            pull.take()
-        }
-    }
+    public suspend fun nextEvent(timeout: Duration? = null): Event = guarded { handle.queue().use { it.pull(timeout) } }
 
     /**
-     * The events as a flow, which ends when the mapper is stopped and its last event was pulled. Each event comes once:
-     * collectors that run side by side share them among each other.
+     * The events as a flow, which ends when the mapper is stopped and the last event was collected. Each collector is a
+     * reader of its own: it gets the events that nobody has read yet, and then every event from its start on, whoever else
+     * reads them. A collector that falls more than 1024 events behind loses the oldest; [Event.dropped] says how many.
      */
     public fun events(): Flow<Event> = flow {
-        while (true) {
-            val event = try {
-                nextEvent()
-            } catch (_: PortLeaseException.Stopped) {
-                break
-            }
-            emit(event)
+        guarded { handle.events() }.use { reader ->
+            while (true) emit(reader.pullOrNull() ?: break)
         }
     }
 
     /**
      * Asks by every configured protocol what the gateway offers; maps nothing.
      *
-     * Fails with `unavailable` or `refused` where no protocol has an offer, with `transport`, and with `stopped`.
+     * Fails with `unavailable` or `refused` if no protocol has an offer, with `transport`, and with `stopped`.
      */
     public suspend fun probe(): GatewayReport = guarded { handle.probe() }
 
     /**
-     * Releases every mapping on the gateway and ends the engine; waits for that, at most for [timeout] (default 5 s),
-     * after which it goes on in the background: then the answer is `false`. May be called again; never fails.
+     * Releases every mapping on the gateway and ends the engine; waits for that, at most for [timeout] (default 5 s). If
+     * the time runs out, the answer is `false` and the release goes on in the background. May be called again; never fails.
      */
     public suspend fun stop(timeout: Duration? = null): Boolean = guarded { handle.stop(timeout) }
 
-    /** As [stop], holding up the thread for that time: commonly one round trip to the gateway, at most 5 s. */
+    /** As [stop], but blocks the thread: commonly for one round trip to the gateway, at most for 5 s. */
     override fun close() {
         guarded { handle.stopBlocking() }
     }
@@ -98,7 +90,20 @@ public class Mapper private constructor(private val handle: MapperHandle) : Auto
         leases.add(lease)
         if (leases.size <= enough) return
         leases.removeIf { it.snapshot().state == LeaseState.EXITED }
-        // Not with each lease that is mapped: that would take a time that grows with the square of their number.
+        // Doing this for each new lease would take time that grows with the square of their number.
         enough = maxOf(SWEEP_ABOVE, 2 * leases.size)
     }
+}
+
+/** Waits for the next event and takes it; a wait that is cancelled before that leaves it to the next reader. */
+private suspend fun ReaderHandle.pull(timeout: Duration? = null): Event {
+    ready(timeout)
+    return take()
+}
+
+/** The next event, or null if there will be no more. */
+private suspend fun ReaderHandle.pullOrNull(): Event? = try {
+    guarded { pull() }
+} catch (_: PortLeaseException.Stopped) {
+    null
 }

@@ -10,7 +10,9 @@ import kotlinx.coroutines.cancel
 import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.delay
+import kotlinx.coroutines.flow.catch
 import kotlinx.coroutines.flow.count
+import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeout
@@ -32,7 +34,10 @@ class CoroutineTest {
     @Test
     fun `a cancelled wait ends, though what it waits for never comes`() = home { _, mapper ->
         coroutineScope {
-            val waits = List(50) { launch(start = CoroutineStart.UNDISPATCHED) { mapper.nextEvent() } }
+            val lease = mapper.map(4000, Transport.UDP).apply { ready(5.seconds) }
+            mapper.nextEvent(5.seconds)
+            val calls = listOf<suspend () -> Any?>({ mapper.nextEvent() }, { lease.changed() }, { mapper.events().count() })
+            val waits = List(60) { launch(start = CoroutineStart.UNDISPATCHED) { calls[it % calls.size]() } }
             withTimeout(PATIENCE_SECONDS.seconds) { waits.forEach { it.cancelAndJoin() } }
             assertTrue(waits.all { it.isCancelled })
         }
@@ -71,7 +76,8 @@ class CoroutineTest {
             }
         }
         mapper.stop()
-        assertEquals(400, pulled.get() + mapper.events().count())
+        val left = flow { while (true) emit(mapper.nextEvent()) }.catch { check(it is PortLeaseException.Stopped) }.count()
+        assertEquals(400, pulled.get() + left)
     }
 
     @Test
@@ -99,13 +105,19 @@ class CoroutineTest {
     }
 
     @Test
-    fun `a cancelled stop goes on behind`() = home { gateway, mapper ->
-        mapper.map(4000, Transport.UDP).ready(5.seconds)
-        coroutineScope {
-            val stopping = launch(start = CoroutineStart.UNDISPATCHED) { mapper.stop() }
-            stopping.cancelAndJoin()
-        }
-        gateway.awaitMappings(0)
+    fun `a stop or a detach that is cancelled at once goes on in the background`() = home { gateway, mapper ->
+        suspend fun cancelled(call: suspend () -> Any?) =
+            coroutineScope { launch(start = CoroutineStart.UNDISPATCHED) { call() }.cancelAndJoin() }
+        val lease = mapper.map(4000, Transport.UDP).apply { ready(5.seconds) }
+        val opened = open(4001, Transport.UDP, config = gateway.config())
+        cancelled { opened.detach() }
+        eventually("the detached lease is over") { opened.snapshot().state == LeaseState.EXITED }
+        assertEquals(2, gateway.mappings())
+        cancelled { lease.stop() }
+        gateway.awaitMappings(1)
+        mapper.map(4002, Transport.UDP).ready(5.seconds)
+        cancelled { mapper.stop() }
+        gateway.awaitMappings(1)
     }
 
     @Test

@@ -1,20 +1,25 @@
 package io.portlease
 
 import java.lang.ref.WeakReference
+import kotlin.time.Duration.Companion.hours
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
+import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.async
 import kotlinx.coroutines.awaitAll
 import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.flow.map
 import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
+import kotlinx.coroutines.withTimeoutOrNull
 import kotlinx.coroutines.yield
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertFalse
+import org.junit.jupiter.api.Assertions.assertNull
 import org.junit.jupiter.api.Assertions.assertThrows
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
@@ -125,6 +130,96 @@ class HandleTest {
     }
 
     @Test
+    fun `collectors side by side each get every event`() = home { gateway ->
+        val mapper = Mapper.start(gateway.config())
+        coroutineScope {
+            val readers = List(3) { async(start = CoroutineStart.UNDISPATCHED) { mapper.events().map { it.kind }.toList() } }
+            mapper.map(4000, Transport.UDP).ready(5.seconds)
+            mapper.stop()
+            assertEquals(List(3) { listOf(EventKind.INSTALLED, EventKind.EXITED) }, readers.awaitAll())
+        }
+    }
+
+    @Test
+    fun `a collector begins with the events that nobody has read yet, and takes none from the queue`() = home { gateway ->
+        Mapper.start(gateway.config()).use { mapper ->
+            mapper.map(4000, Transport.UDP).ready(5.seconds)
+            assertEquals(1, mapper.nextEvent(5.seconds).lease)
+            mapper.map(4001, Transport.UDP).ready(5.seconds)
+            assertEquals(2, mapper.events().first().lease)
+            assertEquals(2, mapper.nextEvent(5.seconds).lease)
+            assertEquals(ErrorKind.TIMEOUT, kindOf { mapper.nextEvent(50.milliseconds) })
+        }
+    }
+
+    @Test
+    fun `an exception of the collector's own comes through, even one of this library`() = home { gateway ->
+        Mapper.start(gateway.config()).use { mapper ->
+            mapper.map(4000, Transport.UDP)
+            val kind = kindOf { mapper.events().collect { throw PortLeaseException.Stopped("the program's own") } }
+            assertEquals(ErrorKind.STOPPED, kind)
+        }
+    }
+
+    @Test
+    fun `changed waits for another state than that at the call`() = home { gateway ->
+        gateway.tell("""{"set":{"pcp":"silent","nat_pmp":"silent","upnp":"silent"}}""")
+        Mapper.start(gateway.config()).use { mapper ->
+            val lease = mapper.map(4000, Transport.UDP)
+            coroutineScope {
+                val change = async(start = CoroutineStart.UNDISPATCHED) { lease.changed() }
+                lease.stop()
+                assertTrue(change.await().revision > 0)
+            }
+        }
+    }
+
+    @Test
+    fun `changed gives the present state at once if the caller has not seen it`() = home { gateway ->
+        Mapper.start(gateway.config()).use { mapper ->
+            val lease = mapper.map(4000, Transport.UDP)
+            val ready = lease.ready(5.seconds)
+            assertEquals(ready.revision, lease.changed(since = 0).revision)
+            assertEquals(ready.revision, lease.changed(since = -1).revision)
+            assertEquals(ErrorKind.TIMEOUT, kindOf { lease.changed(ready.revision, timeout = 50.milliseconds) })
+        }
+    }
+
+    @Test
+    fun `changes can be followed to the end, after which changed answers stopped`() = home { gateway ->
+        Mapper.start(gateway.config()).use { mapper ->
+            val lease = mapper.map(4000, Transport.UDP)
+            val seen = mutableListOf(lease.snapshot())
+            while (seen.last().state != LeaseState.EXITED) {
+                if (seen.last().active) lease.stop()
+                seen += lease.changed(seen.last().revision, timeout = PATIENCE_SECONDS.seconds)
+            }
+            assertTrue(seen.any { it.active && it.lifetime != null })
+            assertEquals(seen.map { it.revision }.sorted().distinct(), seen.map { it.revision })
+            assertEquals(ErrorKind.STOPPED, kindOf { lease.changed() })
+        }
+    }
+
+    @Test
+    fun `every wait for a lease hears of a failed attempt`() = home { gateway ->
+        gateway.tell("""{"set":{"pcp":"silent"}}""") // so an attempt takes its 2 s, long after all waits have begun
+        val config = gateway.config().copy(
+            protocols = listOf(Protocol.PCP),
+            retry = RetryPolicy.Backoff(min = 1.hours, max = 1.hours),
+        )
+        Mapper.start(config).use { mapper ->
+            val lease = mapper.map(4000, Transport.UDP)
+            coroutineScope {
+                val waits = List(3) {
+                    async(start = CoroutineStart.UNDISPATCHED) { kindOf { lease.ready(PATIENCE_SECONDS.seconds) } }
+                }
+                assertEquals(List(3) { ErrorKind.UNAVAILABLE }, waits.awaitAll())
+            }
+            assertEquals(ErrorKind.TIMEOUT, kindOf { lease.ready(50.milliseconds) })
+        }
+    }
+
+    @Test
     fun `open is start, map and ready, and its lease ends its mapper`() = home { gateway ->
         val lease = open(4000, Transport.TCP, externalPort = 4100, config = gateway.config())
         assertEquals("192.0.1.1:4100", lease.use { it.snapshot().external })
@@ -138,6 +233,22 @@ class HandleTest {
         val config = gateway.config().copy(protocols = listOf(Protocol.PCP))
         assertEquals(ErrorKind.REFUSED, kindOf { open(4000, Transport.UDP, config = config) })
         gateway.awaitMappings(0)
+    }
+
+    @Test
+    fun `open takes a request as map does`() = home { gateway ->
+        val lease = open(MapRequest(4000, Transport.UDP, externalPort = 4100, exact = true), gateway.config(), 5.seconds)
+        assertEquals("192.0.1.1:4100", lease.use { it.snapshot().external })
+    }
+
+    /** That its engine ends as well is seen by the threads in `ProcessTest`. */
+    @Test
+    fun `a lease of open that is detached leaves its mapping and is over`() = home { gateway ->
+        val lease = open(4000, Transport.UDP, config = gateway.config())
+        lease.detach()
+        lease.close()
+        assertEquals(LeaseState.EXITED, lease.snapshot().state)
+        assertEquals(1, gateway.mappings())
     }
 
     @Test
@@ -187,6 +298,7 @@ class HandleTest {
             val collecting = launch(Dispatchers.Default) { while (true) { System.gc(); yield() } }
             assertTrue(Mapper.start(config).map(4000, Transport.UDP).ready(5.seconds).active)
             assertEquals(ErrorKind.TIMEOUT, kindOf { Mapper.start(config).nextEvent(500.milliseconds) })
+            assertNull(withTimeoutOrNull(500.milliseconds) { Mapper.start(config).events().collect {} })
             Mapper.start(config).probe()
             collecting.cancelAndJoin()
         }
@@ -206,30 +318,37 @@ class HandleTest {
     @Test
     fun `what no setting or port can be is invalid, by its name`() = home { gateway ->
         val config = gateway.config()
-        fun invalid(name: String, call: () -> Any?) {
+        fun invalid(message: String, call: () -> Any?) {
             val error = assertThrows(PortLeaseException.Invalid::class.java) { call() }
-            assertTrue(error.message!!.startsWith(name), error.message)
+            assertTrue(error.message!!.startsWith(message), error.message)
         }
+        fun invalidTime(name: String, shown: String, config: Config) =
+            invalid("$name: must be a finite time of 0 s or more, not $shown s") { Mapper.start(config) }
         invalid("gateway: `fritz.box` is not an IP address") { Mapper.start(config.copy(gateway = "fritz.box")) }
-        invalid("local_address: ``") { Mapper.start(config.copy(localAddress = "")) }
-        invalid("ssdp_address: `127.0.0.1`") { Mapper.start(config.copy(ssdpAddress = "127.0.0.1")) }
-        invalid("pcp_port: 65536 is no port") { Mapper.start(config.copy(pcpPort = 65536)) }
-        invalid("pcp_port: must be between 1 and 65535") { Mapper.start(config.copy(pcpPort = 0)) }
-        invalid("ttl: -1 s") { Mapper.start(config.copy(ttl = (-1).seconds)) }
+        invalid("localAddress: ``") { Mapper.start(config.copy(localAddress = "")) }
+        invalid("ssdpAddress: `127.0.0.1`") { Mapper.start(config.copy(ssdpAddress = "127.0.0.1")) }
+        invalid("pcpPort: must be between 1 and 65535, not 65536") { Mapper.start(config.copy(pcpPort = 65536)) }
+        invalid("pcpPort: must be between 1 and 65535, not 0") { Mapper.start(config.copy(pcpPort = 0)) }
+        invalidTime("ttl", "-1", config.copy(ttl = (-1).seconds))
+        invalidTime("ttl", "inf", config.copy(ttl = kotlin.time.Duration.INFINITE))
+        invalidTime("renewalInterval", "-1", config.copy(renewalInterval = (-1).seconds))
         invalid("ttl: must be between 1 and 86400 s, not 0.5 s") { Mapper.start(config.copy(ttl = 500.milliseconds)) }
-        invalid("ttl: inf s") { Mapper.start(config.copy(ttl = kotlin.time.Duration.INFINITE)) }
-        invalid("renewal_interval: -1 s") { Mapper.start(config.copy(renewalInterval = (-1).seconds)) }
-        invalid("failure_threshold: must be 0 or more, not -1") { Mapper.start(config.copy(failureThreshold = -1)) }
-        invalid("failure_threshold: must be at least 1") { Mapper.start(config.copy(failureThreshold = 0)) }
+        invalid("failureThreshold: must be 0 or more, not -1") { Mapper.start(config.copy(failureThreshold = -1)) }
+        invalid("failureThreshold: must be at least 1") { Mapper.start(config.copy(failureThreshold = 0)) }
         invalid("retry: ") { Mapper.start(config.copy(retry = RetryPolicy.Backoff(min = 2.seconds, max = 1.seconds))) }
         invalid("protocols: must name") { Mapper.start(config.copy(protocols = listOf())) }
         invalid("protocols: `none`") { Mapper.start(config.copy(protocols = listOf(Protocol.NONE))) }
         invalid("a text is not Unicode") { Mapper.start(config.copy(description = "\uD800")) }
         Mapper.start(config).use { mapper ->
-            invalid("port: 65536 is no port") { mapper.map(65536, Transport.UDP) }
-            invalid("port: -1 is no port") { mapper.map(-1, Transport.UDP) }
-            invalid("external_port: 65536") { mapper.map(4000, Transport.UDP, externalPort = 65536) }
+            invalid("internalPort: must be between 1 and 65535, not 65536") { mapper.map(65536, Transport.UDP) }
+            invalid("internalPort: must be between 1 and 65535, not -1") { mapper.map(-1, Transport.UDP) }
+            invalid("internalPort: must be between 1 and 65535, not 0") { mapper.map(0, Transport.UDP) }
+            invalid("externalPort: must be between 1 and 65535, not 0") { mapper.map(4000, Transport.UDP, externalPort = 0) }
+            invalid("externalPort: must be between 1 and 65535, not 65536") { mapper.map(4000, Transport.UDP, externalPort = 65536) }
             assertTrue(mapper.snapshot().leases.isEmpty())
+            mapper.map(4000, Transport.UDP)
+            invalid("internalPort: ") { mapper.map(4000, Transport.UDP, externalPort = 5000) }
+            invalid("externalPort: ") { mapper.map(4001, Transport.UDP, externalPort = 4000) }
         }
     }
 

@@ -71,7 +71,7 @@ class ProcessTest {
     }
 
     @Test
-    fun `two hundred mappers later nothing more is held than before`() = Gateway().use { gateway ->
+    fun `two hundred mappers and detached leases later nothing more is held than before`() = Gateway().use { gateway ->
         val program = Program("io.portlease.programs.Cycles", gateway, "200")
         assertEquals(0, program.ended(100), program.said())
         val held = program.said().lines().filter(String::isNotEmpty).associate { line ->

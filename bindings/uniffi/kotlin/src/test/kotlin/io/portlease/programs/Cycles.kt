@@ -1,18 +1,24 @@
 package io.portlease.programs
 
+import io.portlease.Lease
 import io.portlease.Mapper
 import io.portlease.Transport
+import io.portlease.open
 import io.portlease.uniffiContinuationHandleMap
 import java.io.File
 import kotlin.time.Duration.Companion.seconds
 import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.cancelAndJoin
+import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
 
 /** Does all that a program does with a mapper, over and over, and says what is held before and after. */
 object Cycles {
     private const val WARM_UP = 100
+
+    /** Held, so that their engines end by `detach` and not by garbage collection. */
+    private val detached = mutableListOf<Lease>()
 
     @JvmStatic
     fun main(arguments: Array<String>) {
@@ -30,9 +36,12 @@ object Cycles {
             mapper.nextEvent(5.seconds)
             val waits = List(3) { launch(start = CoroutineStart.UNDISPATCHED) { mapper.nextEvent() } }
             waits.forEach { it.cancelAndJoin() }
+            launch(start = CoroutineStart.UNDISPATCHED) { lease.changed() }.cancelAndJoin()
             lease.snapshot()
             mapper.snapshot()
             lease.stop()
+            mapper.events().first()
+            detached += open(4001, Transport.UDP, config = config(arguments)).apply { detach() }
         }
     }
 

@@ -47,11 +47,14 @@ object Testee {
         try {
             add("result", view(call(command)))
         } catch (failed: PortLeaseException) {
-            add("error", view(ErrorReport(failed.kind, failed.message ?: "")))
+            add("error", view(ErrorReport(failed.kind, argument.replace(failed.message ?: "") { snakeCase(it.value) })))
         } catch (unsupported: IllegalStateException) {
             addProperty("unsupported", unsupported.message)
         }
     }
+
+    /** The argument that a message names, in Kotlin's spelling. */
+    private val argument = Regex("^[a-z]+[A-Za-z]*(?=: )")
 
     private suspend fun call(command: JsonObject): Any? {
         fun mapper() = mappers.getValue(command["mapper"].asString)
@@ -61,6 +64,7 @@ object Testee {
             "start" -> mappers.set(command["mapper"].asString, Mapper.start(config(command["config"].asJsonObject)))
             "map" -> leases.set(command["lease"].asString, mapper().map(request(command)))
             "ready" -> lease().ready(timeout)
+            "changed" -> lease().changed(command["since"].asLong, timeout)
             "snapshot" -> lease().snapshot()
             "stop" -> lease().stop(timeout)
             "detach" -> lease().detach()
@@ -124,9 +128,7 @@ object Testee {
         is List<*> -> JsonArray().apply { value.forEach { add(view(it)) } }
         else -> JsonObject().apply {
             check(value::class.isData) { "$value is no record" }
-            value::class.memberProperties.forEach { add(nameOf(it.name), view(it.getter.call(value))) }
+            value::class.memberProperties.forEach { add(snakeCase(it.name), view(it.getter.call(value))) }
         }
     }
-
-    private fun nameOf(property: String) = if (property == "ttl") "lifetime" else snakeCase(property)
 }
