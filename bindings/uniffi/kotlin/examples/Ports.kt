@@ -18,7 +18,7 @@ suspend fun main(arguments: Array<String>): Unit = coroutineScope {
             println("${game.ready(5.seconds).external}, ${game.snapshot().addressClass}")
             println(web.ready(5.seconds).external)
         } catch (error: PortLeaseException) {
-            println("not yet (${error.kind}): ${error.message}") // it goes on trying behind this
+            println("not yet (${error.kind}): ${error.message}") // portlease keeps trying in the background
         }
         web.stop() // this one alone
     } // the other one too, and the flow of events ends
