@@ -56,7 +56,7 @@ func text(from []C.char) string {
 	return string(bytes[:end])
 }
 
-// address reads an address; not valid where the text is empty. IPv4, which is what snapshots have, it reads by itself,
+// address reads an address; not valid if the text is empty. IPv4, which is what snapshots have, it reads by itself,
 // because a copy of the text would be most of the cost of a snapshot.
 func address(from []C.char) netip.Addr {
 	var octets [4]byte
@@ -81,7 +81,7 @@ func address(from []C.char) netip.Addr {
 	return netip.Addr{}
 }
 
-// endpoint reads an address and a port; not valid where there is no address.
+// endpoint reads an address and a port; not valid if there is none.
 func endpoint(from []C.char, port C.uint16_t) netip.AddrPort {
 	host := address(from)
 	if !host.IsValid() {

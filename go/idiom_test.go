@@ -391,7 +391,7 @@ func TestWhatTheLibraryCannotTakeIsInvalidAndNamed(t *testing.T) {
 	mapper, _ := start(t, nil)
 	mapUDP(t, mapper, 4000)
 	for message, request := range map[string]portlease.Request{
-		"Port: 0 ":       {Transport: portlease.UDP},
+		"Port: must be ": {Transport: portlease.UDP},
 		"Port: udp port": {Port: 4000, Transport: portlease.UDP, ExternalPort: 5000},
 		"ExternalPort: ": {Port: 4001, Transport: portlease.UDP, ExternalPort: 4000},
 		"Transport: must be UDP or TCP, not the zero value": {Port: 4001},

@@ -47,6 +47,7 @@ func (l *Lease) Ready(ctx context.Context) (LeaseSnapshot, error) {
 // Changed waits until the state is another than the one with the number since (its Revision), and gives it. It returns at
 // once if the state is another already; several changes between two calls are one.
 //
+//	var err error
 //	for seen := lease.Snapshot(); err == nil; seen, err = lease.Changed(ctx, seen.Revision) {
 //		show(seen)
 //	}

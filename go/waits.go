@@ -3,7 +3,7 @@ package portlease
 /*
 #include <portlease.h>
 
-// Where the result of whatever wait is over next goes.
+// Where the result of the next wait that is over goes.
 typedef struct {
   uint64_t token;
   portlease_error error;
@@ -41,7 +41,7 @@ import (
 	"sync"
 )
 
-// answer is where the result of whatever wait is over next goes.
+// answer is where the result of the next wait that is over goes.
 type answer = C.portlease_go_result
 
 // waits are the waits of a mapper and of its leases. While there are any, one goroutine, and so one thread of the
@@ -60,7 +60,7 @@ type waits struct {
 
 // pendingWait is one wait.
 type pendingWait struct {
-	// read takes the result out, where there is one.
+	// read takes the result out, if there is one.
 	read func(*answer)
 	// over gets how it ended: nil, or *Error, or errCancelled.
 	over chan error
@@ -112,7 +112,7 @@ func (w *waits) handOut() {
 		err := outcome(C.portlease_go_next(w.c, w.result, &failed), &failed)
 		w.mutex.Lock()
 		if err != nil {
-			// The library cannot go on, which is a defect in it: nobody shall wait for ever.
+			// The library cannot go on, which is a defect in it: nobody must wait for ever.
 			for token, wait := range w.pending {
 				delete(w.pending, token)
 				wait.over <- err
@@ -158,7 +158,7 @@ func (w *waits) wait(ctx context.Context, begin begin, read func(*answer)) error
 	select {
 	case err = <-over:
 	case <-ctx.Done():
-		// Fails only where there is nothing to cancel. Either way the end comes at once.
+		// Fails only if there is nothing to cancel. Either way the end comes at once.
 		C.portlease_waits_cancel(w.c, token, nil)
 		err = <-over
 	}
@@ -168,7 +168,7 @@ func (w *waits) wait(ctx context.Context, begin begin, read func(*answer)) error
 	return err
 }
 
-// ended is the error of a context that has ended, with its cause where that is another.
+// ended is the error of a context that has ended, with its cause if that is another error.
 func ended(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if cause == err {

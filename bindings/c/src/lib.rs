@@ -17,8 +17,8 @@
 //!
 //! # `unsafe`
 //!
-//! A function of the header is `unsafe` once: it hands its body to [`error::guard`], which gives the body a
-//! [`memory::Caller`]. That stands for the caller's promise to keep the header's rules, and turns pointers into handles,
+//! A function of the header is `unsafe` once: it hands its body to `error::guard`, which gives the body a
+//! `memory::Caller`. That stands for the caller's promise to keep the header's rules, and turns pointers into handles,
 //! options and places to write to. Bodies are safe code.
 
 #![warn(clippy::wildcard_enum_match_arm)]

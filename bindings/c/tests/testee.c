@@ -58,22 +58,23 @@ static json_t *error_result(const portlease_error *error) {
 }
 
 static json_t *lease_result(const portlease_lease_snapshot *lease) {
-  return json_pack("{s:I, s:s, s:b, s:o, s:i, s:s, s:o, s:o, s:o, s:o, s:b, s:I, s:I, s:o, s:s, s:s}", //
-                   "id", (json_int_t)lease->id,                                                        //
-                   "state", portlease_state_name(lease->state),                                        //
-                   "active", (int)lease->active,                                                       //
-                   "external", endpoint(lease->external_address, lease->external_port),                //
-                   "internal_port", (int)lease->internal_port,                                         //
-                   "transport", portlease_transport_name(lease->transport),                            //
-                   "protocol", text(portlease_protocol_name(lease->protocol)),                         //
-                   "lifetime", seconds(lease->ttl),                                                    //
-                   "expires_in", seconds(lease->expires_in),                                           //
-                   "renews_in", seconds(lease->renews_in),                                             //
-                   "permanent", (int)lease->permanent,                                                 //
-                   "renewals", (json_int_t)lease->renewals,                                            //
-                   "failures", (json_int_t)lease->failures,                                            //
-                   "last_error", error_result(&lease->last_error),                                     //
-                   "nat_class", portlease_nat_class_name(lease->nat_class),                            //
+  return json_pack("{s:I, s:I, s:s, s:b, s:o, s:i, s:s, s:o, s:o, s:o, s:o, s:b, s:I, s:I, s:o, s:s, s:s}", //
+                   "id", (json_int_t)lease->id,                                                             //
+                   "revision", (json_int_t)lease->revision,                                                 //
+                   "state", portlease_state_name(lease->state),                                             //
+                   "active", (int)lease->active,                                                            //
+                   "external", endpoint(lease->external_address, lease->external_port),                     //
+                   "internal_port", (int)lease->internal_port,                                              //
+                   "transport", portlease_transport_name(lease->transport),                                 //
+                   "protocol", text(portlease_protocol_name(lease->protocol)),                              //
+                   "lifetime", seconds(lease->lifetime),                                                    //
+                   "expires_in", seconds(lease->expires_in),                                                //
+                   "renews_in", seconds(lease->renews_in),                                                  //
+                   "permanent", (int)lease->permanent,                                                      //
+                   "renewals", (json_int_t)lease->renewals,                                                 //
+                   "failures", (json_int_t)lease->failures,                                                 //
+                   "last_error", error_result(&lease->last_error),                                          //
+                   "nat_class", portlease_nat_class_name(lease->nat_class),                                 //
                    "address_class", portlease_address_class_name(lease->address_class));
 }
 
@@ -98,17 +99,17 @@ static json_t *mapper_result(const portlease_mapper_snapshot *mapper, const port
 
 static json_t *event_result(const portlease_event *event) {
   bool of_lease = event->lease != 0;
-  return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:f, s:I}",                   //
-                   "kind", portlease_event_kind_name(event->kind),                              //
-                   "lease", of_lease ? json_integer((json_int_t)event->lease) : json_null(),    //
-                   "transport", text(portlease_transport_name(event->transport)),               //
+  return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:f, s:I}",                    //
+                   "kind", portlease_event_kind_name(event->kind),                               //
+                   "lease", of_lease ? json_integer((json_int_t)event->lease) : json_null(),     //
+                   "transport", text(portlease_transport_name(event->transport)),                //
                    "internal_port", of_lease ? json_integer(event->internal_port) : json_null(), //
-                   "external", endpoint(event->external_address, event->external_port),         //
-                   "protocol", text(portlease_protocol_name(event->protocol)),                  //
-                   "lifetime", seconds(event->ttl),                                             //
-                   "address_class", portlease_address_class_name(event->address_class),         //
-                   "error", error_result(&event->error),                                        //
-                   "elapsed", event->elapsed,                                                   //
+                   "external", endpoint(event->external_address, event->external_port),          //
+                   "protocol", text(portlease_protocol_name(event->protocol)),                   //
+                   "lifetime", seconds(event->lifetime),                                         //
+                   "address_class", portlease_address_class_name(event->address_class),          //
+                   "error", error_result(&event->error),                                         //
+                   "elapsed", event->elapsed,                                                    //
                    "dropped", (json_int_t)event->dropped);
 }
 
@@ -240,7 +241,7 @@ static void finish(const json_t *command, const results *of) {
     answer(command, "result", json_boolean(in_time)); // false: the release goes on in the background
   } else if (of->error.kind != PORTLEASE_OK) {
     answer(command, "error", error_result(&of->error));
-  } else if (is(command, "ready") || is(command, "snapshot")) {
+  } else if (is(command, "ready") || is(command, "changed") || is(command, "snapshot")) {
     answer(command, "result", lease_result(&of->leases[0]));
   } else if (is(command, "mapper_snapshot")) {
     answer(command, "result", mapper_result(&of->mapper, of->leases));
@@ -278,6 +279,10 @@ static bool wait_for(json_t *command, portlease_mapper *mapper, portlease_lease 
   if (is(command, "ready")) {
     waits == NULL ? portlease_lease_ready(lease, timeout, to->leases, error)
                   : portlease_waits_lease_ready(waits, lease, timeout, token, error);
+  } else if (is(command, "changed")) {
+    uint64_t since = (uint64_t)json_integer_value(json_object_get(command, "since"));
+    waits == NULL ? portlease_lease_changed(lease, since, timeout, to->leases, error)
+                  : portlease_waits_lease_changed(waits, lease, since, timeout, token, error);
   } else if (is(command, "stop")) {
     waits == NULL ? portlease_lease_stop(lease, timeout, error)
                   : portlease_waits_lease_stop(waits, lease, timeout, token, error);

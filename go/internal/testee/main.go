@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type command struct {
 	Transport         portlease.Transport
 	ExternalPort      uint16 `json:"external_port"`
 	Exact             bool
+	Since             uint64
 	Timeout           *float64
 }
 
@@ -108,6 +110,9 @@ func (c *command) call() (any, error) {
 	case "ready":
 		snapshot, err := lease.Ready(ctx)
 		return leaseResult(snapshot), err
+	case "changed":
+		snapshot, err := lease.Changed(ctx, c.Since)
+		return leaseResult(snapshot), err
 	case "snapshot":
 		return leaseResult(lease.Snapshot()), nil
 	case "stop":
@@ -183,23 +188,31 @@ func unless(absent bool, value any) any {
 	return value
 }
 
+// fields are the fields of a request as the scenarios name them.
+var fields = map[string]string{"Port": "internal_port", "ExternalPort": "external_port", "Transport": "transport"}
+
 func reason(err *portlease.Error) any {
 	if err == nil {
 		return nil
 	}
-	return object{"kind": err.Kind, "message": err.Message}
+	message := err.Message
+	if field, rest, found := strings.Cut(message, ": "); found && fields[field] != "" {
+		message = fields[field] + ": " + rest
+	}
+	return object{"kind": err.Kind, "message": message}
 }
 
 func leaseResult(s portlease.LeaseSnapshot) object {
 	return object{
 		"id":            s.ID,
+		"revision":      s.Revision,
 		"state":         s.State,
 		"active":        s.Active,
 		"external":      unless(!s.External.IsValid(), s.External),
 		"internal_port": s.InternalPort,
 		"transport":     s.Transport,
 		"protocol":      unless(s.Protocol == 0, s.Protocol),
-		"lifetime":      unless(!s.Active || s.Permanent, s.TTL.Seconds()),
+		"lifetime":      unless(!s.Active || s.Permanent, s.Lifetime.Seconds()),
 		"expires_in":    unless(!s.Active || s.Permanent, s.ExpiresIn.Seconds()),
 		"renews_in":     unless(!s.Active, s.RenewsIn.Seconds()),
 		"permanent":     s.Permanent,
@@ -236,7 +249,7 @@ func eventResult(e portlease.Event) object {
 		"internal_port": unless(e.Lease == 0, e.InternalPort),
 		"external":      unless(!e.External.IsValid(), e.External),
 		"protocol":      unless(e.Protocol == 0, e.Protocol),
-		"lifetime":      unless(e.TTL == 0, e.TTL.Seconds()),
+		"lifetime":      unless(e.Lifetime == 0, e.Lifetime.Seconds()),
 		"address_class": e.AddressClass,
 		"error":         reason(e.Error),
 		"elapsed":       e.Elapsed.Seconds(),

@@ -6,9 +6,6 @@ use serde_json::Value;
 
 use crate::format::seconds;
 
-/// Fields that not every language has yet.
-const NOT_EVERYWHERE: [&str; 1] = ["revision"];
-
 /// The lists of the file.
 pub(crate) struct Surface(Value);
 
@@ -72,7 +69,7 @@ impl Surface {
             }
             self.check(type_of(record, name), value).map_err(|what| format!("{name}: {what}"))?;
         }
-        let missing = |name: &&str| !NOT_EVERYWHERE.contains(name) && !fields.clone().any(|(found, _)| found == name);
+        let missing = |name: &&str| !fields.clone().any(|(found, _)| found == name);
         self.names(record).find(missing).map_or(Ok(()), |name| Err(format!("the field `{name}` is missing")))
     }
 }

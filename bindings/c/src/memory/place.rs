@@ -120,7 +120,7 @@ pub(crate) use field;
 macro_rules! fill {
     ($to:expr, { $($field:ident: $value:expr),+ $(,)? }) => {{
         let to = $to;
-        $(crate::memory::field!(to, $field).set($value);)+
+        $(crate::memory::place::field!(to, $field).set($value);)+
     }};
 }
 pub(crate) use fill;
