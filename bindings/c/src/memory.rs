@@ -1,6 +1,6 @@
 //! Memory that belongs to C: pointers are checked, structs may be of another version's size, text always ends.
 //!
-//! Nearly all `unsafe` of this crate is here. What makes it sound is the caller's promise, which a [`Caller`] stands for.
+//! Nearly all `unsafe` of this crate is here. What makes it sound is the caller's promise, which a `Caller` stands for.
 
 pub mod place;
 
