@@ -49,21 +49,27 @@ impl Lease {
     /// `retry = never`). Every wait that is under way hears of a failed attempt; a call after that waits for the next
     /// attempt. Fails with `timeout` if no attempt has ended by then. Once the lease is over, fails with the kind that
     /// ended it, or with `stopped`. Dropping the future ends the wait, not the lease.
-    pub async fn ready(&self, timeout: impl Into<Option<Duration>>) -> Result<LeaseSnapshot, PortMappingError> {
-        self.check_process()?;
+    pub fn ready(
+        &self,
+        timeout: impl Into<Option<Duration>>,
+    ) -> impl Future<Output = Result<LeaseSnapshot, PortMappingError>> + Send {
         let limit = timeout.into();
+        // At the call and not at the first poll: of two calls that are awaited together, none is later.
         let heard = self.raised.load(Ordering::Relaxed);
-        let outcome = self.wait_for(limit, || match self.sink.readiness() {
-            Readiness::Ready => Some(Ok(self.sink.snapshot())),
-            Readiness::Failed(error, attempt) if attempt > heard => {
-                self.raised.fetch_max(attempt, Ordering::Relaxed);
-                Some(Err(PortMappingError::clone(&error)))
-            }
-            Readiness::Exited(Some(error)) => Some(Err(PortMappingError::clone(&error))),
-            Readiness::Exited(None) => Some(Err(PortMappingError::stopped("the lease is stopped"))),
-            Readiness::Failed(..) | Readiness::Pending => None,
-        });
-        outcome.await.unwrap_or_else(|alarm| Err(self.alarmed(alarm, limit, "no answer")))
+        async move {
+            self.check_process()?;
+            let outcome = self.wait_for(limit, || match self.sink.readiness() {
+                Readiness::Ready => Some(Ok(self.sink.snapshot())),
+                Readiness::Failed(error, attempt) if attempt > heard => {
+                    self.raised.fetch_max(attempt, Ordering::Relaxed);
+                    Some(Err(PortMappingError::clone(&error)))
+                }
+                Readiness::Exited(Some(error)) => Some(Err(PortMappingError::clone(&error))),
+                Readiness::Exited(None) => Some(Err(PortMappingError::stopped("the lease is stopped"))),
+                Readiness::Failed(..) | Readiness::Pending => None,
+            });
+            outcome.await.unwrap_or_else(|alarm| Err(self.alarmed(alarm, limit, "no answer")))
+        }
     }
 
     /// Waits, at most for `timeout`, until the lease's state is another than the one with the number `since`

@@ -49,8 +49,11 @@ impl OpenPort {
     }
 
     /// Waits for a mapping, as [`Lease::ready`] does.
-    pub async fn ready(&self, timeout: impl Into<Option<Duration>>) -> Result<LeaseSnapshot, PortMappingError> {
-        self.lease.ready(timeout).await
+    pub fn ready(
+        &self,
+        timeout: impl Into<Option<Duration>>,
+    ) -> impl Future<Output = Result<LeaseSnapshot, PortMappingError>> + Send {
+        self.lease.ready(timeout)
     }
 
     /// Waits for another state, as [`Lease::changed`] does.
