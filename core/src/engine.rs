@@ -23,9 +23,7 @@ use crate::schedule::{ENGINE_END_DEADLINE, FORK_CHECK_INTERVAL};
 /// release their mappings in the background; it never waits.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    /// Gone with the runtime: it holds the runtime's event queue open, and a host with a garbage collector may keep a
-    /// stopped engine for long.
-    handle: Arc<Mutex<Option<Handle>>>,
+    runtime: EngineRuntime,
     tasks: TaskTracker,
     shutdown: CancellationToken,
     ended: watch::Receiver<bool>,
@@ -51,12 +49,12 @@ impl Engine {
             .enable_time()
             .build()
             .map_err(|error| PortMappingError::internal(format!("cannot create the engine's runtime: {error}")))?;
-        let handle = Arc::new(Mutex::new(Some(runtime.handle().clone())));
+        let engine_runtime = EngineRuntime(Arc::new(Mutex::new(Some(runtime.handle().clone()))));
         let tasks = TaskTracker::new();
         let shutdown = CancellationToken::new();
         let (end, ended) = watch::channel(false);
         let run = {
-            let (tasks, shutdown, handle) = (tasks.clone(), shutdown.clone(), Arc::clone(&handle));
+            let (tasks, shutdown, engine_runtime) = (tasks.clone(), shutdown.clone(), engine_runtime.clone());
             move || {
                 let body = AssertUnwindSafe(|| {
                     runtime.block_on(async {
@@ -73,7 +71,7 @@ impl Engine {
                 if catch_unwind(body).is_err() {
                     tracing::error!("the engine ended by a panic");
                 }
-                drop(handle.lock().unwrap_or_else(PoisonError::into_inner).take());
+                drop(engine_runtime.0.lock().unwrap_or_else(PoisonError::into_inner).take());
                 end.send_replace(true);
             }
         };
@@ -82,7 +80,7 @@ impl Engine {
             .spawn(run)
             .map_err(|error| PortMappingError::internal(format!("cannot start the engine's thread: {error}")))?;
         Ok(Self {
-            handle,
+            runtime: engine_runtime,
             tasks,
             shutdown,
             ended,
@@ -97,7 +95,7 @@ impl Engine {
     /// Fails with `stopped` where the engine was stopped or belongs to another process.
     pub(crate) fn check(&self) -> Result<(), PortMappingError> {
         if self.foreign() {
-            return Err(PortMappingError::stopped("the mapper belongs to the process before the fork; start another"));
+            return Err(forked());
         }
         if self.shutdown.is_cancelled() {
             return Err(PortMappingError::stopped("the mapper is stopped"));
@@ -128,9 +126,9 @@ impl Engine {
         foreign
     }
 
-    /// The runtime, until the engine has ended.
-    fn handle(&self) -> Option<Handle> {
-        self.handle.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The engine's runtime, for waits that must not keep the engine.
+    pub(crate) fn runtime(&self) -> EngineRuntime {
+        self.runtime.clone()
     }
 
     /// The token whose cancellation ends every task.
@@ -154,7 +152,7 @@ impl Engine {
             }
         };
         // Without a runtime the task is dropped, which tells `on_end`.
-        if let Some(handle) = self.handle() {
+        if let Some(handle) = self.runtime.handle() {
             self.tasks.spawn_on(supervised, &handle);
         }
     }
@@ -166,36 +164,22 @@ impl Engine {
     ) -> Result<T, PortMappingError> {
         self.check()?;
         let (answer, outcome) = oneshot::channel();
-        let Some(handle) = self.handle() else { return Err(stopped_during_call()) };
+        let Some(handle) = self.runtime.handle() else { return Err(stopped_during_call()) };
         let task = handle.spawn(async move { drop(answer.send(call.await)) });
         drop(handle);
         let _end = AbortOnDrop(task.abort_handle());
         match outcome.await {
             Ok(answer) => Ok(answer),
-            // Gone without an answer: by a panic, or with the engine.
-            Err(_) if task.is_finished() && !self.shutdown.is_cancelled() => {
-                Err(PortMappingError::internal("the call to the engine failed"))
-            }
-            Err(_) => Err(stopped_during_call()),
+            // The call ended without an answer: with the engine, or by a panic.
+            Err(_) if self.shutdown.is_cancelled() => Err(stopped_during_call()),
+            Err(_) => Err(PortMappingError::internal("the call to the engine failed")),
         }
     }
 
     /// Waits for `wait`, but not longer than `limit`. The timer runs on the engine, so that the caller needs no
     /// runtime.
     pub(crate) async fn within<T>(&self, limit: Option<Duration>, wait: impl Future<Output = T>) -> Result<T, Alarm> {
-        before(limit.map(|limit| self.timer(limit)), wait).await
-    }
-
-    /// Begins to run a timer on the engine.
-    pub(crate) fn timer(&self, limit: Duration) -> Timer {
-        let (alarm, rung) = oneshot::channel();
-        let ring = async move {
-            tokio::time::sleep(limit).await;
-            let _ = alarm.send(()); // the wait may be over
-        };
-        // Without a runtime `ring` is dropped, which ends a wait that is not over.
-        let task = self.handle().map(|handle| AbortOnDrop(handle.spawn(ring).abort_handle()));
-        Timer { rung, _task: task }
+        self.runtime.within(limit, wait).await
     }
 
     /// Asks every task to end.
@@ -219,7 +203,9 @@ impl Engine {
             return false;
         }
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A waker may poll this on the engine's own thread, which cannot wait for itself.
         if let Some(thread) = thread
+            && thread.thread().id() != thread::current().id()
             && thread.join().is_err()
         {
             tracing::error!("the engine's thread ended by a panic");
@@ -237,23 +223,41 @@ fn stopped_during_call() -> PortMappingError {
     PortMappingError::stopped("the mapper was stopped during the call")
 }
 
-/// A limit that runs out on the engine, until it is dropped.
-pub(crate) struct Timer {
-    rung: oneshot::Receiver<()>,
-    _task: Option<AbortOnDrop>,
+/// The error in the child of a fork.
+pub(crate) fn forked() -> PortMappingError {
+    PortMappingError::stopped("the mapper belongs to the process before the fork; start another")
 }
 
-/// Waits for `wait`, but not longer than `timer` runs.
-pub(crate) async fn before<T>(timer: Option<Timer>, wait: impl Future<Output = T>) -> Result<T, Alarm> {
-    let Some(mut timer) = timer else { return Ok(wait.await) };
-    let mut wait = pin!(wait);
-    std::future::poll_fn(move |context| {
-        if let Poll::Ready(output) = wait.as_mut().poll(context) {
-            return Poll::Ready(Ok(output));
-        }
-        Pin::new(&mut timer.rung).poll(context).map(|rung| Err(rung.map_or(Alarm::EngineEnded, |()| Alarm::TimeUp)))
-    })
-    .await
+/// An engine's runtime until the engine has ended; does not keep the engine. The handle must go with the runtime,
+/// because it holds the runtime's event queue open, and a host with a garbage collector may keep a stopped engine for
+/// long.
+#[derive(Debug, Clone)]
+pub(crate) struct EngineRuntime(Arc<Mutex<Option<Handle>>>);
+
+impl EngineRuntime {
+    fn handle(&self) -> Option<Handle> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// As [`Engine::within`].
+    pub(crate) async fn within<T>(&self, limit: Option<Duration>, wait: impl Future<Output = T>) -> Result<T, Alarm> {
+        let Some(limit) = limit else { return Ok(wait.await) };
+        let (alarm, mut rung) = oneshot::channel();
+        let ring = async move {
+            tokio::time::sleep(limit).await;
+            let _ = alarm.send(()); // the wait may be over
+        };
+        // Without a runtime `ring` is dropped, which ends a wait that is not over.
+        let _timer = self.handle().map(|handle| AbortOnDrop(handle.spawn(ring).abort_handle()));
+        let mut wait = pin!(wait);
+        std::future::poll_fn(move |context| {
+            if let Poll::Ready(output) = wait.as_mut().poll(context) {
+                return Poll::Ready(Ok(output));
+            }
+            Pin::new(&mut rung).poll(context).map(|rung| Err(rung.map_or(Alarm::EngineEnded, |()| Alarm::TimeUp)))
+        })
+        .await
+    }
 }
 
 /// Why a wait was given up.
@@ -361,8 +365,11 @@ pub fn wait_for<F: Future>(mut future: Pin<&mut F>, limit: Duration) -> Option<F
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use super::*;
     use crate::error::ErrorKind;
+    use crate::waits::{WaitEnd, Waits};
 
     fn engine() -> Engine {
         Engine::start(|| async {}).unwrap()
@@ -399,9 +406,34 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_panics_is_internal_whichever_thread_is_faster() {
+        let engine = engine();
+        for _ in 0..50 {
+            let call = engine.call(async { panic!("expected by the test") });
+            assert_eq!(wait(call).map(|()| ()).unwrap_err().kind(), ErrorKind::Internal);
+        }
+    }
+
+    #[test]
+    fn a_stop_that_is_polled_on_the_engines_own_thread_ends_there() {
+        let engine = Arc::new(engine());
+        let (tell, hears) = std::sync::mpsc::channel();
+        let waits = Arc::new(OnceLock::<Waits<bool>>::new());
+        let called = Arc::clone(&waits);
+        let made = Waits::with_notify(move || {
+            let over = called.get().and_then(|waits| waits.next(Duration::ZERO).ok());
+            over.into_iter().for_each(|over| _ = tell.send(matches!(over.end, WaitEnd::Done(true))));
+        });
+        let waits = waits.get_or_init(|| made);
+        let stopped = Arc::clone(&engine);
+        waits.begin(1, async move { stopped.stop(Duration::from_secs(10)).await }).unwrap();
+        assert_eq!(hears.recv_timeout(Duration::from_secs(10)), Ok(true));
+    }
+
+    #[test]
     fn a_wait_that_is_given_up_ends_its_timer() {
         let engine = engine();
-        let alive_tasks = || engine.handle().unwrap().metrics().num_alive_tasks();
+        let alive_tasks = || engine.runtime.handle().unwrap().metrics().num_alive_tasks();
         let before = alive_tasks();
         for _ in 0..10 {
             let mut waiting = pin!(engine.within(Some(Duration::from_secs(600)), std::future::pending::<()>()));

@@ -191,11 +191,16 @@ impl Drop for Registration {
 pub struct EventReader(Arc<Registration>);
 
 impl EventReader {
+    /// Whether this process is a fork of the one in which the log was made.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.0.log.is_foreign()
+    }
+
     /// Waits for the next event for this reader. `None` once the log is closed and this reader has pulled everything,
     /// and in the child of a fork.
     pub async fn pull(&self) -> Option<PulledEvent> {
         let log = &self.0.log;
-        if log.is_foreign() {
+        if self.is_foreign() {
             return None;
         }
         let mut changed = log.changed.subscribe();

@@ -1,13 +1,14 @@
 //! The handle on one background engine that finds the gateway once and serves many leases.
 
+use std::borrow::Borrow;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::client::PortMapperClient;
 use crate::client::race::RaceMapper;
 use crate::config::Config;
-use crate::engine::{Engine, before, seconds};
+use crate::engine::{Engine, EngineRuntime, forked, seconds};
 use crate::error::PortMappingError;
 use crate::event::Event;
 use crate::event_log::{EventLog, EventReader, PulledEvent};
@@ -203,7 +204,7 @@ impl Mapper {
     /// can be cancelled between its end and its result.
     pub async fn pull_event(&self, timeout: impl Into<Option<Duration>>) -> Result<PulledEvent, PortMappingError> {
         if self.engine.foreign() {
-            self.engine.check()?;
+            return Err(forked());
         }
         self.queue.get_or_init(|| self.events()).pull(timeout).await
     }
@@ -212,7 +213,7 @@ impl Mapper {
     /// reads them. A reader that falls more than [`EVENT_LOG_LENGTH`](crate::event_log::EVENT_LOG_LENGTH) events behind
     /// loses the oldest and is told how many.
     pub fn events(&self) -> Events {
-        Events { reader: self.events.reader(), engine: Arc::downgrade(&self.engine) }
+        Events { reader: self.events.reader(), runtime: self.engine.runtime() }
     }
 
     /// Asks by every configured protocol what the gateway offers; maps nothing.
@@ -247,14 +248,17 @@ impl Mapper {
 
     /// Stops all of these mappers at once and waits for them, at most for `timeout` (default 5 s) altogether. Answers
     /// whether all of them have ended.
-    pub async fn stop_all(mappers: impl IntoIterator<Item = Arc<Self>>, timeout: impl Into<Option<Duration>>) -> bool {
+    pub async fn stop_all(
+        mappers: impl IntoIterator<Item = impl Borrow<Self>>,
+        timeout: impl Into<Option<Duration>>,
+    ) -> bool {
         let mappers: Vec<_> = mappers.into_iter().collect();
-        mappers.iter().for_each(|mapper| mapper.begin_stop());
+        mappers.iter().for_each(|mapper| mapper.borrow().begin_stop());
         let limit = timeout.into().unwrap_or(DEFAULT_STOP_TIMEOUT);
-        let end = Instant::now() + limit;
+        let begun = Instant::now();
         let mut all = true;
-        for mapper in mappers {
-            all &= mapper.engine.stop(end.saturating_duration_since(Instant::now())).await;
+        for mapper in &mappers {
+            all &= mapper.borrow().engine.stop(limit.saturating_sub(begun.elapsed())).await;
         }
         all
     }
@@ -265,7 +269,8 @@ impl Mapper {
 #[must_use = "a reader that is dropped reads nothing"]
 pub struct Events {
     reader: EventReader,
-    engine: Weak<Engine>,
+    /// The wait must not keep the engine: the engine's end ends the wait.
+    runtime: EngineRuntime,
 }
 
 impl Events {
@@ -279,21 +284,14 @@ impl Events {
     /// As [`next`](Self::next), but the event counts as read only when it is taken, see [`PulledEvent`].
     pub async fn pull(&self, timeout: impl Into<Option<Duration>>) -> Result<PulledEvent, PortMappingError> {
         let limit = timeout.into();
-        // The wait must not keep the engine: its end ends the wait.
-        let timer = match self.engine.upgrade() {
-            Some(engine) if engine.foreign() => return Err(engine.check().err().unwrap_or_else(no_event_left)),
-            Some(engine) => limit.map(|limit| engine.timer(limit)),
-            None => None,
-        };
-        match before(timer, self.reader.pull()).await {
-            Ok(event) => event.ok_or_else(no_event_left),
+        if self.reader.is_foreign() {
+            return Err(forked());
+        }
+        match self.runtime.within(limit, self.reader.pull()).await {
+            Ok(event) => event.ok_or_else(|| PortMappingError::stopped("the mapper is stopped, and no event is left")),
             Err(alarm) => Err(alarm.error(|| format!("no event within {}", seconds(limit)))),
         }
     }
-}
-
-fn no_event_left() -> PortMappingError {
-    PortMappingError::stopped("the mapper is stopped, and no event is left")
 }
 
 /// The error where two requests would fight for one entry of the gateway's table.
