@@ -30,7 +30,7 @@ pub(crate) struct Engine {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// The process that started the thread: after a fork the child has the memory but not the thread.
     process: u32,
-    /// The same by the word of the host's hook (see [`fork`]).
+    /// The same, as the host's hook counts (see [`fork`]).
     generation: u32,
     started: Instant,
     /// When [`foreign`](Self::foreign) was last found not to be so, in milliseconds after `started`.
@@ -38,8 +38,8 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Starts the thread. `settle` runs after the last task, before the thread ends. Fails with `internal` where
-    /// the system gives no thread or no event queue.
+    /// Starts the thread. `settle` runs after the last task, before the thread ends. Fails with `internal` if the system
+    /// cannot give a thread or an event queue.
     pub(crate) fn start<F>(settle: impl FnOnce() -> F + Send + 'static) -> Result<Self, PortMappingError>
     where
         F: Future<Output = ()> + Send,
@@ -92,7 +92,7 @@ impl Engine {
         })
     }
 
-    /// Fails with `stopped` where the engine was stopped or belongs to another process.
+    /// Fails with `stopped` if the engine was stopped or belongs to another process.
     pub(crate) fn check(&self) -> Result<(), PortMappingError> {
         if self.foreign() {
             return Err(forked());
@@ -136,8 +136,8 @@ impl Engine {
         &self.shutdown
     }
 
-    /// Runs a task to its end. `on_end` is told of the panic if there was one, and runs in any case: also where
-    /// the engine ends before the task does, or has ended already.
+    /// Runs a task to its end, and then `on_end`, with the panic if there was one. `on_end` runs in any case, also if the
+    /// engine ends before the task or has ended already.
     pub(crate) fn spawn(
         &self,
         task: impl Future<Output = ()> + Send + 'static,
@@ -157,7 +157,7 @@ impl Engine {
         }
     }
 
-    /// Runs a call on the engine and waits for its answer from anywhere; dropping the wait ends the call.
+    /// Runs a call on the engine and waits for its answer, on any executor. Dropping the wait ends the call.
     pub(crate) async fn call<T: Send + 'static>(
         &self,
         call: impl Future<Output = T> + Send + 'static,
@@ -189,8 +189,8 @@ impl Engine {
         }
     }
 
-    /// Asks every task to end, waits until they have, and joins the thread. `false` where that took longer than
-    /// `limit`; the thread then goes on in the background.
+    /// Asks every task to end, waits until they have, and joins the thread. `false` if that takes longer than `limit`; the
+    /// thread then goes on in the background.
     pub(crate) async fn stop(&self, limit: Duration) -> bool {
         if self.foreign() {
             return true;
@@ -214,7 +214,7 @@ impl Engine {
     }
 }
 
-/// A limit as error messages tell it.
+/// A limit as error messages give it.
 pub(crate) fn seconds(limit: Option<Duration>) -> String {
     format!("{} s", limit.unwrap_or_default().as_secs_f64())
 }
@@ -270,7 +270,7 @@ pub(crate) enum Alarm {
 }
 
 impl Alarm {
-    /// The error for whoever waited: `timeout` with this message, or `stopped`.
+    /// The error for the caller: `timeout` with this message, or `stopped`.
     pub(crate) fn error(self, timeout: impl FnOnce() -> String) -> PortMappingError {
         match self {
             Self::TimeUp => PortMappingError::timeout(timeout()),
@@ -285,7 +285,7 @@ impl Drop for Engine {
     }
 }
 
-/// Calls what it holds once: when told to, else when it goes.
+/// Runs the callback exactly once: on `call`, or on drop.
 struct OnEnd<F: FnOnce(PortMappingError)>(Option<F>);
 
 impl<F: FnOnce(PortMappingError)> OnEnd<F> {
@@ -310,7 +310,7 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Wakes a parked thread. The flag tells a wake-up for the future from one that something inside it has used up.
+/// Wakes a parked thread. The flag stays set if something inside the future parks the thread too and uses up the wake-up.
 struct Unpark {
     thread: Thread,
     woken: AtomicBool,
@@ -323,8 +323,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Waits for a future on the calling thread, for callers that have no runtime. Every future of this crate can be
-/// waited for this way.
+/// Waits for a future on the calling thread, for callers that have no runtime. It works for every future of this crate.
 ///
 /// ```
 /// # fn main() -> Result<(), portlease::PortMappingError> {
@@ -342,8 +341,8 @@ pub fn wait<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Waits for a future on the calling thread for at most `limit`. `None` when the time is up; the future can be
-/// waited for again. For hosts that must look up from a wait now and then, to see whether they were interrupted.
+/// Waits for a future on the calling thread, at most for `limit`. Returns `None` when the time is up; the caller can wait
+/// for the future again. For hosts that must check now and then whether they were interrupted.
 pub fn wait_for<F: Future>(mut future: Pin<&mut F>, limit: Duration) -> Option<F::Output> {
     let unpark = Arc::new(Unpark { thread: thread::current(), woken: AtomicBool::new(false) });
     let waker = Waker::from(Arc::clone(&unpark));
@@ -409,8 +408,8 @@ mod tests {
     fn a_call_that_panics_is_internal_whichever_thread_is_faster() {
         let engine = engine();
         for _ in 0..50 {
-            let call = engine.call(async { panic!("expected by the test") });
-            assert_eq!(wait(call).map(|()| ()).unwrap_err().kind(), ErrorKind::Internal);
+            let call = engine.call::<()>(async { panic!("expected by the test") });
+            assert_eq!(wait(call).unwrap_err().kind(), ErrorKind::Internal);
         }
     }
 

@@ -72,7 +72,7 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// A shutdown that is also asked for when `parent` is cancelled.
+    /// A shutdown that is also requested when `parent` is cancelled.
     pub(crate) fn child_of(parent: &CancellationToken) -> Self {
         Self { token: parent.child_token(), keep_mapping: Arc::default() }
     }
