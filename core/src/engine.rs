@@ -23,16 +23,14 @@ use crate::schedule::{ENGINE_END_DEADLINE, FORK_CHECK_INTERVAL};
 /// release their mappings in the background; it never waits.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    /// Gone with the runtime: it holds the runtime's event queue open, and a host with a garbage collector may keep a
-    /// stopped engine for long.
-    handle: Arc<Mutex<Option<Handle>>>,
+    runtime: EngineRuntime,
     tasks: TaskTracker,
     shutdown: CancellationToken,
     ended: watch::Receiver<bool>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// The process that started the thread: after a fork the child has the memory but not the thread.
     process: u32,
-    /// The same by the word of the host's hook (see [`fork`]).
+    /// The same, as the host's hook counts (see [`fork`]).
     generation: u32,
     started: Instant,
     /// When [`foreign`](Self::foreign) was last found not to be so, in milliseconds after `started`.
@@ -40,8 +38,8 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Starts the thread. `settle` runs after the last task, before the thread ends. Fails with `internal` where
-    /// the system gives no thread or no event queue.
+    /// Starts the thread. `settle` runs after the last task, before the thread ends. Fails with `internal` if the system
+    /// cannot give a thread or an event queue.
     pub(crate) fn start<F>(settle: impl FnOnce() -> F + Send + 'static) -> Result<Self, PortMappingError>
     where
         F: Future<Output = ()> + Send,
@@ -51,12 +49,12 @@ impl Engine {
             .enable_time()
             .build()
             .map_err(|error| PortMappingError::internal(format!("cannot create the engine's runtime: {error}")))?;
-        let handle = Arc::new(Mutex::new(Some(runtime.handle().clone())));
+        let engine_runtime = EngineRuntime(Arc::new(Mutex::new(Some(runtime.handle().clone()))));
         let tasks = TaskTracker::new();
         let shutdown = CancellationToken::new();
         let (end, ended) = watch::channel(false);
         let run = {
-            let (tasks, shutdown, handle) = (tasks.clone(), shutdown.clone(), Arc::clone(&handle));
+            let (tasks, shutdown, engine_runtime) = (tasks.clone(), shutdown.clone(), engine_runtime.clone());
             move || {
                 let body = AssertUnwindSafe(|| {
                     runtime.block_on(async {
@@ -73,7 +71,7 @@ impl Engine {
                 if catch_unwind(body).is_err() {
                     tracing::error!("the engine ended by a panic");
                 }
-                drop(handle.lock().unwrap_or_else(PoisonError::into_inner).take());
+                drop(engine_runtime.0.lock().unwrap_or_else(PoisonError::into_inner).take());
                 end.send_replace(true);
             }
         };
@@ -82,7 +80,7 @@ impl Engine {
             .spawn(run)
             .map_err(|error| PortMappingError::internal(format!("cannot start the engine's thread: {error}")))?;
         Ok(Self {
-            handle,
+            runtime: engine_runtime,
             tasks,
             shutdown,
             ended,
@@ -94,10 +92,10 @@ impl Engine {
         })
     }
 
-    /// Fails with `stopped` where the engine was stopped or belongs to another process.
+    /// Fails with `stopped` if the engine was stopped or belongs to another process.
     pub(crate) fn check(&self) -> Result<(), PortMappingError> {
         if self.foreign() {
-            return Err(PortMappingError::stopped("the mapper belongs to the process before the fork; start another"));
+            return Err(forked());
         }
         if self.shutdown.is_cancelled() {
             return Err(PortMappingError::stopped("the mapper is stopped"));
@@ -128,9 +126,9 @@ impl Engine {
         foreign
     }
 
-    /// The runtime, until the engine has ended.
-    fn handle(&self) -> Option<Handle> {
-        self.handle.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The engine's runtime, for waits that must not keep the engine.
+    pub(crate) fn runtime(&self) -> EngineRuntime {
+        self.runtime.clone()
     }
 
     /// The token whose cancellation ends every task.
@@ -138,8 +136,8 @@ impl Engine {
         &self.shutdown
     }
 
-    /// Runs a task to its end. `on_end` is told of the panic if there was one, and runs in any case: also where
-    /// the engine ends before the task does, or has ended already.
+    /// Runs a task to its end, and then `on_end`, with the panic if there was one. `on_end` runs in any case, also if the
+    /// engine ends before the task or has ended already.
     pub(crate) fn spawn(
         &self,
         task: impl Future<Output = ()> + Send + 'static,
@@ -154,48 +152,34 @@ impl Engine {
             }
         };
         // Without a runtime the task is dropped, which tells `on_end`.
-        if let Some(handle) = self.handle() {
+        if let Some(handle) = self.runtime.handle() {
             self.tasks.spawn_on(supervised, &handle);
         }
     }
 
-    /// Runs a call on the engine and waits for its answer from anywhere; dropping the wait ends the call.
+    /// Runs a call on the engine and waits for its answer, on any executor. Dropping the wait ends the call.
     pub(crate) async fn call<T: Send + 'static>(
         &self,
         call: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, PortMappingError> {
         self.check()?;
         let (answer, outcome) = oneshot::channel();
-        let Some(handle) = self.handle() else { return Err(stopped_during_call()) };
+        let Some(handle) = self.runtime.handle() else { return Err(stopped_during_call()) };
         let task = handle.spawn(async move { drop(answer.send(call.await)) });
         drop(handle);
         let _end = AbortOnDrop(task.abort_handle());
         match outcome.await {
             Ok(answer) => Ok(answer),
-            // Gone without an answer: by a panic, or with the engine.
-            Err(_) if task.is_finished() && !self.shutdown.is_cancelled() => {
-                Err(PortMappingError::internal("the call to the engine failed"))
-            }
-            Err(_) => Err(stopped_during_call()),
+            // The call ended without an answer: with the engine, or by a panic.
+            Err(_) if self.shutdown.is_cancelled() => Err(stopped_during_call()),
+            Err(_) => Err(PortMappingError::internal("the call to the engine failed")),
         }
     }
 
     /// Waits for `wait`, but not longer than `limit`. The timer runs on the engine, so that the caller needs no
     /// runtime.
     pub(crate) async fn within<T>(&self, limit: Option<Duration>, wait: impl Future<Output = T>) -> Result<T, Alarm> {
-        before(limit.map(|limit| self.timer(limit)), wait).await
-    }
-
-    /// Begins to run a timer on the engine.
-    pub(crate) fn timer(&self, limit: Duration) -> Timer {
-        let (alarm, rung) = oneshot::channel();
-        let ring = async move {
-            tokio::time::sleep(limit).await;
-            let _ = alarm.send(()); // the wait may be over
-        };
-        // Without a runtime `ring` is dropped, which ends a wait that is not over.
-        let task = self.handle().map(|handle| AbortOnDrop(handle.spawn(ring).abort_handle()));
-        Timer { rung, _task: task }
+        self.runtime.within(limit, wait).await
     }
 
     /// Asks every task to end.
@@ -205,8 +189,8 @@ impl Engine {
         }
     }
 
-    /// Asks every task to end, waits until they have, and joins the thread. `false` where that took longer than
-    /// `limit`; the thread then goes on in the background.
+    /// Asks every task to end, waits until they have, and joins the thread. `false` if that takes longer than `limit`; the
+    /// thread then goes on in the background.
     pub(crate) async fn stop(&self, limit: Duration) -> bool {
         if self.foreign() {
             return true;
@@ -219,7 +203,9 @@ impl Engine {
             return false;
         }
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A waker may poll this on the engine's own thread, which cannot wait for itself.
         if let Some(thread) = thread
+            && thread.thread().id() != thread::current().id()
             && thread.join().is_err()
         {
             tracing::error!("the engine's thread ended by a panic");
@@ -228,7 +214,7 @@ impl Engine {
     }
 }
 
-/// A limit as error messages tell it.
+/// A limit as error messages give it.
 pub(crate) fn seconds(limit: Option<Duration>) -> String {
     format!("{} s", limit.unwrap_or_default().as_secs_f64())
 }
@@ -237,23 +223,41 @@ fn stopped_during_call() -> PortMappingError {
     PortMappingError::stopped("the mapper was stopped during the call")
 }
 
-/// A limit that runs out on the engine, until it is dropped.
-pub(crate) struct Timer {
-    rung: oneshot::Receiver<()>,
-    _task: Option<AbortOnDrop>,
+/// The error in the child of a fork.
+pub(crate) fn forked() -> PortMappingError {
+    PortMappingError::stopped("the mapper belongs to the process before the fork; start another")
 }
 
-/// Waits for `wait`, but not longer than `timer` runs.
-pub(crate) async fn before<T>(timer: Option<Timer>, wait: impl Future<Output = T>) -> Result<T, Alarm> {
-    let Some(mut timer) = timer else { return Ok(wait.await) };
-    let mut wait = pin!(wait);
-    std::future::poll_fn(move |context| {
-        if let Poll::Ready(output) = wait.as_mut().poll(context) {
-            return Poll::Ready(Ok(output));
-        }
-        Pin::new(&mut timer.rung).poll(context).map(|rung| Err(rung.map_or(Alarm::EngineEnded, |()| Alarm::TimeUp)))
-    })
-    .await
+/// An engine's runtime until the engine has ended; does not keep the engine. The handle must go with the runtime,
+/// because it holds the runtime's event queue open, and a host with a garbage collector may keep a stopped engine for
+/// long.
+#[derive(Debug, Clone)]
+pub(crate) struct EngineRuntime(Arc<Mutex<Option<Handle>>>);
+
+impl EngineRuntime {
+    fn handle(&self) -> Option<Handle> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// As [`Engine::within`].
+    pub(crate) async fn within<T>(&self, limit: Option<Duration>, wait: impl Future<Output = T>) -> Result<T, Alarm> {
+        let Some(limit) = limit else { return Ok(wait.await) };
+        let (alarm, mut rung) = oneshot::channel();
+        let ring = async move {
+            tokio::time::sleep(limit).await;
+            let _ = alarm.send(()); // the wait may be over
+        };
+        // Without a runtime `ring` is dropped, which ends a wait that is not over.
+        let _timer = self.handle().map(|handle| AbortOnDrop(handle.spawn(ring).abort_handle()));
+        let mut wait = pin!(wait);
+        std::future::poll_fn(move |context| {
+            if let Poll::Ready(output) = wait.as_mut().poll(context) {
+                return Poll::Ready(Ok(output));
+            }
+            Pin::new(&mut rung).poll(context).map(|rung| Err(rung.map_or(Alarm::EngineEnded, |()| Alarm::TimeUp)))
+        })
+        .await
+    }
 }
 
 /// Why a wait was given up.
@@ -266,7 +270,7 @@ pub(crate) enum Alarm {
 }
 
 impl Alarm {
-    /// The error for whoever waited: `timeout` with this message, or `stopped`.
+    /// The error for the caller: `timeout` with this message, or `stopped`.
     pub(crate) fn error(self, timeout: impl FnOnce() -> String) -> PortMappingError {
         match self {
             Self::TimeUp => PortMappingError::timeout(timeout()),
@@ -281,7 +285,7 @@ impl Drop for Engine {
     }
 }
 
-/// Calls what it holds once: when told to, else when it goes.
+/// Runs the callback exactly once: on `call`, or on drop.
 struct OnEnd<F: FnOnce(PortMappingError)>(Option<F>);
 
 impl<F: FnOnce(PortMappingError)> OnEnd<F> {
@@ -306,7 +310,7 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Wakes a parked thread. The flag tells a wake-up for the future from one that something inside it has used up.
+/// Wakes a parked thread. The flag stays set if something inside the future parks the thread too and uses up the wake-up.
 struct Unpark {
     thread: Thread,
     woken: AtomicBool,
@@ -319,8 +323,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Waits for a future on the calling thread, for callers that have no runtime. Every future of this crate can be
-/// waited for this way.
+/// Waits for a future on the calling thread, for callers that have no runtime. It works for every future of this crate.
 ///
 /// ```
 /// # fn main() -> Result<(), portlease::PortMappingError> {
@@ -338,8 +341,8 @@ pub fn wait<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Waits for a future on the calling thread for at most `limit`. `None` when the time is up; the future can be
-/// waited for again. For hosts that must look up from a wait now and then, to see whether they were interrupted.
+/// Waits for a future on the calling thread, at most for `limit`. Returns `None` when the time is up; the caller can wait
+/// for the future again. For hosts that must check now and then whether they were interrupted.
 pub fn wait_for<F: Future>(mut future: Pin<&mut F>, limit: Duration) -> Option<F::Output> {
     let unpark = Arc::new(Unpark { thread: thread::current(), woken: AtomicBool::new(false) });
     let waker = Waker::from(Arc::clone(&unpark));
@@ -361,8 +364,11 @@ pub fn wait_for<F: Future>(mut future: Pin<&mut F>, limit: Duration) -> Option<F
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use super::*;
     use crate::error::ErrorKind;
+    use crate::waits::{WaitEnd, Waits};
 
     fn engine() -> Engine {
         Engine::start(|| async {}).unwrap()
@@ -399,9 +405,34 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_panics_is_internal_whichever_thread_is_faster() {
+        let engine = engine();
+        for _ in 0..50 {
+            let call = engine.call::<()>(async { panic!("expected by the test") });
+            assert_eq!(wait(call).unwrap_err().kind(), ErrorKind::Internal);
+        }
+    }
+
+    #[test]
+    fn a_stop_that_is_polled_on_the_engines_own_thread_ends_there() {
+        let engine = Arc::new(engine());
+        let (tell, hears) = std::sync::mpsc::channel();
+        let waits = Arc::new(OnceLock::<Waits<bool>>::new());
+        let called = Arc::clone(&waits);
+        let made = Waits::with_notify(move || {
+            let over = called.get().and_then(|waits| waits.next(Duration::ZERO).ok());
+            over.into_iter().for_each(|over| _ = tell.send(matches!(over.end, WaitEnd::Done(true))));
+        });
+        let waits = waits.get_or_init(|| made);
+        let stopped = Arc::clone(&engine);
+        waits.begin(1, async move { stopped.stop(Duration::from_secs(10)).await }).unwrap();
+        assert_eq!(hears.recv_timeout(Duration::from_secs(10)), Ok(true));
+    }
+
+    #[test]
     fn a_wait_that_is_given_up_ends_its_timer() {
         let engine = engine();
-        let alive_tasks = || engine.handle().unwrap().metrics().num_alive_tasks();
+        let alive_tasks = || engine.runtime.handle().unwrap().metrics().num_alive_tasks();
         let before = alive_tasks();
         for _ in 0..10 {
             let mut waiting = pin!(engine.within(Some(Duration::from_secs(600)), std::future::pending::<()>()));

@@ -1,4 +1,4 @@
-//! What happens to leases, as its readers are told. How events wait for their readers is in [`crate::event_log`].
+//! What happened to leases. [`crate::event_log`] keeps events until they are read.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -81,16 +81,16 @@ pub struct Event {
     pub lifetime: Option<Duration>,
     /// The class of the external address.
     pub address_class: AddressClass,
-    /// Why, for `failed`, `revoked` and, if there is a reason, `exited`.
+    /// Why, for `failed`, `revoked` and, if the lease ended by a failure or its mapping could not be deleted, `exited`.
     pub error: Option<Arc<ErrorReport>>,
-    /// How long the attempt took that this event ends; zero if it ends none.
+    /// How long the attempt took that ended with this event; zero if the event ends no attempt.
     pub elapsed: Duration,
     /// How many events this reader lost just before this one because it did not pull them in time.
     pub dropped: u64,
 }
 
 impl Event {
-    /// An event of this kind about no lease; fill in what is known.
+    /// Creates an event of this kind that is about no lease; the caller sets the other fields.
     pub fn new(kind: EventKind) -> Self {
         Self {
             kind,

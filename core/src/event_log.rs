@@ -1,7 +1,7 @@
 //! How events wait for their readers: one bounded log, and a place in it for each reader.
 //!
-//! Events are pulled, never pushed. An event that was pulled and not taken goes back by itself, so a wait that is
-//! cancelled at any moment loses none.
+//! Readers pull events. An event that was pulled but not taken goes back by itself, so cancelling a wait loses no event,
+//! whenever that happens.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Deref;
@@ -14,12 +14,12 @@ use crate::event::Event;
 /// How many events wait for a reader before the oldest is dropped.
 pub const EVENT_LOG_LENGTH: usize = 1024;
 
-/// The events of a mapper that a reader has still to see, at most [`EVENT_LOG_LENGTH`].
+/// The events of a mapper that some reader has not taken yet, at most [`EVENT_LOG_LENGTH`].
 #[derive(Debug)]
 pub struct EventLog {
     state: Mutex<State>,
     changed: watch::Sender<()>,
-    /// In the child of a fork the lock may be held for ever by a thread that did not come along.
+    /// The process that made the log: in the child of a fork, a thread that does not exist there may hold the lock.
     process: u32,
 }
 
@@ -29,8 +29,10 @@ struct State {
     events: VecDeque<Event>,
     /// The number of the first of `events`.
     first: u64,
-    /// The number after the last event that a reader has taken: a new reader begins there.
+    /// The number after the last event that a reader has taken.
     unread: u64,
+    /// Events before `unread` that no reader has taken: one was pulled and came back after a later one was taken.
+    passed_over: BTreeSet<u64>,
     /// Events that were dropped before any reader had taken them.
     dropped: u64,
     places: BTreeMap<u64, Place>,
@@ -42,11 +44,11 @@ struct State {
 #[derive(Debug, Default)]
 struct Place {
     next: u64,
-    /// Events before `next` that were pulled, and neither were taken nor came back.
+    /// Events before `next` that were pulled, and were neither taken nor given back.
     under_way: BTreeSet<u64>,
-    /// Events before `next` that were pulled and came back.
+    /// Events before `next` that this reader can still pull: they were pulled and given back.
     returned: BTreeSet<u64>,
-    /// Events that this reader has lost since the last one that it got.
+    /// How many events this reader has lost since the last one that it pulled.
     lost: u64,
 }
 
@@ -81,7 +83,7 @@ impl State {
     fn push(&mut self, event: Event) {
         if self.events.len() >= EVENT_LOG_LENGTH {
             self.events.pop_front();
-            self.dropped += u64::from(self.first >= self.unread);
+            self.dropped += u64::from(self.first >= self.unread || self.passed_over.remove(&self.first));
             self.first += 1;
         }
         self.events.push_back(event);
@@ -96,16 +98,30 @@ impl State {
         Some((number, event))
     }
 
+    /// Makes a place for another reader; its number.
+    fn begin_reading(&mut self) -> u64 {
+        self.last_reader += 1;
+        let place = Place { next: self.unread, returned: self.passed_over.clone(), ..Place::default() };
+        self.places.insert(self.last_reader, place);
+        self.last_reader
+    }
+
     fn taken(&mut self, reader: u64, number: u64) {
         if let Some(place) = self.places.get_mut(&reader) {
             place.under_way.remove(&number);
         }
-        self.unread = self.unread.max(number + 1);
+        if number < self.unread {
+            self.passed_over.remove(&number);
+        } else {
+            self.passed_over.extend(self.unread.max(self.first)..number);
+            self.unread = number + 1;
+        }
         self.forget_what_all_have_read();
     }
 
     fn forget_what_all_have_read(&mut self) {
-        let oldest = self.places.values().map(Place::oldest).fold(self.unread, u64::min);
+        let unread = self.passed_over.first().map_or(self.unread, |number| self.unread.min(*number));
+        let oldest = self.places.values().map(Place::oldest).fold(unread, u64::min);
         while self.first < oldest && self.events.pop_front().is_some() {
             self.first += 1;
         }
@@ -120,7 +136,7 @@ impl Default for EventLog {
 
 impl EventLog {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that runs under this lock can panic half-way, so a poisoned log is still whole.
+        // Nothing under this lock can panic half-way, so a poisoned state is still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -140,27 +156,20 @@ impl EventLog {
         self.changed.send_replace(());
     }
 
-    /// How many events were dropped since the start before anyone had read them.
+    /// How many events were dropped since the start before any reader had taken them.
     pub fn dropped(&self) -> u64 {
         self.lock().dropped
     }
 
-    /// A reader that begins with the first event that nobody has read yet. In the child of a fork it finds the log
-    /// closed.
+    /// A reader that gets the events that no reader has taken yet, and then every event from now on. In the child of a
+    /// fork it gets none.
     pub fn reader(self: &Arc<Self>) -> EventReader {
-        if self.is_foreign() {
-            return EventReader(Arc::new(Registration { log: Arc::clone(self), id: 0 }));
-        }
-        let mut state = self.lock();
-        state.last_reader += 1;
-        let (id, next) = (state.last_reader, state.unread);
-        state.places.insert(id, Place { next, ..Place::default() });
-        drop(state);
+        let id = if self.is_foreign() { 0 } else { self.lock().begin_reading() };
         EventReader(Arc::new(Registration { log: Arc::clone(self), id }))
     }
 }
 
-/// A reader's place in the log, which is given up with the last reference.
+/// Keeps a reader's place in the log until the last reference is dropped.
 #[derive(Debug)]
 struct Registration {
     log: Arc<EventLog>,
@@ -177,15 +186,21 @@ impl Drop for Registration {
     }
 }
 
-/// One reader of an [`EventLog`]. Several readers each get every event; several waits of one reader share them.
+/// One reader of an [`EventLog`]. Each reader gets every event; the waits of one reader, and its clones, share them.
 #[derive(Debug, Clone)]
 pub struct EventReader(Arc<Registration>);
 
 impl EventReader {
-    /// The next event for this reader, waiting for one if there is none; `None` once the log is closed and read.
+    /// Whether this process is a fork of the one in which the log was made.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.0.log.is_foreign()
+    }
+
+    /// Waits for the next event for this reader. `None` once the log is closed and this reader has pulled everything,
+    /// and in the child of a fork.
     pub async fn pull(&self) -> Option<PulledEvent> {
         let log = &self.0.log;
-        if log.is_foreign() {
+        if self.is_foreign() {
             return None;
         }
         let mut changed = log.changed.subscribe();
@@ -204,10 +219,11 @@ impl EventReader {
     }
 }
 
-/// An event on its way to its reader. Dropping it without [`take`](Self::take) gives it back: the reader's next pull
-/// gets it. For hosts in which a wait can be cancelled between its end and its result.
+/// An event that its reader has pulled and not taken yet. Dropping it without [`take`](Self::take) gives it back: the
+/// reader's next pull gets it. For hosts in which a wait can be cancelled after it has ended and before the caller has
+/// its result.
 #[derive(Debug)]
-#[must_use = "an event that is not taken goes back to its reader"]
+#[must_use = "dropping a pulled event gives it back to its reader"]
 pub struct PulledEvent {
     event: Event,
     number: u64,
@@ -216,7 +232,7 @@ pub struct PulledEvent {
 }
 
 impl PulledEvent {
-    /// The event has arrived.
+    /// Takes the event: its reader does not get it again.
     pub fn take(mut self) -> Event {
         if let Some(EventReader(reader)) = self.reader.take()
             && !reader.log.is_foreign()

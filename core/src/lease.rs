@@ -13,8 +13,8 @@ use crate::sink::{MappingSink, Readiness};
 use crate::snapshot::{LeaseSnapshot, LeaseState, NatClass};
 use crate::task::Shutdown;
 
-/// The promise to keep one port mapped. Dropping it releases the mapping in the background; [`stop`](Self::stop)
-/// waits for that.
+/// The promise to keep one port mapped. Dropping it releases the mapping in the background; [`stop`](Self::stop) also
+/// waits until that is done.
 ///
 /// A program that ends right after a drop, as `main` does with its last handles, may end before the release: then the
 /// mapping stays on the gateway until its lifetime ends. Call [`stop`](Self::stop) first.
@@ -24,7 +24,7 @@ pub struct Lease {
     engine: Arc<Engine>,
     sink: Arc<MappingSink>,
     shutdown: Shutdown,
-    /// The failed attempt that `ready` raised last.
+    /// The number of the last failed attempt that `ready` has failed with.
     raised: AtomicU64,
 }
 
@@ -43,34 +43,39 @@ impl Lease {
         self.sink.request()
     }
 
-    /// Waits for a mapping, at most for `timeout`, and answers with the state that has it.
+    /// Waits, at most for `timeout`, until the port is mapped, and returns the state with the mapping.
     ///
-    /// Fails with the kind of the latest whole attempt if that failed (the lease keeps trying unless
-    /// `retry = never`). Every wait that is under way hears of a failed attempt; a call after that waits for the next
-    /// attempt. Fails with `timeout` if no attempt has ended by then. Once the lease is over, fails with the kind that
-    /// ended it, or with `stopped`. Dropping the future ends the wait, not the lease.
-    pub async fn ready(&self, timeout: impl Into<Option<Duration>>) -> Result<LeaseSnapshot, PortMappingError> {
-        self.check_process()?;
+    /// Fails with the error of the latest attempt if that failed; the lease keeps trying unless `retry = never`. Every
+    /// call that is waiting then fails with it; a call after that waits for the next attempt. Fails with `timeout` if no
+    /// attempt has ended in time. Once the lease is over, fails with the error that ended it, or with `stopped`. Dropping
+    /// the future ends the wait, not the lease.
+    pub fn ready(
+        &self,
+        timeout: impl Into<Option<Duration>>,
+    ) -> impl Future<Output = Result<LeaseSnapshot, PortMappingError>> + Send {
         let limit = timeout.into();
+        // At the call and not at the first poll: of two calls that are awaited together, none is later.
         let heard = self.raised.load(Ordering::Relaxed);
-        let outcome = self.wait_for(limit, || match self.sink.readiness() {
-            Readiness::Ready => Some(Ok(self.sink.snapshot())),
-            Readiness::Failed(error, attempt) if attempt > heard => {
-                self.raised.fetch_max(attempt, Ordering::Relaxed);
-                Some(Err(PortMappingError::clone(&error)))
-            }
-            Readiness::Exited(Some(error)) => Some(Err(PortMappingError::clone(&error))),
-            Readiness::Exited(None) => Some(Err(PortMappingError::stopped("the lease is stopped"))),
-            Readiness::Failed(..) | Readiness::Pending => None,
-        });
-        outcome.await.unwrap_or_else(|alarm| Err(self.alarmed(alarm, limit, "no answer")))
+        async move {
+            self.check_process()?;
+            let outcome = self.wait_for(limit, || match self.sink.readiness() {
+                Readiness::Ready => Some(Ok(self.sink.snapshot())),
+                Readiness::Failed(error, attempt) if attempt > heard => {
+                    self.raised.fetch_max(attempt, Ordering::Relaxed);
+                    Some(Err(PortMappingError::clone(&error)))
+                }
+                Readiness::Exited(Some(error)) => Some(Err(PortMappingError::clone(&error))),
+                Readiness::Exited(None) => Some(Err(PortMappingError::stopped("the lease is stopped"))),
+                Readiness::Failed(..) | Readiness::Pending => None,
+            });
+            outcome.await.unwrap_or_else(|alarm| Err(self.alarmed(alarm, limit, "no answer")))
+        }
     }
 
-    /// Waits, at most for `timeout`, until the lease's state is another than the one with the number `since`
-    /// ([`LeaseSnapshot::revision`]), and answers with it. Returns at once if it is another already; several changes
-    /// between two calls are seen as one.
+    /// Waits, at most for `timeout`, until the lease's [`revision`](LeaseSnapshot::revision) is no longer `since`, and
+    /// returns the new state. Returns at once if it has changed already. Several changes between two calls appear as one.
     ///
-    /// Fails with `timeout`, and with `stopped` once the lease is over and the caller has seen that.
+    /// Fails with `timeout`, and with `stopped` if `since` is the last revision of a lease that is over.
     ///
     /// ```no_run
     /// # async fn example(lease: portlease::Lease) -> Result<(), portlease::PortMappingError> {
@@ -94,7 +99,7 @@ impl Lease {
                 return Some(Ok(snapshot));
             }
             let over = snapshot.state == LeaseState::Exited;
-            over.then(|| Err(PortMappingError::stopped("the lease is over, and its state changes no more")))
+            over.then(|| Err(PortMappingError::stopped("the lease is over, and its state no longer changes")))
         });
         outcome.await.unwrap_or_else(|alarm| Err(self.alarmed(alarm, limit, "no change")))
     }
@@ -126,7 +131,8 @@ impl Lease {
         })
     }
 
-    /// A lock-free copy of the present state. In a forked child the lease has exited, 10 ms after the fork at the latest.
+    /// Returns a copy of the present state; takes no lock. In a forked child the lease has exited, at the latest 10 ms
+    /// after the fork.
     pub fn snapshot(&self) -> LeaseSnapshot {
         let snapshot = self.sink.snapshot();
         if !self.engine.foreign_to_reader() {
@@ -147,16 +153,16 @@ impl Lease {
         }
     }
 
-    /// Asks the lease to release its mapping and to end, and does not wait for that.
+    /// Asks the lease to release its mapping and to end; does not wait. Does nothing if the lease was told to end before.
     pub fn begin_stop(&self) {
         if !self.engine.foreign() {
             self.shutdown.release();
         }
     }
 
-    /// Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` (default 5 s). After
-    /// that the release goes on in the background, and the answer is `false`. May be called again; never fails for a
-    /// gateway that is gone.
+    /// Releases the mapping on the gateway and ends the lease, and waits for that, at most for `timeout` (default 5 s).
+    /// Returns whether the lease has ended; if not, the release goes on in the background. It may be called again, and
+    /// it does not fail if the gateway is gone. After [`detach`](Self::detach) the mapping stays.
     pub async fn stop(&self, timeout: impl Into<Option<Duration>>) -> bool {
         if self.engine.foreign() {
             return true;
@@ -165,15 +171,17 @@ impl Lease {
         self.wait_exited(timeout.into().unwrap_or(DEFAULT_STOP_TIMEOUT)).await
     }
 
-    /// Asks the lease to end and to leave its mapping on the gateway, and does not wait for that.
+    /// Asks the lease to end and to leave its mapping on the gateway; does not wait. Does nothing if the lease was told to
+    /// end before.
     pub fn begin_detach(&self) {
         if !self.engine.foreign() {
             self.shutdown.detach();
         }
     }
 
-    /// Ends the lease and leaves the mapping on the gateway until its lifetime ends; one without an end (see
-    /// [`LeaseSnapshot::permanent`]) stays until somebody deletes it. Waits for the lease's end for 5 s at most.
+    /// Ends the lease and leaves the mapping on the gateway until its lifetime ends; a mapping without a lifetime (see
+    /// [`LeaseSnapshot::permanent`]) stays until somebody deletes it. Waits for the lease's end for 5 s at most. If the
+    /// lease was told to stop before, its mapping is released.
     pub async fn detach(&self) {
         if self.engine.foreign() {
             return;

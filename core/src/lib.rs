@@ -26,7 +26,8 @@
 //! | [`client`] | the trait between the task and the protocols; PCP, NAT-PMP, UPnP, and their race |
 //! | [`net`] | default route, local address, address classes |
 //! | [`task`] | the life of one lease: probe, install, renew, revoke |
-//! | [`sink`], [`snapshot`], [`event`] | how the task publishes and what readers see |
+//! | [`sink`], [`snapshot`], [`event`], [`event_log`] | how the task publishes and what readers see |
+//! | [`waits`] | many waits at once, for hosts that cannot poll futures |
 //! | [`fork`] | for hosts that can tell of a fork |
 
 mod builders;

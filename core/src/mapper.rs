@@ -1,13 +1,14 @@
 //! The handle on one background engine that finds the gateway once and serves many leases.
 
+use std::borrow::Borrow;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::client::PortMapperClient;
 use crate::client::race::RaceMapper;
 use crate::config::Config;
-use crate::engine::{Engine, before, seconds};
+use crate::engine::{Engine, EngineRuntime, forked, seconds};
 use crate::error::PortMappingError;
 use crate::event::Event;
 use crate::event_log::{EventLog, EventReader, PulledEvent};
@@ -20,10 +21,10 @@ use crate::task::{PortMapperTask, Shutdown, Timing};
 
 /// A background engine that maps ports on the home gateway and keeps them mapped.
 ///
-/// Dropping the last handle (this and every [`Lease`]) releases all mappings in the background; [`stop`](Self::stop)
-/// waits for that.
+/// The engine runs until the mapper and all of its [`Lease`]s are dropped; then it releases all mappings in the
+/// background and ends. [`stop`](Self::stop) also waits until that is done.
 ///
-/// A program that ends right after the drop, as `main` does with its last handles, may end before the release: then the
+/// A program that ends right after the drop, for instance at the end of `main`, may end before the release: then the
 /// mappings stay on the gateway until their lifetimes end. Call [`stop`](Self::stop) first.
 #[must_use = "dropping a mapper and its leases releases their mappings"]
 pub struct Mapper {
@@ -42,7 +43,7 @@ impl fmt::Debug for Mapper {
     }
 }
 
-/// Ends the event log with the engine, however that ends, so that no reader waits for events that cannot come.
+/// Closes the event log when the engine ends, also by a panic, so that no reader waits for events that cannot come.
 struct CloseOnDrop(Arc<EventLog>);
 
 impl Drop for CloseOnDrop {
@@ -54,9 +55,9 @@ impl Drop for CloseOnDrop {
 #[derive(Debug, Default)]
 struct Leases {
     last_id: u64,
-    /// Leases that have not exited; those that have are swept out at the next change.
+    /// Leases that have not exited. Those that have are removed by the next call that uses the list.
     live: Vec<LiveLease>,
-    /// Renewals of the leases that were swept out.
+    /// Renewals of the leases that were removed.
     past_renewals: u64,
 }
 
@@ -82,14 +83,14 @@ impl Leases {
 impl Mapper {
     /// Checks the configuration and starts the engine's thread. Does not touch the network.
     ///
-    /// Fails with `invalid`, naming the field, or with `internal` where the system gives no thread.
+    /// Fails with `invalid`, naming the field, or with `internal` if the system cannot start a thread.
     pub fn start(config: Config) -> Result<Self, PortMappingError> {
         config.validate()?;
         let timing = Timing::from(&config);
         Self::start_with(Arc::new(RaceMapper::new(config)), timing)
     }
 
-    /// Starts an engine over a client of the caller's own, for instance a mock in a test.
+    /// Starts an engine that uses the caller's client, for instance a mock in a test.
     ///
     /// ```
     /// use portlease::client::NullPortMapper;
@@ -103,7 +104,7 @@ impl Mapper {
     /// # Ok::<(), portlease::PortMappingError>(())
     /// ```
     ///
-    /// Fails with `internal` where the system gives no thread.
+    /// Fails with `internal` if the system cannot start a thread.
     pub fn start_with(client: Arc<dyn PortMapperClient>, timing: Timing) -> Result<Self, PortMappingError> {
         let events = Arc::<EventLog>::default();
         let engine = Engine::start({
@@ -122,11 +123,12 @@ impl Mapper {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to map a port and returns at once; the lease tells how it goes.
+    /// Begins to map a port and returns at once; the lease shows the progress.
     ///
-    /// Fails with `invalid` for a bad request, or where another lease of this mapper has the same port, or asks for
-    /// the same external port, over the same transport (two leases would release each other's mapping), and with
-    /// `stopped`. A lease that was stopped or dropped is no longer in the way: the new one begins when it has let go.
+    /// Fails with `invalid` for a bad request, and if another lease of this mapper has the same port or asks for the same
+    /// external port over the same transport, because two such leases would release each other's mapping. Fails with
+    /// `stopped` once the mapper is stopped. A lease that was stopped or dropped does not count: the new lease begins
+    /// when the old one has ended.
     pub fn map(&self, request: MapRequest) -> Result<Lease, PortMappingError> {
         self.engine.check()?;
         request.validate()?;
@@ -165,7 +167,7 @@ impl Mapper {
         Ok(Lease::new(Arc::clone(&self.engine), sink, shutdown))
     }
 
-    /// The present state of the mapper and of every lease that has not exited.
+    /// Returns the present state of the mapper and of every lease that has not exited.
     pub fn snapshot(&self) -> MapperSnapshot {
         // In a forked child the locks below may be held for ever by a thread that did not come along.
         if self.engine.foreign() {
@@ -191,33 +193,33 @@ impl Mapper {
         }
     }
 
-    /// Pulls the next event, waiting for it at most for `timeout`. All calls pull from one queue, so each event is given
-    /// out once; for several readers see [`events`](Self::events). Dropping the future loses no event.
+    /// Waits for the next event, at most for `timeout`. All calls share one reader, so each event is given out once; for
+    /// several readers see [`events`](Self::events). Dropping the future loses no event.
     ///
-    /// Fails with `timeout`, and with `stopped` once the mapper is stopped and its last event was pulled.
+    /// Fails with `timeout`, and with `stopped` once the mapper is stopped and its last event was given out.
     pub async fn next_event(&self, timeout: impl Into<Option<Duration>>) -> Result<Event, PortMappingError> {
         Ok(self.pull_event(timeout).await?.take())
     }
 
-    /// As [`next_event`](Self::next_event), but the event is given out only when it is taken: for hosts in which a wait
-    /// can be cancelled between its end and its result.
+    /// As [`next_event`](Self::next_event), but the event counts as read only when it is taken, see [`PulledEvent`].
     pub async fn pull_event(&self, timeout: impl Into<Option<Duration>>) -> Result<PulledEvent, PortMappingError> {
         if self.engine.foreign() {
-            self.engine.check()?;
+            return Err(forked());
         }
         self.queue.get_or_init(|| self.events()).pull(timeout).await
     }
 
-    /// A reader of its own: it gets the events that nobody has read yet, and then every event from now on, whoever else
-    /// reads them. A reader that falls more than [`EVENT_LOG_LENGTH`](crate::event_log::EVENT_LOG_LENGTH) events behind
-    /// loses the oldest and is told how many.
+    /// Returns a new reader of events. It gets the events that no reader has read yet, and then every event from now on,
+    /// whatever other readers do. A reader that falls more than
+    /// [`EVENT_LOG_LENGTH`](crate::event_log::EVENT_LOG_LENGTH) events behind loses the oldest; [`Event::dropped`] says
+    /// how many.
     pub fn events(&self) -> Events {
-        Events { reader: self.events.reader(), engine: Arc::downgrade(&self.engine) }
+        Events { reader: self.events.reader(), runtime: self.engine.runtime() }
     }
 
-    /// Asks by every configured protocol what the gateway offers; maps nothing.
+    /// Asks the gateway what it offers by each configured protocol; maps nothing.
     ///
-    /// Fails with `unavailable` or `refused` where no protocol has an offer, the message naming each one's reason,
+    /// Fails with `unavailable` or `refused` if no protocol answers with an offer (the message names the reason of each),
     /// with `transport`, and with `stopped`.
     pub async fn probe(&self) -> Result<GatewayReport, PortMappingError> {
         let report = self.report().await?;
@@ -225,53 +227,59 @@ impl Mapper {
         Ok(report)
     }
 
-    /// As [`probe`](Self::probe), but a gateway that offers nothing is a report too, with each protocol's reason.
+    /// As [`probe`](Self::probe), but does not fail for a gateway that offers nothing: the report has the reason of each
+    /// protocol.
     ///
-    /// Fails with `unavailable` where there is no gateway to ask, with `transport`, and with `stopped`.
+    /// Fails with `unavailable` if there is no gateway to ask, with `transport`, and with `stopped`.
     pub async fn report(&self) -> Result<GatewayReport, PortMappingError> {
         let client = Arc::clone(&self.client);
         self.engine.call(async move { client.report().await }).await?
     }
 
-    /// Asks the engine to release every mapping and to end, and does not wait for that.
+    /// Asks the engine to release every mapping and to end; does not wait.
     pub fn begin_stop(&self) {
         self.engine.begin_stop();
     }
 
-    /// Releases every mapping on the gateway and ends the engine's thread; waits for that, at most for `timeout`
-    /// (default 5 s). After that the release goes on in the background, and the answer is `false`. May be called again;
-    /// never fails.
+    /// Releases every mapping on the gateway and ends the engine's thread, and waits for that, at most for `timeout`
+    /// (default 5 s). Returns whether the engine has ended; if not, the release goes on in the background. It may be
+    /// called again.
     pub async fn stop(&self, timeout: impl Into<Option<Duration>>) -> bool {
         self.engine.stop(timeout.into().unwrap_or(DEFAULT_STOP_TIMEOUT)).await
     }
 
-    /// Stops all of these mappers at once and waits for them, at most for `timeout` (default 5 s) altogether. Answers
-    /// whether all of them have ended.
-    pub async fn stop_all(mappers: impl IntoIterator<Item = Arc<Self>>, timeout: impl Into<Option<Duration>>) -> bool {
+    /// Stops all of these mappers at once, as [`stop`](Self::stop) does, and waits for them, at most for `timeout` in total
+    /// (default 5 s). Returns whether all of them have ended.
+    pub async fn stop_all(
+        mappers: impl IntoIterator<Item = impl Borrow<Self>>,
+        timeout: impl Into<Option<Duration>>,
+    ) -> bool {
         let mappers: Vec<_> = mappers.into_iter().collect();
-        mappers.iter().for_each(|mapper| mapper.begin_stop());
+        mappers.iter().for_each(|mapper| mapper.borrow().begin_stop());
         let limit = timeout.into().unwrap_or(DEFAULT_STOP_TIMEOUT);
-        let end = Instant::now() + limit;
+        let begun = Instant::now();
         let mut all = true;
-        for mapper in mappers {
-            all &= mapper.engine.stop(end.saturating_duration_since(Instant::now())).await;
+        for mapper in &mappers {
+            all &= mapper.borrow().engine.stop(limit.saturating_sub(begun.elapsed())).await;
         }
         all
     }
 }
 
-/// One reader of a mapper's events, see [`Mapper::events`]. It does not keep the mapper running.
+/// One reader of a mapper's events, see [`Mapper::events`]. It does not keep the mapper running. Its clones share its
+/// place: each event goes to one of them.
 #[derive(Debug, Clone)]
-#[must_use = "a reader that is dropped reads nothing"]
+#[must_use = "a reader does nothing until next or pull is called"]
 pub struct Events {
     reader: EventReader,
-    engine: Weak<Engine>,
+    /// The wait must not keep the engine: the engine's end ends the wait.
+    runtime: EngineRuntime,
 }
 
 impl Events {
-    /// The next event, waiting for it at most for `timeout`. Dropping the future loses no event.
+    /// Waits for the next event, at most for `timeout`. Dropping the future loses no event.
     ///
-    /// Fails with `timeout`, and with `stopped` once the mapper is stopped and the last event was read.
+    /// Fails with `timeout`, and with `stopped` once the mapper is stopped and this reader has read its last event.
     pub async fn next(&self, timeout: impl Into<Option<Duration>>) -> Result<Event, PortMappingError> {
         Ok(self.pull(timeout).await?.take())
     }
@@ -279,24 +287,17 @@ impl Events {
     /// As [`next`](Self::next), but the event counts as read only when it is taken, see [`PulledEvent`].
     pub async fn pull(&self, timeout: impl Into<Option<Duration>>) -> Result<PulledEvent, PortMappingError> {
         let limit = timeout.into();
-        // The wait must not keep the engine: its end ends the wait.
-        let timer = match self.engine.upgrade() {
-            Some(engine) if engine.foreign() => return Err(engine.check().err().unwrap_or_else(no_event_left)),
-            Some(engine) => limit.map(|limit| engine.timer(limit)),
-            None => None,
-        };
-        match before(timer, self.reader.pull()).await {
-            Ok(event) => event.ok_or_else(no_event_left),
+        if self.reader.is_foreign() {
+            return Err(forked());
+        }
+        match self.runtime.within(limit, self.reader.pull()).await {
+            Ok(event) => event.ok_or_else(|| PortMappingError::stopped("the mapper is stopped, and no event is left")),
             Err(alarm) => Err(alarm.error(|| format!("no event within {}", seconds(limit)))),
         }
     }
 }
 
-fn no_event_left() -> PortMappingError {
-    PortMappingError::stopped("the mapper is stopped, and no event is left")
-}
-
-/// The error where two requests would fight for one entry of the gateway's table.
+/// The error if two requests would use the same entry of the gateway's table.
 fn clash(live: &MapRequest, new: &MapRequest) -> Option<PortMappingError> {
     if (live.transport, live.family) != (new.transport, new.family) {
         return None;

@@ -1,4 +1,4 @@
-//! One port and the engine that serves it alone, in one line.
+//! One mapped port with an engine of its own, in one line.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::mapper::Mapper;
 use crate::mapping::{MapRequest, Transport};
 use crate::snapshot::LeaseSnapshot;
 
-/// A lease together with the mapper that serves it alone; both end together.
+/// A lease together with a mapper that serves only this lease; both end together.
 ///
-/// Dropping it releases the mapping in the background and does not wait, because a drop may run on a thread that must
-/// not block, such as an executor's. A program that ends right after the drop, as `main` does with its last handles, may
+/// Dropping it, and every clone of its handles, releases the mapping in the background and does not wait, because a drop
+/// may run on a thread that must not block, such as an executor's. A program that ends right after the drop, for instance at the end of `main`, may
 /// end before the release: then the mapping stays on the gateway until its lifetime ends. Call [`stop`](Self::stop)
 /// first.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct OpenPort {
 }
 
 impl OpenPort {
-    /// Starts the engine and begins to map, and does not wait for that.
+    /// Starts the engine and begins to map the port; does not wait for the mapping.
     ///
     /// Fails as [`Mapper::start`] and [`Mapper::map`] do.
     pub fn begin(config: Config, request: MapRequest) -> Result<Self, PortMappingError> {
@@ -33,7 +33,7 @@ impl OpenPort {
         Ok(Self { lease: Arc::new(lease), mapper: Arc::new(mapper) })
     }
 
-    /// The lease. Stopping it releases the mapping and leaves the mapper running.
+    /// The lease. Stopping it releases the mapping, but the mapper keeps running.
     pub fn lease(&self) -> &Arc<Lease> {
         &self.lease
     }
@@ -49,11 +49,14 @@ impl OpenPort {
     }
 
     /// Waits for a mapping, as [`Lease::ready`] does.
-    pub async fn ready(&self, timeout: impl Into<Option<Duration>>) -> Result<LeaseSnapshot, PortMappingError> {
-        self.lease.ready(timeout).await
+    pub fn ready(
+        &self,
+        timeout: impl Into<Option<Duration>>,
+    ) -> impl Future<Output = Result<LeaseSnapshot, PortMappingError>> + Send {
+        self.lease.ready(timeout)
     }
 
-    /// Waits for another state, as [`Lease::changed`] does.
+    /// Waits for a change of the lease's state, as [`Lease::changed`] does.
     pub async fn changed(
         &self,
         since: u64,
@@ -62,12 +65,12 @@ impl OpenPort {
         self.lease.changed(since, timeout).await
     }
 
-    /// A lock-free copy of the lease's present state.
+    /// Returns a copy of the lease's present state; takes no lock.
     pub fn snapshot(&self) -> LeaseSnapshot {
         self.lease.snapshot()
     }
 
-    /// Asks for the release of the mapping and the end of the engine, and does not wait for that.
+    /// Asks the engine to release the mapping and to end; does not wait.
     pub fn begin_stop(&self) {
         self.mapper.begin_stop();
     }
@@ -77,14 +80,14 @@ impl OpenPort {
         self.mapper.stop(timeout).await
     }
 
-    /// Asks for the end of the engine, which leaves the mapping on the gateway, and does not wait for that.
+    /// Asks the engine to leave the mapping on the gateway and to end; does not wait.
     pub fn begin_detach(&self) {
         self.lease.begin_detach();
         self.mapper.begin_stop();
     }
 
-    /// Leaves the mapping on the gateway until its lifetime ends, as [`Lease::detach`] does, and ends the engine, which
-    /// serves nothing else.
+    /// Leaves the mapping on the gateway until its lifetime ends, as [`Lease::detach`] does, and ends the engine, which has
+    /// no other lease. Waits for that for 5 s at most.
     pub async fn detach(&self) {
         self.begin_detach();
         self.mapper.stop(None).await;
@@ -108,10 +111,10 @@ pub async fn open(port: u16, transport: Transport) -> Result<OpenPort, PortMappi
 }
 
 /// Maps one port as `config` and `request` say and waits for the mapping, at most for `timeout` (by default until the
-/// first attempt has ended, about 2 s at most).
+/// first attempt has ended, which takes about 2 s if nothing answers).
 ///
-/// Fails as [`Mapper::start`], [`Mapper::map`] and [`Lease::ready`] do; then the release of what may have been mapped
-/// begins, and nothing keeps running but that.
+/// Fails as [`Mapper::start`], [`Mapper::map`] and [`Lease::ready`] do. If it fails or its future is dropped, the engine
+/// releases in the background what may have been mapped, and ends.
 pub async fn open_with(
     config: Config,
     request: MapRequest,

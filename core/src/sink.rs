@@ -37,10 +37,10 @@ pub struct MappingSink {
     clock: Clock,
 }
 
-/// What the time is. A lease's times go by the clock of the runtime that runs its task, whoever reads them.
+/// Tells the time. A lease's times go by the clock of the runtime that runs its task, whoever reads them.
 type Clock = fn() -> Instant;
 
-/// The clock of a runtime whose time cannot be paused, read from anywhere: also from a host's runtime whose time is.
+/// The engine's clock. It can be read anywhere, also in a host's runtime whose own clock is paused.
 pub(crate) fn running_clock() -> Instant {
     Instant::from_std(std::time::Instant::now())
 }
@@ -54,7 +54,7 @@ struct Status {
     renewals: u64,
     failures: u32,
     last_error: Option<Arc<ErrorReport>>,
-    /// What `ready` raises: the failure of the latest whole attempt, until one succeeds.
+    /// What `ready` fails with: the failure of the latest attempt, until one succeeds.
     attempt_error: Option<Arc<PortMappingError>>,
     /// Whole attempts that failed, since the start.
     failed_attempts: u64,
@@ -81,9 +81,9 @@ pub(crate) enum Readiness {
     Ready,
     /// The first attempt is still under way.
     Pending,
-    /// The latest attempt failed; the number tells it from those before.
+    /// The latest attempt failed; the number counts the failed attempts.
     Failed(Arc<PortMappingError>, u64),
-    /// The lease is over: because of a failure, or because it was told to stop.
+    /// The lease is over because of this failure, or without one because it was told to stop.
     Exited(Option<Arc<PortMappingError>>),
 }
 
@@ -255,7 +255,7 @@ impl MappingSink {
         self.emit(EventKind::Revoked, Some(report), Duration::ZERO);
     }
 
-    /// The lease is over because of `error`, which `ready` raises from now on. Only the first end counts.
+    /// The lease is over because of `error`, with which `ready` fails from now on. Only the first end counts.
     pub(crate) fn exited(&self, error: &PortMappingError) {
         self.end(Some(error), true);
     }
@@ -295,7 +295,7 @@ impl MappingSink {
         self.changed.send_replace(());
     }
 
-    /// The event of the change just made, and only then the wake-up: who sees the change finds the event too.
+    /// Adds the event of the change just made and then wakes the waiters, so that a woken waiter finds the event too.
     fn emit(&self, kind: EventKind, error: Option<Arc<ErrorReport>>, elapsed: Duration) {
         let snapshot = self.snapshot();
         self.events.push(Event {

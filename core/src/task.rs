@@ -1,8 +1,7 @@
 //! The life of one lease: probe, install, renew, revoke, and release at the end.
 
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -68,17 +67,19 @@ impl From<&Config> for Timing {
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     token: CancellationToken,
-    keep_mapping: Arc<AtomicBool>,
+    /// Whether the mapping is left on the gateway, once that is decided.
+    keep_mapping: Arc<OnceLock<bool>>,
 }
 
 impl Shutdown {
-    /// A shutdown that is also asked for when `parent` is cancelled.
+    /// A shutdown that is also requested when `parent` is cancelled.
     pub(crate) fn child_of(parent: &CancellationToken) -> Self {
         Self { token: parent.child_token(), keep_mapping: Arc::default() }
     }
 
-    /// Ends the task and releases the mapping.
+    /// Ends the task and releases the mapping, unless [`detach`](Self::detach) came first.
     pub fn release(&self) {
+        self.keep_mapping.get_or_init(|| false);
         self.token.cancel();
     }
 
@@ -87,14 +88,14 @@ impl Shutdown {
         self.token.is_cancelled()
     }
 
-    /// Ends the task and leaves the mapping to its lifetime.
+    /// Ends the task and leaves the mapping to its lifetime, unless the task was told to end before.
     pub fn detach(&self) {
-        self.keep_mapping.store(true, Ordering::SeqCst);
+        self.keep_mapping.get_or_init(|| !self.is_requested());
         self.token.cancel();
     }
 
     fn keeps_mapping(&self) -> bool {
-        self.keep_mapping.load(Ordering::SeqCst)
+        self.keep_mapping.get().is_some_and(|keep| *keep)
     }
 }
 

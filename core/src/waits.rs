@@ -17,12 +17,12 @@ use signal::Signal;
 
 type Wait<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Many waits at once. Each is begun with a token of the caller's, and its end is given out by [`next`](Self::next)
-/// exactly once, also if it was cancelled.
+/// Many waits at once. The caller begins each with a token of its own, and [`next`](Self::next) gives out the end of
+/// each exactly once, also if it was cancelled.
 ///
-/// The futures are polled by whoever calls `next`, on that thread, and by nobody else: there is no thread behind it, and
-/// nothing of the host's runs on an engine. A host with an event loop watches [`descriptor`](Self::descriptor) or is
-/// called by [`with_notify`](Self::with_notify); another one blocks in `next`.
+/// Only `next` polls the futures, on the thread that calls it: `Waits` starts no thread, and an engine's thread runs
+/// none of the host's code but `notify`. A host with an event loop watches [`descriptor`](Self::descriptor) or is called
+/// by [`with_notify`](Self::with_notify); others block in `next`.
 ///
 /// ```
 /// # fn main() -> Result<(), portlease::PortMappingError> {
@@ -35,7 +35,7 @@ type Wait<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// ```
 pub struct Waits<T> {
     shared: Arc<Shared<T>>,
-    /// The process that made it: in the child of a fork the lock may be held by a thread that did not come along.
+    /// The process that made it: in the child of a fork, a thread that does not exist there may hold the lock.
     process: u32,
 }
 
@@ -43,7 +43,7 @@ pub struct Waits<T> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Completion<T> {
-    /// The token with which it was begun.
+    /// The token with which the wait was begun.
     pub token: u64,
     /// How it ended.
     pub end: WaitEnd<T>,
@@ -53,11 +53,11 @@ pub struct Completion<T> {
 #[derive(Debug)]
 #[must_use = "an event or a lease may be in it"]
 pub enum WaitEnd<T> {
-    /// With this result.
+    /// The future ended with this result.
     Done(T),
-    /// By [`Waits::cancel`] or [`Waits::stop`].
+    /// [`Waits::cancel`] or [`Waits::stop`] ended the wait.
     Cancelled,
-    /// By a panic, which is a defect.
+    /// The future panicked, which is a defect.
     Panicked,
 }
 
@@ -70,16 +70,16 @@ struct Shared<T> {
 /// Under the lock nothing is polled and nothing is dropped: both may wake.
 struct State<T> {
     slots: HashMap<u64, Slot<T>>,
-    /// The slots to look at; one may stand here twice.
+    /// The slots to look at, each once: those that are `Cancelled` or `Waiting` and woken.
     woken: VecDeque<u64>,
     stopped: bool,
-    /// Whether the host was told to look and has not yet found nothing.
+    /// Whether the host was told to call `next`, and has since found something each time.
     told: bool,
     signal: Option<Signal>,
 }
 
 enum Slot<T> {
-    Waiting(Wait<T>),
+    Waiting { wait: Wait<T>, woken: bool },
     Polling { woken: bool, cancelled: bool },
     Cancelled,
 }
@@ -93,12 +93,9 @@ struct Knock<T> {
 impl<T> Wake for Knock<T> {
     fn wake(self: Arc<Self>) {
         let mut state = self.shared.lock();
-        match state.slots.get_mut(&self.token) {
-            Some(Slot::Waiting(_)) => state.woken.push_back(self.token),
-            Some(Slot::Polling { woken, .. }) => *woken = true,
-            Some(Slot::Cancelled) | None => return,
+        if state.wake(self.token) {
+            self.shared.tell(state);
         }
-        self.shared.tell(state);
     }
 }
 
@@ -108,9 +105,12 @@ impl<T> Shared<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells whoever waits, in `next` or elsewhere, that there may be something to look at.
+    /// If `next` is worth a call, wakes a thread in it and tells the host.
     fn tell(&self, mut state: MutexGuard<'_, State<T>>) {
-        let first = (state.stopped || !state.woken.is_empty()) && !std::mem::replace(&mut state.told, true);
+        if state.woken.is_empty() && !state.stopped {
+            return;
+        }
+        let first = !std::mem::replace(&mut state.told, true);
         if first && let Some(signal) = &mut state.signal {
             signal.raise();
         }
@@ -127,41 +127,48 @@ impl<T> Shared<T> {
 }
 
 impl<T> State<T> {
+    /// Queues a wait that was woken. `false` if it stands in the queue already, or the thread that polls it looks again.
+    fn wake(&mut self, token: u64) -> bool {
+        match self.slots.get_mut(&token) {
+            Some(Slot::Waiting { woken, .. }) if !*woken => {
+                *woken = true;
+                self.woken.push_back(token);
+                true
+            }
+            Some(Slot::Polling { woken, .. }) => {
+                *woken = true;
+                false
+            }
+            Some(Slot::Waiting { .. } | Slot::Cancelled) | None => false,
+        }
+    }
+
     /// Cancels a wait that is not over. The future is for the caller to drop, without the lock.
     fn cancel(&mut self, token: u64) -> Option<Wait<T>> {
         let slot = self.slots.get_mut(&token)?;
-        match slot {
-            Slot::Polling { cancelled, .. } => *cancelled = true,
-            Slot::Cancelled => {}
-            Slot::Waiting(_) => {
-                self.woken.push_back(token);
-                if let Slot::Waiting(wait) = std::mem::replace(slot, Slot::Cancelled) {
-                    return Some(wait);
-                }
-            }
-        }
-        None
-    }
-
-    /// Takes a woken wait out to be polled; `None` if there is nothing to poll or another thread is at it.
-    fn take(&mut self, token: u64) -> Option<Wait<T>> {
-        let slot = self.slots.get_mut(&token)?;
-        if let Slot::Polling { woken, .. } = slot {
-            *woken = true;
-        }
-        if !matches!(slot, Slot::Waiting(_)) {
+        if let Slot::Polling { cancelled, .. } = slot {
+            *cancelled = true;
             return None;
         }
-        match std::mem::replace(slot, Slot::Polling { woken: false, cancelled: false }) {
-            Slot::Waiting(wait) => Some(wait),
-            Slot::Polling { .. } | Slot::Cancelled => None,
+        let Slot::Waiting { wait, woken } = std::mem::replace(slot, Slot::Cancelled) else { return None };
+        if !woken {
+            self.woken.push_back(token);
         }
+        Some(wait)
     }
 
-    /// Nothing was found: the host is told anew when something is there.
+    /// Takes the next slot of the queue: a wait to be polled, or none if the wait was cancelled.
+    fn take(&mut self) -> Option<(u64, Option<Wait<T>>)> {
+        let token = self.woken.pop_front()?;
+        let Some(Slot::Waiting { wait, .. }) = self.slots.remove(&token) else { return Some((token, None)) };
+        self.slots.insert(token, Slot::Polling { woken: false, cancelled: false });
+        Some((token, Some(wait)))
+    }
+
+    /// The host found nothing: it is told again when something is there.
     fn found_nothing(&mut self) {
         if self.stopped {
-            return; // whoever comes shall find that out
+            return; // `next` stays worth a call: it tells that
         }
         self.told = false;
         if let Some(signal) = &mut self.signal {
@@ -183,13 +190,15 @@ impl<T: Send + 'static> Default for Waits<T> {
 }
 
 impl<T: Send + 'static> Waits<T> {
-    /// A place for waits, for hosts that block in [`next`](Self::next) or watch the [`descriptor`](Self::descriptor).
+    /// Creates an empty set of waits, for hosts that block in [`next`](Self::next) or watch
+    /// [`descriptor`](Self::descriptor).
     pub fn new() -> Self {
         Self::with(None)
     }
 
-    /// A place for waits that calls `notify` when `next` with a time-out of zero is worth a call; once, until `next` has
-    /// found nothing. `notify` is called on any thread, an engine's included, and must not block.
+    /// Creates an empty set of waits that calls `notify` when `next` with a timeout of zero is worth a call. After a call
+    /// of `notify`, the next one comes only after `next` has failed with `timeout`. Any thread may call it, an engine's
+    /// included, so it must not block.
     pub fn with_notify(notify: impl Fn() + Send + Sync + 'static) -> Self {
         Self::with(Some(Box::new(notify)))
     }
@@ -208,7 +217,10 @@ impl<T: Send + 'static> Waits<T> {
         }
     }
 
-    /// Begins a wait; does not block. Fails with `invalid` if a wait with this token is not over, and with `stopped`.
+    /// Begins a wait; does not block. The token can be used again once [`next`](Self::next) has given out the wait's end.
+    ///
+    /// Fails with `invalid` if the token is in use, and with `stopped` after [`stop`](Self::stop) and in the child of a
+    /// fork.
     pub fn begin(&self, token: u64, wait: impl Future<Output = T> + Send + 'static) -> Result<(), PortMappingError> {
         let mut state = self.lock()?;
         if state.stopped {
@@ -217,37 +229,39 @@ impl<T: Send + 'static> Waits<T> {
         if state.slots.contains_key(&token) {
             return Err(PortMappingError::invalid("token", format!("{token} belongs to a wait that is not over")));
         }
-        state.slots.insert(token, Slot::Waiting(Box::pin(wait)));
-        state.woken.push_back(token);
+        state.slots.insert(token, Slot::Waiting { wait: Box::pin(wait), woken: false });
+        state.wake(token);
         self.shared.tell(state);
         Ok(())
     }
 
-    /// Cancels the wait with this token; what was waited for goes on. A wait that is over already, or is found to be
-    /// over at this moment, keeps its result. Fails with `stopped` in the child of a fork.
+    /// Cancels the wait with this token, if there is one, by dropping its future. A wait that `next` finds over at this
+    /// moment keeps its result. Fails with `stopped` in the child of a fork.
     pub fn cancel(&self, token: u64) -> Result<(), PortMappingError> {
         let mut state = self.lock()?;
         let wait = state.cancel(token);
         self.shared.tell(state);
-        drop(wait);
+        wait.into_iter().for_each(discard);
         Ok(())
     }
 
-    /// Cancels all waits and lets none begin any more, which wakes everyone in [`next`](Self::next). Fails with `stopped`
-    /// in the child of a fork.
+    /// Cancels all waits and refuses new ones, which wakes every thread in [`next`](Self::next). Fails with `stopped` in
+    /// the child of a fork.
     pub fn stop(&self) -> Result<(), PortMappingError> {
         let mut state = self.lock()?;
         state.stopped = true;
         let tokens: Vec<u64> = state.slots.keys().copied().collect();
         let waits: Vec<_> = tokens.into_iter().filter_map(|token| state.cancel(token)).collect();
         self.shared.tell(state);
-        drop(waits);
+        waits.into_iter().for_each(discard);
         Ok(())
     }
 
-    /// A descriptor for `poll(2)` and its kin: readable while `next` with a time-out of zero is worth a call. It belongs
-    /// to the waits. Fails with `invalid` on systems without such descriptors (Windows), with `internal` if the system
-    /// gives none, and with `stopped` in the child of a fork.
+    /// Returns a descriptor for `poll(2)` and similar calls: it is readable while `next` with a timeout of zero is worth a
+    /// call. It belongs to the waits: do not read from it or close it.
+    ///
+    /// Fails with `invalid` on systems without such descriptors (Windows), with `internal` if the system gives none, and
+    /// with `stopped` in the child of a fork.
     pub fn descriptor(&self) -> Result<i32, PortMappingError> {
         let mut state = self.lock()?;
         if let Some(signal) = &state.signal {
@@ -260,20 +274,19 @@ impl<T: Send + 'static> Waits<T> {
         Ok(state.signal.insert(signal).descriptor())
     }
 
-    /// The next wait that is over, waiting for one at most for `timeout`; zero only looks. Several threads may call it.
+    /// Waits, at most for `timeout`, for the next wait that is over; zero only looks. Several threads may call it.
     ///
-    /// Fails with `timeout`, and with `stopped` once the waits are stopped and all were given out.
+    /// Fails with `timeout`, and with `stopped` once the waits are stopped and the end of each was given out, or in the
+    /// child of a fork.
     pub fn next(&self, timeout: impl Into<Option<Duration>>) -> Result<Completion<T>, PortMappingError> {
         let limit = timeout.into();
         let end = limit.and_then(|limit| Instant::now().checked_add(limit));
         let mut state = self.lock()?;
         loop {
-            while let Some(token) = state.woken.pop_front() {
-                if let Some(Slot::Cancelled) = state.slots.get(&token) {
-                    state.slots.remove(&token);
-                    return Ok(Completion { token, end: WaitEnd::Cancelled });
-                }
-                let Some(wait) = state.take(token) else { continue };
+            // Each once, and then a look at the clock: a wait may wake itself again and again.
+            for _ in 0..state.woken.len() {
+                let Some((token, wait)) = state.take() else { break };
+                let Some(wait) = wait else { return Ok(Completion { token, end: WaitEnd::Cancelled }) };
                 drop(state);
                 if let Some(end) = self.poll(token, wait) {
                     return Ok(Completion { token, end });
@@ -283,9 +296,14 @@ impl<T: Send + 'static> Waits<T> {
             if state.stopped && state.slots.is_empty() {
                 return Err(PortMappingError::stopped("the waits are stopped"));
             }
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            if left != Some(Duration::ZERO) && !state.woken.is_empty() {
+                continue;
+            }
             state.found_nothing();
-            state = match end.map(|end| end.saturating_duration_since(Instant::now())) {
+            state = match left {
                 Some(Duration::ZERO) => {
+                    self.shared.tell(state);
                     return Err(PortMappingError::timeout(format!("no wait was over within {}", seconds(limit))));
                 }
                 Some(left) => self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
@@ -294,7 +312,7 @@ impl<T: Send + 'static> Waits<T> {
         }
     }
 
-    /// Takes one step; how the wait ended, if it did.
+    /// Polls a wait once; how it ended, if it did.
     fn poll(&self, token: u64, mut wait: Wait<T>) -> Option<WaitEnd<T>> {
         let waker = Waker::from(Arc::new(Knock { token, shared: Arc::clone(&self.shared) }));
         let step = AssertUnwindSafe(|| wait.as_mut().poll(&mut Context::from_waker(&waker)));
@@ -306,27 +324,34 @@ impl<T: Send + 'static> Waits<T> {
         let mut state = self.shared.lock();
         let (woken, cancelled) = match state.slots.get(&token) {
             Some(Slot::Polling { woken, cancelled }) => (*woken, *cancelled),
-            Some(Slot::Waiting(_) | Slot::Cancelled) | None => (false, true),
+            Some(Slot::Waiting { .. } | Slot::Cancelled) | None => (false, true),
         };
         if ended.is_none() && !cancelled {
-            state.slots.insert(token, Slot::Waiting(wait));
+            state.slots.insert(token, Slot::Waiting { wait, woken: false });
             if woken {
-                state.woken.push_back(token);
+                state.wake(token);
             }
             return None;
         }
         state.slots.remove(&token);
-        // After a stop others may wait for the last one to be gone.
+        // After a stop, other threads may wait until the last one is gone.
         self.shared.tell(state);
-        drop(wait);
+        discard(wait);
         Some(ended.unwrap_or(WaitEnd::Cancelled))
+    }
+}
+
+/// Drops a future. If its drop panics, that must not take a completion along.
+fn discard<T>(wait: Wait<T>) {
+    if catch_unwind(AssertUnwindSafe(|| drop(wait))).is_err() {
+        tracing::error!("a wait panicked while it was dropped");
     }
 }
 
 impl<T> Drop for Waits<T> {
     fn drop(&mut self) {
         if std::process::id() != self.process {
-            // What the futures hold may be locked for ever here; it goes with the process.
+            // Locks inside the futures may never be released here; the memory goes with the process.
             std::mem::forget(Arc::clone(&self.shared));
             return;
         }

@@ -2,10 +2,13 @@
 
 mod common;
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{LONG, config_for, gateway};
+use portlease::client::MockPortMapperClient;
+use portlease::task::Timing;
 use portlease::{
     ErrorKind, EventKind, LeaseState, MapRequest, Mapper, OpenPort, Protocol, RetryPolicy, Transport, open_with,
 };
@@ -72,6 +75,71 @@ async fn a_reader_of_events_does_not_keep_the_mapper_that_nobody_holds() {
     tokio::task::yield_now().await;
     drop(mapper);
     assert_eq!(reading.await.unwrap().unwrap_err().kind(), ErrorKind::Stopped);
+}
+
+#[tokio::test]
+async fn a_wait_for_events_keeps_to_its_limit_after_the_last_handle_was_dropped() {
+    let client = Arc::new(MockPortMapperClient::default());
+    let granted = MockPortMapperClient::mapping(UDP_4000, (Ipv4Addr::new(192, 0, 1, 1), 4000), LONG);
+    // The release takes as long as it may.
+    client.on_probe(INSTANT, Ok(())).on_install(INSTANT, Ok(granted)).on_remove(Duration::from_secs(600), Ok(()));
+    let mapper = Mapper::start_with(client, Timing::default()).unwrap();
+    let events = mapper.events();
+    let lease = mapper.map(UDP_4000).unwrap();
+    assert_eq!(events.next(LONG).await.unwrap().kind, EventKind::Installed);
+    drop((lease, mapper));
+    assert_eq!(events.next(INSTANT).await.unwrap_err().kind(), ErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn whether_a_mapping_is_left_is_decided_by_the_first_who_ends_the_lease() {
+    let gateway = gateway();
+    let mapper = Mapper::start(config_for(&gateway, Protocol::Pcp)).unwrap();
+    let lease = mapper.map(UDP_4000).unwrap();
+    lease.ready(LONG).await.unwrap();
+    lease.begin_stop();
+    lease.begin_detach();
+    assert!(lease.stop(LONG).await);
+    assert!(gateway.mappings().is_empty(), "stopped first");
+
+    let lease = mapper.map(UDP_4000).unwrap();
+    lease.ready(LONG).await.unwrap();
+    lease.begin_detach();
+    assert!(lease.stop(LONG).await);
+    assert_eq!(gateway.mappings().len(), 1, "detached first");
+
+    let lease = mapper.map(MapRequest::new(4001, Transport::Udp)).unwrap();
+    lease.ready(LONG).await.unwrap();
+    mapper.begin_stop();
+    lease.detach().await;
+    assert_eq!(gateway.mappings().len(), 1, "the mapper was stopped first");
+}
+
+#[tokio::test]
+async fn all_mappers_can_be_stopped_without_a_limit_and_without_giving_up_the_handles() {
+    let none: [&Mapper; 0] = [];
+    assert!(Mapper::stop_all(none, Duration::MAX).await);
+    let gateway = gateway();
+    let ports = [4000, 4001].map(|port| {
+        let config = config_for(&gateway, Protocol::Pcp);
+        OpenPort::begin(config, MapRequest::new(port, Transport::Udp)).unwrap()
+    });
+    assert!(Mapper::stop_all(ports.iter().map(|port| Arc::clone(port.mapper())), Duration::MAX).await);
+    assert!(ports.iter().all(|port| port.mapper().snapshot().stopped));
+}
+
+#[tokio::test]
+async fn waits_for_a_mapping_that_are_called_together_hear_of_the_same_failure_also_if_it_was_before() {
+    let gateway = gateway();
+    gateway.update_faults(|faults| faults.pcp = Mode::Refuse(2));
+    let mut config = config_for(&gateway, Protocol::Pcp);
+    config.retry = RetryPolicy::backoff(LONG, LONG);
+    let mapper = Mapper::start(config).unwrap();
+    let lease = mapper.map(UDP_4000).unwrap();
+    assert_eq!(mapper.next_event(LONG).await.unwrap().kind, EventKind::Failed);
+    let (one, other) = tokio::join!(lease.ready(LONG), lease.ready(Duration::from_secs(1)));
+    assert_eq!(one.unwrap_err().kind(), ErrorKind::Refused);
+    assert_eq!(other.unwrap_err().kind(), ErrorKind::Refused);
 }
 
 #[tokio::test]

@@ -99,6 +99,19 @@ async fn stopped_while_a_revoked_mapping_is_being_removed_it_ends_in_bounded_tim
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_that_was_lost_once_can_still_be_detached() {
+    let (bench, task) = Bench::start();
+    bench.client.on_probe(SOON, Ok(())).on_install(SOON, granted());
+    for kind in [EventKind::Installed, EventKind::Failed, EventKind::Failed, EventKind::Failed, EventKind::Revoked] {
+        bench.expect(kind).await;
+    }
+    bench.expect(EventKind::Installed).await;
+    bench.shutdown.detach();
+    task.await.unwrap();
+    assert_eq!(bench.client.calls().remove, 1, "the lost mapping alone");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_that_is_lost_again_and_again_is_always_mapped_again() {
     let (bench, _task) = Bench::start();
     for round in 0..10 {

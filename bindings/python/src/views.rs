@@ -130,9 +130,10 @@ view! {
         lifetime: |of| of.lifetime,
         /// The class of the external address.
         address_class: |of| of.address_class,
-        /// Why, for `failed`, `revoked` and, if there is a reason, `exited`.
+        /// Why, for `failed`, `revoked` and, if the lease ended by a failure or its mapping could not be deleted,
+        /// `exited`.
         error: |of| of.error,
-        /// How long the attempt took that this event ends; zero if it ends none. In seconds.
+        /// How long the attempt took that ended with this event; zero if the event ends no attempt. In seconds.
         elapsed: |of| of.elapsed,
         /// How many events this reader lost just before this one because it did not pull them in time.
         dropped: |of| of.dropped,

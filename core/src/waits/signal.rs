@@ -2,7 +2,7 @@
 
 use crate::error::PortMappingError;
 
-/// Readable from `raise` to `lower`. Both are a system call that never blocks, and none where nothing changes.
+/// Readable from `raise` to `lower`. Each makes one system call that never blocks, and none if nothing changes.
 #[cfg(unix)]
 #[derive(Debug)]
 pub(super) struct Signal {
@@ -44,7 +44,7 @@ impl Signal {
     }
 }
 
-/// Elsewhere there is none.
+/// Other systems have none.
 #[cfg(not(unix))]
 #[derive(Debug)]
 pub(super) struct Signal;
@@ -52,7 +52,7 @@ pub(super) struct Signal;
 #[cfg(not(unix))]
 impl Signal {
     pub(super) fn new() -> Result<Self, PortMappingError> {
-        Err(PortMappingError::invalid("waits", "this system has no descriptors to poll; wait in portlease_waits_next"))
+        Err(PortMappingError::invalid("descriptor", "this system has none that can be polled; block in next instead"))
     }
 
     pub(super) fn descriptor(&self) -> i32 {

@@ -228,10 +228,11 @@ class Event:
         """The class of the external address."""
     @property
     def error(self) -> ErrorReport | None:
-        """Why, for `failed`, `revoked` and, if there is a reason, `exited`."""
+        """Why, for `failed`, `revoked` and, if the lease ended by a failure or its mapping could not be deleted,
+        `exited`."""
     @property
     def elapsed(self) -> float:
-        """How long the attempt took that this event ends; zero if it ends none. In seconds."""
+        """How long the attempt took that ended with this event; zero if the event ends no attempt. In seconds."""
     @property
     def dropped(self) -> int:
         """How many events this reader lost just before this one because it did not pull them in time."""
