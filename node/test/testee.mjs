@@ -25,6 +25,7 @@ const CALLS = {
     leases.set(lease, mappers.get(mapper).map({ port, transport, exact, ...wish }));
   },
   ready: (command) => leases.get(command.lease).ready(limit(command)),
+  changed: (command) => leases.get(command.lease).changed({ since: command.since, ...limit(command) }),
   snapshot: ({ lease }) => leases.get(lease).snapshot(),
   stop: (command) => leases.get(command.lease).stop(limit(command)),
   detach: ({ lease }) => leases.get(lease).detach(),

@@ -114,8 +114,8 @@ class Defective:
 
 def test_what_python_takes_for_an_int_is_one_here_and_its_own_errors_come_through(gateway: Gateway) -> None:
     with portlease.Mapper(**gateway.config()) as mapper:
-        mapper.map(Index())  # type: ignore[arg-type]
-        assert mapper.snapshot().leases[0].internal_port == 4000
+        lease = mapper.map(Index())  # type: ignore[arg-type]
+        assert lease.snapshot().internal_port == 4000
         with pytest.raises(RuntimeError, match="not today"):
             mapper.map(Defective())  # type: ignore[arg-type]
 
