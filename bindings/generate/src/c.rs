@@ -75,55 +75,73 @@ fn names(model: &Model, data: &Data) -> Result<String> {
     let read = read_enums(model)?;
     let mut functions = String::new();
     for one in enums {
-        let (rust, own) = (&one.name, type_name(data, &one.name));
-        let (c, values) = (format!("portlease_{own}"), values(data, one)?);
-        out += &wrap(&data.docs("c", rust, &one.docs), "/// ", WIDTH);
-        out += &format!("#[repr(C)]\n#[derive(Debug, Clone, Copy, PartialEq, Eq)]\n{ALLOW}pub enum {c} {{\n");
-        for value in &values {
-            out += &format!("{}{} = {},\n", wrap(&value.docs, "    /// ", WIDTH), value.name, value.number);
-        }
-        out += "}\n\n";
-        out += &format!("impl From<{rust}> for {c} {{ fn from(value: {rust}) -> Self {{ match value {{");
-        for (value, variant) in values.iter().filter_map(|value| Some((value, value.variant.as_ref()?))) {
-            out += &format!("{rust}::{variant} => Self::{},", value.name);
-        }
-        out += "}}}\n\n";
-        if let Some(absent) = values.iter().find(|value| value.name.ends_with("_ABSENT")) {
-            out += &format!(
-                "impl From<Option<{rust}>> for {c} {{ fn from(value: Option<{rust}>) -> Self {{
-                    value.map_or(Self::{}, Self::from) }} }}\n\n",
-                absent.name
-            );
-        }
-        if read.contains(rust) {
-            let known = || values.iter().filter_map(|value| Some((value, value.variant.as_ref()?)));
-            let allowed = known().map(|(value, _)| value.name.as_str()).collect::<Vec<_>>().join(" or ");
-            out += &format!(
-                "/// Reads what C asks for. Fails with kind `invalid` about `argument`.
-                pub(crate) fn read_{own}(argument: &'static str, value: MaybeUninit<{c}>)
-                -> Result<{rust}, PortMappingError> {{ match number(value) {{"
-            );
-            out += &known().map(|(value, of)| format!("{} => Ok({rust}::{of}),", value.number)).collect::<String>();
-            out += &format!("other => Err(not_one_of(argument, other, \"{allowed}\")) }} }}\n\n");
+        let (own, values) = (type_name(data, &one.name), values(data, one)?);
+        out += &enumeration(data, one, &own, &values);
+        if read.contains(&one.name) {
+            out += &reader(&one.name, &own, &values);
         }
         // The one address family that there is needs no name.
-        if rust != "AddressFamily" {
+        if one.name != "AddressFamily" {
             let docs = match functions.is_empty() {
                 true => &data.docs("c", "*_name", "As above."),
                 false => "As above.",
             };
             functions += &wrap(docs, "/// ", WIDTH);
-            functions += &format!(
-                "#[unsafe(no_mangle)]\npub extern \"C\" fn {c}_name(value: MaybeUninit<{c}>) -> *const c_char {{
-                    let name = match number(value) {{"
-            );
-            for value in values.iter().filter(|value| !value.text.is_empty()) {
-                functions += &format!("{} => c\"{}\",", value.number, value.text);
-            }
-            functions += "_ => c\"\" }; name.as_ptr() }\n\n";
+            functions += &name_function(&own, &values);
         }
     }
     Ok(out + functions.trim_end() + "\n")
+}
+
+/// The values that Rust has too, with their variants.
+fn known(values: &[Value]) -> impl Iterator<Item = (&Value, &String)> {
+    values.iter().filter_map(|value| Some((value, value.variant.as_ref()?)))
+}
+
+/// The enum, and how it is made of Rust's.
+fn enumeration(data: &Data, one: &Enum, own: &str, values: &[Value]) -> String {
+    let (rust, c) = (&one.name, format!("portlease_{own}"));
+    let mut out = wrap(&data.docs("c", rust, &one.docs), "/// ", WIDTH);
+    out += &format!("#[repr(C)]\n#[derive(Debug, Clone, Copy, PartialEq, Eq)]\n{ALLOW}pub enum {c} {{\n");
+    for value in values {
+        out += &format!("{}{} = {},\n", wrap(&value.docs, "    /// ", WIDTH), value.name, value.number);
+    }
+    out += "}\n\n";
+    out += &format!("impl From<{rust}> for {c} {{ fn from(value: {rust}) -> Self {{ match value {{");
+    for (value, variant) in known(values) {
+        out += &format!("{rust}::{variant} => Self::{},", value.name);
+    }
+    out += "}}}\n\n";
+    if let Some(absent) = values.iter().find(|value| value.name.ends_with("_ABSENT")) {
+        out += &format!(
+            "impl From<Option<{rust}>> for {c} {{ fn from(value: Option<{rust}>) -> Self {{
+                value.map_or(Self::{}, Self::from) }} }}\n\n",
+            absent.name
+        );
+    }
+    out
+}
+
+/// The function that reads an enum.
+fn reader(rust: &str, own: &str, values: &[Value]) -> String {
+    let allowed = known(values).map(|(value, _)| value.name.as_str()).collect::<Vec<_>>().join(" or ");
+    let arms = known(values).map(|(value, of)| format!("{} => Ok({rust}::{of}),", value.number)).collect::<String>();
+    format!(
+        "/// Reads what C asks for. Fails with kind `invalid` about `argument`.
+        pub(crate) fn read_{own}(argument: &'static str, value: MaybeUninit<portlease_{own}>)
+        -> Result<{rust}, PortMappingError> {{ match number(value) {{ {arms}
+        other => Err(not_one_of(argument, other, \"{allowed}\")) }} }}\n\n"
+    )
+}
+
+/// The function that names the values of an enum.
+fn name_function(own: &str, values: &[Value]) -> String {
+    let named = values.iter().filter(|value| !value.text.is_empty());
+    let arms = named.map(|value| format!("{} => c\"{}\",", value.number, value.text)).collect::<String>();
+    format!(
+        "#[unsafe(no_mangle)]\npub extern \"C\" fn portlease_{own}_name(value: MaybeUninit<portlease_{own}>)
+        -> *const c_char {{ let name = match number(value) {{ {arms} _ => c\"\" }}; name.as_ptr() }}\n\n"
+    )
 }
 
 /// The enums that options have.
@@ -212,8 +230,6 @@ fn config(model: &Model, data: &Data) -> Result<String> {
     for rust in ["Config", "MapRequest"] {
         let of = model.structure(rust)?;
         let own = type_name(data, rust);
-        let c = format!("portlease_{own}");
-        let order = data.c.fields.get(rust).ok_or_else(|| format!("data.toml: c.fields has no {rust}"))?;
         let mut fields = Vec::new();
         let mut sets = String::new();
         for field in &of.fields {
@@ -221,51 +237,63 @@ fn config(model: &Model, data: &Data) -> Result<String> {
             fields.extend(parts);
             sets += &format!("set(&mut {own}.{}, {read});\n", field.name);
         }
-        if let Some(unknown) = fields.iter().find(|field| !order.contains(&field.name)) {
-            return Err(format!("data.toml: c.fields.{rust} has no {}", unknown.name));
-        }
-        out += &wrap(&data.docs("c", rust, &of.docs), "/// ", WIDTH);
-        out += &format!(
-            "#[repr(C)]\n#[derive(Clone, Copy)]\n{ALLOW}pub struct {c} {{\n    /// sizeof({c})\n    pub struct_size: usize,\n"
-        );
-        // `padding_1:4`: bytes that would be padding otherwise, for a struct that has grown has none.
-        fields.extend(order.iter().filter_map(|name| name.split_once(':')).map(|(name, size)| Option_ {
-            name: name.to_owned(),
-            of_type: format!("[u8; {size}]"),
-            docs: "Zero.".to_owned(),
-        }));
-        let order: Vec<&str> = order.iter().map(|name| name.split(':').next().unwrap_or_default()).collect();
-        let mut last = "";
-        for name in &order {
-            let gone = || format!("data.toml: c.fields.{rust} has {name}, which core has no more");
-            let field = fields.iter().find(|field| field.name == *name).ok_or_else(gone)?;
-            out += &format!("{}    pub {name}: {},\n", wrap(&field.docs, "    /// ", WIDTH), field.of_type);
-            last = &field.of_type;
-        }
-        let first = *data.c.first.get(rust).ok_or_else(|| format!("data.toml: c.first has no {rust}"))?;
-        let grown = order.get(first).map(|name| format!(" => {name}")).unwrap_or_default();
-        let last_name = order.last().copied().unwrap_or_default();
-        out += &format!("}}\n\ngrowing!({c}: {last_name} {last}{grown});\n");
-        out += &format!(
-            "// SAFETY: numbers and pointers; the rest is `MaybeUninit`.\nunsafe impl Options for {c} {{}}\n\n"
-        );
-        let start = match rust {
-            "Config" => {
-                "let mut config = Config::default();
-                let Some(given) = caller.optional_read(\"config\", pointer)? else {
-                    return Ok(config);
-                };\n"
-            }
-            _ => {
-                "let given = caller.read(\"request\", pointer)?;
-                let mut request = MapRequest::new(0, Transport::Udp);"
-            }
-        };
-        functions += &format!(
-            "/// Reads a {own}. Whether the values make sense is core's to say.
-            pub(crate) fn read_{own}(caller: Caller<'_>, pointer: *const {c}) -> Result<{rust}, PortMappingError> {{
-                {start} {sets} Ok({own}) }}\n\n"
-        );
+        out += &structure(data, of, &own, fields)?;
+        functions += &options_reader(rust, &own, &sets);
     }
     Ok(out + functions.trim_end() + "\n")
+}
+
+/// The struct that holds these options, in the order that `data.toml` has fixed.
+fn structure(data: &Data, of: &Struct, own: &str, mut fields: Vec<Option_>) -> Result<String> {
+    let (rust, c) = (&of.name, format!("portlease_{own}"));
+    let order = data.c.fields.get(rust).ok_or_else(|| format!("data.toml: c.fields has no {rust}"))?;
+    if let Some(unknown) = fields.iter().find(|field| !order.contains(&field.name)) {
+        return Err(format!("data.toml: c.fields.{rust} has no {}", unknown.name));
+    }
+    let mut out = wrap(&data.docs("c", rust, &of.docs), "/// ", WIDTH);
+    out += &format!(
+        "#[repr(C)]\n#[derive(Clone, Copy)]\n{ALLOW}pub struct {c} {{\n    /// sizeof({c})\n    pub struct_size: usize,\n"
+    );
+    // `padding_1:4`: bytes that would be padding otherwise, for a struct that has grown has none.
+    fields.extend(order.iter().filter_map(|name| name.split_once(':')).map(|(name, size)| Option_ {
+        name: name.to_owned(),
+        of_type: format!("[u8; {size}]"),
+        docs: "Zero.".to_owned(),
+    }));
+    let order: Vec<&str> = order.iter().map(|name| name.split(':').next().unwrap_or_default()).collect();
+    let mut last = "";
+    for name in &order {
+        let gone = || format!("data.toml: c.fields.{rust} has {name}, which core has no more");
+        let field = fields.iter().find(|field| field.name == *name).ok_or_else(gone)?;
+        out += &format!("{}    pub {name}: {},\n", wrap(&field.docs, "    /// ", WIDTH), field.of_type);
+        last = &field.of_type;
+    }
+    let first = *data.c.first.get(rust).ok_or_else(|| format!("data.toml: c.first has no {rust}"))?;
+    let grown = order.get(first).map(|name| format!(" => {name}")).unwrap_or_default();
+    let last_name = order.last().copied().unwrap_or_default();
+    out += &format!("}}\n\ngrowing!({c}: {last_name} {last}{grown});\n");
+    out +=
+        &format!("// SAFETY: numbers and pointers; the rest is `MaybeUninit`.\nunsafe impl Options for {c} {{}}\n\n");
+    Ok(out)
+}
+
+/// The function that reads a struct of options; `sets` reads its fields.
+fn options_reader(rust: &str, own: &str, sets: &str) -> String {
+    let start = match rust {
+        "Config" => {
+            "let mut config = Config::default();
+            let Some(given) = caller.optional_read(\"config\", pointer)? else {
+                return Ok(config);
+            };\n"
+        }
+        _ => {
+            "let given = caller.read(\"request\", pointer)?;
+            let mut request = MapRequest::new(0, Transport::Udp);"
+        }
+    };
+    format!(
+        "/// Reads a {own}. Whether the values make sense is core's to say.
+        pub(crate) fn read_{own}(caller: Caller<'_>, pointer: *const portlease_{own})
+        -> Result<{rust}, PortMappingError> {{ {start} {sets} Ok({own}) }}\n\n"
+    )
 }
