@@ -1,5 +1,7 @@
 //! Rust's testee: makes the calls that the runner asks for, many at once, and answers with what they gave.
 
+mod settings;
+
 use std::collections::BTreeMap;
 use std::io::{Write, stdin, stdout};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -96,31 +98,16 @@ fn request(command: &Value) -> Result<MapRequest, String> {
 fn config(settings: &Value) -> Result<Config, String> {
     let mut config = Config::default();
     for (name, value) in settings.as_object().into_iter().flatten() {
-        configure(&mut config, name, value).ok_or_else(|| format!("the setting {name}: {value}"))?;
+        settings::configure(&mut config, name, value).ok_or_else(|| format!("the setting {name}: {value}"))?;
     }
     Ok(config)
 }
 
-fn configure(config: &mut Config, name: &str, value: &Value) -> Option<()> {
-    match name {
-        "gateway" => config.gateway = Some(value.as_str()?.parse().ok()?),
-        "local_address" => config.local_address = Some(value.as_str()?.parse().ok()?),
-        "interface" => config.interface = Some(value.as_str()?.to_owned()),
-        "protocols" => {
-            let names = value.as_array()?.iter();
-            config.protocols = names.map(|name| name.as_str()?.parse().ok()).collect::<Option<_>>()?;
-        }
-        "ttl" => config.ttl = seconds(value)?,
-        "renewal_interval" => config.renewal_interval = seconds(value)?,
-        "failure_threshold" => config.failure_threshold = value.as_u64()?.try_into().ok()?,
-        "retry" if value == "never" => config.retry = RetryPolicy::Never,
-        "retry" => config.retry = RetryPolicy::backoff(seconds(&value["min"])?, seconds(&value["max"])?),
-        "description" => config.description = value.as_str()?.to_owned(),
-        "pcp_port" => config.pcp_port = value.as_u64()?.try_into().ok()?,
-        "ssdp_address" => config.ssdp_address = Some(value.as_str()?.parse().ok()?),
-        _ => return None,
+fn retry(value: &Value) -> Option<RetryPolicy> {
+    if value == "never" {
+        return Some(RetryPolicy::Never);
     }
-    Some(())
+    Some(RetryPolicy::backoff(seconds(&value["min"])?, seconds(&value["max"])?))
 }
 
 fn text<T: ToString>(value: Option<T>) -> Option<String> {

@@ -166,40 +166,13 @@ static portlease_protocol protocol(const char *name) {
   return found;
 }
 
-static bool configure(portlease_config *config, const char *name, const json_t *value) {
-  const char *text = json_string_value(value);
-  double number = json_number_value(value);
-  if (strcmp(name, "gateway") == 0) {
-    config->gateway = text;
-  } else if (strcmp(name, "local_address") == 0) {
-    config->local_address = text;
-  } else if (strcmp(name, "interface") == 0) {
-    config->interface_name = text;
-  } else if (strcmp(name, "description") == 0) {
-    config->description = text;
-  } else if (strcmp(name, "ssdp_address") == 0) {
-    config->ssdp_address = text;
-  } else if (strcmp(name, "protocols") == 0) {
-    for (size_t i = 0; i < json_array_size(value); i++) {
-      config->protocols[i] = protocol(json_string_value(json_array_get(value, i)));
-    }
-  } else if (strcmp(name, "ttl") == 0) {
-    config->ttl = number;
-  } else if (strcmp(name, "renewal_interval") == 0) {
-    config->renewal_interval = number;
-  } else if (strcmp(name, "failure_threshold") == 0) {
-    config->failure_threshold = (uint32_t)number;
-  } else if (strcmp(name, "pcp_port") == 0) {
-    config->pcp_port = (uint16_t)number;
-  } else if (strcmp(name, "retry") == 0) {
-    config->retry_never = text != NULL;
-    config->retry_min = json_number_value(json_object_get(value, "min"));
-    config->retry_max = json_number_value(json_object_get(value, "max"));
-  } else {
-    return false;
+static void protocols(portlease_protocol *list, const json_t *names) {
+  for (size_t i = 0; i < json_array_size(names); i++) {
+    list[i] = protocol(json_string_value(json_array_get(names, i)));
   }
-  return true;
 }
+
+#include "settings.h"
 
 static bool start(const json_t *command, portlease_error *error) {
   portlease_config config = PORTLEASE_INIT(portlease_config);

@@ -15,6 +15,7 @@ mod node;
 mod python;
 mod readme;
 mod surface;
+mod testees;
 mod text;
 mod uniffi;
 
@@ -28,8 +29,8 @@ pub type Output = Vec<(String, String)>;
 /// A language.
 type Writer = fn(&Model, &Data) -> Result<Output>;
 
-const WRITERS: [Writer; 7] =
-    [surface::write, c::write, go::write, uniffi::write, python::write, node::write, readme::write];
+const WRITERS: [Writer; 8] =
+    [surface::write, testees::write, c::write, go::write, uniffi::write, python::write, node::write, readme::write];
 
 /// The root of the repository.
 pub fn root() -> PathBuf {

@@ -3,14 +3,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -90,8 +89,8 @@ func (c *command) call() (any, error) {
 	lease, _ := found.(*portlease.Lease)
 	switch c.Do {
 	case "start":
-		config, err := c.config()
-		if err != nil {
+		var config portlease.Config
+		if err := set(&config, c.Config); err != nil {
 			return nil, err
 		}
 		mapper, err := portlease.Start(config)
@@ -145,39 +144,37 @@ func seconds(number float64) time.Duration {
 	return time.Duration(number * float64(time.Second))
 }
 
-// config reads the settings of a mapper.
-func (c *command) config() (portlease.Config, error) {
-	var s struct {
-		Gateway          netip.Addr
-		LocalAddress     netip.Addr `json:"local_address"`
-		Interface        string
-		Protocols        []portlease.Protocol
-		TTL              float64
-		RenewalInterval  float64 `json:"renewal_interval"`
-		FailureThreshold uint32  `json:"failure_threshold"`
-		Retry            json.RawMessage
-		Description      string
-		PCPPort          uint16         `json:"pcp_port"`
-		SSDPAddress      netip.AddrPort `json:"ssdp_address"`
+// set sets the fields of a struct by their names in the scenarios.
+func set(of any, settings json.RawMessage) error {
+	var values map[string]json.RawMessage
+	if err := json.Unmarshal(settings, &values); err != nil {
+		return err
 	}
-	settings := json.NewDecoder(bytes.NewReader(c.Config))
-	settings.DisallowUnknownFields()
-	if err := settings.Decode(&s); err != nil {
-		return portlease.Config{}, err
-	}
-	retry := portlease.RetryPolicy{Never: string(s.Retry) == `"never"`}
-	if len(s.Retry) > 0 && !retry.Never {
-		var bounds struct{ Min, Max float64 }
-		if err := json.Unmarshal(s.Retry, &bounds); err != nil {
-			return portlease.Config{}, err
+	for name, value := range values {
+		field := reflect.ValueOf(of).Elem().FieldByNameFunc(func(field string) bool {
+			return strings.EqualFold(field, strings.ReplaceAll(name, "_", ""))
+		})
+		if !field.IsValid() {
+			return fmt.Errorf("the setting %s", name)
 		}
-		retry.Min, retry.Max = seconds(bounds.Min), seconds(bounds.Max)
+		var err error
+		switch target := field.Addr().Interface().(type) {
+		case *time.Duration:
+			var number float64
+			err = json.Unmarshal(value, &number)
+			*target = seconds(number)
+		case *portlease.RetryPolicy:
+			if target.Never = string(value) == `"never"`; !target.Never {
+				err = set(target, value)
+			}
+		default:
+			err = json.Unmarshal(value, target)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return portlease.Config{
-		Gateway: s.Gateway, LocalAddress: s.LocalAddress, Interface: s.Interface, Protocols: s.Protocols,
-		TTL: seconds(s.TTL), RenewalInterval: seconds(s.RenewalInterval), FailureThreshold: s.FailureThreshold,
-		Retry: retry, Description: s.Description, PCPPort: s.PCPPort, SSDPAddress: s.SSDPAddress,
-	}, nil
+	return nil
 }
 
 // unless is the value, or null if it is absent.

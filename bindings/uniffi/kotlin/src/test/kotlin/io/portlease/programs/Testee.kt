@@ -18,7 +18,9 @@ import io.portlease.Transport
 import io.portlease.kind
 import io.portlease.snakeCase
 import java.util.concurrent.ConcurrentHashMap
+import kotlin.reflect.KType
 import kotlin.reflect.full.memberProperties
+import kotlin.reflect.full.primaryConstructor
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.seconds
 import kotlin.time.DurationUnit
@@ -83,26 +85,25 @@ object Testee {
         command["exact"].asBoolean,
     )
 
-    private val settings = setOf(
-        "gateway", "local_address", "interface", "protocols", "ttl", "renewal_interval", "failure_threshold", "retry",
-        "description", "pcp_port", "ssdp_address",
-    )
-
     private fun config(given: JsonObject): Config {
-        check(settings.containsAll(given.keySet())) { "one of ${given.keySet()}" }
-        return Config(
-            gateway = given.text("gateway"),
-            localAddress = given.text("local_address"),
-            `interface` = given.text("interface"),
-            protocols = given["protocols"]?.asJsonArray?.map { name -> Protocol.entries.single { "$it" == name.asString } },
-            ttl = given.duration("ttl"),
-            renewalInterval = given.duration("renewal_interval"),
-            failureThreshold = given.int("failure_threshold"),
-            retry = given["retry"]?.let(::retry),
-            description = given.text("description"),
-            pcpPort = given.int("pcp_port"),
-            ssdpAddress = given.text("ssdp_address"),
-        )
+        val constructor = checkNotNull(Config::class.primaryConstructor)
+        return constructor.callBy(given.entrySet().associate { (name, value) ->
+            val setting = constructor.parameters.find { snakeCase(it.name ?: "") == name }
+            checkNotNull(setting) { "the setting $name" } to read(value, setting.type)
+        })
+    }
+
+    /** A setting of this type out of a scenario. */
+    private fun read(value: JsonElement, type: KType): Any = when (type.classifier) {
+        String::class -> value.asString
+        Int::class -> value.asInt
+        Long::class -> value.asLong
+        Boolean::class -> value.asBoolean
+        Duration::class -> value.asDouble.seconds
+        List::class -> value.asJsonArray.map { read(it, checkNotNull(type.arguments.single().type)) }
+        Protocol::class -> Protocol.entries.single { "$it" == value.asString }
+        RetryPolicy::class -> retry(value)
+        else -> error("a setting of the type $type")
     }
 
     private fun retry(value: JsonElement) = when (value) {
