@@ -24,7 +24,7 @@ pub(crate) struct Value {
     pub(crate) variant: Option<String>,
 }
 
-/// The values of an enum by number. Fails where one has no number, or the number of another.
+/// The values of an enum by number. Fails if its strings are not those of `data.toml`, or two have the same number.
 pub(crate) fn values(data: &Data, one: &Enum) -> Result<Vec<Value>> {
     let name = &one.name;
     let word = data.name("c", &format!("{name}.*")).map_or_else(|| type_name(data, name).to_uppercase(), str::to_owned);
@@ -40,9 +40,13 @@ pub(crate) fn values(data: &Data, one: &Enum) -> Result<Vec<Value>> {
             variant: None,
         });
     }
+    if let Some(gone) = numbers.keys().find(|text| one.variants.iter().all(|variant| variant.text != **text)) {
+        return Err(format!("data.toml: c.numbers.{name} has `{gone}`, which core must keep for ever"));
+    }
     for variant in &one.variants {
         let item = format!("{name}.{}", variant.ident);
-        let number = numbers.get(&variant.ident).ok_or_else(|| format!("data.toml: c.numbers has no {item}"))?;
+        let number = numbers.get(&variant.text);
+        let number = number.ok_or_else(|| format!("data.toml: c.numbers.{name} has no `{}`", variant.text))?;
         values.push(Value {
             name: prefix.clone() + &variant.text.to_uppercase().replace('-', "_"),
             number: *number,

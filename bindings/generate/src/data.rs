@@ -30,7 +30,7 @@ pub(crate) struct Data {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct C {
-    /// The numbers of each enum's values. Append only; a number is never used again.
+    /// The stable strings of each enum with their numbers. Append only; a number is never used again.
     pub numbers: BTreeMap<String, BTreeMap<String, u32>>,
     /// Values of C alone: no error, and nothing at all.
     pub extra: BTreeMap<String, Vec<Extra>>,
