@@ -106,6 +106,28 @@ fn functions() -> BTreeSet<String> {
     set(named.filter(|name| name.starts_with("portlease_")))
 }
 
+/// What the enums of C have besides: success, a cancelled wait, and nothing at all.
+const NAMES_OF_C: [&str; 3] = ["ok", "cancelled", "absent"];
+
+#[test]
+fn enums_have_the_names_of_the_file() {
+    for (path, name, prefix) in [
+        ("/kinds", "portlease_kind", "PORTLEASE_"),
+        ("/states", "portlease_state", "PORTLEASE_STATE_"),
+        ("/events", "portlease_event_kind", "PORTLEASE_EVENT_"),
+        ("/protocols_of_mappings", "portlease_protocol", "PORTLEASE_PROTOCOL_"),
+        ("/transports", "portlease_transport", "PORTLEASE_TRANSPORT_"),
+        ("/nat_classes", "portlease_nat_class", "PORTLEASE_NAT_"),
+        ("/address_classes", "portlease_address_class", "PORTLEASE_ADDRESS_"),
+    ] {
+        let constants =
+            body("enum", name).into_iter().filter_map(|line| line.trim().strip_prefix(prefix)?.split_once(" = "));
+        let mut found = set(constants.map(|(constant, _)| constant.to_lowercase().replace('_', "-")));
+        found.retain(|name| !NAMES_OF_C.contains(&name.as_str()));
+        assert_eq!(listed(path), found, "{name}: the file on the left, the header on the right");
+    }
+}
+
 #[test]
 fn structs_have_the_fields_of_the_file() {
     for (path, name) in [
