@@ -159,11 +159,11 @@ static void answer(const json_t *command, const char *key, json_t *value) {
 
 // The number that has this name; that of ABSENT if none has.
 static portlease_protocol protocol(const char *name) {
-  portlease_protocol found = PORTLEASE_PROTOCOL_NONE;
-  while (found != PORTLEASE_PROTOCOL_ABSENT && strcmp(name, portlease_protocol_name(found)) != 0) {
+  int found = UINT8_MAX;
+  while (found != PORTLEASE_PROTOCOL_ABSENT && strcmp(name, portlease_protocol_name((portlease_protocol)found)) != 0) {
     found--;
   }
-  return found;
+  return (portlease_protocol)found;
 }
 
 static void protocols(portlease_protocol *list, const json_t *names) {

@@ -17,7 +17,7 @@ fn pcp_maps_without_a_question_before_it_and_the_others_hold_back_in_its_favour(
         (Protocol::NatPmp, false, NAT_PMP_HEDGE, NAT_PMP_HEDGE),
         (Protocol::Upnp, false, UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP),
     ];
-    assert_eq!(order(&Protocol::ALL), expected);
+    assert_eq!(order(&expected.map(|one| one.0)), expected);
     assert!(Duration::ZERO < NAT_PMP_HEDGE && NAT_PMP_HEDGE < UPNP_HEDGE && UPNP_HEDGE < UPNP_HEDGE_BEHIND_NAT_PMP);
 }
 
