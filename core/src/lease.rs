@@ -53,23 +53,33 @@ impl Lease {
         &self,
         timeout: impl Into<Option<Duration>>,
     ) -> impl Future<Output = Result<LeaseSnapshot, PortMappingError>> + Send {
-        let limit = timeout.into();
         // At the call and not at the first poll: of two calls that are awaited together, none is later.
-        let heard = self.raised.load(Ordering::Relaxed);
-        async move {
-            self.check_process()?;
-            let outcome = self.wait_for(limit, || match self.sink.readiness() {
-                Readiness::Ready => Some(Ok(self.sink.snapshot())),
-                Readiness::Failed(error, attempt) if attempt > heard => {
-                    self.raised.fetch_max(attempt, Ordering::Relaxed);
-                    Some(Err(PortMappingError::clone(&error)))
-                }
-                Readiness::Exited(Some(error)) => Some(Err(PortMappingError::clone(&error))),
-                Readiness::Exited(None) => Some(Err(PortMappingError::stopped("the lease is stopped"))),
-                Readiness::Failed(..) | Readiness::Pending => None,
-            });
-            outcome.await.unwrap_or_else(|alarm| Err(self.alarmed(alarm, limit, "no answer")))
-        }
+        self.ready_since(self.raised.load(Ordering::Relaxed), timeout.into())
+    }
+
+    /// As [`ready`](Self::ready), for hosts that keep the future and may poll it much later. The future holds the lease.
+    pub fn ready_owned(
+        self: &Arc<Self>,
+        timeout: Option<Duration>,
+    ) -> impl Future<Output = Result<LeaseSnapshot, PortMappingError>> + Send + use<> {
+        let (lease, heard) = (Arc::clone(self), self.raised.load(Ordering::Relaxed));
+        async move { lease.ready_since(heard, timeout).await }
+    }
+
+    /// Waits for a mapping, or for the failure of a later attempt than the one with the number `heard`.
+    async fn ready_since(&self, heard: u64, limit: Option<Duration>) -> Result<LeaseSnapshot, PortMappingError> {
+        self.check_process()?;
+        let outcome = self.wait_for(limit, || match self.sink.readiness() {
+            Readiness::Ready => Some(Ok(self.sink.snapshot())),
+            Readiness::Failed(error, attempt) if attempt > heard => {
+                self.raised.fetch_max(attempt, Ordering::Relaxed);
+                Some(Err(PortMappingError::clone(&error)))
+            }
+            Readiness::Exited(Some(error)) => Some(Err(PortMappingError::clone(&error))),
+            Readiness::Exited(None) => Some(Err(PortMappingError::stopped("the lease is stopped"))),
+            Readiness::Failed(..) | Readiness::Pending => None,
+        });
+        outcome.await.unwrap_or_else(|alarm| Err(self.alarmed(alarm, limit, "no answer")))
     }
 
     /// Waits, at most for `timeout`, until the lease's [`revision`](LeaseSnapshot::revision) is no longer `since`, and

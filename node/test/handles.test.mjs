@@ -118,6 +118,15 @@ describe('a failed attempt', () => {
     );
   });
 
+  it('is heard by all calls that are made together, also if it was before them', async (t) => {
+    const { mapper } = await mapperFor(t, { ...REFUSING, retry: { min: 60_000, max: 60_000 } });
+    const lease = mapper.map({ port: 9001 });
+    assert.equal((await mapper.nextEvent()).kind, 'failed');
+    const together = [lease.ready({ timeout: 5000 }), lease.ready({ timeout: 5000 })];
+    const kinds = (await Promise.allSettled(together)).map(({ reason }) => reason?.kind);
+    assert.deepEqual(kinds, ['refused', 'refused']);
+  });
+
   it('is not heard by a call that comes later, which waits for the next attempt', async (t) => {
     const { mapper } = await mapperFor(t, { ...REFUSING, retry: { min: 60_000, max: 60_000 } });
     const lease = mapper.map({ port: 9001 });

@@ -90,9 +90,8 @@ pub unsafe extern "C" fn portlease_waits_lease_ready(
 ) -> portlease_kind {
     let body = |caller: Caller<'_>| {
         let waits = &caller.handle("waits", waits)?.waits;
-        let lease = Arc::clone(&caller.handle("lease", lease)?.lease);
-        let limit = timeout(timeout_seconds)?;
-        waits.begin(token, async move { lease.ready(limit).await.map(Answer::Lease) })
+        let ready = caller.handle("lease", lease)?.lease.ready_owned(timeout(timeout_seconds)?);
+        waits.begin(token, async move { ready.await.map(Answer::Lease) })
     };
     // SAFETY: the header's rules.
     unsafe { guard(error, body) }

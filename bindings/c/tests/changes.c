@@ -91,6 +91,32 @@ TEST(every_wait_that_is_under_way_hears_of_a_failed_attempt) {
   gateway_end(&deaf);
 }
 
+TEST(every_wait_that_has_begun_hears_of_a_failed_attempt_however_late_it_is_looked_at) {
+  gateway deaf;
+  check_gateway(&deaf);
+  check_silence(&deaf);
+  portlease_mapper *mapper = mapper_at(&deaf);
+  portlease_lease *lease = check_lease(mapper, 4000);
+  portlease_waits *waits;
+  portlease_completion over = PORTLEASE_INIT(portlease_completion);
+  CHECK_KIND(PORTLEASE_OK, portlease_waits_new(&waits, &error));
+  for (uint64_t token = 0; token < WAITERS; token++) {
+    CHECK_KIND(PORTLEASE_OK, portlease_waits_lease_ready(waits, lease, INFINITY, token, &error));
+  }
+  portlease_event event = PORTLEASE_INIT(portlease_event);
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_next_event(mapper, INFINITY, &event, &error));
+  CHECK(event.kind == PORTLEASE_EVENT_FAILED);
+  for (size_t i = 0; i < WAITERS; i++) {
+    CHECK_KIND(PORTLEASE_OK, portlease_waits_next(waits, 0, &over, &error));
+    CHECK(over.error.kind == PORTLEASE_UNAVAILABLE);
+  }
+  portlease_waits_free(waits);
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  portlease_lease_free(lease);
+  portlease_mapper_free(mapper);
+  gateway_end(&deaf);
+}
+
 int main(int argc, char **argv) {
   CHECK(argc == 2);
   check_gateway_program = argv[1];
@@ -98,6 +124,7 @@ int main(int argc, char **argv) {
   RUN(each_change_has_a_revision_of_its_own_and_the_last_is_the_end);
   RUN(a_change_can_be_waited_for_among_other_waits_and_be_cancelled);
   RUN(every_wait_that_is_under_way_hears_of_a_failed_attempt);
+  RUN(every_wait_that_has_begun_hears_of_a_failed_attempt_however_late_it_is_looked_at);
   gateway_end(&router);
   return 0;
 }

@@ -80,8 +80,8 @@ impl LeaseHandle {
     /// Waits for a mapping.
     #[napi(catch_unwind)]
     pub fn ready(&self, token: f64, timeout: Option<f64>) -> Result<(), Failure> {
-        let lease = Arc::clone(&self.lease);
-        begin(&self.waits, token, async move { lease.ready(limit(timeout)).await.map(Answer::Lease) })
+        let ready = self.lease.ready_owned(limit(timeout));
+        begin(&self.waits, token, async move { ready.await.map(Answer::Lease) })
     }
 
     /// Waits for another state than the one with this revision.

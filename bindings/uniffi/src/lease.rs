@@ -15,13 +15,13 @@ use crate::value::{Seconds, count};
 #[derive(Debug)]
 enum Held {
     /// A lease of a mapper that has a handle too.
-    Lease(portlease::Lease),
+    Lease(Arc<portlease::Lease>),
     /// What `open` made: a lease with a mapper of its own.
     Port(OpenPort),
 }
 
 impl Held {
-    fn lease(&self) -> &portlease::Lease {
+    fn lease(&self) -> &Arc<portlease::Lease> {
         match self {
             Self::Lease(lease) => lease,
             Self::Port(port) => port.lease(),
@@ -72,7 +72,7 @@ pub struct Lease {
 
 impl Lease {
     pub(crate) fn new(core: portlease::Lease, relay: &Arc<Relay>) -> Self {
-        Self { core: Arc::new(Held::Lease(core)), relay: Arc::clone(relay) }
+        Self { core: Arc::new(Held::Lease(Arc::new(core))), relay: Arc::clone(relay) }
     }
 
     /// Lets the waking thread end with the engine, if that served this lease alone.
@@ -100,7 +100,7 @@ impl Lease {
     #[uniffi::method(default(timeout = None))]
     pub async fn ready(&self, timeout: Option<Seconds>) -> Result<LeaseSnapshot, PortLeaseError> {
         let limit = timeout.map(Seconds::limit);
-        Ok(self.relay.wait(&self.core, |core| async move { core.lease().ready(limit).await }).await?.into())
+        Ok(self.relay.wait(&self.core, |core| core.lease().ready_owned(limit)).await?.into())
     }
 
     /// Waits, at most for `timeout`, until the lease's state is another than the one with the revision `since` (default:
