@@ -13,9 +13,9 @@ use crate::snapshot::LeaseSnapshot;
 /// A lease together with a mapper that serves only this lease; both end together.
 ///
 /// Dropping it, and every clone of its handles, releases the mapping in the background and does not wait, because a drop
-/// may run on a thread that must not block, such as an executor's. A program that ends right after the drop, for instance at the end of `main`, may
-/// end before the release: then the mapping stays on the gateway until its lifetime ends. Call [`stop`](Self::stop)
-/// first.
+/// may run on a thread that must not block, such as an executor's. A program that ends right after the drop, for instance
+/// at the end of `main`, may end before the release: then the mapping stays on the gateway until its lifetime ends. Call
+/// [`stop`](Self::stop) first.
 #[derive(Debug)]
 #[must_use = "dropping an open port releases its mapping"]
 pub struct OpenPort {

@@ -96,7 +96,7 @@ pub(crate) fn retry(
 /// A time-out in seconds. `None` waits without limit, or as long as the call does by default.
 pub(crate) fn timeout(seconds: f64) -> Result<Option<Duration>> {
     if seconds.is_nan() {
-        return Err(PortMappingError::invalid("timeout", "not a number; allowed are seconds from 0 to INFINITY"));
+        return Err(PortMappingError::invalid("timeout", "must be seconds from 0 to INFINITY, not NAN"));
     }
     // Negative: the default. A time that no clock can count has no end.
     Ok((seconds >= 0.0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)))

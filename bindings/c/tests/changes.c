@@ -67,7 +67,9 @@ static portlease_mapper *mapper_at(const gateway *deaf) {
   return mapper;
 }
 
-TEST(every_wait_that_is_under_way_hears_of_a_failed_attempt) {
+// Begins WAITERS waits for a mapping at a router that is silent, and looks at them when `until` has been reached: all of
+// them must hear of the one failed attempt.
+static void check_all_hear_of_the_failure(void (*until)(portlease_mapper *mapper, portlease_waits *waits), double look) {
   gateway deaf;
   check_gateway(&deaf);
   check_silence(&deaf);
@@ -79,9 +81,9 @@ TEST(every_wait_that_is_under_way_hears_of_a_failed_attempt) {
   for (uint64_t token = 0; token < WAITERS; token++) {
     CHECK_KIND(PORTLEASE_OK, portlease_waits_lease_ready(waits, lease, INFINITY, token, &error));
   }
-  CHECK_KIND(PORTLEASE_TIMEOUT, portlease_waits_next(waits, 0, &over, &error)); // now all are under way
+  until(mapper, waits);
   for (size_t i = 0; i < WAITERS; i++) {
-    CHECK_KIND(PORTLEASE_OK, portlease_waits_next(waits, INFINITY, &over, &error));
+    CHECK_KIND(PORTLEASE_OK, portlease_waits_next(waits, look, &over, &error));
     CHECK(over.error.kind == PORTLEASE_UNAVAILABLE);
   }
   portlease_waits_free(waits);
@@ -91,30 +93,25 @@ TEST(every_wait_that_is_under_way_hears_of_a_failed_attempt) {
   gateway_end(&deaf);
 }
 
-TEST(every_wait_that_has_begun_hears_of_a_failed_attempt_however_late_it_is_looked_at) {
-  gateway deaf;
-  check_gateway(&deaf);
-  check_silence(&deaf);
-  portlease_mapper *mapper = mapper_at(&deaf);
-  portlease_lease *lease = check_lease(mapper, 4000);
-  portlease_waits *waits;
+static void all_are_under_way(portlease_mapper *mapper, portlease_waits *waits) {
+  (void)mapper;
   portlease_completion over = PORTLEASE_INIT(portlease_completion);
-  CHECK_KIND(PORTLEASE_OK, portlease_waits_new(&waits, &error));
-  for (uint64_t token = 0; token < WAITERS; token++) {
-    CHECK_KIND(PORTLEASE_OK, portlease_waits_lease_ready(waits, lease, INFINITY, token, &error));
-  }
+  CHECK_KIND(PORTLEASE_TIMEOUT, portlease_waits_next(waits, 0, &over, &error));
+}
+
+static void the_attempt_has_failed(portlease_mapper *mapper, portlease_waits *waits) {
+  (void)waits;
   portlease_event event = PORTLEASE_INIT(portlease_event);
   CHECK_KIND(PORTLEASE_OK, portlease_mapper_next_event(mapper, INFINITY, &event, &error));
   CHECK(event.kind == PORTLEASE_EVENT_FAILED);
-  for (size_t i = 0; i < WAITERS; i++) {
-    CHECK_KIND(PORTLEASE_OK, portlease_waits_next(waits, 0, &over, &error));
-    CHECK(over.error.kind == PORTLEASE_UNAVAILABLE);
-  }
-  portlease_waits_free(waits);
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
-  portlease_lease_free(lease);
-  portlease_mapper_free(mapper);
-  gateway_end(&deaf);
+}
+
+TEST(every_wait_that_is_under_way_hears_of_a_failed_attempt) {
+  check_all_hear_of_the_failure(all_are_under_way, INFINITY);
+}
+
+TEST(every_wait_that_has_begun_hears_of_a_failed_attempt_however_late_it_is_looked_at) {
+  check_all_hear_of_the_failure(the_attempt_has_failed, 0);
 }
 
 int main(int argc, char **argv) {
