@@ -73,8 +73,10 @@ pub struct Event {
     pub transport: Option<Transport>,
     /// The local port, if the event is about a lease.
     pub internal_port: Option<u16>,
-    /// The external address and port, if there is a mapping.
+    /// The external address and port, if there is a mapping and the gateway knows its address.
     pub external: Option<SocketAddr>,
+    /// The external port, if there is a mapping.
+    pub external_port: Option<u16>,
     /// The protocol of the mapping.
     pub protocol: Option<Protocol>,
     /// The granted lifetime; `None` if there is no mapping or it is permanent.
@@ -98,6 +100,7 @@ impl Event {
             transport: None,
             internal_port: None,
             external: None,
+            external_port: None,
             protocol: None,
             lifetime: None,
             address_class: AddressClass::Unknown,

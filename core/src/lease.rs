@@ -10,7 +10,7 @@ use crate::mapping::MapRequest;
 use crate::net::address::AddressClass;
 use crate::schedule::DEFAULT_STOP_TIMEOUT;
 use crate::sink::{MappingSink, Readiness};
-use crate::snapshot::{LeaseSnapshot, LeaseState, NatClass};
+use crate::snapshot::{LeaseSnapshot, LeaseState, NatClass, Release};
 use crate::task::Shutdown;
 
 /// The promise to keep one port mapped. Dropping it releases the mapping in the background; [`stop`](Self::stop) also
@@ -171,14 +171,16 @@ impl Lease {
     }
 
     /// Releases the mapping on the gateway and ends the lease, and waits for that, at most for `timeout` (default 5 s).
-    /// Returns whether the lease has ended; if not, the release goes on in the background. It may be called again, and
-    /// it does not fail if the gateway is gone. After [`detach`](Self::detach) the mapping stays.
-    pub async fn stop(&self, timeout: impl Into<Option<Duration>>) -> bool {
+    /// Returns [`Release::Pending`] if the lease has not ended by then; the release goes on in the background. It may be
+    /// called again, and it does not fail if the gateway is gone. After [`detach`](Self::detach) the mapping stays. In a
+    /// forked child it does nothing and returns [`Release::Released`]: nothing there is to be released.
+    pub async fn stop(&self, timeout: impl Into<Option<Duration>>) -> Release {
         if self.engine.foreign() {
-            return true;
+            return Release::Released;
         }
         self.begin_stop();
-        self.wait_exited(timeout.into().unwrap_or(DEFAULT_STOP_TIMEOUT)).await
+        self.wait_exited(timeout.into().unwrap_or(DEFAULT_STOP_TIMEOUT)).await;
+        self.sink.release()
     }
 
     /// Asks the lease to end and to leave its mapping on the gateway; does not wait. Does nothing if the lease was told to
@@ -192,18 +194,19 @@ impl Lease {
     /// Ends the lease and leaves the mapping on the gateway until its lifetime ends; a mapping without a lifetime (see
     /// [`LeaseSnapshot::permanent`]) stays until somebody deletes it. Waits for the lease's end for 5 s at most. If the
     /// lease was told to stop before, its mapping is released.
-    pub async fn detach(&self) {
+    /// Returns as [`stop`](Self::stop) does.
+    pub async fn detach(&self) -> Release {
         if self.engine.foreign() {
-            return;
+            return Release::Released;
         }
         self.begin_detach();
-        if !self.wait_exited(DEFAULT_STOP_TIMEOUT).await {
-            tracing::debug!(lease = self.id(), "a detached lease has not ended yet");
-        }
+        self.wait_exited(DEFAULT_STOP_TIMEOUT).await;
+        self.sink.release()
     }
 
-    async fn wait_exited(&self, limit: Duration) -> bool {
-        self.engine.within(Some(limit), self.sink.wait_exited()).await.is_ok() || self.sink.has_exited()
+    /// Whether it ended tells the sink: a wait that the engine's end cuts short says nothing.
+    async fn wait_exited(&self, limit: Duration) {
+        let _ = self.engine.within(Some(limit), self.sink.wait_exited()).await;
     }
 
     fn check_process(&self) -> Result<(), PortMappingError> {

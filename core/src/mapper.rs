@@ -14,9 +14,9 @@ use crate::event::Event;
 use crate::event_log::{EventLog, EventReader, PulledEvent};
 use crate::lease::Lease;
 use crate::mapping::MapRequest;
-use crate::schedule::DEFAULT_STOP_TIMEOUT;
+use crate::schedule::{DEFAULT_STOP_TIMEOUT, STOP_TIMEOUT_PER_LEASE};
 use crate::sink::{MappingSink, running_clock};
-use crate::snapshot::{GatewayReport, MapperSnapshot};
+use crate::snapshot::{GatewayReport, MapperSnapshot, Release};
 use crate::task::{PortMapperTask, Shutdown, Timing};
 
 /// A background engine that maps ports on the home gateway and keeps them mapped.
@@ -59,6 +59,8 @@ struct Leases {
     live: Vec<LiveLease>,
     /// Renewals of the leases that were removed.
     past_renewals: u64,
+    /// Whether one of the leases that were removed may have left something on the gateway.
+    unconfirmed: bool,
 }
 
 #[derive(Debug)]
@@ -69,14 +71,25 @@ struct LiveLease {
 
 impl Leases {
     fn sweep(&mut self) {
-        let past = &mut self.past_renewals;
+        let (past, unconfirmed) = (&mut self.past_renewals, &mut self.unconfirmed);
         self.live.retain(|lease| {
-            let over = lease.sink.has_exited();
-            if over {
+            let release = lease.sink.release();
+            if release != Release::Pending {
                 *past += lease.sink.snapshot().renewals;
+                *unconfirmed |= release == Release::Unconfirmed;
             }
-            !over
+            release == Release::Pending
         });
+    }
+
+    /// How all leases of the mapper have left the gateway.
+    fn release(&mut self) -> Release {
+        self.sweep();
+        match (self.live.is_empty(), self.unconfirmed) {
+            (false, _) => Release::Pending,
+            (true, true) => Release::Unconfirmed,
+            (true, false) => Release::Released,
+        }
     }
 }
 
@@ -242,27 +255,51 @@ impl Mapper {
     }
 
     /// Releases every mapping on the gateway and ends the engine's thread, and waits for that, at most for `timeout`
-    /// (default 5 s). Returns whether the engine has ended; if not, the release goes on in the background. It may be
-    /// called again.
-    pub async fn stop(&self, timeout: impl Into<Option<Duration>>) -> bool {
-        self.engine.stop(timeout.into().unwrap_or(DEFAULT_STOP_TIMEOUT)).await
+    /// (default: 5 s, and 0.1 s more for each lease that is left). Returns [`Release::Pending`] if the engine has not ended
+    /// by then; the release goes on in the background. Returns [`Release::Unconfirmed`] if one of its leases, also one that
+    /// ended before, could not be released for certain. It may be called again.
+    pub async fn stop(&self, timeout: impl Into<Option<Duration>>) -> Release {
+        let limit = timeout.into().unwrap_or_else(|| self.default_stop_timeout());
+        match self.engine.stop(limit).await {
+            true => self.release(),
+            false => Release::Pending,
+        }
+    }
+
+    /// How the leases of an engine that has ended left the gateway.
+    fn release(&self) -> Release {
+        if self.engine.foreign() { Release::Released } else { self.leases().release() }
+    }
+
+    /// A gateway deletes one mapping after another.
+    fn default_stop_timeout(&self) -> Duration {
+        if self.engine.foreign() {
+            return DEFAULT_STOP_TIMEOUT;
+        }
+        let mut leases = self.leases();
+        leases.sweep();
+        let left = u32::try_from(leases.live.len()).unwrap_or(u32::MAX);
+        DEFAULT_STOP_TIMEOUT.saturating_add(STOP_TIMEOUT_PER_LEASE.saturating_mul(left))
     }
 
     /// Stops all of these mappers at once, as [`stop`](Self::stop) does, and waits for them, at most for `timeout` in total
-    /// (default 5 s). Returns whether all of them have ended.
+    /// (by default as long as the one that may take longest). Returns the worst outcome: `pending` before `unconfirmed`
+    /// before `released`.
     pub async fn stop_all(
         mappers: impl IntoIterator<Item = impl Borrow<Self>>,
         timeout: impl Into<Option<Duration>>,
-    ) -> bool {
+    ) -> Release {
         let mappers: Vec<_> = mappers.into_iter().collect();
         mappers.iter().for_each(|mapper| mapper.borrow().begin_stop());
-        let limit = timeout.into().unwrap_or(DEFAULT_STOP_TIMEOUT);
+        let longest = || mappers.iter().map(|mapper| mapper.borrow().default_stop_timeout()).max();
+        let limit = timeout.into().or_else(longest).unwrap_or_default();
         let begun = Instant::now();
-        let mut all = true;
+        let mut worst = Release::Released;
         for mapper in &mappers {
-            all &= mapper.borrow().engine.stop(limit.saturating_sub(begun.elapsed())).await;
+            let release = mapper.borrow().stop(limit.saturating_sub(begun.elapsed())).await;
+            worst = worst.max(release);
         }
-        all
+        worst
     }
 }
 

@@ -234,6 +234,10 @@ pub enum ProtocolToken {
         control_url: String,
         /// For instance `urn:schemas-upnp-org:service:WANIPConnection:1`.
         service_type: String,
+        /// The device's unique name (`uuid:...`), by which it is known again at another URL; empty where it has none.
+        udn: String,
+        /// Whether the entry led to this host before it was asked for: then somebody else made it, and it is never deleted.
+        adopted: bool,
     },
 }
 

@@ -8,7 +8,7 @@ use crate::error::PortMappingError;
 use crate::lease::Lease;
 use crate::mapper::Mapper;
 use crate::mapping::{MapRequest, Transport};
-use crate::snapshot::LeaseSnapshot;
+use crate::snapshot::{LeaseSnapshot, Release};
 
 /// A lease together with a mapper that serves only this lease; both end together.
 ///
@@ -76,7 +76,7 @@ impl OpenPort {
     }
 
     /// Releases the mapping and ends the engine; waits as [`Mapper::stop`] does.
-    pub async fn stop(&self, timeout: impl Into<Option<Duration>>) -> bool {
+    pub async fn stop(&self, timeout: impl Into<Option<Duration>>) -> Release {
         self.mapper.stop(timeout).await
     }
 
@@ -87,10 +87,10 @@ impl OpenPort {
     }
 
     /// Leaves the mapping on the gateway until its lifetime ends, as [`Lease::detach`] does, and ends the engine, which has
-    /// no other lease. Waits for that for 5 s at most.
-    pub async fn detach(&self) {
+    /// no other lease. Waits for that for 5 s at most. Returns as [`stop`](Self::stop) does.
+    pub async fn detach(&self) -> Release {
         self.begin_detach();
-        self.mapper.stop(None).await;
+        self.mapper.stop(None).await
     }
 }
 

@@ -96,6 +96,8 @@ pub(crate) const ENGINE_END_DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) const FORK_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 /// How long `stop` waits for the gateway where the caller names no time.
 pub const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much longer `stop` of a mapper waits for each lease that is left: twice what a slow home router takes for a delete.
+pub(crate) const STOP_TIMEOUT_PER_LEASE: Duration = Duration::from_millis(100);
 
 /// The oldest that a grant can be when the call that brought it ends: two exchanges of NAT-PMP one after another.
 pub(crate) const GRANT_MAX_AGE: Duration = PCP_DEADLINE.saturating_mul(2);

@@ -13,7 +13,7 @@ use crate::event_log::EventLog;
 use crate::mapping::{MapRequest, PortMapping};
 use crate::net::address::AddressClass;
 use crate::schedule::grant_time;
-use crate::snapshot::{LeaseSnapshot, LeaseState, NatClass, PublishedMapping};
+use crate::snapshot::{LeaseSnapshot, LeaseState, NatClass, PublishedMapping, Release};
 
 /// Where one lease's task publishes: each change is one new immutable status, put in place by one atomic swap,
 /// an event in the mapper's queue, and a wake-up for whoever waits.
@@ -58,6 +58,8 @@ struct Status {
     attempt_error: Option<Arc<PortMappingError>>,
     /// Whole attempts that failed, since the start.
     failed_attempts: u64,
+    /// Whether something may be left on the gateway that could not be deleted.
+    unconfirmed: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -130,7 +132,7 @@ impl MappingSink {
             renewals: status.renewals,
             failures: status.failures,
             last_error: status.last_error.clone(),
-            nat_class: if grant.is_some() { NatClass::Open } else { NatClass::Unknown },
+            nat_class: grant.map_or(NatClass::Unknown, |grant| NatClass::of(grant.mapping.address_class)),
             address_class: grant.map_or(AddressClass::Unknown, |grant| grant.mapping.address_class),
         }
     }
@@ -156,6 +158,16 @@ impl MappingSink {
     /// Whether the lease is over.
     pub fn has_exited(&self) -> bool {
         self.status.load().state == LeaseState::Exited
+    }
+
+    /// How the lease's end left the gateway; `pending` before the end.
+    pub fn release(&self) -> Release {
+        let status = self.status.load();
+        match (status.state, status.unconfirmed) {
+            (LeaseState::Exited, false) => Release::Released,
+            (LeaseState::Exited, true) => Release::Unconfirmed,
+            _ => Release::Pending,
+        }
     }
 
     /// Waits until the lease is over.
@@ -278,6 +290,7 @@ impl MappingSink {
                 status.last_error.clone_from(&report);
             }
             status.attempt_error = error.filter(|_| failed).map(|error| Arc::new(error.clone()));
+            status.unconfirmed = !failed && error.is_some();
         });
         self.emit(EventKind::Exited, report, Duration::ZERO);
     }
@@ -303,6 +316,7 @@ impl MappingSink {
             transport: Some(self.request.transport),
             internal_port: Some(self.request.internal_port),
             external: snapshot.external(),
+            external_port: snapshot.external_port(),
             protocol: snapshot.protocol(),
             lifetime: snapshot.lifetime,
             address_class: snapshot.address_class,

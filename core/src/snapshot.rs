@@ -52,14 +52,22 @@ impl LeaseState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(not(feature = "unstable-exhaustive"), non_exhaustive)]
 pub enum NatClass {
-    /// A granted, unexpired mapping is published.
+    /// A granted, unexpired mapping with a public address is published.
     Open,
-    /// Nothing is known.
+    /// Nothing is known, or the external address is not known to be public.
     #[default]
     Unknown,
 }
 
 impl NatClass {
+    /// The class of a mapping whose external address is of this class.
+    pub(crate) const fn of(external: AddressClass) -> Self {
+        match external {
+            AddressClass::Public => Self::Open,
+            AddressClass::Cgnat | AddressClass::Private | AddressClass::Reserved | AddressClass::Unknown => Self::Unknown,
+        }
+    }
+
     /// Every class.
     pub const ALL: [Self; 2] = [Self::Open, Self::Unknown];
 
@@ -69,6 +77,39 @@ impl NatClass {
             Self::Open => "open",
             Self::Unknown => "unknown",
         }
+    }
+}
+
+/// How the end of a lease, or of all leases of a mapper, left the gateway. Later is worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(not(feature = "unstable-exhaustive"), non_exhaustive)]
+pub enum Release {
+    /// Over, and nothing is left: the gateway has confirmed the delete or had nothing to delete. Also what was left on
+    /// purpose, by `detach`, counts as this.
+    Released,
+    /// Over, but the gateway did not confirm the delete: the mapping may stay until its lifetime ends.
+    Unconfirmed,
+    /// Not over yet: the release goes on in the background.
+    Pending,
+}
+
+impl Release {
+    /// Every outcome.
+    pub const ALL: [Self; 3] = [Self::Released, Self::Unconfirmed, Self::Pending];
+
+    /// The stable string.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Released => "released",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Pending => "pending",
+        }
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 
@@ -88,8 +129,10 @@ impl fmt::Display for NatClass {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PublishedMapping {
-    /// The external address and port; the address is `0.0.0.0` where the gateway does not know its own.
-    pub external: SocketAddr,
+    /// The external address and port; `None` where the gateway does not know its address.
+    pub external: Option<SocketAddr>,
+    /// The external port, which is known in any case.
+    pub external_port: u16,
     /// The protocol that made the mapping.
     pub protocol: Protocol,
     /// Whether the internet can reach that address.
@@ -99,7 +142,8 @@ pub struct PublishedMapping {
 impl From<&PortMapping> for PublishedMapping {
     fn from(mapping: &PortMapping) -> Self {
         Self {
-            external: mapping.external,
+            external: Some(mapping.external).filter(|external| !external.ip().is_unspecified()),
+            external_port: mapping.external.port(),
             protocol: mapping.protocol,
             address_class: AddressClass::of(mapping.external.ip()),
         }
@@ -139,7 +183,7 @@ pub struct LeaseSnapshot {
     pub failures: u32,
     /// The latest failure; cleared by the next success.
     pub last_error: Option<Arc<ErrorReport>>,
-    /// `open` while active.
+    /// `open` while active with a public external address.
     pub nat_class: NatClass,
     /// The class of the external address; `unknown` while not active.
     pub address_class: AddressClass,
@@ -168,9 +212,14 @@ impl LeaseSnapshot {
         }
     }
 
-    /// The external address and port, while active.
+    /// The external address and port, while active and if the gateway knows its address.
     pub fn external(&self) -> Option<SocketAddr> {
-        self.mapping.as_ref().map(|mapping| mapping.external)
+        self.mapping.as_ref().and_then(|mapping| mapping.external)
+    }
+
+    /// The external port, while active; also where the gateway does not know its address.
+    pub fn external_port(&self) -> Option<u16> {
+        self.mapping.as_ref().map(|mapping| mapping.external_port)
     }
 
     /// The protocol that made the mapping, while active.

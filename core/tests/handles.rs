@@ -10,7 +10,7 @@ use common::{LONG, config_for, gateway};
 use portlease::client::MockPortMapperClient;
 use portlease::task::Timing;
 use portlease::{
-    ErrorKind, EventKind, LeaseState, MapRequest, Mapper, OpenPort, Protocol, RetryPolicy, Transport, open_with,
+    ErrorKind, EventKind, LeaseState, MapRequest, Mapper, OpenPort, Protocol, Release, RetryPolicy, Transport, open_with,
 };
 use portlease_gateway::Mode;
 
@@ -99,13 +99,13 @@ async fn whether_a_mapping_is_left_is_decided_by_the_first_who_ends_the_lease() 
     lease.ready(LONG).await.unwrap();
     lease.begin_stop();
     lease.begin_detach();
-    assert!(lease.stop(LONG).await);
+    assert_eq!(lease.stop(LONG).await, Release::Released);
     assert!(gateway.mappings().is_empty(), "stopped first");
 
     let lease = mapper.map(UDP_4000).unwrap();
     lease.ready(LONG).await.unwrap();
     lease.begin_detach();
-    assert!(lease.stop(LONG).await);
+    assert_eq!(lease.stop(LONG).await, Release::Released);
     assert_eq!(gateway.mappings().len(), 1, "detached first");
 
     let lease = mapper.map(MapRequest::new(4001, Transport::Udp)).unwrap();
@@ -118,13 +118,13 @@ async fn whether_a_mapping_is_left_is_decided_by_the_first_who_ends_the_lease() 
 #[tokio::test]
 async fn all_mappers_can_be_stopped_without_a_limit_and_without_giving_up_the_handles() {
     let none: [&Mapper; 0] = [];
-    assert!(Mapper::stop_all(none, Duration::MAX).await);
+    assert_eq!(Mapper::stop_all(none, Duration::MAX).await, Release::Released);
     let gateway = gateway();
     let ports = [4000, 4001].map(|port| {
         let config = config_for(&gateway, Protocol::Pcp);
         OpenPort::begin(config, MapRequest::new(port, Transport::Udp)).unwrap()
     });
-    assert!(Mapper::stop_all(ports.iter().map(|port| Arc::clone(port.mapper())), Duration::MAX).await);
+    assert_eq!(Mapper::stop_all(ports.iter().map(|port| Arc::clone(port.mapper())), Duration::MAX).await, Release::Released);
     assert!(ports.iter().all(|port| port.mapper().snapshot().stopped));
 }
 
@@ -170,7 +170,7 @@ async fn an_open_port_ends_with_its_engine_whether_it_is_stopped_or_detached() {
     let config = config_for(&gateway, Protocol::Pcp);
     let port = open_with(config.clone(), UDP_4000, LONG).await.unwrap();
     assert!(port.snapshot().active);
-    assert!(port.stop(None).await);
+    assert_eq!(port.stop(None).await, Release::Released);
     assert!(gateway.mappings().is_empty() && port.mapper().snapshot().stopped);
 
     let port = open_with(config, UDP_4000, LONG).await.unwrap();
@@ -208,8 +208,8 @@ async fn many_mappers_are_stopped_at_once_within_one_limit() {
     gateway.update_faults(|faults| faults.pcp_delay_ms = 500);
     let asked = Instant::now();
     let limit = Duration::from_millis(50);
-    assert!(!Mapper::stop_all(mappers.iter().map(|(_, mapper)| Arc::clone(mapper)), limit).await);
+    assert_eq!(Mapper::stop_all(mappers.iter().map(|(_, mapper)| Arc::clone(mapper)), limit).await, Release::Pending);
     assert!(asked.elapsed() < 4 * Duration::from_millis(500), "one limit for all of them");
-    assert!(Mapper::stop_all(mappers.iter().map(|(_, mapper)| Arc::clone(mapper)), LONG).await);
+    assert_eq!(Mapper::stop_all(mappers.iter().map(|(_, mapper)| Arc::clone(mapper)), LONG).await, Release::Released);
     assert!(gateway.mappings().is_empty());
 }

@@ -71,7 +71,7 @@ impl Handles {
                 lease()?.changed(since, timeout).await.map(|snapshot| lease_result(&snapshot))
             }
             "snapshot" => Ok(lease_result(&lease()?.snapshot())),
-            "stop" => Ok(lease()?.stop(timeout).await.into()),
+            "stop" => Ok(lease()?.stop(timeout).await.as_str().into()),
             "detach" => {
                 lease()?.detach().await;
                 Ok(Value::Null)
@@ -79,7 +79,7 @@ impl Handles {
             "mapper_snapshot" => Ok(mapper_result(&mapper()?.snapshot())),
             "next_event" => mapper()?.next_event(timeout).await.map(|event| event_result(&event)),
             "probe" => mapper()?.probe().await.map(|report| report_result(&report)),
-            "stop_mapper" => Ok(mapper()?.stop(timeout).await.into()),
+            "stop_mapper" => Ok(mapper()?.stop(timeout).await.as_str().into()),
             other => return Err(format!("the call {other}")),
         })
     }

@@ -74,12 +74,9 @@ pub(crate) fn lifetime(ttl: Option<Duration>) -> String {
     ttl.map_or_else(|| "until it is deleted".to_owned(), |ttl| format!("for {}", span(ttl)))
 }
 
-/// An external address and port for people.
-pub(crate) fn external(address: std::net::SocketAddr) -> String {
-    match address.ip().is_unspecified() {
-        true => format!("port {} of the router", address.port()),
-        false => address.to_string(),
-    }
+/// The outside of a mapping for people; not every router knows its address.
+pub(crate) fn external(address: Option<std::net::SocketAddr>, port: u16) -> String {
+    address.map_or_else(|| format!("port {port} of the router"), |address| address.to_string())
 }
 
 /// A port for people, as on the command line; empty for an event that is about none.

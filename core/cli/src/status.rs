@@ -9,7 +9,7 @@ use crate::output::{Colour, Paint};
 pub(crate) fn line(lease: &LeaseSnapshot, paint: Paint) -> String {
     let port = format!("{}/{}", lease.internal_port, lease.transport);
     let Some(mapping) = &lease.mapping else { return format!("{port}  {}", waiting(lease, paint)) };
-    let address = paint.colour(Colour::Green, &external(mapping.external));
+    let address = paint.colour(Colour::Green, &external(mapping.external, mapping.external_port));
     let next = match (lease.state, lease.failures, lease.renews_in) {
         (LeaseState::Renewing, ..) => "renewing".to_owned(),
         (_, 0, Some(wait)) => format!("renewal in {}", span(wait)),

@@ -87,8 +87,33 @@ pub trait PortMapperClient: Send + Sync {
     /// Asks for `mapping.requested_ttl` again. The answer replaces `mapping`.
     async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError>;
 
-    /// Deletes the mapping, best effort. A mapping that is already gone is a success.
+    /// Deletes the mapping, best effort. A mapping that is already gone, or that is no longer ours, is a success. Success
+    /// means that the gateway has confirmed it.
     async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError>;
+
+    /// Looks, once behind an [`install`](Self::install), whether the mapping is really there: some gateways answer with
+    /// success and make none, or cut its lifetime. `None` means that there is nothing to say against the grant, and
+    /// otherwise the answer replaces `mapping`.
+    ///
+    /// An error with [`mapping_lost`](PortMappingError::mapping_lost) means that there is no mapping; any other one, that
+    /// it could not be looked at.
+    async fn verify(&self, mapping: &PortMapping) -> Result<Option<PortMapping>, PortMappingError> {
+        let _ = mapping;
+        Ok(None)
+    }
+
+    /// Deletes what requests for this port may have left on the gateway that were sent and never answered. Called when
+    /// the lease ends. Success means that nothing is left as far as can be known.
+    async fn abandon(&self, request: &MapRequest) -> Result<(), PortMappingError> {
+        let _ = request;
+        Ok(())
+    }
+
+    /// Waits until something was learned behind the answers that makes another attempt worthwhile at once, such as a
+    /// gateway that answers late. By default it never ends.
+    async fn news(&self) {
+        std::future::pending().await
+    }
 
     /// Asks what the gateway offers by every protocol; maps nothing. Fails only if there is no gateway to ask.
     async fn report(&self) -> Result<GatewayReport, PortMappingError> {
@@ -129,6 +154,18 @@ macro_rules! forward {
 
             async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
                 (**self).remove(mapping).await
+            }
+
+            async fn verify(&self, mapping: &PortMapping) -> Result<Option<PortMapping>, PortMappingError> {
+                (**self).verify(mapping).await
+            }
+
+            async fn abandon(&self, request: &MapRequest) -> Result<(), PortMappingError> {
+                (**self).abandon(request).await
+            }
+
+            async fn news(&self) {
+                (**self).news().await;
             }
 
             async fn report(&self) -> Result<GatewayReport, PortMappingError> {

@@ -331,7 +331,7 @@ async fn external_address(control: Control<'_>, otherwise: Option<IpAddr>) -> Re
 }
 
 fn service_of(mapping: &PortMapping) -> Result<Service, PortMappingError> {
-    let ProtocolToken::Upnp { control_url, service_type } = &mapping.token else {
+    let ProtocolToken::Upnp { control_url, service_type, .. } = &mapping.token else {
         return Err(PortMappingError::internal(format!("a mapping by {} came to upnp", mapping.protocol)));
     };
     Service::known(control_url, service_type).ok_or_else(|| {
@@ -356,6 +356,8 @@ fn granted_mapping(
         token: ProtocolToken::Upnp {
             control_url: target.service.control_url.to_string(),
             service_type: target.service.service_type.clone(),
+            udn: String::new(),
+            adopted: false,
         },
     }
 }

@@ -19,6 +19,10 @@ fn status(status: &'static str) -> impl Fn(&Call) -> Option<String> + Send + Syn
     move |call| (call.action == "GetStatusInfo").then(|| ok("GetStatusInfo", &[("NewConnectionStatus", status)]))
 }
 
+fn token(control_url: String) -> ProtocolToken {
+    ProtocolToken::Upnp { control_url, service_type: IP1.into(), udn: String::new(), adopted: false }
+}
+
 async fn found_among(webs: &[&Web]) -> DeviceInfo {
     let ssdp = Ssdp::start(webs.iter().map(|web| web.location()).collect()).await;
     mapper(&ssdp).search().await.unwrap()
@@ -128,10 +132,10 @@ async fn a_gateway_that_has_moved_to_another_port_is_found_again() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let gone = Web::start(&[], |_| Some("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".into())).await;
     for old in [closed, gone.address] {
-        mapping.token = ProtocolToken::Upnp { control_url: format!("http://{old}/ctl"), service_type: IP1.into() };
+        mapping.token = token(format!("http://{old}/ctl"));
         let renewed = mapper.renew(&mapping).await.unwrap();
         let control_url = format!("http://{}/ctl", web.address);
-        assert_eq!(renewed.token, ProtocolToken::Upnp { control_url, service_type: IP1.into() });
+        assert_eq!(renewed.token, token(control_url));
         mapper.remove(&mapping).await.unwrap();
     }
     assert_eq!(web.changes()[1..], ["AddPortMapping 4000 3600", "DeletePortMapping 4000"].repeat(2));
