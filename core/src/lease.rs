@@ -179,8 +179,7 @@ impl Lease {
             return Release::Released;
         }
         self.begin_stop();
-        self.wait_exited(timeout.into().unwrap_or(DEFAULT_STOP_TIMEOUT)).await;
-        self.sink.release()
+        self.released_within(timeout.into().unwrap_or(DEFAULT_STOP_TIMEOUT)).await
     }
 
     /// Asks the lease to end and to leave its mapping on the gateway; does not wait. Does nothing if the lease was told to
@@ -200,13 +199,13 @@ impl Lease {
             return Release::Released;
         }
         self.begin_detach();
-        self.wait_exited(DEFAULT_STOP_TIMEOUT).await;
-        self.sink.release()
+        self.released_within(DEFAULT_STOP_TIMEOUT).await
     }
 
-    /// Whether it ended tells the sink: a wait that the engine's end cuts short says nothing.
-    async fn wait_exited(&self, limit: Duration) {
-        let _ = self.engine.within(Some(limit), self.sink.wait_exited()).await;
+    /// How it ended is told by the sink: a wait that the engine's end cuts short says nothing.
+    async fn released_within(&self, limit: Duration) -> Release {
+        let _ = self.engine.within(Some(limit), self.sink.wait_released()).await;
+        self.sink.release()
     }
 
     fn check_process(&self) -> Result<(), PortMappingError> {

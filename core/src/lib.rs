@@ -61,7 +61,9 @@ pub use mapper::{Events, Mapper};
 pub use mapping::{AddressFamily, MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
 pub use net::address::AddressClass;
 pub use open::{OpenPort, open, open_with};
-pub use snapshot::{GatewayReport, LeaseSnapshot, LeaseState, MapperSnapshot, NatClass, ProtocolOffer, ProtocolReport, Release};
+pub use snapshot::{
+    GatewayReport, LeaseSnapshot, LeaseState, MapperSnapshot, NatClass, ProtocolOffer, ProtocolReport, Release,
+};
 pub use waits::{Completion, WaitEnd, Waits};
 
 /// The README's examples, compiled.

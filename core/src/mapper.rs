@@ -16,7 +16,7 @@ use crate::lease::Lease;
 use crate::mapping::MapRequest;
 use crate::schedule::{DEFAULT_STOP_TIMEOUT, STOP_TIMEOUT_PER_LEASE};
 use crate::sink::{MappingSink, running_clock};
-use crate::snapshot::{GatewayReport, MapperSnapshot, Release};
+use crate::snapshot::{GatewayReport, LeaseState, MapperSnapshot, Release};
 use crate::task::{PortMapperTask, Shutdown, Timing};
 
 /// A background engine that maps ports on the home gateway and keeps them mapped.
@@ -55,7 +55,7 @@ impl Drop for CloseOnDrop {
 #[derive(Debug, Default)]
 struct Leases {
     last_id: u64,
-    /// Leases that have not exited. Those that have are removed by the next call that uses the list.
+    /// Leases that have not left the gateway. Those that have are removed by the next call that uses the list.
     live: Vec<LiveLease>,
     /// Renewals of the leases that were removed.
     past_renewals: u64,
@@ -168,15 +168,14 @@ impl Mapper {
         let task = PortMapperTask::new(client, Arc::clone(&sink), request, self.timing, shutdown.clone());
         let on_end = {
             let sink = Arc::clone(&sink);
-            move |error| sink.exited(&error)
+            move |error| sink.broken(&error)
         };
-        let run = async move {
+        let before = async move {
             for predecessor in predecessors {
-                predecessor.wait_exited().await;
+                predecessor.wait_released().await;
             }
-            task.run().await;
         };
-        self.engine.spawn(run, on_end);
+        self.engine.spawn(task.run_after(before), on_end);
         Ok(Lease::new(Arc::clone(&self.engine), sink, shutdown))
     }
 
@@ -191,7 +190,8 @@ impl Mapper {
         let (leases, past_renewals) = {
             let mut leases = self.leases();
             leases.sweep();
-            let snapshots: Vec<_> = leases.live.iter().map(|lease| lease.sink.snapshot()).collect();
+            let snapshots = leases.live.iter().map(|lease| lease.sink.snapshot());
+            let snapshots: Vec<_> = snapshots.filter(|lease| lease.state != LeaseState::Exited).collect();
             (snapshots, leases.past_renewals)
         };
         MapperSnapshot {

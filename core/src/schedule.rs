@@ -20,7 +20,16 @@ pub(crate) const MIN_RENEWAL_INTERVAL: Duration = Duration::from_secs(4);
 pub(crate) const MIN_RENEWAL_DELAY: Duration = Duration::from_millis(250);
 /// The one quick retry before a renewal attempt counts as failed: one lost datagram is no failure.
 pub(crate) const QUICK_RETRY_DELAY: Duration = Duration::from_millis(200);
-/// Consecutive failed renewals after which a mapping is revoked.
+/// The first wait before a renewal that met silence is tried again; doubles from there (RFC 6887 11.2.1 allows a request
+/// every 4 s).
+pub(crate) const RENEWAL_RETRY_MIN: Duration = Duration::from_secs(4);
+/// Renewal points are spread by up to this share of what is left of the lifetime: 1/2 to 5/8, 3/4 to 13/16 ... (RFC 6887
+/// 11.2.1), so that a power cut does not make a whole street ask at once. The renewal interval is spread likewise, to below.
+pub(crate) const RENEWAL_SPREAD: f64 = 0.25;
+/// How often a gateway that makes a mapping and does not tell its address is asked again between two renewal points, 4, 8,
+/// 16 s ... later: a connection that is being re-established is back within a minute or two.
+pub(crate) const ADDRESS_QUESTIONS: u32 = 5;
+/// Renewal points in a row without a renewal after which a mapping is revoked.
 pub const DEFAULT_FAILURE_THRESHOLD: u32 = 3;
 
 /// The first wait after a failed attempt to map; doubles from there.
@@ -86,6 +95,14 @@ pub(crate) const DECIDED_HEAD_START: Duration = Duration::from_millis(200);
 
 /// How long a task that is told to stop still waits for the answer to a request that may have made a mapping.
 pub(crate) const SHUTDOWN_GRACE: Duration = UPNP_DEADLINE;
+/// For how long a call that has not ended by then is still waited for behind the caller's back, so that what it brings is
+/// deleted too.
+pub(crate) const LATE_CALL_DEADLINE: Duration = Duration::from_secs(10);
+/// A net below the look at a new mapping, which each client bounds by itself.
+pub(crate) const VERIFY_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a lease waits for the release of the one that had its port before, before it asks whether the gateway answers at
+/// all: most releases take one round trip, and whoever waits is to be told of a dead gateway within two seconds.
+pub(crate) const PREDECESSOR_PATIENCE: Duration = Duration::from_millis(200);
 /// A net below a delete, which each client bounds by itself: its turn behind other calls, a search where the device
 /// has moved, and the call. How long a caller waits for it is the caller's own choice (`stop`).
 pub(crate) const RELEASE_DEADLINE: Duration =
@@ -108,22 +125,35 @@ pub(crate) fn grant_time(asked_at: Instant, now: Instant) -> Instant {
     now.checked_sub(GRANT_MAX_AGE).map_or(asked_at, |oldest| asked_at.max(oldest))
 }
 
-/// When a mapping is renewed: at 1/2, 3/4, 7/8 ... of the granted lifetime (RFC 6887 11.2.1), never later than
-/// the renewal interval after the attempt before, and never sooner than [`MIN_RENEWAL_DELAY`].
+/// When a mapping is renewed: from 1/2, 3/4, 7/8 ... of the granted lifetime on, each time spread by up to a quarter of what
+/// is left then (RFC 6887 11.2.1); never later than the renewal interval after the point before, and never sooner than
+/// [`MIN_RENEWAL_DELAY`].
 ///
-/// `elapsed` is the age of the grant, `failures` the number of failed attempts since it. A permanent mapping
-/// (`lifetime` is `None`) is checked at every interval.
+/// `elapsed` is the age of the grant, `points` the number of points since it, `spread` a number from 0 to 1. A permanent
+/// mapping (`lifetime` is `None`) is checked at every interval.
 pub(crate) fn renewal_delay(
     lifetime: Option<Duration>,
     interval: Duration,
     elapsed: Duration,
-    failures: u32,
+    points: u32,
+    spread: f64,
 ) -> Duration {
+    let spread = RENEWAL_SPREAD * spread.clamp(0.0, 1.0);
     let interval = interval.max(MIN_RENEWAL_INTERVAL);
+    let interval = (interval - part(interval, spread / 2.0)).max(MIN_RENEWAL_INTERVAL);
     let Some(lifetime) = lifetime else { return interval };
-    // What is left of the lifetime at this attempt: 1/2, 1/4, 1/8 ...
-    let left = lifetime / 2u32.saturating_pow(failures.saturating_add(1));
-    (lifetime - left).saturating_sub(elapsed).min(interval).max(MIN_RENEWAL_DELAY)
+    // What is left of the lifetime at this point: 1/2, 1/4, 1/8 ...
+    let left = lifetime / 2u32.saturating_pow(points.saturating_add(1));
+    (lifetime - left + part(left, spread)).saturating_sub(elapsed).min(interval).max(MIN_RENEWAL_DELAY)
+}
+
+/// A share of a time, which may be as long as a time can be.
+fn part(time: Duration, share: f64) -> Duration {
+    if share > 0.0 {
+        Duration::try_from_secs_f64(time.as_secs_f64() * share).unwrap_or(time).min(time)
+    } else {
+        Duration::ZERO
+    }
 }
 
 /// The wait before attempt number `attempt` (0 is the first retry): doubling from `min` to `max`, spread by
@@ -153,28 +183,38 @@ mod tests {
     #[test]
     fn renewals_come_at_one_half_three_quarters_and_seven_eighths_of_the_lifetime() {
         let lifetime = Some(secs(60.0));
-        assert_eq!(renewal_delay(lifetime, HALF_HOUR, secs(0.0), 0), secs(30.0));
-        assert_eq!(renewal_delay(lifetime, HALF_HOUR, secs(30.0), 1), secs(15.0));
-        assert_eq!(renewal_delay(lifetime, HALF_HOUR, secs(45.0), 2), secs(7.5));
+        assert_eq!(renewal_delay(lifetime, HALF_HOUR, secs(0.0), 0, 0.0), secs(30.0));
+        assert_eq!(renewal_delay(lifetime, HALF_HOUR, secs(30.0), 1, 0.0), secs(15.0));
+        assert_eq!(renewal_delay(lifetime, HALF_HOUR, secs(45.0), 2, 0.0), secs(7.5));
+    }
+
+    #[test]
+    fn the_points_are_spread_up_to_five_eighths_and_thirteen_sixteenths_and_an_interval_to_below() {
+        let lifetime = Some(secs(80.0));
+        assert_eq!(renewal_delay(lifetime, HALF_HOUR, secs(0.0), 0, 1.0), secs(50.0));
+        assert_eq!(renewal_delay(lifetime, HALF_HOUR, secs(0.0), 1, 1.0), secs(65.0));
+        assert_eq!(renewal_delay(Some(secs(86_400.0)), HALF_HOUR, secs(0.0), 0, 1.0), HALF_HOUR * 7 / 8);
+        assert_eq!(renewal_delay(None, secs(4.0), secs(0.0), 0, 1.0), MIN_RENEWAL_INTERVAL);
+        assert!(renewal_delay(None, Duration::MAX, secs(0.0), 0, 1.0) < Duration::MAX);
     }
 
     #[test]
     fn the_renewal_interval_caps_a_long_lifetime() {
-        assert_eq!(renewal_delay(Some(secs(86_400.0)), HALF_HOUR, secs(0.0), 0), HALF_HOUR);
-        assert_eq!(renewal_delay(None, HALF_HOUR, secs(0.0), 0), HALF_HOUR);
+        assert_eq!(renewal_delay(Some(secs(86_400.0)), HALF_HOUR, secs(0.0), 0, 0.0), HALF_HOUR);
+        assert_eq!(renewal_delay(None, HALF_HOUR, secs(0.0), 0, 0.0), HALF_HOUR);
     }
 
     #[test]
     fn a_huge_interval_leaves_the_lifetime_in_charge_and_never_overflows() {
-        assert_eq!(renewal_delay(Some(secs(60.0)), Duration::MAX, secs(0.0), 0), secs(30.0));
-        assert_eq!(renewal_delay(None, Duration::MAX, Duration::MAX, 0), Duration::MAX);
+        assert_eq!(renewal_delay(Some(secs(60.0)), Duration::MAX, secs(0.0), 0, 0.0), secs(30.0));
+        assert_eq!(renewal_delay(None, Duration::MAX, Duration::MAX, 0, 0.0), Duration::MAX);
     }
 
     #[test]
     fn zero_lifetime_and_zero_interval_do_not_spin() {
-        assert_eq!(renewal_delay(Some(Duration::ZERO), HALF_HOUR, secs(0.0), 0), MIN_RENEWAL_DELAY);
-        assert_eq!(renewal_delay(Some(secs(3600.0)), Duration::ZERO, secs(0.0), 0), MIN_RENEWAL_INTERVAL);
-        assert_eq!(renewal_delay(None, Duration::ZERO, secs(0.0), u32::MAX), MIN_RENEWAL_INTERVAL);
+        assert_eq!(renewal_delay(Some(Duration::ZERO), HALF_HOUR, secs(0.0), 0, 0.0), MIN_RENEWAL_DELAY);
+        assert_eq!(renewal_delay(Some(secs(3600.0)), Duration::ZERO, secs(0.0), 0, 0.0), MIN_RENEWAL_INTERVAL);
+        assert_eq!(renewal_delay(None, Duration::ZERO, secs(0.0), u32::MAX, 0.0), MIN_RENEWAL_INTERVAL);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(crate) fn running_clock() -> Instant {
     Instant::from_std(std::time::Instant::now())
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Status {
     /// How many changes led to this status.
     revision: u64,
@@ -58,8 +58,24 @@ struct Status {
     attempt_error: Option<Arc<PortMappingError>>,
     /// Whole attempts that failed, since the start.
     failed_attempts: u64,
-    /// Whether something may be left on the gateway that could not be deleted.
-    unconfirmed: bool,
+    /// How the lease's end has left the gateway.
+    release: Release,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self {
+            revision: 0,
+            state: LeaseState::Idle,
+            grant: None,
+            renewals: 0,
+            failures: 0,
+            last_error: None,
+            attempt_error: None,
+            failed_attempts: 0,
+            release: Release::Pending,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -160,20 +176,16 @@ impl MappingSink {
         self.status.load().state == LeaseState::Exited
     }
 
-    /// How the lease's end left the gateway; `pending` before the end.
+    /// How the lease's end has left the gateway; `pending` as long as something is being deleted there, which may take a
+    /// little longer than until the lease has exited.
     pub fn release(&self) -> Release {
-        let status = self.status.load();
-        match (status.state, status.unconfirmed) {
-            (LeaseState::Exited, false) => Release::Released,
-            (LeaseState::Exited, true) => Release::Unconfirmed,
-            _ => Release::Pending,
-        }
+        self.status.load().release
     }
 
-    /// Waits until the lease is over.
-    pub async fn wait_exited(&self) {
+    /// Waits until the lease is over and has left the gateway.
+    pub async fn wait_released(&self) {
         let mut changed = self.subscribe();
-        while !self.has_exited() {
+        while self.release() == Release::Pending {
             if changed.changed().await.is_err() {
                 return;
             }
@@ -197,6 +209,16 @@ impl MappingSink {
             status.attempt_error = None;
         });
         self.emit(EventKind::Installed, None, self.since(asked_at));
+    }
+
+    /// A look at the gateway's table has shown that the mapping is not quite as it was granted.
+    pub(crate) fn corrected(&self, mapping: &PortMapping, asked_at: Instant, renews_at: Instant) {
+        let new = PublishedMapping::from(mapping);
+        let before = self.status.load().grant.as_ref().map(|grant| Arc::clone(&grant.mapping));
+        let published = before.filter(|before| **before == new).unwrap_or_else(|| Arc::new(new));
+        let grant = self.grant(published, mapping, asked_at, renews_at);
+        self.update(|status| status.grant = Some(grant));
+        self.wake();
     }
 
     /// A renewal begins.
@@ -241,9 +263,19 @@ impl MappingSink {
 
     /// An attempt to map that began at `asked_at` failed.
     pub(crate) fn failed(&self, error: &PortMappingError, asked_at: Instant) {
+        self.attempt_failed(error, asked_at, LeaseState::Idle);
+    }
+
+    /// The same where there will be no other attempt: the lease has exited when it is told of the failure.
+    pub(crate) fn failed_for_good(&self, error: &PortMappingError, asked_at: Instant) {
+        self.attempt_failed(error, asked_at, LeaseState::Exited);
+        self.emit(EventKind::Exited, self.status.load().last_error.clone(), Duration::ZERO);
+    }
+
+    fn attempt_failed(&self, error: &PortMappingError, asked_at: Instant, state: LeaseState) {
         let report = Arc::new(ErrorReport::from(error));
         self.update(|status| {
-            status.state = LeaseState::Idle;
+            status.state = state;
             status.failures += 1;
             status.last_error = Some(Arc::clone(&report));
             status.attempt_error = Some(Arc::new(error.clone()));
@@ -268,14 +300,30 @@ impl MappingSink {
     }
 
     /// The lease is over because of `error`, with which `ready` fails from now on. Only the first end counts.
+    /// [`released`](Self::released) follows.
     pub(crate) fn exited(&self, error: &PortMappingError) {
         self.end(Some(error), true);
     }
 
     /// The lease is over because it was told to stop; `error` says why its mapping could not be deleted on the
-    /// gateway, if so. Only the first end counts.
+    /// gateway, if so. Only the first end counts, but the last one says how the gateway was left.
     pub(crate) fn stopped(&self, error: Option<&PortMappingError>) {
         self.end(error, false);
+        self.released(if error.is_some() { Release::Unconfirmed } else { Release::Released });
+    }
+
+    /// How the lease's end has left the gateway.
+    pub(crate) fn released(&self, release: Release) {
+        self.update(|status| status.release = release);
+        self.wake();
+    }
+
+    /// The lease's task ended by a panic, or with its engine; does nothing if the lease is over.
+    pub(crate) fn broken(&self, error: &PortMappingError) {
+        self.exited(error);
+        if self.release() == Release::Pending {
+            self.released(Release::Unconfirmed);
+        }
     }
 
     fn end(&self, error: Option<&PortMappingError>, failed: bool) {
@@ -290,7 +338,6 @@ impl MappingSink {
                 status.last_error.clone_from(&report);
             }
             status.attempt_error = error.filter(|_| failed).map(|error| Arc::new(error.clone()));
-            status.unconfirmed = !failed && error.is_some();
         });
         self.emit(EventKind::Exited, report, Duration::ZERO);
     }

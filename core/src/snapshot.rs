@@ -64,7 +64,9 @@ impl NatClass {
     pub(crate) const fn of(external: AddressClass) -> Self {
         match external {
             AddressClass::Public => Self::Open,
-            AddressClass::Cgnat | AddressClass::Private | AddressClass::Reserved | AddressClass::Unknown => Self::Unknown,
+            AddressClass::Cgnat | AddressClass::Private | AddressClass::Reserved | AddressClass::Unknown => {
+                Self::Unknown
+            }
         }
     }
 

@@ -1,18 +1,25 @@
 //! The life of one lease: probe, install, renew, revoke, and release at the end.
 
-use std::pin::pin;
+mod keep;
+mod rhythm;
+
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::PortMapperClient;
 use crate::config::{Config, RetryPolicy};
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping};
-use crate::schedule::{QUICK_RETRY_DELAY, RELEASE_DEADLINE, SHUTDOWN_GRACE, grant_time, renewal_delay, retry_delay};
+use crate::schedule::{LATE_CALL_DEADLINE, PREDECESSOR_PATIENCE, RELEASE_DEADLINE, SHUTDOWN_GRACE, retry_delay};
 use crate::sink::MappingSink;
+use crate::snapshot::Release;
+use keep::Lost;
+use rhythm::Spread;
 
 /// The rules about time that a lease follows. The default is that of [`Config`].
 ///
@@ -31,7 +38,7 @@ pub struct Timing {
     pub ttl: Duration,
     /// The longest wait between renewals.
     pub renewal_interval: Duration,
-    /// Consecutive failed renewals after which the mapping is revoked.
+    /// Renewal points in a row without a renewal after which the mapping is revoked.
     pub failure_threshold: u32,
     /// What happens after a failed attempt or a lost mapping.
     pub retry: RetryPolicy,
@@ -139,6 +146,7 @@ pub struct PortMapperTask<C> {
     request: MapRequest,
     timing: Timing,
     shutdown: Shutdown,
+    spread: Spread,
 }
 
 /// How an attempt, or the keeping of a mapping, ended.
@@ -148,56 +156,140 @@ enum End<T> {
     Outcome(T),
 }
 
+/// Attempts and losses in a row, which say how long the next attempt waits.
+#[derive(Debug, Default)]
+struct Row {
+    /// Attempts that failed.
+    failed: u32,
+    /// Mappings that were lost before they were renewed even once, and the one that was lost last.
+    lost: u32,
+}
+
+impl Row {
+    fn lost(&mut self, lost: &Lost) {
+        self.failed = 0;
+        self.lost = if lost.proven { 1 } else { self.lost + 1 };
+    }
+
+    /// Which wait of the backoff comes next; `None` is none: the first loss is mended at once, but a gateway that makes
+    /// mappings and loses them is not asked for more and more.
+    fn backoff(&self) -> Option<u32> {
+        if self.failed > 0 { Some(self.failed - 1) } else { self.lost.checked_sub(2) }
+    }
+}
+
 impl<C: PortMapperClient> PortMapperTask<C> {
     /// A task that asks `client` for `request` and publishes to `sink`.
     pub fn new(client: C, sink: Arc<MappingSink>, request: MapRequest, timing: Timing, shutdown: Shutdown) -> Self {
-        Self { client, sink, request, timing, shutdown }
+        Self { client, sink, request, timing, shutdown, spread: || rand::random_range(0.0..=1.0) }
+    }
+
+    /// The same with its renewals at the earliest that the standard allows.
+    #[cfg(test)]
+    fn without_spread(self) -> Self {
+        Self { spread: || 0.0, ..self }
     }
 
     /// Runs until shutdown, or with [`RetryPolicy::Never`] until the first failure or loss.
     pub async fn run(self) {
-        match self.run_until_over().await {
+        self.run_after(std::future::ready(())).await;
+    }
+
+    /// The same once `before` has ended. If that takes long, the gateway is asked meanwhile whether it answers, so that
+    /// whoever waits for the lease is soon told if it does not.
+    pub(crate) async fn run_after(self, before: impl Future<Output = ()>) {
+        let end = match self.wait_for(before).await {
+            Some(end) => end,
+            None => self.run_until_over().await,
+        };
+        match end {
             End::Shutdown(release_error) => self.sink.stopped(release_error.as_ref()),
-            End::Outcome(error) => self.sink.exited(&error),
+            End::Outcome(error) => {
+                self.sink.exited(&error);
+                self.sink.released(match self.abandon().await {
+                    None => Release::Released,
+                    Some(_) => Release::Unconfirmed,
+                });
+            }
+        }
+    }
+
+    async fn wait_for(&self, before: impl Future<Output = ()>) -> Option<End<PortMappingError>> {
+        let mut before = pin!(before);
+        let asked_at = Instant::now();
+        let silent = async {
+            sleep_until(asked_at + PREDECESSOR_PATIENCE).await;
+            match self.client.probe().await {
+                Ok(()) => std::future::pending().await,
+                Err(error) => error,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.shutdown.token.cancelled() => return Some(End::Shutdown(None)),
+            () = &mut before => return None,
+            error = silent => match self.timing.retry {
+                RetryPolicy::Never => {
+                    self.sink.failed_for_good(&error, asked_at);
+                    return Some(End::Outcome(error));
+                }
+                RetryPolicy::Backoff { .. } => self.sink.failed(&error, asked_at),
+            },
+        }
+        tokio::select! {
+            biased;
+            () = self.shutdown.token.cancelled() => Some(End::Shutdown(None)),
+            () = before => None,
         }
     }
 
     async fn run_until_over(&self) -> End<PortMappingError> {
-        let mut failed_attempts = 0;
+        let mut row = Row::default();
         let mut request = self.request;
         while !self.shutdown.token.is_cancelled() {
             self.sink.probing();
             let asked_at = Instant::now();
             let error = match self.establish(&request).await {
                 End::Shutdown(release_error) => return End::Shutdown(release_error),
-                End::Outcome(Ok(mapping)) => {
-                    failed_attempts = 0;
-                    match self.keep(mapping, asked_at).await {
-                        End::Shutdown(release_error) => return End::Shutdown(release_error),
-                        End::Outcome((error, external_port)) => {
-                            // Ask for the same external port again, so that peers who know it can still connect.
-                            if !request.exact {
-                                request.external_port = Some(external_port);
-                            }
-                            error
+                End::Outcome(Ok(mapping)) => match self.keep(mapping, asked_at).await {
+                    End::Shutdown(release_error) => return End::Shutdown(release_error),
+                    End::Outcome(lost) => {
+                        row.lost(&lost);
+                        // Ask for the same external port again, so that peers who know it can still connect.
+                        if !request.exact {
+                            request.external_port = Some(lost.external_port);
                         }
+                        lost.error
                     }
-                }
+                },
                 End::Outcome(Err(error)) => {
-                    self.sink.failed(&error, asked_at);
-                    failed_attempts += 1;
+                    row.failed += 1;
+                    match self.timing.retry {
+                        RetryPolicy::Never => self.sink.failed_for_good(&error, asked_at),
+                        RetryPolicy::Backoff { .. } => self.sink.failed(&error, asked_at),
+                    }
                     error
                 }
             };
             let RetryPolicy::Backoff { min, max } = self.timing.retry else { return End::Outcome(error) };
-            if failed_attempts > 0 {
+            if let Some(attempt) = row.backoff() {
                 let jitter = rand::random_range(-1.0..=1.0);
-                let wait = retry_delay(failed_attempts - 1, min, max, error.retry_after(), jitter);
+                let wait = retry_delay(attempt, min, max, error.retry_after(), jitter);
                 tracing::debug!(?wait, %error, "next attempt to map");
-                self.sleep_or_shutdown(after(Instant::now(), wait)).await;
+                self.pause(after(Instant::now(), wait)).await;
             }
         }
-        End::Shutdown(None)
+        End::Shutdown(self.abandon().await)
+    }
+
+    /// Waits for the next attempt: until then, until shutdown, or until the client has news that make one worthwhile.
+    async fn pause(&self, until: Instant) {
+        tokio::select! {
+            biased;
+            () = self.shutdown.token.cancelled() => {}
+            () = self.client.news() => tracing::debug!("the gateway has news: next attempt to map at once"),
+            () = sleep_until(until) => {}
+        }
     }
 
     /// Probe, then install. A shutdown in mid-install waits for the answer, because the gateway may have granted
@@ -205,101 +297,48 @@ impl<C: PortMapperClient> PortMapperTask<C> {
     async fn establish(&self, request: &MapRequest) -> End<Result<PortMapping, PortMappingError>> {
         tokio::select! {
             biased;
-            () = self.shutdown.token.cancelled() => return End::Shutdown(None),
+            () = self.shutdown.token.cancelled() => return End::Shutdown(self.abandon().await),
             probed = async { if self.client.install_is_probe() { Ok(()) } else { self.client.probe().await } } => if let Err(error) = probed { return End::Outcome(Err(error)) },
         }
         let mut install = pin!(self.client.install(request, self.timing.ttl));
         tokio::select! {
             biased;
             outcome = &mut install => End::Outcome(outcome),
-            () = self.shutdown.token.cancelled() => {
-                match timeout(SHUTDOWN_GRACE, install).await {
-                    Ok(Ok(mapping)) => End::Shutdown(self.release(&mapping).await),
-                    _ => End::Shutdown(None),
-                }
-            }
+            () = self.shutdown.token.cancelled() => End::Shutdown(self.end_call(install, None).await),
         }
     }
 
-    /// Publishes and renews the mapping until shutdown (and releases it then) or until it is lost: then the answer is
-    /// why, and the external port that it had.
-    async fn keep(&self, mut mapping: PortMapping, asked_at: Instant) -> End<(PortMappingError, u16)> {
-        let mut failures = 0;
-        let mut granted_at = grant_time(asked_at, Instant::now());
-        let mut renews_at = self.renews_at(&mapping, granted_at, failures);
-        self.sink.installed(&mapping, asked_at, renews_at);
-        loop {
-            if self.sleep_or_shutdown(renews_at).await {
-                return End::Shutdown(self.release(&mapping).await);
-            }
-            self.sink.renewing();
-            let asked_at = Instant::now();
-            let expires_at = mapping.lifetime.map(|lifetime| after(granted_at, lifetime));
-            match self.renew(&mapping, expires_at).await {
-                End::Shutdown(_) => return End::Shutdown(self.release(&mapping).await),
-                End::Outcome(Ok(renewed)) => {
-                    (mapping, granted_at, failures) = (renewed, grant_time(asked_at, Instant::now()), 0);
-                    renews_at = self.renews_at(&mapping, granted_at, failures);
-                    self.sink.renewed(&mapping, asked_at, renews_at);
-                }
-                End::Outcome(Err(error)) => {
-                    failures += 1;
-                    renews_at = self.renews_at(&mapping, granted_at, failures);
-                    let expired = expires_at.is_some_and(|expiry| expiry <= Instant::now());
-                    if !expired {
-                        self.sink.renewal_failed(&error, asked_at, renews_at);
-                    }
-                    if expired || error.mapping_lost() || failures >= self.timing.failure_threshold {
-                        self.sink.revoked(&error);
-                        self.release(&mapping).await;
-                        return End::Outcome((error, mapping.external.port()));
-                    }
-                }
-            }
-        }
-    }
-
-    /// One renewal attempt: a call, and one quick retry before it counts as failed. Ends at the expiry at the
-    /// latest: an address whose lease has run out is never advertised.
-    async fn renew(
+    /// Lets a call end that may be making a mapping, so that the delete does not overtake it, and deletes what it brought, or
+    /// else `mapping`. After a while the lease is said to be over, and the call is waited for behind that: an answer as
+    /// late as this is one that a client of the host's own gave.
+    async fn end_call(
         &self,
-        mapping: &PortMapping,
-        expires_at: Option<Instant>,
-    ) -> End<Result<PortMapping, PortMappingError>> {
-        let attempt = async {
-            match self.client.renew(mapping).await {
-                Ok(renewed) => Ok(renewed),
-                Err(error) if error.mapping_lost() => Err(error),
-                Err(error) => {
-                    tracing::debug!(%error, "renewal failed once; quick retry");
-                    sleep_until(Instant::now() + QUICK_RETRY_DELAY).await;
-                    self.client.renew(mapping).await
-                }
+        mut call: Pin<&mut impl Future<Output = Result<PortMapping, PortMappingError>>>,
+        mapping: Option<&PortMapping>,
+    ) -> Option<PortMappingError> {
+        let outcome = match timeout(SHUTDOWN_GRACE, call.as_mut()).await {
+            Ok(outcome) => outcome.ok(),
+            Err(_) => {
+                self.sink.stopped(Some(&PortMappingError::timeout(
+                    "a request is still under way; what it brings is deleted in the background",
+                )));
+                timeout(LATE_CALL_DEADLINE, call).await.ok().and_then(Result::ok)
             }
         };
-        let bounded = async {
-            match expires_at {
-                None => attempt.await,
-                Some(expiry) => timeout_at(expiry, attempt).await.unwrap_or_else(|_| {
-                    Err(PortMappingError::timeout("the lifetime ran out before the gateway renewed the mapping"))
-                }),
-            }
-        };
-        tokio::select! {
-            biased;
-            () = self.shutdown.token.cancelled() => End::Shutdown(None),
-            outcome = bounded => End::Outcome(outcome),
+        match outcome.as_ref().or(mapping) {
+            Some(mapping) => self.release(mapping).await,
+            None => self.abandon().await,
         }
     }
 
-    /// Deletes the mapping on the gateway, best effort and bounded, unless it shall be left to its lifetime.
-    /// Answers with the reason where that did not work.
+    /// Deletes the mapping on the gateway, best effort and bounded, unless it shall be left to its lifetime, and with it
+    /// what unanswered requests may have left. Answers with the reason where that did not work.
     async fn release(&self, mapping: &PortMapping) -> Option<PortMappingError> {
         if self.shutdown.keeps_mapping() {
             return None;
         }
         let error = match timeout(RELEASE_DEADLINE, self.client.remove(mapping)).await {
-            Ok(Ok(())) => return None,
+            Ok(Ok(())) => return self.abandon().await,
             Ok(Err(error)) => error,
             Err(_) => PortMappingError::timeout(format!(
                 "{}: the gateway did not confirm the delete within {RELEASE_DEADLINE:?}",
@@ -307,12 +346,22 @@ impl<C: PortMapperClient> PortMapperTask<C> {
             )),
         };
         tracing::warn!(%error, external = %mapping.external, "mapping not deleted");
+        self.abandon().await;
         Some(error)
     }
 
-    fn renews_at(&self, mapping: &PortMapping, granted_at: Instant, failures: u32) -> Instant {
-        let now = Instant::now();
-        after(now, renewal_delay(mapping.lifetime, self.timing.renewal_interval, now - granted_at, failures))
+    /// Deletes what unanswered requests may have left on the gateway, and answers with the reason where that did not work.
+    async fn abandon(&self) -> Option<PortMappingError> {
+        if self.shutdown.keeps_mapping() {
+            return None;
+        }
+        let error = match timeout(RELEASE_DEADLINE, self.client.abandon(&self.request)).await {
+            Ok(Ok(())) => return None,
+            Ok(Err(error)) => error,
+            Err(_) => PortMappingError::timeout(format!("the gateway did not answer within {RELEASE_DEADLINE:?}")),
+        };
+        tracing::warn!(%error, "what an unanswered request may have left was not deleted");
+        Some(error)
     }
 
     /// Whether shutdown came first.

@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::task::JoinHandle;
 use tokio::time::advance;
@@ -11,7 +11,8 @@ use crate::event_log::{EventLog, EventReader};
 use crate::mapping::Transport;
 use crate::net::address::AddressClass;
 use crate::schedule::{
-    DEFAULT_RENEWAL_INTERVAL, GRANT_MAX_AGE, MIN_RENEWAL_INTERVAL, RETRY_BACKOFF_MAX, RETRY_BACKOFF_MIN,
+    ADDRESS_QUESTIONS, DEFAULT_RENEWAL_INTERVAL, GRANT_MAX_AGE, LATE_CALL_DEADLINE, MIN_RENEWAL_INTERVAL,
+    QUICK_RETRY_DELAY, RENEWAL_RETRY_MIN, RETRY_BACKOFF_MAX, RETRY_BACKOFF_MIN,
 };
 use crate::snapshot::{LeaseSnapshot, LeaseState, NatClass};
 
@@ -66,7 +67,7 @@ impl Bench {
 
     fn run(&self) -> JoinHandle<()> {
         let (client, sink, shutdown) = (Arc::clone(&self.client), Arc::clone(&self.sink), self.shutdown.clone());
-        tokio::spawn(PortMapperTask::new(client, sink, REQUEST, self.timing, shutdown).run())
+        tokio::spawn(PortMapperTask::new(client, sink, REQUEST, self.timing, shutdown).without_spread().run())
     }
 
     /// The next event; the paused clock jumps to it.
@@ -99,7 +100,7 @@ async fn a_failed_probe_has_no_side_effect() {
     let bench = Bench::new().never_retrying();
     bench.client.on_probe(SOON, Err(PortMappingError::unavailable("no gateway")));
     bench.run().await.unwrap();
-    assert_eq!(bench.calls(), Calls { probe: 1, ..Calls::default() });
+    assert_eq!(bench.calls(), Calls { probe: 1, abandon: 1, ..Calls::default() });
     let snapshot = bench.sink.snapshot();
     assert_eq!((snapshot.state, snapshot.active, snapshot.external()), (LeaseState::Exited, false, None));
     assert_eq!(snapshot.last_error.unwrap().kind, ErrorKind::Unavailable);
@@ -162,8 +163,20 @@ async fn a_moved_external_address_is_republished_whole() {
     assert_eq!((snapshot.external(), snapshot.internal_port, snapshot.renewals), (Some(MOVED.into()), 4000, 1));
 }
 
+/// The failures of an hour's mapping whose renewals meet silence, until something else happens: the times, in whole seconds.
+async fn failures(bench: &Bench) -> (Vec<u64>, Event) {
+    let mut times = Vec::new();
+    loop {
+        let event = bench.event().await;
+        match event.kind {
+            EventKind::Failed => times.push(bench.elapsed().as_secs()),
+            _ => return (times, event),
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn two_failed_renewals_and_then_a_success_survive() {
+async fn a_renewal_that_meets_silence_is_tried_again_within_seconds_and_then_survives() {
     let bench = Bench::installing(HOUR);
     for _ in 0..4 {
         bench.client.on_renew(SOON, Err(silence()));
@@ -174,13 +187,29 @@ async fn two_failed_renewals_and_then_a_success_survive() {
     let first = bench.expect(EventKind::Failed).await;
     assert_eq!((first.active, first.failures, first.state), (true, 1, LeaseState::Installed));
     assert_about(bench.elapsed(), HOUR / 2 + QUICK_RETRY_DELAY);
-    assert_eq!(bench.expect(EventKind::Failed).await.failures, 2);
-    assert_about(bench.elapsed(), HOUR / 4 * 3 + QUICK_RETRY_DELAY);
+    let second = bench.expect(EventKind::Failed).await;
+    assert_eq!((second.active, second.failures), (true, 2));
+    assert_about(bench.elapsed(), HOUR / 2 + RENEWAL_RETRY_MIN + 2 * QUICK_RETRY_DELAY);
     let survived = bench.expect(EventKind::Renewed).await;
-    assert_about(bench.elapsed(), HOUR / 8 * 7);
+    let renewed_at = HOUR / 2 + 3 * RENEWAL_RETRY_MIN + 2 * QUICK_RETRY_DELAY;
+    assert_about(bench.elapsed(), renewed_at);
     assert_eq!((survived.failures, survived.last_error.is_none(), survived.active), (0, true, true));
     bench.expect(EventKind::Renewed).await;
-    assert_about(bench.elapsed(), HOUR / 8 * 7 + HOUR / 2);
+    assert_about(bench.elapsed(), renewed_at + HOUR / 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_renewal_that_holds_is_not_asked_again_before_its_time() {
+    let bench = Bench::installing(HOUR);
+    let hold = Duration::from_secs(1000);
+    bench.client.on_renew(SOON, Err(PortMappingError::refused_for("pcp NO_RESOURCES", hold)));
+    bench.client.on_renew(SOON, granted(HOME, HOUR));
+    bench.run();
+    bench.expect(EventKind::Installed).await;
+    bench.expect(EventKind::Failed).await;
+    assert_eq!(bench.calls().renew, 1, "no quick retry");
+    bench.expect(EventKind::Renewed).await;
+    assert_about(bench.elapsed(), HOUR / 2 + hold);
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,22 +224,35 @@ async fn one_lost_answer_is_retried_after_200_ms_and_is_no_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn three_failed_renewals_revoke_and_remove_and_then_map_again() {
+async fn three_points_without_a_renewal_revoke_and_remove_and_then_map_again() {
     let bench = Bench::installing(HOUR);
     bench.client.on_probe(SOON, Ok(())).on_install(SOON, granted(MOVED, HOUR));
     bench.run();
     bench.expect(EventKind::Installed).await;
-    for _ in 1..=3 {
-        bench.expect(EventKind::Failed).await;
-    }
-    let revoked = bench.event().await;
+    let (times, revoked) = failures(&bench).await;
+    assert_eq!(times, [1800, 1804, 1812, 1828, 1861, 1925, 2053, 2309, 2700, 2704, 2712, 2728, 2761, 2825, 2953, 3150]);
     assert_eq!((revoked.kind, revoked.external), (EventKind::Revoked, None));
     assert_about(bench.elapsed(), HOUR / 8 * 7 + QUICK_RETRY_DELAY);
     let again = bench.expect(EventKind::Installed).await;
     assert_about(bench.elapsed(), HOUR / 8 * 7 + QUICK_RETRY_DELAY);
     assert_eq!(again.external(), Some(MOVED.into()));
-    assert_eq!(bench.calls(), Calls { probe: 2, install: 2, renew: 6, remove: 1 });
+    let calls = bench.calls();
+    assert_eq!((calls.probe, calls.install, calls.renew, calls.remove), (2, 2, 2 * times.len(), 1));
     assert_eq!(bench.client.unused(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewals_that_cannot_even_be_sent_revoke_at_the_expiry_alone() {
+    let bench = Bench::installing(HOUR);
+    let unsent = || PortMappingError::transport("no way", std::io::ErrorKind::NetworkUnreachable.into());
+    for _ in 0..100 {
+        bench.client.on_renew(SOON, Err(unsent()));
+    }
+    bench.run();
+    bench.expect(EventKind::Installed).await;
+    let (_, revoked) = failures(&bench).await;
+    assert_eq!((revoked.kind, revoked.error.unwrap().kind), (EventKind::Revoked, ErrorKind::Timeout));
+    assert_about(bench.elapsed(), HOUR);
 }
 
 #[tokio::test(start_paused = true)]
@@ -310,9 +352,13 @@ async fn a_permanent_mapping_is_checked_at_every_interval_and_deleted_at_the_end
 async fn retry_never_exits_after_the_first_failure_without_any_other_effect() {
     let bench = Bench::new().never_retrying();
     bench.run().await.unwrap();
-    let kinds = [bench.event().await.kind, bench.event().await.kind];
-    assert_eq!(kinds, [EventKind::Failed, EventKind::Exited]);
-    assert_eq!(bench.calls(), Calls { probe: 1, ..Calls::default() });
+    assert_eq!(
+        bench.expect(EventKind::Failed).await.state,
+        LeaseState::Exited,
+        "whoever is told of the failure sees the end"
+    );
+    bench.expect(EventKind::Exited).await;
+    assert_eq!(bench.calls(), Calls { probe: 1, abandon: 1, ..Calls::default() });
 }
 
 #[tokio::test(start_paused = true)]
@@ -365,7 +411,7 @@ async fn stopped_in_mid_probe_it_ends_at_once_and_removes_nothing() {
     bench.shutdown.release();
     task.await.unwrap();
     assert_about(bench.elapsed(), Duration::from_secs(1));
-    assert_eq!(bench.calls(), Calls { probe: 1, ..Calls::default() });
+    assert_eq!(bench.calls(), Calls { probe: 1, abandon: 1, ..Calls::default() });
 }
 
 #[tokio::test(start_paused = true)]
@@ -389,8 +435,25 @@ async fn stopped_in_mid_install_it_does_not_wait_for_ever() {
     let task = bench.run();
     tokio::time::sleep(Duration::from_millis(100)).await;
     bench.shutdown.release();
-    task.await.unwrap();
+    let exited = bench.expect(EventKind::Exited).await;
     assert_about(bench.elapsed(), Duration::from_millis(100) + SHUTDOWN_GRACE);
+    assert_eq!((exited.state, bench.sink.release()), (LeaseState::Exited, Release::Unconfirmed));
+    task.await.unwrap();
+    assert_about(bench.elapsed(), Duration::from_millis(100) + SHUTDOWN_GRACE + LATE_CALL_DEADLINE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_granted_after_the_lease_was_said_to_be_over_is_removed_behind_its_back() {
+    let bench = Bench::new();
+    bench.client.on_probe(SOON, Ok(())).on_install(Duration::from_secs(5), granted(HOME, HOUR));
+    let task = bench.run();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    bench.shutdown.release();
+    bench.expect(EventKind::Exited).await;
+    assert_eq!((bench.calls().remove, bench.sink.release()), (0, Release::Unconfirmed));
+    task.await.unwrap();
+    assert_about(bench.elapsed(), Duration::from_secs(5));
+    assert_eq!((bench.calls().remove, bench.sink.release()), (1, Release::Released));
 }
 
 #[tokio::test(start_paused = true)]
@@ -405,18 +468,235 @@ async fn stopped_while_installed_it_removes_the_mapping_and_clears() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stopped_in_mid_renewal_it_removes_the_mapping_that_it_has() {
+async fn stopped_in_mid_renewal_it_lets_the_call_end_and_removes_what_that_brought() {
     let bench = Bench::installing(HOUR);
-    bench.client.on_renew(Duration::from_secs(600), granted(HOME, HOUR));
+    bench.client.on_renew(Duration::from_secs(1), granted(MOVED, HOUR));
     let task = bench.run();
     bench.expect(EventKind::Installed).await;
-    advance(HOUR / 2 + Duration::from_secs(1)).await;
-    tokio::task::yield_now().await;
+    sleep_until(bench.start + HOUR / 2 + Duration::from_millis(100)).await;
     assert_eq!(bench.sink.snapshot().state, LeaseState::Renewing);
     bench.shutdown.release();
     task.await.unwrap();
     assert_about(bench.elapsed(), HOUR / 2 + Duration::from_secs(1));
+    assert_eq!(bench.client.removed(), [SocketAddr::from(MOVED)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopped_in_a_renewal_that_does_not_end_it_removes_the_mapping_that_it_has_within_a_bound() {
+    let bench = Bench::installing(HOUR);
+    bench.client.on_renew(Duration::from_secs(600), granted(HOME, HOUR));
+    let task = bench.run();
+    bench.expect(EventKind::Installed).await;
+    sleep_until(bench.start + HOUR / 2 + Duration::from_secs(1)).await;
+    bench.shutdown.release();
+    task.await.unwrap();
+    assert_about(bench.elapsed(), HOUR / 2 + Duration::from_secs(1) + SHUTDOWN_GRACE + LATE_CALL_DEADLINE);
+    assert_eq!(bench.client.removed(), [SocketAddr::from(HOME)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_is_granted_after_the_expiry_is_a_mapping_again_and_nothing_is_removed() {
+    let lifetime = Duration::from_secs(60);
+    let bench = Bench::installing(lifetime);
+    bench.client.on_renew(Duration::from_secs(33), granted(HOME, lifetime));
+    bench.run();
+    bench.expect(EventKind::Installed).await;
+    let revoked = bench.expect(EventKind::Revoked).await;
+    assert_about(bench.elapsed(), lifetime);
+    assert!(!revoked.active);
+    assert!(bench.expect(EventKind::Installed).await.active);
+    assert_about(bench.elapsed(), lifetime + Duration::from_secs(3));
+    assert_eq!((bench.calls().install, bench.calls().remove), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_in_flight_at_the_expiry_ends_before_the_delete() {
+    let bench = Bench::installing(Duration::from_secs(60)).never_retrying();
+    bench.client.on_renew(Duration::from_secs(33), Err(silence()));
+    let task = bench.run();
+    bench.expect(EventKind::Installed).await;
+    bench.expect(EventKind::Revoked).await;
+    assert_eq!(bench.calls().remove, 0);
+    task.await.unwrap();
+    assert_about(bench.elapsed(), Duration::from_secs(63) + QUICK_RETRY_DELAY);
     assert_eq!(bench.calls().remove, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mapping_that_is_lost_is_made_again_at_once_the_first_time_and_then_with_backoff() {
+    let bench = Bench::new();
+    let gone = || PortMappingError::refused_and_lost("upnp: the entry is not there");
+    for _ in 0..5 {
+        bench.client.on_probe(SOON, Ok(())).on_install(SOON, granted(HOME, HOUR)).on_verify(SOON, Err(gone()));
+    }
+    bench.client.on_probe(SOON, Ok(())).on_install(SOON, granted(HOME, HOUR));
+    bench.run();
+    let mut waits = Vec::new();
+    bench.expect(EventKind::Installed).await;
+    for _ in 0..5 {
+        assert_eq!(bench.event().await.kind, EventKind::Revoked);
+        let before = Instant::now();
+        bench.expect(EventKind::Installed).await;
+        waits.push(before.elapsed());
+    }
+    assert_about(waits[0], Duration::ZERO);
+    for (wait, nominal) in waits[1..].iter().zip([1.0, 2.0, 4.0, 8.0]) {
+        assert!((wait.as_secs_f64() / nominal - 1.0).abs() < 0.11, "{waits:?}");
+    }
+    assert_eq!(bench.calls().remove, 0, "what is gone needs no delete");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lifetime_that_the_gateway_has_cut_short_is_believed() {
+    let bench = Bench::installing(HOUR);
+    let minute = Duration::from_secs(60);
+    bench.client.on_verify(SOON, Ok(Some(granted(HOME, minute).unwrap()))).on_renew(SOON, granted(HOME, minute));
+    bench.run();
+    let before = bench.expect(EventKind::Installed).await;
+    let after = bench.expect(EventKind::Renewed).await;
+    assert_about(bench.elapsed(), minute / 2);
+    assert!(Arc::ptr_eq(&before.mapping.unwrap(), &after.mapping.unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_finds_nothing_out_changes_nothing() {
+    for answer in [Ok(None), Err(silence()), Err(PortMappingError::refused("upnp 401 InvalidAction"))] {
+        let bench = Bench::installing(HOUR);
+        bench.client.on_verify(SOON, answer).on_renew(SOON, granted(HOME, HOUR));
+        let task = bench.run();
+        bench.expect(EventKind::Installed).await;
+        bench.expect(EventKind::Renewed).await;
+        assert_about(bench.elapsed(), HOUR / 2);
+        bench.shutdown.release();
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_during_the_look_removes_what_the_look_has_made() {
+    let bench = Bench::installing(HOUR);
+    bench.client.on_verify(Duration::from_secs(1), Ok(Some(granted(MOVED, HOUR).unwrap())));
+    let task = bench.run();
+    bench.expect(EventKind::Installed).await;
+    bench.shutdown.release();
+    task.await.unwrap();
+    assert_eq!(bench.client.removed(), [SocketAddr::from(MOVED)]);
+}
+
+const NOWHERE: (Ipv4Addr, u16) = (Ipv4Addr::UNSPECIFIED, 4000);
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_blinks_is_kept_and_asked_for_again_within_seconds() {
+    let bench = Bench::installing(HOUR);
+    bench.client.on_renew(SOON, granted(NOWHERE, HOUR)).on_renew(SOON, granted(MOVED, HOUR));
+    bench.run();
+    bench.expect(EventKind::Installed).await;
+    let blinking = bench.expect(EventKind::Renewed).await;
+    assert_eq!((blinking.external(), blinking.nat_class), (Some(HOME.into()), NatClass::Open));
+    let moved = bench.expect(EventKind::Changed).await;
+    assert_about(bench.elapsed(), HOUR / 2 + RENEWAL_RETRY_MIN);
+    assert_eq!(moved.external(), Some(MOVED.into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_stays_away_until_the_next_point_is_none() {
+    let bench = Bench::installing(HOUR);
+    for _ in 0..20 {
+        bench.client.on_renew(SOON, granted(NOWHERE, HOUR));
+    }
+    bench.run();
+    bench.expect(EventKind::Installed).await;
+    for _ in 0..=ADDRESS_QUESTIONS {
+        assert_eq!(bench.expect(EventKind::Renewed).await.external(), Some(HOME.into()));
+    }
+    let gone = bench.expect(EventKind::Changed).await;
+    assert_eq!((gone.active, gone.external(), gone.external_port()), (true, None, Some(4000)));
+    assert_eq!((gone.nat_class, gone.address_class), (NatClass::Unknown, AddressClass::Unknown));
+    assert_about(bench.elapsed(), HOUR + Duration::from_secs(4 + 8 + 16 + 32 + 64));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_without_an_address_is_asked_again_soon_after_the_install() {
+    let bench = Bench::new();
+    bench.client.on_probe(SOON, Ok(())).on_install(SOON, granted(NOWHERE, HOUR)).on_renew(SOON, granted(HOME, HOUR));
+    bench.run();
+    assert_eq!(bench.expect(EventKind::Installed).await.external(), None);
+    assert_eq!(bench.expect(EventKind::Changed).await.external(), Some(HOME.into()));
+    assert_about(bench.elapsed(), RENEWAL_RETRY_MIN);
+}
+
+#[tokio::test(start_paused = true)]
+async fn news_from_the_client_end_the_backoff() {
+    let bench = Bench::new();
+    for _ in 0..3 {
+        bench.client.on_probe(SOON, Err(silence()));
+    }
+    bench.run();
+    for _ in 0..3 {
+        bench.expect(EventKind::Failed).await;
+    }
+    bench.client.on_probe(SOON, Ok(())).on_install(SOON, granted(HOME, HOUR));
+    let before = Instant::now();
+    bench.client.bring_news();
+    bench.expect(EventKind::Installed).await;
+    assert_about(before.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_unanswered_requests_may_have_left_is_deleted_at_every_end() {
+    let failing = Bench::new().never_retrying();
+    failing.client.on_abandon(Duration::from_secs(1), Ok(()));
+    let task = failing.run();
+    failing.expect(EventKind::Failed).await;
+    assert_eq!(
+        (failing.expect(EventKind::Exited).await.state, failing.elapsed()),
+        (LeaseState::Exited, Duration::ZERO)
+    );
+    assert_eq!(failing.sink.release(), Release::Pending);
+    task.await.unwrap();
+    assert_eq!((failing.calls().abandon, failing.sink.release()), (1, Release::Released));
+
+    let waiting = Bench::new();
+    waiting.client.on_abandon(SOON, Err(silence()));
+    let task = waiting.run();
+    waiting.expect(EventKind::Failed).await;
+    waiting.shutdown.release();
+    task.await.unwrap();
+    assert_eq!((waiting.calls().abandon, waiting.sink.release()), (1, Release::Unconfirmed));
+    assert_eq!(waiting.event().await.error.unwrap().message, "no answer");
+
+    let installed = Bench::installing(HOUR);
+    let task = installed.run();
+    installed.expect(EventKind::Installed).await;
+    installed.shutdown.release();
+    task.await.unwrap();
+    assert_eq!((installed.calls().abandon, installed.sink.release()), (1, Release::Released));
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_lease_that_is_being_released_a_dead_gateway_is_told_within_two_seconds() {
+    let bench = Bench::new();
+    bench.client.on_probe(Duration::from_secs(1), Err(PortMappingError::unavailable("nothing answers")));
+    let (client, sink, shutdown) = (Arc::clone(&bench.client), Arc::clone(&bench.sink), bench.shutdown.clone());
+    let task = PortMapperTask::new(client, sink, REQUEST, bench.timing, shutdown);
+    let task = tokio::spawn(task.run_after(tokio::time::sleep(Duration::from_secs(5))));
+    bench.expect(EventKind::Failed).await;
+    assert!(bench.elapsed() < Duration::from_secs(2), "{:?}", bench.elapsed());
+    bench.client.on_probe(SOON, Ok(())).on_install(SOON, granted(HOME, HOUR));
+    bench.expect(EventKind::Installed).await;
+    assert_about(bench.elapsed(), Duration::from_secs(5));
+    bench.shutdown.release();
+    task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_lease_that_is_soon_released_nothing_more_is_asked() {
+    let bench = Bench::installing(HOUR);
+    let (client, sink, shutdown) = (Arc::clone(&bench.client), Arc::clone(&bench.sink), bench.shutdown.clone());
+    let task = PortMapperTask::new(client, sink, REQUEST, bench.timing, shutdown);
+    tokio::spawn(task.run_after(tokio::time::sleep(Duration::from_millis(100))));
+    bench.expect(EventKind::Installed).await;
+    assert_eq!(bench.calls().probe, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! What a stopped mapper holds of the system. A test program of its own: open files are the process's, not the mapper's.
 #![cfg(target_os = "linux")]
 
-use portlease::{Config, Mapper, wait};
+use portlease::{Config, Mapper, Release, wait};
 
 fn open_files() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("Linux lists them").count()
@@ -11,12 +11,12 @@ fn open_files() -> usize {
 fn a_stopped_mapper_that_nobody_has_freed_yet_holds_no_open_file() {
     // The first one may leave what a process has once, such as tokio's pipe for signals.
     let first = Mapper::start(Config::default()).unwrap();
-    assert!(wait(first.stop(None)));
+    assert_eq!(wait(first.stop(None)), Release::Released);
 
     let before = open_files();
     let second = Mapper::start(Config::default()).unwrap();
     assert!(open_files() > before);
-    assert!(wait(second.stop(None)));
+    assert_eq!(wait(second.stop(None)), Release::Released);
     assert_eq!(open_files(), before);
     drop((first, second));
 }

@@ -22,5 +22,5 @@ fn with_a_hook_a_snapshot_knows_at_once_that_it_was_taken_in_a_forked_child() {
     let after = start();
     let lease = map(&after);
     assert_ne!(lease.snapshot().state, LeaseState::Exited, "a mapper started after the fork is the child's own");
-    assert!(wait(after.stop(None)));
+    assert_eq!(wait(after.stop(None)), portlease::Release::Released);
 }

@@ -10,7 +10,8 @@ use common::{LONG, config_for, gateway};
 use portlease::client::MockPortMapperClient;
 use portlease::task::Timing;
 use portlease::{
-    ErrorKind, EventKind, LeaseState, MapRequest, Mapper, OpenPort, Protocol, Release, RetryPolicy, Transport, open_with,
+    ErrorKind, EventKind, LeaseState, MapRequest, Mapper, OpenPort, Protocol, Release, RetryPolicy, Transport,
+    open_with,
 };
 use portlease_gateway::Mode;
 
@@ -124,7 +125,10 @@ async fn all_mappers_can_be_stopped_without_a_limit_and_without_giving_up_the_ha
         let config = config_for(&gateway, Protocol::Pcp);
         OpenPort::begin(config, MapRequest::new(port, Transport::Udp)).unwrap()
     });
-    assert_eq!(Mapper::stop_all(ports.iter().map(|port| Arc::clone(port.mapper())), Duration::MAX).await, Release::Released);
+    assert_eq!(
+        Mapper::stop_all(ports.iter().map(|port| Arc::clone(port.mapper())), Duration::MAX).await,
+        Release::Released
+    );
     assert!(ports.iter().all(|port| port.mapper().snapshot().stopped));
 }
 

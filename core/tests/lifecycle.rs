@@ -45,6 +45,16 @@ impl Bench {
         (bench, tokio::spawn(task.run()))
     }
 
+    /// Waits until the mapping is lost, behind any number of failed renewals.
+    async fn lose(&self) {
+        loop {
+            match self.events.pull().await.expect("the log is open").take().kind {
+                EventKind::Failed => {}
+                kind => return assert_eq!(kind, EventKind::Revoked),
+            }
+        }
+    }
+
     async fn expect(&self, kind: EventKind) {
         let event = self.events.pull().await.expect("the log is open").take();
         assert_eq!(event.kind, kind, "{event:?}");
@@ -58,21 +68,25 @@ async fn renewals_come_once_a_period_for_days_and_never_after_the_end() {
         bench.client.on_renew(SOON, granted());
     }
     sleep(2 * DAY + DEFAULT_RENEWAL_INTERVAL / 2).await;
-    assert_eq!(bench.client.calls().renew, 96);
-    assert_eq!((bench.sink.snapshot().renewals, bench.sink.snapshot().active), (96, true));
+    // Each period is spread by an eighth to below.
+    let renewals = bench.client.calls().renew;
+    assert!((96..=110).contains(&renewals), "{renewals}");
+    assert_eq!((bench.sink.snapshot().renewals, bench.sink.snapshot().active), (renewals as u64, true));
     bench.shutdown.release();
     task.await.unwrap();
     sleep(2 * DAY).await;
     let calls = bench.client.calls();
-    assert_eq!((calls.install, calls.renew, calls.remove), (1, 96, 1));
+    assert_eq!((calls.install, calls.renew, calls.remove), (1, renewals, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn stopped_in_the_pause_before_the_quick_retry_it_removes_the_mapping_at_once() {
     let (bench, task) = Bench::start();
     bench.client.on_renew(SOON, Err(PortMappingError::timeout("no answer"))).on_renew(SOON, granted());
-    sleep(HOUR / 2 + Duration::from_millis(100)).await;
-    assert_eq!((bench.client.calls().renew, bench.sink.snapshot().state), (1, LeaseState::Renewing));
+    while bench.client.calls().renew == 0 {
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(bench.sink.snapshot().state, LeaseState::Renewing);
     let asked = Instant::now();
     bench.shutdown.release();
     task.await.unwrap();
@@ -85,9 +99,8 @@ async fn stopped_while_a_revoked_mapping_is_being_removed_it_ends_in_bounded_tim
     let (bench, task) = Bench::start();
     // The mock's empty queue answers every renewal `unavailable`; the delete is never answered.
     bench.client.on_remove(DAY, Ok(()));
-    for kind in [EventKind::Installed, EventKind::Failed, EventKind::Failed, EventKind::Failed, EventKind::Revoked] {
-        bench.expect(kind).await;
-    }
+    bench.expect(EventKind::Installed).await;
+    bench.lose().await;
     assert!(!bench.sink.snapshot().active);
     let asked = Instant::now();
     bench.shutdown.release();
@@ -102,9 +115,8 @@ async fn stopped_while_a_revoked_mapping_is_being_removed_it_ends_in_bounded_tim
 async fn a_lease_that_was_lost_once_can_still_be_detached() {
     let (bench, task) = Bench::start();
     bench.client.on_probe(SOON, Ok(())).on_install(SOON, granted());
-    for kind in [EventKind::Installed, EventKind::Failed, EventKind::Failed, EventKind::Failed, EventKind::Revoked] {
-        bench.expect(kind).await;
-    }
+    bench.expect(EventKind::Installed).await;
+    bench.lose().await;
     bench.expect(EventKind::Installed).await;
     bench.shutdown.detach();
     task.await.unwrap();
@@ -121,9 +133,7 @@ async fn a_lease_that_is_lost_again_and_again_is_always_mapped_again() {
             bench.client.on_probe(SOON, Err(PortMappingError::unavailable("no gateway")));
         }
         bench.client.on_probe(SOON, Ok(())).on_install(SOON, granted());
-        for kind in [EventKind::Failed, EventKind::Failed, EventKind::Failed, EventKind::Revoked] {
-            bench.expect(kind).await;
-        }
+        bench.lose().await;
         for _ in 0..round % 3 {
             bench.expect(EventKind::Failed).await;
         }

@@ -14,7 +14,7 @@ use portlease::client::PortMapperClient;
 use portlease::task::Timing;
 use portlease::{
     AddressClass, Config, ErrorKind, EventKind, LeaseState, MapRequest, Mapper, PortMapping, PortMappingError,
-    Protocol, RetryPolicy, Transport, wait,
+    Protocol, Release, RetryPolicy, Transport, wait,
 };
 use portlease_gateway::Mode;
 
@@ -237,7 +237,7 @@ async fn stop_waits_for_every_release_however_many_queue_at_a_slow_gateway() {
     for lease in &leases {
         lease.ready(3 * LONG).await.unwrap();
     }
-    assert!(mapper.stop(3 * LONG).await, "all is released in time");
+    assert_eq!(mapper.stop(3 * LONG).await, Release::Released);
     assert!(gateway.mappings().is_empty(), "{} left", gateway.mappings().len());
 }
 
@@ -252,7 +252,7 @@ async fn a_wait_for_events_ends_as_stopped_when_another_stops_the_mapper() {
             async move { mapper.next_event(limit).await.unwrap_err().kind() }
         });
         tokio::task::yield_now().await;
-        assert!(mapper.stop(None).await);
+        assert_eq!(mapper.stop(None).await, Release::Released);
         assert_eq!(waiting.await.unwrap(), ErrorKind::Stopped, "{limit:?}");
     }
     // A stop that is given up goes on, and ends the waits all the same.

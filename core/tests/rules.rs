@@ -377,7 +377,7 @@ async fn a_lost_mapping_is_asked_for_again_at_its_own_external_port() {
     for protocol in Protocol::ALL {
         let gateway = gateway();
         gateway.add_mapping(Wire::Udp, 4000, "127.0.0.9:4000".parse().unwrap(), None).unwrap();
-        let config = config_for(&gateway, protocol).retry(soon()).failure_threshold(1).ttl(Duration::from_secs(2));
+        let config = config_for(&gateway, protocol).retry(soon()).failure_threshold(1).ttl(Duration::from_secs(3));
         let mapper = Mapper::start(config).unwrap();
         let lease = mapper.map(UDP_4000).unwrap();
         let granted = lease.ready(LONG).await.unwrap().external();

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::Notify;
 
 use super::port_mapper::PortMapperClient;
 use crate::error::PortMappingError;
@@ -42,6 +43,7 @@ type Answer<T> = (Duration, Result<T, PortMappingError>);
 #[derive(Debug, Default)]
 pub struct MockPortMapperClient {
     script: Mutex<Script>,
+    news: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +52,10 @@ struct Script {
     installs: VecDeque<Answer<PortMapping>>,
     renewals: VecDeque<Answer<PortMapping>>,
     removals: VecDeque<Answer<()>>,
+    looks: VecDeque<Answer<Option<PortMapping>>>,
+    abandons: VecDeque<Answer<()>>,
     calls: Calls,
+    removed: Vec<SocketAddr>,
 }
 
 /// How often each verb was called.
@@ -65,6 +70,10 @@ pub struct Calls {
     pub renew: usize,
     /// Calls of `remove`.
     pub remove: usize,
+    /// Calls of `verify`.
+    pub verify: usize,
+    /// Calls of `abandon`.
+    pub abandon: usize,
 }
 
 impl MockPortMapperClient {
@@ -104,15 +113,38 @@ impl MockPortMapperClient {
         self
     }
 
+    /// The next answer to `verify`, given after `delay`. Without one, `verify` finds nothing to say, at once.
+    pub fn on_verify(&self, delay: Duration, answer: Result<Option<PortMapping>, PortMappingError>) -> &Self {
+        self.script().looks.push_back((delay, answer));
+        self
+    }
+
+    /// The next answer to `abandon`, given after `delay`. Without one, `abandon` succeeds at once.
+    pub fn on_abandon(&self, delay: Duration, answer: Result<(), PortMappingError>) -> &Self {
+        self.script().abandons.push_back((delay, answer));
+        self
+    }
+
+    /// Ends one wait for `news`: the one that is going on, or else the next.
+    pub fn bring_news(&self) {
+        self.news.notify_one();
+    }
+
     /// How often each verb was called so far.
     pub fn calls(&self) -> Calls {
         self.script().calls
     }
 
+    /// What `remove` was asked to delete so far: external addresses and ports.
+    pub fn removed(&self) -> Vec<SocketAddr> {
+        self.script().removed.clone()
+    }
+
     /// Answers that nobody has asked for yet.
     pub fn unused(&self) -> usize {
         let script = self.script();
-        script.probes.len() + script.installs.len() + script.renewals.len() + script.removals.len()
+        let grants = script.installs.len() + script.renewals.len() + script.looks.len();
+        grants + script.probes.len() + script.removals.len() + script.abandons.len()
     }
 
     fn script(&self) -> MutexGuard<'_, Script> {
@@ -159,12 +191,35 @@ impl PortMapperClient for MockPortMapperClient {
         play(answer, "renew").await
     }
 
-    async fn remove(&self, _: &PortMapping) -> Result<(), PortMappingError> {
+    async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
         let answer = {
             let mut script = self.script();
+            script.removed.push(mapping.external);
             script.calls.remove += 1;
             script.removals.pop_front()
         };
         play(answer.or(Some((Duration::ZERO, Ok(())))), "remove").await
+    }
+
+    async fn verify(&self, _: &PortMapping) -> Result<Option<PortMapping>, PortMappingError> {
+        let answer = {
+            let mut script = self.script();
+            script.calls.verify += 1;
+            script.looks.pop_front()
+        };
+        play(answer.or(Some((Duration::ZERO, Ok(None)))), "verify").await
+    }
+
+    async fn abandon(&self, _: &MapRequest) -> Result<(), PortMappingError> {
+        let answer = {
+            let mut script = self.script();
+            script.calls.abandon += 1;
+            script.abandons.pop_front()
+        };
+        play(answer.or(Some((Duration::ZERO, Ok(())))), "abandon").await
+    }
+
+    async fn news(&self) {
+        self.news.notified().await;
     }
 }

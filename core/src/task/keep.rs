@@ -1,0 +1,203 @@
+//! One mapping from its grant to its loss: it is looked at once, renewed, and revoked when it is lost.
+
+use std::pin::pin;
+
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::rhythm::Rhythm;
+use super::{End, PortMapperTask};
+use crate::client::PortMapperClient;
+use crate::error::PortMappingError;
+use crate::mapping::PortMapping;
+use crate::schedule::{LATE_CALL_DEADLINE, QUICK_RETRY_DELAY, VERIFY_DEADLINE, grant_time};
+
+/// Why a mapping is no more.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) error: PortMappingError,
+    pub(super) external_port: u16,
+    /// Whether it had been renewed at least once: then it was a good one.
+    pub(super) proven: bool,
+}
+
+/// A mapping that is being kept.
+struct Kept {
+    mapping: PortMapping,
+    rhythm: Rhythm,
+    renewals: u64,
+    /// How often the gateway was asked again because it did not tell its address.
+    questions: u32,
+}
+
+/// What came of one renewal.
+enum Renewal {
+    Shutdown(Option<PortMappingError>),
+    Renewed(PortMapping),
+    Failed(PortMappingError),
+    /// The lifetime ran out during the call, which is told already; what the call brought after that.
+    Expired(PortMappingError, Option<PortMapping>),
+}
+
+impl<C: PortMapperClient> PortMapperTask<C> {
+    /// Publishes and renews the mapping until shutdown (and releases it then) or until it is lost.
+    pub(super) async fn keep(&self, mapping: PortMapping, asked_at: Instant) -> End<Lost> {
+        let mut kept = self.kept(mapping, asked_at);
+        self.sink.installed(&kept.mapping, asked_at, kept.rhythm.next());
+        if let Some(end) = self.look(&mut kept, asked_at).await {
+            return end;
+        }
+        loop {
+            let due = kept.rhythm.expires_at().map_or(kept.rhythm.next(), |expiry| expiry.min(kept.rhythm.next()));
+            if self.sleep_or_shutdown(due).await {
+                return End::Shutdown(self.release(&kept.mapping).await);
+            }
+            if kept.rhythm.expires_at().is_some_and(|expiry| expiry <= Instant::now()) {
+                let error = PortMappingError::timeout("the lifetime ran out before the gateway renewed the mapping");
+                return self.lose(kept, error).await;
+            }
+            self.sink.renewing();
+            let asked_at = Instant::now();
+            match self.renew(&kept).await {
+                Renewal::Shutdown(release_error) => return End::Shutdown(release_error),
+                Renewal::Renewed(renewed) => self.renewed(&mut kept, renewed, asked_at),
+                Renewal::Failed(error) => {
+                    kept.rhythm.failed(&error, asked_at, Instant::now());
+                    self.sink.renewal_failed(&error, asked_at, kept.rhythm.next());
+                    if error.mapping_lost() || kept.rhythm.strikes() >= self.timing.failure_threshold {
+                        return self.lose(kept, error).await;
+                    }
+                }
+                Renewal::Expired(error, None) => return self.lose(kept, error).await,
+                Renewal::Expired(_, Some(late)) => {
+                    kept = self.kept(late, asked_at);
+                    self.sink.installed(&kept.mapping, asked_at, kept.rhythm.next());
+                }
+            }
+        }
+    }
+
+    fn kept(&self, mapping: PortMapping, asked_at: Instant) -> Kept {
+        let rhythm = self.rhythm(&mapping, asked_at);
+        let mut kept = Kept { mapping, rhythm, renewals: 0, questions: 0 };
+        if kept.mapping.external.ip().is_unspecified() {
+            kept.ask_again();
+        }
+        kept
+    }
+
+    fn rhythm(&self, mapping: &PortMapping, asked_at: Instant) -> Rhythm {
+        let now = Instant::now();
+        Rhythm::new(mapping, self.timing.renewal_interval, self.spread, grant_time(asked_at, now), now)
+    }
+
+    /// Looks once whether the new mapping is really there, behind the caller, who has it by now.
+    async fn look(&self, kept: &mut Kept, asked_at: Instant) -> Option<End<Lost>> {
+        // Also when the task is told to end: the look may be making the mapping anew, and the delete must not overtake that.
+        match timeout(VERIFY_DEADLINE, self.client.verify(&kept.mapping)).await {
+            Ok(Ok(Some(true_one))) => {
+                kept.rhythm = self.rhythm(&true_one, asked_at);
+                kept.mapping = true_one;
+                self.sink.corrected(&kept.mapping, asked_at, kept.rhythm.next());
+                None
+            }
+            Ok(Err(error)) if error.mapping_lost() => {
+                let (external_port, proven) = (kept.mapping.external.port(), false);
+                self.sink.revoked(&error);
+                Some(End::Outcome(Lost { error, external_port, proven }))
+            }
+            Ok(Ok(None)) => None,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the mapping could not be looked at");
+                None
+            }
+            Err(_) => {
+                tracing::debug!("the look at the mapping took too long");
+                None
+            }
+        }
+    }
+
+    fn renewed(&self, kept: &mut Kept, mut renewed: PortMapping, asked_at: Instant) {
+        let (old, at_point) = (kept.mapping.external.ip(), kept.rhythm.at_point(asked_at));
+        kept.rhythm = self.rhythm(&renewed, asked_at);
+        kept.renewals += 1;
+        if renewed.external.ip().is_unspecified() {
+            // The gateway's connection may have gone for a moment: the address is kept until the next point, where it is
+            // believed that there is none.
+            if kept.questions == 0 || !at_point {
+                renewed.external.set_ip(old);
+            }
+            kept.ask_again();
+        } else {
+            kept.questions = 0;
+        }
+        kept.mapping = renewed;
+        self.sink.renewed(&kept.mapping, asked_at, kept.rhythm.next());
+    }
+
+    /// One renewal attempt: a call, and one quick retry before it counts as failed. The lifetime may run out meanwhile: an
+    /// address whose lease has run out is never advertised, but the call is let end, so that nothing overtakes it.
+    async fn renew(&self, kept: &Kept) -> Renewal {
+        let mut call = pin!(self.renewal_call(&kept.mapping));
+        let expired = async {
+            match kept.rhythm.expires_at() {
+                Some(expiry) => sleep_until(expiry).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            outcome = &mut call => match outcome {
+                Ok(renewed) => Renewal::Renewed(renewed),
+                Err(error) => Renewal::Failed(error),
+            },
+            () = self.shutdown.token.cancelled() => Renewal::Shutdown(self.end_call(call, Some(&kept.mapping)).await),
+            () = expired => {
+                let error = PortMappingError::timeout("the lifetime ran out before the gateway renewed the mapping");
+                self.sink.revoked(&error);
+                tokio::select! {
+                    biased;
+                    outcome = timeout(LATE_CALL_DEADLINE, &mut call) => {
+                        Renewal::Expired(error, outcome.ok().and_then(Result::ok))
+                    }
+                    () = self.shutdown.token.cancelled() => {
+                        Renewal::Shutdown(self.end_call(call, Some(&kept.mapping)).await)
+                    }
+                }
+            }
+        }
+    }
+
+    async fn renewal_call(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
+        let error = match self.client.renew(mapping).await {
+            Ok(renewed) => return Ok(renewed),
+            Err(error) => error,
+        };
+        // What the gateway says for certain, or for a time, is not asked again at once.
+        if error.mapping_lost() || error.retry_after().is_some() {
+            return Err(error);
+        }
+        tracing::debug!(%error, "renewal failed once; quick retry");
+        match self.sleep_or_shutdown(Instant::now() + QUICK_RETRY_DELAY).await {
+            true => Err(error),
+            false => self.client.renew(mapping).await,
+        }
+    }
+
+    /// Revokes, and takes off the gateway what may still be there. What is gone for certain needs no delete: its port may
+    /// be another's by now.
+    async fn lose(&self, kept: Kept, error: PortMappingError) -> End<Lost> {
+        self.sink.revoked(&error);
+        if !error.mapping_lost() {
+            self.release(&kept.mapping).await;
+        }
+        End::Outcome(Lost { error, external_port: kept.mapping.external.port(), proven: kept.renewals > 0 })
+    }
+}
+
+impl Kept {
+    fn ask_again(&mut self) {
+        self.rhythm.ask_again(self.questions, Instant::now());
+        self.questions = self.questions.saturating_add(1);
+    }
+}
