@@ -72,10 +72,7 @@ impl Handles {
             }
             "snapshot" => Ok(lease_result(&lease()?.snapshot())),
             "stop" => Ok(lease()?.stop(timeout).await.as_str().into()),
-            "detach" => {
-                lease()?.detach().await;
-                Ok(Value::Null)
-            }
+            "detach" => Ok(lease()?.detach().await.as_str().into()),
             "mapper_snapshot" => Ok(mapper_result(&mapper()?.snapshot())),
             "next_event" => mapper()?.next_event(timeout).await.map(|event| event_result(&event)),
             "probe" => mapper()?.probe().await.map(|report| report_result(&report)),
@@ -125,6 +122,7 @@ fn lease_result(lease: &LeaseSnapshot) -> Value {
         "state": lease.state.as_str(),
         "active": lease.active,
         "external": text(lease.external()),
+        "external_port": lease.external_port(),
         "internal_port": lease.internal_port,
         "transport": lease.transport.as_str(),
         "protocol": text(lease.protocol()),
@@ -160,6 +158,7 @@ fn event_result(event: &Event) -> Value {
         "transport": text(event.transport),
         "internal_port": event.internal_port,
         "external": text(event.external),
+        "external_port": event.external_port,
         "protocol": text(event.protocol),
         "lifetime": event.lifetime.map(|lifetime| lifetime.as_secs_f64()),
         "address_class": event.address_class.as_str(),

@@ -1,8 +1,8 @@
 //! What `doctor` concludes from what it saw: a picture of the path, a verdict and what to do next.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use portlease::{AddressClass, ErrorKind, ErrorReport, GatewayReport, PortMappingError, Protocol};
+use portlease::{AddressClass, ErrorKind, ErrorReport, GatewayReport, PortMappingError, Protocol, Release};
 
 use crate::advice;
 use crate::output::{Colour, Paint};
@@ -11,11 +11,15 @@ use crate::output::{Colour, Paint};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TestMapping {
     pub(crate) internal_port: u16,
-    pub(crate) external: std::net::SocketAddr,
+    /// `None` if the router does not know its address.
+    pub(crate) external: Option<SocketAddr>,
+    pub(crate) external_port: u16,
     pub(crate) protocol: Protocol,
     /// Seconds; `None` for one without an end.
     pub(crate) ttl: Option<u64>,
     pub(crate) elapsed_ms: f64,
+    /// Whether the mapping is off the router again.
+    pub(crate) release: Release,
 }
 
 /// Everything that was seen.
@@ -43,10 +47,10 @@ impl Findings {
 
     /// The external address, from the mapping that was made or else from what the protocols said.
     pub(crate) fn external_address(&self) -> Option<IpAddr> {
-        let of_mapping = self.test.as_ref().and_then(|test| test.as_ref().ok()).map(|test| test.external.ip());
+        let of_mapping = self.test.as_ref().and_then(|test| test.as_ref().ok()?.external);
         let offers = self.gateway.iter().flat_map(|report| &report.protocols);
         of_mapping
-            .filter(|address| !address.is_unspecified())
+            .map(|external| external.ip())
             .or_else(|| offers.filter_map(|report| report.outcome.as_ref().ok()?.external_address).next())
     }
 
@@ -74,21 +78,20 @@ impl Findings {
 
     /// The conclusion in plain words.
     pub(crate) fn verdict(&self) -> String {
-        let reach = self.external_address().and_then(|address| advice::unreachable(self.address_class(), address));
         match (&self.gateway, &self.test) {
             (Err(error), _) => format!("There is no router to ask: {}.", error.message()),
             (Ok(_), Some(Ok(test))) if test.protocol == Protocol::None => {
                 "This machine has a public address of its own: no mapping is needed.".to_owned()
             }
             (Ok(_), Some(Ok(test))) => {
-                let done = format!("A port was mapped by {} and removed again", test.protocol);
-                match (self.external_address(), reach) {
-                    (Some(_), None) => format!("{done}: ports on this machine can be made reachable."),
-                    (Some(_), Some(reason)) => format!("{done}, but {reason}."),
-                    (None, _) => format!(
-                        "{done}, but the router has no external address, or does not tell it: it is not known whether \
-                         anybody can reach it."
-                    ),
+                let removed = match test.release {
+                    Release::Released => "and removed again",
+                    Release::Unconfirmed | Release::Pending => "(the router did not confirm that it is removed again)",
+                };
+                let done = format!("A port was mapped by {} {removed}", test.protocol);
+                match advice::unreachable(self.external_address()) {
+                    None => format!("{done}: ports on this machine can be made reachable."),
+                    Some(reason) => format!("{done}, but {reason}."),
                 }
             }
             (Ok(_), Some(Err(_))) if self.no_external_address() => {

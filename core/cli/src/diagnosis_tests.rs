@@ -25,14 +25,20 @@ fn silence() -> Result<ProtocolOffer, PortMappingError> {
     Err(PortMappingError::timeout("upnp: no answer"))
 }
 
-fn mapped(address: Ipv4Addr) -> Option<Result<TestMapping, ErrorReport>> {
-    Some(Ok(TestMapping {
+fn test_mapping(address: impl Into<Option<Ipv4Addr>>) -> TestMapping {
+    TestMapping {
         internal_port: 40_000,
-        external: (address, 40_000).into(),
+        external: address.into().map(|address| (address, 40_000).into()),
+        external_port: 40_000,
         protocol: Protocol::Upnp,
         ttl: Some(120),
         elapsed_ms: 1.0,
-    }))
+        release: Release::Released,
+    }
+}
+
+fn mapped(address: impl Into<Option<Ipv4Addr>>) -> Option<Result<TestMapping, ErrorReport>> {
+    Some(Ok(test_mapping(address)))
 }
 
 fn refused() -> Option<Result<TestMapping, ErrorReport>> {
@@ -129,21 +135,24 @@ fn what_was_not_tried_is_not_claimed() {
 
 #[test]
 fn a_router_without_an_address_is_not_called_reachable() {
-    let findings = Findings { gateway: Ok(report(offer(None))), test: mapped(Ipv4Addr::UNSPECIFIED) };
+    let findings = Findings { gateway: Ok(report(offer(None))), test: mapped(None) };
     assert_eq!(findings.external_address(), None);
     assert_eq!(findings.address_class(), AddressClass::Unknown);
     assert!(findings.verdict().contains("it is not known whether"), "{}", findings.verdict());
 }
 
 #[test]
+fn a_test_mapping_that_may_still_be_there_is_not_called_removed() {
+    for release in [Release::Unconfirmed, Release::Pending] {
+        let test = TestMapping { release, ..test_mapping(PUBLIC) };
+        let findings = Findings { gateway: Ok(report(offer(Some(PUBLIC)))), test: Some(Ok(test)) };
+        assert!(findings.verdict().contains("did not confirm that it is removed"), "{}", findings.verdict());
+    }
+}
+
+#[test]
 fn a_machine_with_a_public_address_needs_no_mapping() {
-    let own = TestMapping {
-        internal_port: 40_000,
-        external: (PUBLIC, 40_000).into(),
-        protocol: Protocol::None,
-        ttl: Some(120),
-        elapsed_ms: 1.0,
-    };
+    let own = TestMapping { protocol: Protocol::None, ..test_mapping(PUBLIC) };
     let findings = Findings { gateway: Ok(report(silence())), test: Some(Ok(own)) };
     assert!(findings.verdict().contains("no mapping is needed"));
     assert!(picture(&findings).contains("[ app ] ------> [ internet ]"));
@@ -157,7 +166,7 @@ fn every_verdict_comes_with_a_next_step() {
         || Err(PortMappingError::unavailable("no route")),
     ];
     for gateway in gateways {
-        for test in [None, refused(), mapped(PUBLIC), mapped(CGNAT), mapped(Ipv4Addr::UNSPECIFIED)] {
+        for test in [None, refused(), mapped(PUBLIC), mapped(CGNAT), mapped(None)] {
             let findings = Findings { gateway: gateway(), test };
             assert!(!findings.next_steps().is_empty(), "{findings:?}");
             assert!(findings.verdict().ends_with('.'), "{}", findings.verdict());

@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use portlease::net::route::NetworkPath;
-use portlease::{ErrorReport, MapRequest, Mapper, PortMappingError, Protocol, ProtocolReport, RetryPolicy, Transport};
+use portlease::{
+    ErrorReport, MapRequest, Mapper, PortMappingError, Protocol, ProtocolReport, Release, RetryPolicy, Transport,
+};
 use serde_json::{Value, json};
 
 use crate::advice;
 use crate::args::{self, PathArgs, PcpPortArgs, ProtocolArgs};
 use crate::diagnosis::{Findings, TestMapping};
-use crate::event::{external, millis};
+use crate::event::{external, millis, span};
 use crate::outcome::{DONE, FAILED, Outcome};
 use crate::output::{Colour, Output};
 use crate::signals::Signals;
@@ -79,11 +81,16 @@ pub(crate) async fn run(args: DoctorArgs) -> Outcome {
                 findings = examine(&mapper, path, args.no_map) => Some(findings),
                 () = signals.next() => None,
             };
-            mapper.stop(None).await;
+            let release = mapper.stop(None).await;
             match findings {
                 Some(findings) => findings?,
                 None => {
-                    output.note("portlease: interrupted; nothing is left on the router");
+                    output.note(match release {
+                        Release::Released => "portlease: interrupted; nothing is left on the router",
+                        Release::Unconfirmed | Release::Pending => {
+                            "portlease: interrupted; the router did not confirm that the test mapping is gone: it ends after 120 s"
+                        }
+                    });
                     return Ok(FAILED);
                 }
             }
@@ -119,7 +126,7 @@ async fn map_for_a_moment(
     let lease = mapper.map(MapRequest::new(port, Transport::Udp))?;
     let answer = lease.ready(TEST_DEADLINE).await;
     let elapsed = start.elapsed();
-    lease.stop(None).await;
+    let release = lease.stop(None).await;
     let snapshot = match answer {
         Ok(snapshot) => snapshot,
         Err(error) => return Ok(Err(ErrorReport::from(&error))),
@@ -128,9 +135,11 @@ async fn map_for_a_moment(
     Ok(Ok(TestMapping {
         internal_port: port,
         external: mapping.external,
+        external_port: mapping.external_port,
         protocol: mapping.protocol,
         ttl: snapshot.lifetime.map(|ttl| ttl.as_secs()),
         elapsed_ms: millis(elapsed),
+        release,
     }))
 }
 
@@ -162,16 +171,7 @@ fn show(findings: &Findings, output: &Output) -> std::io::Result<()> {
         line("External address", &format!("{address} ({})", findings.address_class()))?;
     }
     match &findings.test {
-        Some(Ok(test)) => line(
-            "Test mapping",
-            &format!(
-                "{}/udp mapped to {} by {} in {} ms, and removed",
-                test.internal_port,
-                external(test.external),
-                test.protocol,
-                test.elapsed_ms
-            ),
-        )?,
+        Some(Ok(test)) => line("Test mapping", &test_line(test))?,
         Some(Err(error)) => line("Test mapping", &format!("{}: {}", error.kind, error.message))?,
         None => line("Test mapping", "not tried")?,
     }
@@ -188,6 +188,23 @@ fn show(findings: &Findings, output: &Output) -> std::io::Result<()> {
         output.line(&format!("  next: {step}"))?;
     }
     Ok(())
+}
+
+fn test_line(test: &TestMapping) -> String {
+    let end = match (test.release, test.ttl) {
+        (Release::Released, _) => "and removed".to_owned(),
+        (Release::Unconfirmed | Release::Pending, Some(ttl)) => {
+            format!(
+                "but the router did not confirm that it is removed: it may stay for {}",
+                span(Duration::from_secs(ttl))
+            )
+        }
+        (Release::Unconfirmed | Release::Pending, None) => {
+            format!("but the router did not confirm that it is removed: portlease unmap {}/udp", test.external_port)
+        }
+    };
+    let outside = external(test.external, test.external_port);
+    format!("{}/udp mapped to {outside} by {} in {} ms, {end}", test.internal_port, test.protocol, test.elapsed_ms)
 }
 
 fn protocol_line(report: &ProtocolReport) -> (bool, String) {
@@ -222,10 +239,12 @@ fn as_json(findings: &Findings) -> Value {
                 "ok": true,
                 "transport": "udp",
                 "internal_port": test.internal_port,
-                "external": test.external.to_string(),
+                "external": test.external.map(|external| external.to_string()),
+                "external_port": test.external_port,
                 "protocol": test.protocol.as_str(),
                 "ttl": test.ttl,
                 "elapsed_ms": test.elapsed_ms,
+                "release": test.release.as_str(),
             }),
         },
         "mappable": findings.mappable(),

@@ -1,5 +1,6 @@
 //! A mapper's events as JSON objects and as lines for people.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use portlease::{ErrorKind, Event, EventKind};
@@ -20,6 +21,8 @@ pub(crate) struct JsonEvent {
     #[serde(skip_serializing_if = "Option::is_none")]
     external: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    external_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     protocol: Option<&'static str>,
     /// In seconds; `null` for a mapping that does not end by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,7 +37,7 @@ pub(crate) struct JsonEvent {
 
 impl From<&Event> for JsonEvent {
     fn from(event: &Event) -> Self {
-        let mapped = event.external.is_some();
+        let mapped = event.external_port.is_some();
         Self {
             event: event.kind.as_str(),
             kind: event.error.as_ref().map(|error| error.kind.as_str()),
@@ -42,6 +45,7 @@ impl From<&Event> for JsonEvent {
             transport: event.transport.map(|transport| transport.as_str()),
             internal_port: event.internal_port,
             external: event.external.map(|external| external.to_string()),
+            external_port: event.external_port,
             protocol: event.protocol.map(|protocol| protocol.as_str()),
             ttl: mapped.then_some(event.lifetime.map(|ttl| ttl.as_secs())),
             address_class: mapped.then_some(event.address_class.as_str()),
@@ -75,8 +79,8 @@ pub(crate) fn lifetime(ttl: Option<Duration>) -> String {
 }
 
 /// The outside of a mapping for people; not every router knows its address.
-pub(crate) fn external(address: Option<std::net::SocketAddr>, port: u16) -> String {
-    address.map_or_else(|| format!("port {port} of the router"), |address| address.to_string())
+pub(crate) fn external(address: Option<SocketAddr>, port: u16) -> String {
+    address.map_or_else(|| format!("port {port} of the router (its address is not known)"), |known| known.to_string())
 }
 
 /// A port for people, as on the command line; empty for an event that is about none.
@@ -97,8 +101,8 @@ pub(crate) fn good_news(event: &Event) -> Option<String> {
         EventKind::NetworkChanged => return Some("the network changed".to_owned()),
         EventKind::Failed | EventKind::Revoked | EventKind::Exited => return None,
     };
-    let (address, protocol) = (event.external?, event.protocol?);
-    let (address, lifetime) = (external(address), lifetime(event.lifetime));
+    let (port_outside, protocol) = (event.external_port?, event.protocol?);
+    let (address, lifetime) = (external(event.external, port_outside), lifetime(event.lifetime));
     Some(if event.kind == EventKind::Installed {
         format!("{port} {verb} {address} by {protocol} {lifetime} ({} ms)", millis(event.elapsed))
     } else {
@@ -111,7 +115,7 @@ pub(crate) fn good_news(event: &Event) -> Option<String> {
 pub(crate) fn bad_news(event: &Event) -> Option<(ErrorKind, String)> {
     let error = event.error.as_ref()?;
     let port = port(event);
-    let message = match (event.kind, event.external) {
+    let message = match (event.kind, event.external_port) {
         (EventKind::Failed, None) => error.message.clone(),
         (EventKind::Failed, Some(_)) => format!("{port} could not be renewed: {}", error.message),
         (EventKind::Revoked, _) => format!("{port} lost its mapping: {}", error.message),
@@ -132,6 +136,7 @@ mod tests {
         event.transport = Some(Transport::Udp);
         event.internal_port = Some(4000);
         event.external = Some(([192, 0, 1, 1], 4000).into());
+        event.external_port = Some(4000);
         event.protocol = Some(Protocol::Pcp);
         event.lifetime = Some(Duration::from_secs(3600));
         event.address_class = AddressClass::Public;
@@ -150,7 +155,8 @@ mod tests {
         match external {
             true => event_with(kind, |event| event.error = error),
             false => event_with(kind, |event| {
-                (event.error, event.external, event.protocol, event.lifetime) = (error, None, None, None);
+                (event.error, event.protocol, event.lifetime) = (error, None, None);
+                (event.external, event.external_port) = (None, None);
             }),
         }
     }
@@ -163,7 +169,7 @@ mod tests {
     fn an_installed_event_has_the_documented_fields_in_the_documented_order() {
         assert_eq!(
             json(&event(EventKind::Installed)),
-            r#"{"event":"installed","transport":"udp","internal_port":4000,"external":"192.0.1.1:4000","protocol":"pcp","ttl":3600,"address_class":"public","elapsed_ms":1.4}"#
+            r#"{"event":"installed","transport":"udp","internal_port":4000,"external":"192.0.1.1:4000","external_port":4000,"protocol":"pcp","ttl":3600,"address_class":"public","elapsed_ms":1.4}"#
         );
     }
 
@@ -194,9 +200,12 @@ mod tests {
             "4000/udp mapped to 192.0.1.1:4000 by pcp for 1 h (1.4 ms)"
         );
         let nowhere = event_with(EventKind::Changed, |event| {
-            (event.external, event.lifetime) = (Some(([0, 0, 0, 0], 4100).into()), None);
+            (event.external, event.external_port, event.lifetime) = (None, Some(4100), None);
         });
-        assert_eq!(good_news(&nowhere).unwrap(), "4000/udp moved to port 4100 of the router until it is deleted");
+        assert_eq!(
+            good_news(&nowhere).unwrap(),
+            "4000/udp moved to port 4100 of the router (its address is not known) until it is deleted"
+        );
     }
 
     #[test]

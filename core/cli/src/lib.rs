@@ -17,6 +17,7 @@ mod diagnosis;
 mod doctor;
 mod event;
 mod gateway;
+mod leftover;
 mod list;
 mod map;
 mod outcome;

@@ -2,36 +2,23 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use portlease::{ErrorKind, ErrorReport, Event, EventKind, Lease, LeaseSnapshot, Mapper, Protocol};
-use serde::Serialize;
+use portlease::{ErrorKind, ErrorReport, Event, EventKind, Lease, Mapper, Release};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::event::{self, JsonEvent};
+use crate::leftover::Leftover;
 use crate::outcome::{DONE, FAILED, Outcome};
 use crate::output::Output;
 use crate::signals::Signals;
 use crate::{advice, status};
 
-/// How long the end waits for the router to confirm every delete; Ctrl-C ends the wait.
+/// How long the end waits for the router to confirm every delete. The end of the process would end the deletes too, so
+/// it is patient; a second signal ends the wait.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(30);
-
-/// What `--detach` leaves behind, as `--json` writes it.
-#[derive(Debug, Serialize)]
-struct Detached {
-    event: &'static str,
-    transport: &'static str,
-    internal_port: u16,
-    external: String,
-    protocol: Option<&'static str>,
-    address_class: &'static str,
-    /// Seconds; `null` for a mapping that does not end by itself.
-    expires_in: Option<u64>,
-    /// Seconds since 1970.
-    expires_at: Option<u64>,
-}
+/// How much longer it waits for each lease: routers delete one mapping after another.
+const RELEASE_PATIENCE_PER_LEASE: Duration = Duration::from_secs(1);
 
 /// Why the holding ends.
 #[derive(Debug)]
@@ -126,8 +113,7 @@ impl<'a> Session<'a> {
             self.fail(ErrorReport::new(kind, message));
         }
         if matches!(event.kind, EventKind::Installed | EventKind::Changed)
-            && let Some(external) = event.external
-            && let Some(reason) = advice::unreachable(event.address_class, external.ip())
+            && let Some(reason) = advice::unreachable(event.external.map(|external| external.ip()))
         {
             self.output.warning(&format!("{}: {reason}", event::port(event)));
             if let Some(way_out) = advice::way_out(event.address_class) {
@@ -142,7 +128,7 @@ impl<'a> Session<'a> {
         self.last_error = Some(error);
     }
 
-    /// Leaves nothing behind but what `--detach` is to leave behind; answers with the exit status.
+    /// Leaves nothing behind but what `--detach` is to leave behind; returns the exit status.
     pub(crate) async fn finish(
         mut self,
         end: End,
@@ -158,90 +144,90 @@ impl<'a> Session<'a> {
         };
         // One that failed takes the others with it: then they are released.
         self.detaching &= !failed;
-        let active = leases.iter().filter(|lease| lease.snapshot().active).count();
-        if active > 0 && !self.output.json() {
+        let before: Vec<Leftover> = leases.iter().map(|lease| Leftover::of(lease.snapshot())).collect();
+        if before.iter().any(|lease| lease.external_port().is_some()) && !self.output.json() {
             self.output.note("releasing, Ctrl-C again to leave at once");
         }
-        let released = tokio::select! {
+        let count = u32::try_from(leases.len()).unwrap_or(u32::MAX);
+        let patience = RELEASE_PATIENCE.saturating_add(RELEASE_PATIENCE_PER_LEASE.saturating_mul(count));
+        let release = tokio::select! {
             biased;
-            released = mapper.stop(RELEASE_PATIENCE) => released,
-            () = signals.next() => false,
+            release = mapper.stop(patience) => release,
+            () = signals.next() => Release::Pending,
         };
-        if !released {
-            self.output.warning("left before the router confirmed: what is still mapped ends with its lifetime");
-            return Ok(FAILED);
-        }
-        if let Some(error) = closed {
-            return Err(error.into());
-        }
-        while let Ok(event) = mapper.next_event(Duration::ZERO).await {
-            self.tell_end(&event)?;
-        }
-        if self.mapped.is_empty() && !failed {
+        let closed = match closed {
+            Some(error) => Err(error),
+            None => self.tell_events_of_the_end(mapper).await,
+        };
+        let told = self.tell_what_is_left(leases, &before, release).await;
+        if self.mapped.is_empty() && !failed && closed.is_ok() {
             let why = "no port was mapped before the end".to_owned();
             let kind = self.last_error.as_ref().map_or(ErrorKind::Timeout, |error| error.kind);
             self.output.failure(&ErrorReport::new(kind, why));
         }
+        // What is left on the router matters more than that nobody reads about it.
+        if release != Release::Released {
+            return Ok(FAILED);
+        }
+        closed.and(told)?;
         Ok(if failed || self.mapped.is_empty() { FAILED } else { DONE })
     }
 
-    /// Tells what happens while the leases are released.
-    fn tell_end(&mut self, event: &Event) -> io::Result<()> {
-        self.tell(event)?;
-        if event.kind != EventKind::Exited
-            || !event.lease.is_some_and(|lease| self.mapped.contains(&lease))
-            || self.detaching
-        {
-            return Ok(());
-        }
-        let port = event::port(event);
-        match &event.error {
-            Some(error) => {
-                self.output.warning(&format!("{port} may still be mapped until its lifetime ends: {}", error.message));
-                Ok(())
+    /// Tells what happened while the leases were released.
+    async fn tell_events_of_the_end(&mut self, mapper: &Mapper) -> io::Result<()> {
+        while let Ok(event) = mapper.next_event(Duration::ZERO).await {
+            self.tell(&event)?;
+            let was_mapped = event.lease.is_some_and(|lease| self.mapped.contains(&lease));
+            let released = event.kind == EventKind::Exited && event.error.is_none() && was_mapped && !self.detaching;
+            if released && !self.output.json() {
+                self.output.line(&format!("{} released", event::port(&event)))?;
             }
-            None if self.output.json() => Ok(()),
-            None => self.output.line(&format!("{port} released")),
         }
+        Ok(())
+    }
+
+    /// Warns of every mapping that may still be on the router. `before` is how the leases looked before their end,
+    /// `release` how the whole mapper ended.
+    async fn tell_what_is_left(&self, leases: &[Lease], before: &[Leftover], release: Release) -> io::Result<()> {
+        let mut told = Ok(());
+        let mut named = false;
+        for (lease, leftover) in leases.iter().zip(before) {
+            // Its end was waited for already.
+            let release = lease.stop(Duration::ZERO).await;
+            let reason = lease.snapshot().last_error.filter(|_| release == Release::Unconfirmed);
+            let Some(warning) = leftover.warning(release, reason.as_ref().map(|error| error.message.as_str())) else {
+                continue;
+            };
+            named = true;
+            self.output.warning(&warning);
+            if self.output.json() && told.is_ok() {
+                told = self.output.object(&leftover.json(release.as_str()));
+            }
+        }
+        if release != Release::Released && !named {
+            self.output
+                .warning("left while a late answer of the router may still have to be undone: see `portlease list`");
+        }
+        told
     }
 
     /// Lets go of the leases without taking them off the router, and says for how long they live.
     async fn detach(&self, leases: &[Lease]) -> io::Result<()> {
         let mut told = Ok(());
         for lease in leases {
-            let snapshot = lease.snapshot();
+            let leftover = Leftover::of(lease.snapshot());
             lease.detach().await;
             // All are detached, also when nobody reads about it.
-            if let (Ok(()), Some(external)) = (&told, snapshot.external()) {
-                told = self.tell_detached(external, &snapshot);
+            if told.is_ok()
+                && let Some(text) = leftover.detached()
+            {
+                told = match self.output.json() {
+                    true => self.output.object(&leftover.json("detached")),
+                    false => self.output.line(&text),
+                };
             }
         }
         told
-    }
-
-    fn tell_detached(&self, external: SocketAddr, lease: &LeaseSnapshot) -> io::Result<()> {
-        let left = lease.expires_in.map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0));
-        let end = left.map(|left| unix_time(SystemTime::now()) + left);
-        if self.output.json() {
-            return self.output.object(&Detached {
-                event: "detached",
-                transport: lease.transport.as_str(),
-                internal_port: lease.internal_port,
-                external: external.to_string(),
-                protocol: lease.protocol().map(Protocol::as_str),
-                address_class: lease.address_class.as_str(),
-                expires_in: left,
-                expires_at: end,
-            });
-        }
-        let port = format!("{}/{}", lease.internal_port, lease.transport);
-        let until = match (left, end) {
-            (Some(left), Some(end)) => {
-                format!("for {} more, until {} UTC", event::span(Duration::from_secs(left)), clock_time(end))
-            }
-            _ => format!("until it is deleted: portlease unmap {}/{}", external.port(), lease.transport),
-        };
-        self.output.line(&format!("{port} stays mapped to {} {until}", event::external(external)))
     }
 }
 
@@ -250,26 +236,5 @@ async fn at(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-fn unix_time(now: SystemTime) -> u64 {
-    // A clock before 1970 is no clock.
-    now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// Hours, minutes and seconds of a time since 1970.
-fn clock_time(unix: u64) -> String {
-    let second = unix % 86_400;
-    format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_of_a_detached_mapping_is_told_as_a_time_of_day() {
-        assert_eq!(clock_time(86_400 + 3_661), "01:01:01");
     }
 }

@@ -6,6 +6,9 @@ use serde_json::{Map, Value, json};
 
 use crate::surface::Surface;
 
+/// How a mapper leaves a gateway that answers.
+const RELEASED: &str = "released";
+
 pub(crate) type Object = Map<String, Value>;
 
 /// The arguments of each step, with what they are if the step does not give them. `required(x)`: it must give them, of the
@@ -41,6 +44,8 @@ pub(crate) struct Scenario {
     pub(crate) fails_at: Option<Value>,
     /// What the gateway's state must match in the end.
     pub(crate) end: Value,
+    /// What the stop of each mapper must answer in the end.
+    pub(crate) release: Value,
 }
 
 /// One call and what must be seen of it.
@@ -62,7 +67,7 @@ impl Scenario {
         let file: Object = serde_json::from_str(text).map_err(|error| format!("not a scenario: {error}"))?;
         let known = json!({
             "name": [""], "note": "", "gateway": {}, "config": {}, "steps": [[]], "fails_at": null,
-            "end": {"mappings": []},
+            "end": {"mappings": []}, "release": null,
         });
         let mut file = checked(file, known)?;
         surface.check_settings(&file["config"])?;
@@ -72,6 +77,9 @@ impl Scenario {
             gateway: object(file["gateway"].take()),
             config: object(file["config"].take()),
             end: file["end"].take(),
+            release: Some(file["release"].take())
+                .filter(|release| !release.is_null())
+                .unwrap_or_else(|| RELEASED.into()),
             fails_at: file.remove("fails_at").filter(|place| !place.is_null()),
         })
     }

@@ -64,7 +64,7 @@ pub(crate) fn play(number: u32, scenario: &Scenario, testee: &Testee, surface: &
     let (mappers, leases) = Default::default();
     let mut player = Player { number, gateway, testee, surface, config, commands: 0, mappers, leases };
     let played = player.play(&scenario.steps);
-    let end = player.end(&scenario.end);
+    let end = player.end(scenario);
     played.and(end.map_err(|failure| Failure { at: "end".into(), ..failure }))
 }
 
@@ -81,17 +81,21 @@ impl Player<'_> {
     }
 
     /// Stops every mapper, also those of a scenario that has failed, and looks at what is left.
-    fn end(&mut self, expected: &Value) -> Result<(), Failure> {
+    fn end(&mut self, scenario: &Scenario) -> Result<(), Failure> {
         for mapper in std::mem::take(&mut self.mappers) {
             let arguments = json!({"mapper": mapper, "timeout": LIMIT.as_secs()});
             self.mappers.insert(mapper);
             let stopped = self.ask("stop_mapper", arguments.as_object().cloned().unwrap_or_default())?;
-            if stopped != Ok(true.into()) {
-                return Err(format!("a mapper does not stop: {stopped:?}").into());
+            let difference = match &stopped {
+                Ok(release) => mismatch("release", &scenario.release, release),
+                Err(error) => Some(format!("it failed: {error}")),
+            };
+            if let Some(difference) = difference {
+                return Err(format!("the stop of a mapper: {difference}").into());
             }
         }
-        let state = self.gateway_state(expected)?;
-        mismatch("end", expected, &state).map_or(Ok(()), |reason| Err(reason.into()))
+        let state = self.gateway_state(&scenario.end)?;
+        mismatch("end", &scenario.end, &state).map_or(Ok(()), |reason| Err(reason.into()))
     }
 
     fn step(&mut self, step: &Step) -> Result<(), Failure> {

@@ -32,7 +32,7 @@ impl Surface {
             "mapper_snapshot" => "mapper_snapshot",
             "next_event" => "event",
             "probe" => "gateway_report",
-            "stop" | "stop_mapper" => "boolean",
+            "stop" | "stop_mapper" | "detach" => "releases",
             "error" => "error",
             _ => "null",
         };
@@ -98,7 +98,7 @@ fn type_of(record: &str, field: &str) -> &'static str {
         ("gateway_report", "protocols") => "list of protocol_report",
         (_, "protocols") => "list of protocols",
         (_, "leases") => "list of lease_snapshot",
-        ("event", "lease" | "internal_port") => "whole number?",
+        (_, "external_port") | ("event", "lease" | "internal_port") => "whole number?",
         _ => "whole number",
     }
 }
