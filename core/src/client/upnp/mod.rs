@@ -10,6 +10,7 @@ mod action;
 mod config;
 pub(crate) mod description;
 mod device;
+mod finder;
 pub(crate) mod http;
 mod ladder;
 mod search;
@@ -19,23 +20,23 @@ mod table;
 mod xml;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use self::action::{Control, Entry, External};
 use self::description::Service;
 use self::device::Device;
+use self::finder::Finder;
 use self::ladder::{Granted, Ladder};
 use self::soap::{CallError, Caller, NO_SUCH_ENTRY, Turns};
 use super::port_mapper::PortMapperClient;
 use crate::config::MAX_DESCRIPTION_LENGTH;
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
-use crate::schedule::{UPNP_EXTERNAL_ADDRESS_FRESH, UPNP_SEARCH_TURN_DEADLINE};
+use crate::schedule::UPNP_EXTERNAL_ADDRESS_FRESH;
 
 pub use self::action::TableEntry;
 pub use self::config::UpnpConfig;
@@ -56,43 +57,31 @@ pub use self::device::DeviceInfo;
 /// ```
 #[derive(Debug)]
 pub struct UpnpMapper {
-    config: UpnpConfig,
     description: String,
     caller: Caller,
-    /// The device that the latest search found.
-    device: Mutex<Option<Arc<Device>>>,
-    /// When the latest search that found none ended, and why.
-    failed: Mutex<Option<(Instant, PortMappingError)>>,
-    /// One search at a time; the others use what it finds.
-    searching: Semaphore,
+    finder: Finder,
 }
 
 impl UpnpMapper {
     /// A mapper that has found nothing yet. Sends nothing.
     pub fn new(config: UpnpConfig) -> Self {
         let description = config.description.chars().filter(|c| !c.is_control()).take(MAX_DESCRIPTION_LENGTH).collect();
-        Self {
-            caller: Caller { local: config.local_address, turns: Turns::default() },
-            description,
-            config,
-            device: Mutex::default(),
-            failed: Mutex::default(),
-            searching: Semaphore::new(1),
-        }
+        let caller = Caller { local: config.local_address, turns: Turns::default() };
+        Self { description, finder: Finder::new(config, caller.clone()), caller }
     }
 
     /// Searches for the gateway anew, and remembers it. Maps nothing.
     ///
     /// Fails with `unavailable` where no gateway answered or none maps ports, and as the failed call otherwise.
     pub async fn search(&self) -> Result<DeviceInfo, PortMappingError> {
-        self.search_since(Instant::now()).await.map(|device| DeviceInfo::from(&*device))
+        self.finder.search_since(Instant::now()).await.map(|device| DeviceInfo::from(&*device))
     }
 
     /// The router's table as far as it shows it to us, at most 1024 entries.
     ///
     /// Fails as [`search`](Self::search), and with `refused` where the router does not show its table.
     pub async fn mappings(&self) -> Result<Vec<TableEntry>, PortMappingError> {
-        let device = self.device().await?;
+        let device = self.finder.device().await?;
         let mut target = Target::at(device.service.clone());
         loop {
             let result = table::read(self.control(&target)).await;
@@ -106,7 +95,7 @@ impl UpnpMapper {
     ///
     /// Fails as [`search`](Self::search), and with `refused` where the router says no.
     pub async fn delete(&self, transport: Transport, external_port: u16) -> Result<(), PortMappingError> {
-        let device = self.device().await?;
+        let device = self.finder.device().await?;
         self.delete_at(device.service.clone(), transport, external_port).await
     }
 
@@ -124,45 +113,6 @@ impl UpnpMapper {
         }
     }
 
-    /// The device that is known, or one that is searched for.
-    async fn device(&self) -> Result<Arc<Device>, PortMappingError> {
-        match self.known() {
-            Some(device) => Ok(device),
-            None => self.search_since(Instant::now()).await,
-        }
-    }
-
-    fn known(&self) -> Option<Arc<Device>> {
-        self.device.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn remember(&self, device: Option<Arc<Device>>) {
-        *self.device.lock().unwrap_or_else(PoisonError::into_inner) = device;
-    }
-
-    /// Searches, unless another search has ended since `asked`: then its outcome serves, whether device or failure.
-    async fn search_since(&self, asked: Instant) -> Result<Arc<Device>, PortMappingError> {
-        let turn = tokio::time::timeout(UPNP_SEARCH_TURN_DEADLINE, self.searching.acquire()).await;
-        let Ok(Ok(_permit)) = turn else {
-            return Err(PortMappingError::timeout(format!(
-                "no turn to search for the upnp gateway within {} s",
-                UPNP_SEARCH_TURN_DEADLINE.as_secs()
-            )));
-        };
-        if let Some(device) = self.known().filter(|device| device.found > asked) {
-            return Ok(device);
-        }
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((_, error)) = failed.filter(|(ended, _)| *ended > asked) {
-            return Err(error);
-        }
-        let device = search::search(&self.config, &self.caller).await.map(Arc::new);
-        self.remember(device.as_ref().ok().cloned());
-        let failed = device.as_ref().err().map(|error| (Instant::now(), error.clone()));
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
-        device
-    }
-
     fn control<'a>(&'a self, target: &'a Target) -> Control<'a> {
         Control { caller: &self.caller, service: &target.service }
     }
@@ -175,7 +125,7 @@ impl UpnpMapper {
             return Some(result);
         }
         tracing::debug!(url = %target.service.control_url, %error, "the gateway may have moved: searching for it");
-        match self.search_since(target.asked).await {
+        match self.finder.search_since(target.asked).await {
             Ok(device) => {
                 *target = Target { service: device.service.clone(), asked: Instant::now(), moved: true };
                 None
@@ -190,7 +140,7 @@ impl UpnpMapper {
     /// The error for the user. A device that does not answer is forgotten: the next attempt searches for it.
     fn failed(&self, error: CallError, action: &str, target: &Target) -> PortMappingError {
         if matches!(error, CallError::Http(_) | CallError::Gone(_)) {
-            self.remember(None);
+            self.finder.remember(None);
         }
         error.explain(action, &target.service)
     }
@@ -200,8 +150,8 @@ impl UpnpMapper {
 impl PortMapperClient for UpnpMapper {
     /// Searches for the gateway and asks for its address; a device that is known already is only asked for its address.
     async fn probe(&self) -> Result<(), PortMappingError> {
-        let Some(device) = self.known() else {
-            return self.search_since(Instant::now()).await.map(drop);
+        let Some(device) = self.finder.known() else {
+            return self.finder.search_since(Instant::now()).await.map(drop);
         };
         let mut target = Target::at(device.service.clone());
         loop {
@@ -217,7 +167,7 @@ impl PortMapperClient for UpnpMapper {
 
     async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
         request.validate()?;
-        let mut target = Target::at(self.device().await?.service.clone());
+        let mut target = Target::at(self.finder.device().await?.service.clone());
         loop {
             let result = self.try_install(&target, request, ttl).await;
             if let Some(result) = self.settled(&mut target, result).await {
@@ -284,7 +234,7 @@ impl UpnpMapper {
 
     /// What is known of the device at `target`.
     fn known_at(&self, target: &Target) -> Option<Arc<Device>> {
-        self.known().filter(|device| device.service == target.service)
+        self.finder.known().filter(|device| device.service == target.service)
     }
 
     fn entry(&self, request: &MapRequest, external: External) -> Entry<'_> {

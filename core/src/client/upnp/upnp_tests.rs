@@ -306,7 +306,7 @@ async fn a_search_that_nobody_answers_is_unavailable_within_two_seconds() {
 #[tokio::test]
 async fn an_ipv6_gateway_and_a_foreign_mapping_are_refused_without_traffic() {
     let (_web, ssdp, mapper) = gateway(|_| None).await;
-    let config = UpnpConfig { gateway: "::1".parse().unwrap(), ..mapper.config.clone() };
+    let config = UpnpConfig { gateway: "::1".parse().unwrap(), ..mapper.finder.config.clone() };
     assert_eq!(UpnpMapper::new(config).search().await.unwrap_err().kind(), ErrorKind::Invalid);
     let mut mapping = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
     mapping.token = ProtocolToken::None;
