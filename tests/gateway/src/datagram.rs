@@ -137,9 +137,20 @@ impl Outgoing {
 pub(crate) async fn serve(shared: Arc<Shared>, socket: UdpSocket) {
     let socket = Arc::new(socket);
     let mut outbox = Outbox::new(shared.clone(), socket.clone());
+    // Requests that a switch keeps from being processed at once.
+    let mut waiting: JoinSet<Option<Reply>> = JoinSet::new();
     let mut buffer = [0; BUFFER];
     loop {
-        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else {
+        let received = tokio::select! {
+            received = socket.recv_from(&mut buffer) => received,
+            Some(processed) = waiting.join_next(), if !waiting.is_empty() => {
+                if let Ok(Some(reply)) = processed {
+                    deliver(&shared, &mut outbox, reply);
+                }
+                continue;
+            }
+        };
+        let Ok((length, peer)) = received else {
             // An ICMP error about an earlier answer.
             tokio::task::yield_now().await;
             continue;
@@ -154,27 +165,61 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: UdpSocket) {
         if !shared.arrived(kind, peer, true) {
             continue;
         }
-        let Some((answer, protocol)) = respond(&shared, packet, peer) else { continue };
-        shared.settle().await;
-        let faults = shared.look(|state| state.faults.clone());
-        let delay = match protocol {
-            Spoken::Pcp => faults.pcp_delay_ms,
-            Spoken::NatPmp => faults.nat_pmp_delay_ms,
-        };
-        let delivery = Delivery {
-            delay: Duration::from_millis(delay),
-            copies: faults.duplicates,
-            reorder: faults.reorder,
-            other_port: faults.wrong_source_port,
-        };
-        let wrong = damaged(&answer, protocol, &faults);
-        let is_wrong = faults.wrong_source_port || wrong != answer;
-        outbox.send(wrong, peer, delivery);
-        if is_wrong && faults.right_answer_follows {
-            // Behind the wrong one even when both are sent at once.
-            let delay = delivery.delay + Duration::from_millis(5);
-            outbox.send(answer, peer, Delivery { delay, other_port: false, ..delivery });
+        let pause = shared.look(|state| match is_natpmp {
+            true => state.faults.nat_pmp_processing_ms,
+            false => state.faults.pcp_processing_ms,
+        });
+        let processing = process(shared.clone(), packet.to_vec(), peer, Duration::from_millis(pause));
+        if pause == 0 {
+            // In the order of arrival, so that a seed repeats what is lost.
+            if let Some(reply) = processing.await {
+                deliver(&shared, &mut outbox, reply);
+            }
+        } else if waiting.len() < MAX_PENDING {
+            waiting.spawn(processing);
+        } else {
+            shared.with(|state| state.counters.add("dropped_by_fault"));
         }
+    }
+}
+
+/// An answer on its way out.
+struct Reply {
+    answer: Vec<u8>,
+    protocol: Spoken,
+    peer: SocketAddr,
+}
+
+/// Carries out one request after `pause`; `None` if it must be ignored.
+async fn process(shared: Arc<Shared>, packet: Vec<u8>, peer: SocketAddr, pause: Duration) -> Option<Reply> {
+    if !pause.is_zero() {
+        sleep(pause).await;
+    }
+    let (answer, protocol) = respond(&shared, &packet, peer)?;
+    shared.settle().await;
+    Some(Reply { answer, protocol, peer })
+}
+
+/// Sends an answer as the switches say.
+fn deliver(shared: &Shared, outbox: &mut Outbox, Reply { answer, protocol, peer }: Reply) {
+    let faults = shared.look(|state| state.faults.clone());
+    let delay = match protocol {
+        Spoken::Pcp => faults.pcp_delay_ms,
+        Spoken::NatPmp => faults.nat_pmp_delay_ms,
+    };
+    let delivery = Delivery {
+        delay: Duration::from_millis(delay),
+        copies: faults.duplicates,
+        reorder: faults.reorder,
+        other_port: faults.wrong_source_port,
+    };
+    let wrong = damaged(&answer, protocol, &faults);
+    let is_wrong = faults.wrong_source_port || wrong != answer;
+    outbox.send(wrong, peer, delivery);
+    if is_wrong && faults.right_answer_follows {
+        // Behind the wrong one even when both are sent at once.
+        let delay = delivery.delay + Duration::from_millis(5);
+        outbox.send(answer, peer, Delivery { delay, other_port: false, ..delivery });
     }
 }
 

@@ -108,14 +108,21 @@ pub struct Faults {
     pub ssdp: Mode,
     /// The web server alone.
     pub http: Mode,
-    /// Milliseconds before each PCP answer.
+    /// Milliseconds between the processing of a PCP request and its answer. The table has already changed.
     pub pcp_delay_ms: u64,
-    /// Milliseconds before each NAT-PMP answer.
+    /// The same for NAT-PMP.
     pub nat_pmp_delay_ms: u64,
     /// Milliseconds before each SSDP answer.
     pub ssdp_delay_ms: u64,
-    /// Milliseconds before each HTTP answer.
+    /// The same as `pcp_delay_ms` for HTTP.
     pub http_delay_ms: u64,
+    /// Milliseconds between the arrival of a PCP request and its processing. Until then the table does not change.
+    /// Requests wait side by side.
+    pub pcp_processing_ms: u64,
+    /// The same for NAT-PMP.
+    pub nat_pmp_processing_ms: u64,
+    /// The same for HTTP, from the moment the request has been read.
+    pub http_processing_ms: u64,
 
     // --- Datagrams (PCP, NAT-PMP, SSDP) ---
     /// The fraction of datagrams lost, 0 to 1, drawn for each request and again for each answer.

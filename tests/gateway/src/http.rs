@@ -88,6 +88,10 @@ async fn connection(shared: Arc<Shared>, mut stream: TcpStream, peer: SocketAddr
         shared.arrived("malformed", peer, false);
         return;
     };
+    let pause = shared.look(|state| state.faults.http_processing_ms);
+    if pause > 0 {
+        sleep(Duration::from_millis(pause)).await;
+    }
     let faults = shared.look(|state| state.faults.clone());
     let response = respond(&shared, &faults, &request, peer);
     shared.settle().await;

@@ -1,0 +1,112 @@
+//! When the gateway processes and answers: delays, lost answers, one request at a time.
+#![allow(clippy::unwrap_used, reason = "a step that fails, fails the test")]
+
+mod common;
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use common::*;
+use portlease_gateway::{Faults, Gateway};
+
+/// Longer than any step of a test takes: what must come before it does come before it.
+const LONG_MS: u64 = 700;
+
+fn with(change: impl FnOnce(&mut Faults)) -> Gateway {
+    start(|config| change(&mut config.faults))
+}
+
+fn entries(gateway: &Gateway) -> usize {
+    gateway.mappings().len()
+}
+
+fn counted(gateway: &Gateway, kind: &str, times: u64) -> bool {
+    gateway.wait_for(PATIENCE, |state| state.counters.get(kind) == times)
+}
+
+/// An AddPortMapping under way: the connection on which its answer comes.
+fn send_add(gateway: &Gateway, port: &str) -> TcpStream {
+    let request = soap_request("/ctl/IPConn", WAN_IP_1, "AddPortMapping", &add_arguments(port, port, "UDP", "60"));
+    let mut stream = TcpStream::connect(gateway.http_address()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
+fn answer(mut stream: TcpStream) -> String {
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut text).unwrap();
+    text
+}
+
+#[test]
+fn a_delay_before_processing_leaves_the_table_as_it_is_and_the_request_is_counted() {
+    let gateway = with(|faults| {
+        (faults.pcp_processing_ms, faults.nat_pmp_processing_ms, faults.http_processing_ms) =
+            (LONG_MS, LONG_MS, LONG_MS);
+    });
+    let socket = client(&gateway);
+    socket.send(&pcp_map(17, 4000, 4000, 600, NONCE)).unwrap();
+    assert!(counted(&gateway, "pcp_map", 1));
+    assert_eq!(entries(&gateway), 0);
+    assert_eq!(pcp_answer(&receive(&socket).unwrap()).result, 0);
+    assert_eq!(entries(&gateway), 1);
+
+    socket.send(&natpmp_map(1, 4001, 4001, 60)).unwrap();
+    assert!(counted(&gateway, "natpmp_map_udp", 1));
+    assert_eq!(entries(&gateway), 1);
+    assert_eq!(u16_at(&receive(&socket).unwrap(), 2), 0);
+    assert_eq!(entries(&gateway), 2);
+
+    let pending = send_add(&gateway, "4002");
+    assert_eq!(entries(&gateway), 2);
+    assert!(answer(pending).starts_with("HTTP/1.1 200"));
+    assert_eq!(entries(&gateway), 3);
+}
+
+#[test]
+fn a_delay_before_the_answer_comes_after_the_table_has_changed() {
+    let gateway = with(|faults| {
+        (faults.pcp_delay_ms, faults.nat_pmp_delay_ms, faults.http_delay_ms) = (LONG_MS, LONG_MS, LONG_MS);
+    });
+    let socket = client(&gateway);
+    socket.send(&pcp_map(17, 4000, 4000, 600, NONCE)).unwrap();
+    assert!(gateway.wait_for(PATIENCE, |state| state.mappings.len() == 1));
+    assert!(stays_silent(&socket), "the answer is not there yet");
+    assert_eq!(receive(&socket).unwrap().len(), 60);
+
+    socket.send(&natpmp_map(1, 4001, 4001, 60)).unwrap();
+    assert!(gateway.wait_for(PATIENCE, |state| state.mappings.len() == 2));
+    assert!(stays_silent(&socket), "the answer is not there yet");
+    assert_eq!(receive(&socket).unwrap().len(), 16);
+
+    let pending = send_add(&gateway, "4002");
+    assert!(gateway.wait_for(PATIENCE, |state| state.mappings.len() == 3));
+    pending.set_read_timeout(Some(QUIET)).unwrap();
+    assert!(pending.peek(&mut [0]).is_err(), "the answer is not there yet");
+    pending.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(answer(pending).starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn requests_wait_for_their_processing_side_by_side() {
+    let gateway = with(|faults| faults.pcp_processing_ms = LONG_MS);
+    let socket = client(&gateway);
+    let began = std::time::Instant::now();
+    for port in 1..=20 {
+        socket.send(&pcp_map(17, port, port, 600, NONCE)).unwrap();
+    }
+    for _ in 1..=20 {
+        assert_eq!(receive(&socket).unwrap().len(), 60);
+    }
+    assert!(began.elapsed() < Duration::from_millis(20 * LONG_MS));
+    assert_eq!(entries(&gateway), 20);
+}
+
+#[test]
+fn a_client_that_hangs_up_is_served_all_the_same() {
+    let gateway = with(|faults| faults.http_processing_ms = LONG_MS);
+    drop(send_add(&gateway, "4000"));
+    assert!(gateway.wait_for(PATIENCE, |state| state.mappings.len() == 1));
+}
