@@ -11,6 +11,11 @@ use crate::{Faults, Mapping, Mode, Protocol, Transport};
 
 type Values = Vec<(&'static str, String)>;
 
+/// Whether a call asks to map or to delete.
+pub(crate) fn changes_table(call: &Call) -> bool {
+    matches!(call.action.as_str(), "AddPortMapping" | "AddAnyPortMapping" | "DeletePortMapping")
+}
+
 /// Carries out one call that came to the control URL of `service`.
 pub(crate) fn execute(shared: &Shared, service: &Service, call: &Call, from: SocketAddr) -> Result<String, Error> {
     let faults = shared.look(|state| state.faults.clone());

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::shared::Shared;
-use crate::{Event, Faults, Mode, natpmp, pcp};
+use crate::{Event, Faults, Mode, Protocol, natpmp, pcp};
 
 /// Longer than any message that RFC 6887 allows, so that too long ones are seen as such.
 const BUFFER: usize = 2048;
@@ -190,14 +190,18 @@ struct Reply {
     peer: SocketAddr,
 }
 
-/// Carries out one request after `pause`; `None` if it must be ignored.
+/// Carries out one request after `pause`; `None` if it must be ignored or a switch loses the answer.
 async fn process(shared: Arc<Shared>, packet: Vec<u8>, peer: SocketAddr, pause: Duration) -> Option<Reply> {
     if !pause.is_zero() {
         sleep(pause).await;
     }
     let (answer, protocol) = respond(&shared, &packet, peer)?;
     shared.settle().await;
-    Some(Reply { answer, protocol, peer })
+    let lost = match protocol {
+        Spoken::Pcp => pcp::changes_table(&packet) && shared.with(|state| state.loses_outcome(Protocol::Pcp)),
+        Spoken::NatPmp => natpmp::changes_table(&packet) && shared.with(|state| state.loses_outcome(Protocol::NatPmp)),
+    };
+    (!lost).then_some(Reply { answer, protocol, peer })
 }
 
 /// Sends an answer as the switches say.

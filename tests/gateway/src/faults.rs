@@ -123,6 +123,12 @@ pub struct Faults {
     pub nat_pmp_processing_ms: u64,
     /// The same for HTTP, from the moment the request has been read.
     pub http_processing_ms: u64,
+    /// The next answers to PCP requests to map or delete are lost after the table has changed; counts itself down to 0.
+    pub pcp_lose_answers: u32,
+    /// The same for NAT-PMP.
+    pub nat_pmp_lose_answers: u32,
+    /// The same for AddPortMapping, AddAnyPortMapping and DeletePortMapping: the connection stays open without a word.
+    pub http_lose_answers: u32,
 
     // --- Datagrams (PCP, NAT-PMP, SSDP) ---
     /// The fraction of datagrams lost, 0 to 1, drawn for each request and again for each answer.

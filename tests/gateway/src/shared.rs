@@ -256,11 +256,21 @@ impl State {
     }
 
     fn loses_request(&mut self) -> bool {
-        if self.faults.drop_next > 0 {
-            self.faults.drop_next -= 1;
-            return true;
+        count_down(&mut self.faults.drop_next) || self.loses_answer()
+    }
+
+    /// Whether the answer to a request that was to change the table is lost; counts it.
+    pub(crate) fn loses_outcome(&mut self, protocol: Protocol) -> bool {
+        let lost = match protocol {
+            Protocol::Pcp => count_down(&mut self.faults.pcp_lose_answers),
+            Protocol::NatPmp => count_down(&mut self.faults.nat_pmp_lose_answers),
+            Protocol::Upnp => count_down(&mut self.faults.http_lose_answers),
+            Protocol::Static => false,
+        };
+        if lost {
+            self.counters.add("dropped_by_fault");
         }
-        self.loses_answer()
+        lost
     }
 
     fn rules(&self, config: &GatewayConfig) -> Rules {
@@ -352,4 +362,11 @@ impl State {
         self.emit(Event::Unmapped(mapping));
         true
     }
+}
+
+/// Takes one off a switch that counts itself down; false once it is at 0.
+fn count_down(left: &mut u32) -> bool {
+    let counts = *left > 0;
+    *left -= u32::from(counts);
+    counts
 }

@@ -110,3 +110,39 @@ fn a_client_that_hangs_up_is_served_all_the_same() {
     drop(send_add(&gateway, "4000"));
     assert!(gateway.wait_for(PATIENCE, |state| state.mappings.len() == 1));
 }
+
+#[test]
+fn an_answer_is_lost_after_the_request_was_done() {
+    let gateway = with(|faults| (faults.pcp_lose_answers, faults.nat_pmp_lose_answers) = (2, 1));
+    let socket = client(&gateway);
+    socket.send(&pcp_map(17, 4000, 4000, 600, NONCE)).unwrap();
+    assert!(stays_silent(&socket));
+    assert_eq!(entries(&gateway), 1);
+    socket.send(&pcp_map(17, 4000, 4000, 0, NONCE)).unwrap();
+    assert!(stays_silent(&socket));
+    assert_eq!(entries(&gateway), 0);
+    assert_eq!(pcp_answer(&ask(&socket, &pcp_map(17, 4000, 4000, 600, NONCE))).result, 0);
+
+    assert_eq!(ask(&socket, &[0, 0]).len(), 12, "a question changes nothing and is answered");
+    socket.send(&natpmp_map(1, 4001, 4001, 60)).unwrap();
+    assert!(stays_silent(&socket));
+    assert_eq!(entries(&gateway), 2);
+    assert_eq!(ask(&socket, &natpmp_map(1, 4001, 4001, 60)).len(), 16);
+    let faults = gateway.faults();
+    assert_eq!((faults.pcp_lose_answers, faults.nat_pmp_lose_answers), (0, 0));
+    assert_eq!(gateway.counters().get("dropped_by_fault"), 3);
+}
+
+#[test]
+fn an_answer_to_an_action_is_lost_after_it_was_done() {
+    let gateway = with(|faults| faults.http_lose_answers = 1);
+    assert!(get(&gateway, "/rootDesc.xml").starts_with("HTTP/1.1 200"), "documents are answered");
+    assert!(soap(&gateway, "GetStatusInfo", &[]).starts_with("HTTP/1.1 200"), "and so are questions");
+    let pending = send_add(&gateway, "4000");
+    assert!(gateway.wait_for(PATIENCE, |state| state.mappings.len() == 1));
+    pending.set_read_timeout(Some(QUIET)).unwrap();
+    let silence = pending.peek(&mut [0]).unwrap_err();
+    assert!(matches!(silence.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut), "{silence}");
+    assert!(answer(send_add(&gateway, "4001")).starts_with("HTTP/1.1 200"), "one answer is lost, not two");
+    assert_eq!((entries(&gateway), gateway.counters().get("dropped_by_fault")), (2, 1));
+}
