@@ -18,6 +18,8 @@ const BUFFER: usize = 2048;
 const REORDER_HOLD: Duration = Duration::from_millis(30);
 /// Answers under way at a time, so that a flood with a delay cannot fill the memory.
 const MAX_PENDING: usize = 4096;
+/// Requests that wait for a slow processor: about as many small datagrams fit into Linux's default socket buffer.
+const SERVICE_QUEUE: usize = 256;
 
 /// How one answer goes out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -165,17 +167,19 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: UdpSocket) {
         if !shared.arrived(kind, peer, true) {
             continue;
         }
-        let pause = shared.look(|state| match is_natpmp {
-            true => state.faults.nat_pmp_processing_ms,
-            false => state.faults.pcp_processing_ms,
+        let (pause, service) = shared.look(|state| {
+            let faults = &state.faults;
+            let pause = if is_natpmp { faults.nat_pmp_processing_ms } else { faults.pcp_processing_ms };
+            (pause, faults.service_ms)
         });
+        let room = if service > 0 { SERVICE_QUEUE } else { MAX_PENDING };
         let processing = process(shared.clone(), packet.to_vec(), peer, Duration::from_millis(pause));
-        if pause == 0 {
+        if pause == 0 && service == 0 {
             // In the order of arrival, so that a seed repeats what is lost.
             if let Some(reply) = processing.await {
                 deliver(&shared, &mut outbox, reply);
             }
-        } else if waiting.len() < MAX_PENDING {
+        } else if waiting.len() < room {
             waiting.spawn(processing);
         } else {
             shared.with(|state| state.counters.add("dropped_by_fault"));
@@ -195,8 +199,10 @@ async fn process(shared: Arc<Shared>, packet: Vec<u8>, peer: SocketAddr, pause: 
     if !pause.is_zero() {
         sleep(pause).await;
     }
+    let turn = shared.turn_at_processor().await;
     let (answer, protocol) = respond(&shared, &packet, peer)?;
     shared.settle().await;
+    drop(turn);
     let lost = match protocol {
         Spoken::Pcp => pcp::changes_table(&packet) && shared.with(|state| state.loses_outcome(Protocol::Pcp)),
         Spoken::NatPmp => natpmp::changes_table(&packet) && shared.with(|state| state.loses_outcome(Protocol::NatPmp)),

@@ -129,6 +129,11 @@ pub struct Faults {
     pub nat_pmp_lose_answers: u32,
     /// The same for AddPortMapping, AddAnyPortMapping and DeletePortMapping: the connection stays open without a word.
     pub http_lose_answers: u32,
+    /// Milliseconds that the router's only processor spends on each request, of whatever protocol, one after another.
+    /// Up to 256 datagrams wait for it, as in a socket's buffer; the ones beyond are lost.
+    pub service_ms: u64,
+    /// The web server serves a connection only after the one before has ended.
+    pub http_serial: bool,
 
     // --- Datagrams (PCP, NAT-PMP, SSDP) ---
     /// The fraction of datagrams lost, 0 to 1, drawn for each request and again for each answer.

@@ -86,6 +86,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
 }
 
 async fn connection(shared: Arc<Shared>, mut stream: TcpStream, peer: SocketAddr) {
+    let turn = shared.turn_in_web_server().await;
     let Ok(Ok(request)) = timeout(READ_TIMEOUT, read(&mut stream)).await else {
         shared.arrived("malformed", peer, false);
         return;
@@ -94,10 +95,14 @@ async fn connection(shared: Arc<Shared>, mut stream: TcpStream, peer: SocketAddr
     if pause > 0 {
         sleep(Duration::from_millis(pause)).await;
     }
+    let processing = shared.turn_at_processor().await;
     let faults = shared.look(|state| state.faults.clone());
     let response = respond(&shared, &faults, &request, peer);
     shared.settle().await;
+    drop(processing);
     if response.withheld || faults.http_mode() == Mode::Silent {
+        // Nobody else waits for an answer that is lost.
+        drop(turn);
         return hold(stream).await;
     }
     sleep(Duration::from_millis(faults.http_delay_ms)).await;

@@ -30,7 +30,13 @@ pub(crate) struct Shared {
     /// Wakes whoever waits for the next expiry: it may have moved.
     pub(crate) expiry_moved: Notify,
     settling: tokio::sync::Mutex<()>,
+    /// Whose turn it is at the processor, and in the web server, first come first served.
+    processor: tokio::sync::Mutex<()>,
+    web_server: tokio::sync::Mutex<()>,
 }
+
+/// Ends a turn when it is dropped.
+pub(crate) type Turn<'a> = Option<tokio::sync::MutexGuard<'a, ()>>;
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -66,6 +72,8 @@ impl Shared {
             version: watch::Sender::new(0),
             expiry_moved: Notify::new(),
             settling: tokio::sync::Mutex::new(()),
+            processor: tokio::sync::Mutex::new(()),
+            web_server: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -138,6 +146,22 @@ impl Shared {
         for forwarder in closing {
             forwarder.close().await;
         }
+    }
+
+    /// The time that a request takes at the router's only processor; returns when its work can be done.
+    pub(crate) async fn turn_at_processor(&self) -> Turn<'_> {
+        let cost = self.look(|state| state.faults.service_ms);
+        if cost == 0 {
+            return None;
+        }
+        let turn = self.processor.lock().await;
+        tokio::time::sleep(Duration::from_millis(cost)).await;
+        Some(turn)
+    }
+
+    /// Returns when the web server may serve a connection.
+    pub(crate) async fn turn_in_web_server(&self) -> Turn<'_> {
+        if self.look(|state| state.faults.http_serial) { Some(self.web_server.lock().await) } else { None }
     }
 
     /// Counts a message that has arrived, unless a switch loses it: then false.

@@ -105,6 +105,9 @@ async fn hear(shared: Arc<Shared>, socket: Arc<UdpSocket>, answer_from: Arc<UdpS
             continue;
         }
         let Ok(search) = search else { continue };
+        // The socket's own buffer is the queue.
+        let turn = shared.turn_at_processor().await;
+        drop(turn);
         let (faults, http) = shared.look(|state| (state.faults.clone(), state.addresses.http_address));
         if faults.ssdp_mode() != Mode::Normal || faults.ssdp_only_st.as_ref().is_some_and(|only| only != search.target)
         {

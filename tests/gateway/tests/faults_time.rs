@@ -5,7 +5,7 @@ mod common;
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::*;
 use portlease_gateway::{Faults, Gateway};
@@ -93,7 +93,7 @@ fn a_delay_before_the_answer_comes_after_the_table_has_changed() {
 fn requests_wait_for_their_processing_side_by_side() {
     let gateway = with(|faults| faults.pcp_processing_ms = LONG_MS);
     let socket = client(&gateway);
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     for port in 1..=20 {
         socket.send(&pcp_map(17, port, port, 600, NONCE)).unwrap();
     }
@@ -145,4 +145,68 @@ fn an_answer_to_an_action_is_lost_after_it_was_done() {
     assert!(matches!(silence.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut), "{silence}");
     assert!(answer(send_add(&gateway, "4001")).starts_with("HTTP/1.1 200"), "one answer is lost, not two");
     assert_eq!((entries(&gateway), gateway.counters().get("dropped_by_fault")), (2, 1));
+}
+
+#[test]
+fn a_slow_processor_serves_one_request_after_another_over_all_protocols() {
+    let gateway = with(|faults| faults.service_ms = 100);
+    let socket = client(&gateway);
+    let began = Instant::now();
+    for port in 1..=4 {
+        socket.send(&pcp_map(17, port, port, 600, NONCE)).unwrap();
+        socket.send(&natpmp_map(2, port, port, 600)).unwrap();
+    }
+    let pending = [send_add(&gateway, "5001"), send_add(&gateway, "5002")];
+    for _ in 0..8 {
+        assert!(receive(&socket).is_some());
+    }
+    for stream in pending {
+        assert!(answer(stream).starts_with("HTTP/1.1 200"));
+    }
+    assert!(began.elapsed() >= Duration::from_millis(10 * 100), "{:?}", began.elapsed());
+    assert_eq!(entries(&gateway), 10);
+}
+
+#[test]
+fn a_slow_processor_works_in_the_order_of_arrival() {
+    let gateway = with(|faults| faults.service_ms = 5);
+    let socket = client(&gateway);
+    for port in 1..=20 {
+        socket.send(&natpmp_map(1, port, port, 600)).unwrap();
+    }
+    let order: Vec<u16> = (1..=20).map(|_| u16_at(&receive(&socket).unwrap(), 8)).collect();
+    assert_eq!(order, (1..=20).collect::<Vec<u16>>());
+}
+
+#[test]
+fn a_slow_processor_loses_what_does_not_fit_into_its_queue() {
+    // Long enough for all to arrive while the first is at its turn.
+    let gateway = with(|faults| faults.service_ms = 5000);
+    let socket = client(&gateway);
+    for port in 1..=300 {
+        socket.send(&natpmp_map(1, port, port, 600)).unwrap();
+        // The system's own buffer may be smaller.
+        assert!(gateway.wait_for(PATIENCE, |state| state.counters.get("natpmp_map_udp") == u64::from(port)));
+    }
+    assert!(counted(&gateway, "dropped_by_fault", 300 - 256));
+    assert_eq!(entries(&gateway), 0);
+}
+
+#[test]
+fn a_web_server_serves_connections_side_by_side_or_one_after_another() {
+    for serial in [false, true] {
+        let gateway = with(|faults| faults.http_serial = serial);
+        // This connection has the server's attention until it sends its request.
+        let mut idle = TcpStream::connect(gateway.http_address()).unwrap();
+        let pending = send_add(&gateway, "4000");
+        if serial {
+            pending.set_read_timeout(Some(QUIET)).unwrap();
+            assert!(pending.peek(&mut [0]).is_err(), "the first connection still goes on");
+            assert_eq!(entries(&gateway), 0);
+            pending.set_read_timeout(Some(PATIENCE)).unwrap();
+            idle.write_all(b"GET /rootDesc.xml HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            assert!(answer(idle).starts_with("HTTP/1.1 200"));
+        }
+        assert!(answer(pending).starts_with("HTTP/1.1 200"), "serial: {serial}");
+    }
 }
