@@ -80,7 +80,8 @@ pub enum WanService {
     None,
 }
 
-/// A second device that answers searches and is not connected.
+/// A second root device of the same router, at the same address, that answers searches and is not connected.
+/// For a device with an address of its own start a second gateway: see `Gateway::add_neighbour`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecondDevice {
@@ -234,7 +235,7 @@ pub struct Faults {
     pub ssdp_only_st: Option<String>,
     /// SSDP answers carry this search target, whatever was searched.
     pub ssdp_answer_st: Option<String>,
-    /// A second device that is down.
+    /// A second root device of the same router that is down.
     pub second_device: SecondDevice,
 
     // --- Description ---

@@ -233,6 +233,14 @@ impl Gateway {
         removed
     }
 
+    /// Puts another gateway on the LAN of this one: it hears the searches that arrive here, as it would hear multicast
+    /// ones, and answers them from its own address, with its own description, external address, table and switches
+    /// (such as [`ssdp_delay_ms`](Faults::ssdp_delay_ms) to come first or last). Give it another
+    /// [`bind`](GatewayConfig::bind). It is not changed, and searches that arrive there are not heard here.
+    pub fn add_neighbour(&self, other: &Self) {
+        self.shared.with(|state| state.neighbours.push(other.shared.searches.clone()));
+    }
+
     /// What happens from now on.
     pub fn events(&self) -> Events {
         let (sender, receiver) = mpsc::sync_channel(EVENT_QUEUE);

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 use crate::forward::Forwarder;
+use crate::ssdp::Heard;
 use crate::table::{self, Ask, Decision, Entry, Grant, Key, Refusal, Rules, Table};
 use crate::{Addresses, Counters, Event, Faults, GatewayConfig, GatewayState, Mapping, Mode, Protocol};
 
@@ -18,6 +19,8 @@ use crate::{Addresses, Counters, Event, Faults, GatewayConfig, GatewayState, Map
 const CGNAT_ADDRESS: Ipv4Addr = Ipv4Addr::new(100, 64, 0, 9);
 /// Events kept for a receiver that does not read; then events are lost for it.
 pub(crate) const EVENT_QUEUE: usize = 65_536;
+/// Searches of a neighbour that wait to be heard.
+const SEARCH_QUEUE: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -33,6 +36,8 @@ pub(crate) struct Shared {
     /// Whose turn it is at the processor, and in the web server, first come first served.
     processor: tokio::sync::Mutex<()>,
     web_server: tokio::sync::Mutex<()>,
+    /// The searches that other gateways of the same LAN pass on.
+    pub(crate) searches: broadcast::Sender<Heard>,
 }
 
 /// Ends a turn when it is dropped.
@@ -49,6 +54,8 @@ pub(crate) struct State {
     pub(crate) up_since: Instant,
     rng: StdRng,
     subscribers: Vec<SyncSender<Event>>,
+    /// Where other gateways of the same LAN hear searches.
+    pub(crate) neighbours: Vec<broadcast::Sender<Heard>>,
 }
 
 impl Shared {
@@ -63,6 +70,7 @@ impl Shared {
             up_since: Instant::now(),
             rng: StdRng::seed_from_u64(config.seed),
             subscribers: Vec::new(),
+            neighbours: Vec::new(),
         };
         Self {
             config,
@@ -74,6 +82,7 @@ impl Shared {
             settling: tokio::sync::Mutex::new(()),
             processor: tokio::sync::Mutex::new(()),
             web_server: tokio::sync::Mutex::new(()),
+            searches: broadcast::Sender::new(SEARCH_QUEUE),
         }
     }
 
@@ -162,6 +171,16 @@ impl Shared {
     /// Returns when the web server may serve a connection.
     pub(crate) async fn turn_in_web_server(&self) -> Turn<'_> {
         if self.look(|state| state.faults.http_serial) { Some(self.web_server.lock().await) } else { None }
+    }
+
+    /// Lets the other gateways of the LAN hear a search.
+    pub(crate) fn pass_on(&self, packet: &[u8], peer: SocketAddr) {
+        self.look(|state| {
+            for neighbour in &state.neighbours {
+                // One that is gone, or does not speak SSDP at the moment, hears nothing.
+                let _ = neighbour.send((packet.to_vec(), peer));
+            }
+        });
     }
 
     /// Counts a message that has arrived, unless a switch loses it: then false.
