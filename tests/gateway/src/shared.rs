@@ -208,6 +208,17 @@ impl Shared {
         })
     }
 
+    /// Writes what a test asks for into the table, whoever has the port and whatever the switches grant to clients.
+    pub(crate) fn put(&self, ask: Ask) -> Result<(), Refusal> {
+        self.with(|state| {
+            let key = (ask.transport, ask.suggested);
+            state.unmap(key);
+            state.table.decide_by_external(&ask, state.rules(&self.config))?;
+            let expires_at = table::expiry(Instant::now(), ask.lifetime);
+            state.create(key, ask, expires_at, self)
+        })
+    }
+
     /// AddAnyPortMapping: the port asked for, or another.
     pub(crate) fn map_any(&self, ask: Ask) -> Result<Grant, Refusal> {
         self.with(|state| {
