@@ -195,6 +195,19 @@ pub struct Faults {
     pub zero_lease_error: Option<u16>,
     /// AddPortMapping for one of these external ports is answered with its code (718, 729, 501, 724, 402).
     pub port_errors: BTreeMap<u16, u16>,
+    /// How many calls the code in `soap_errors` of the same name is for; counts itself down to 0, and from then on
+    /// calls succeed. Names that are not here get their code always.
+    pub soap_error_counts: BTreeMap<String, u32>,
+    /// Adding a mapping with a lease other than 0 is answered by success and changes nothing (DD-WRT does this).
+    pub upnp_finite_lost: bool,
+    /// Adding any mapping is answered by success and changes nothing.
+    pub upnp_lost: bool,
+    /// Leases longer than this many seconds, permanent ones included, are cut to it; the answer does not say so.
+    pub upnp_max_lease: Option<u32>,
+    /// What GetExternalIPAddress answers, in place of an address.
+    pub external_address_text: Option<String>,
+    /// GetExternalIPAddress is never answered: the connection stays open without a word.
+    pub external_address_hangs: bool,
     /// 724 unless internal and external port are the same.
     pub same_port_only: bool,
     /// SOAP faults have no errorDescription.
@@ -301,6 +314,16 @@ impl Faults {
         Ok(merged)
     }
 
+    /// The code with which the next call of an action is answered, counted.
+    pub(crate) fn next_soap_error(&mut self, action: &str) -> Option<u16> {
+        let name = if self.soap_errors.contains_key(action) { action } else { "*" };
+        let code = *self.soap_errors.get(name)?;
+        match self.soap_error_counts.get_mut(name) {
+            Some(left) => count_down(left).then_some(code),
+            None => Some(code),
+        }
+    }
+
     /// The mode of SSDP, with `upnp` taken into account.
     pub(crate) fn ssdp_mode(&self) -> Mode {
         match self.upnp {
@@ -316,4 +339,11 @@ impl Faults {
             other => other,
         }
     }
+}
+
+/// Takes one off a switch that counts itself down; false once it is at 0.
+pub(crate) fn count_down(left: &mut u32) -> bool {
+    let counts = *left > 0;
+    *left -= u32::from(counts);
+    counts
 }

@@ -274,7 +274,8 @@ fn post(shared: &Shared, faults: &Faults, service: &Service, request: &Request, 
         Ok(body) => Response::new("200 OK", body, style),
         Err(error) => fault(error),
     };
-    response.withheld = control::changes_table(&call) && shared.with(|state| state.loses_outcome(Protocol::Upnp));
+    response.withheld = control::hangs(&call, faults)
+        || (control::changes_table(&call) && shared.with(|state| state.loses_outcome(Protocol::Upnp)));
     response
 }
 

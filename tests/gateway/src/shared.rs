@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, watch};
 
+use crate::faults::count_down;
 use crate::forward::Forwarder;
 use crate::ssdp::Heard;
 use crate::table::{self, Ask, Decision, Entry, Grant, Key, Refusal, Rules, Table};
@@ -416,11 +417,4 @@ impl State {
         self.emit(Event::Unmapped(mapping));
         true
     }
-}
-
-/// Takes one off a switch that counts itself down; false once it is at 0.
-fn count_down(left: &mut u32) -> bool {
-    let counts = *left > 0;
-    *left -= u32::from(counts);
-    counts
 }
