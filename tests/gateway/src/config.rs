@@ -58,6 +58,7 @@ pub struct GatewayConfig {
     /// The friendly name of the UPnP device.
     pub friendly_name: String,
     /// Seed of everything that is left to chance (loss). The same seed and traffic give the same losses.
+    /// Seed and `bind` together make the UDN of the UPnP device.
     pub seed: u64,
     /// The faults that are on from the start.
     pub faults: Faults,

@@ -11,14 +11,24 @@ use crate::{Faults, Mapping, Mode, Protocol, Transport};
 
 type Values = Vec<(&'static str, String)>;
 
+/// Whether a switch keeps the call from being answered.
+pub(crate) fn hangs(call: &Call, faults: &Faults) -> bool {
+    faults.external_address_hangs && call.action == "GetExternalIPAddress"
+}
+
+/// Whether a call asks to map or to delete.
+pub(crate) fn changes_table(call: &Call) -> bool {
+    matches!(call.action.as_str(), "AddPortMapping" | "AddAnyPortMapping" | "DeletePortMapping")
+}
+
 /// Carries out one call that came to the control URL of `service`.
 pub(crate) fn execute(shared: &Shared, service: &Service, call: &Call, from: SocketAddr) -> Result<String, Error> {
     let faults = shared.look(|state| state.faults.clone());
     if let Mode::Refuse(code) = faults.http_mode() {
         return Err(Error(code));
     }
-    if let Some(code) = faults.soap_errors.get(&call.action).or_else(|| faults.soap_errors.get("*")) {
-        return Err(Error(*code));
+    if let Some(code) = shared.with(|state| state.faults.next_soap_error(&call.action)) {
+        return Err(Error(code));
     }
     if !serves(&service.kind, &call.service) {
         return Err(soap::INVALID_ACTION);
@@ -75,7 +85,8 @@ fn connection(
         "GetNATRSIPStatus" => Ok(vec![("NewRSIPAvailable", "0".into()), ("NewNATEnabled", "1".into())]),
         "GetExternalIPAddress" => {
             let address = shared.look(|state| state.external_address()).filter(|_| up);
-            Ok(vec![("NewExternalIPAddress", address.map(|ip| ip.to_string()).unwrap_or_default())])
+            let told = faults.external_address_text.clone().or(address.map(|ip| ip.to_string()));
+            Ok(vec![("NewExternalIPAddress", told.unwrap_or_default())])
         }
         "GetGenericPortMappingEntry" => generic_entry(shared, call),
         "GetSpecificPortMappingEntry" => {
@@ -185,10 +196,17 @@ fn add(shared: &Shared, faults: &Faults, call: &Call, from: SocketAddr, any: boo
         // What miniupnpd 2.3 says, though the standard has 606 for it.
         return Err(soap::CONFLICT);
     }
+    if faults.upnp_lost || (faults.upnp_finite_lost && lease != 0) {
+        return Ok(external_port);
+    }
     // WANIPConnection:2, 2.3.16: no mapping is for ever; :1 had 0 for that.
     let lifetime = match (lease, shared.config.igd_version) {
         (0, 2) => UPNP_MAX_LEASE,
         (lease, _) => lease.min(UPNP_MAX_LEASE),
+    };
+    let lifetime = match faults.upnp_max_lease {
+        Some(most) if lifetime == 0 || lifetime > most => most,
+        _ => lifetime,
     };
     let ask = Ask {
         protocol: Protocol::Upnp,

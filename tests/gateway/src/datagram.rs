@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::shared::Shared;
-use crate::{Event, Faults, Mode, natpmp, pcp};
+use crate::{Event, Faults, Mode, Protocol, natpmp, pcp};
 
 /// Longer than any message that RFC 6887 allows, so that too long ones are seen as such.
 const BUFFER: usize = 2048;
@@ -18,6 +18,8 @@ const BUFFER: usize = 2048;
 const REORDER_HOLD: Duration = Duration::from_millis(30);
 /// Answers under way at a time, so that a flood with a delay cannot fill the memory.
 const MAX_PENDING: usize = 4096;
+/// Requests that wait for a slow processor: about as many small datagrams fit into Linux's default socket buffer.
+const SERVICE_QUEUE: usize = 256;
 
 /// How one answer goes out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -137,9 +139,20 @@ impl Outgoing {
 pub(crate) async fn serve(shared: Arc<Shared>, socket: UdpSocket) {
     let socket = Arc::new(socket);
     let mut outbox = Outbox::new(shared.clone(), socket.clone());
+    // Requests that a switch keeps from being processed at once.
+    let mut waiting: JoinSet<Option<Reply>> = JoinSet::new();
     let mut buffer = [0; BUFFER];
     loop {
-        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else {
+        let received = tokio::select! {
+            received = socket.recv_from(&mut buffer) => received,
+            Some(processed) = waiting.join_next(), if !waiting.is_empty() => {
+                if let Ok(Some(reply)) = processed {
+                    deliver(&shared, &mut outbox, reply);
+                }
+                continue;
+            }
+        };
+        let Ok((length, peer)) = received else {
             // An ICMP error about an earlier answer.
             tokio::task::yield_now().await;
             continue;
@@ -154,27 +167,69 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: UdpSocket) {
         if !shared.arrived(kind, peer, true) {
             continue;
         }
-        let Some((answer, protocol)) = respond(&shared, packet, peer) else { continue };
-        shared.settle().await;
-        let faults = shared.look(|state| state.faults.clone());
-        let delay = match protocol {
-            Spoken::Pcp => faults.pcp_delay_ms,
-            Spoken::NatPmp => faults.nat_pmp_delay_ms,
-        };
-        let delivery = Delivery {
-            delay: Duration::from_millis(delay),
-            copies: faults.duplicates,
-            reorder: faults.reorder,
-            other_port: faults.wrong_source_port,
-        };
-        let wrong = damaged(&answer, protocol, &faults);
-        let is_wrong = faults.wrong_source_port || wrong != answer;
-        outbox.send(wrong, peer, delivery);
-        if is_wrong && faults.right_answer_follows {
-            // Behind the wrong one even when both are sent at once.
-            let delay = delivery.delay + Duration::from_millis(5);
-            outbox.send(answer, peer, Delivery { delay, other_port: false, ..delivery });
+        let (pause, service) = shared.look(|state| {
+            let faults = &state.faults;
+            let pause = if is_natpmp { faults.nat_pmp_processing_ms } else { faults.pcp_processing_ms };
+            (pause, faults.service_ms)
+        });
+        let room = if service > 0 { SERVICE_QUEUE } else { MAX_PENDING };
+        let processing = process(shared.clone(), packet.to_vec(), peer, Duration::from_millis(pause));
+        if pause == 0 && service == 0 {
+            // In the order of arrival, so that a seed repeats what is lost.
+            if let Some(reply) = processing.await {
+                deliver(&shared, &mut outbox, reply);
+            }
+        } else if waiting.len() < room {
+            waiting.spawn(processing);
+        } else {
+            shared.with(|state| state.counters.add("dropped_by_fault"));
         }
+    }
+}
+
+/// An answer on its way out.
+struct Reply {
+    answer: Vec<u8>,
+    protocol: Spoken,
+    peer: SocketAddr,
+}
+
+/// Carries out one request after `pause`; `None` if it must be ignored or a switch loses the answer.
+async fn process(shared: Arc<Shared>, packet: Vec<u8>, peer: SocketAddr, pause: Duration) -> Option<Reply> {
+    if !pause.is_zero() {
+        sleep(pause).await;
+    }
+    let turn = shared.turn_at_processor().await;
+    let (answer, protocol) = respond(&shared, &packet, peer)?;
+    shared.settle().await;
+    drop(turn);
+    let lost = match protocol {
+        Spoken::Pcp => pcp::changes_table(&packet) && shared.with(|state| state.loses_outcome(Protocol::Pcp)),
+        Spoken::NatPmp => natpmp::changes_table(&packet) && shared.with(|state| state.loses_outcome(Protocol::NatPmp)),
+    };
+    (!lost).then_some(Reply { answer, protocol, peer })
+}
+
+/// Sends an answer as the switches say.
+fn deliver(shared: &Shared, outbox: &mut Outbox, Reply { answer, protocol, peer }: Reply) {
+    let faults = shared.look(|state| state.faults.clone());
+    let delay = match protocol {
+        Spoken::Pcp => faults.pcp_delay_ms,
+        Spoken::NatPmp => faults.nat_pmp_delay_ms,
+    };
+    let delivery = Delivery {
+        delay: Duration::from_millis(delay),
+        copies: faults.duplicates,
+        reorder: faults.reorder,
+        other_port: faults.wrong_source_port,
+    };
+    let wrong = damaged(&answer, protocol, &faults);
+    let is_wrong = faults.wrong_source_port || wrong != answer;
+    outbox.send(wrong, peer, delivery);
+    if is_wrong && faults.right_answer_follows {
+        // Behind the wrong one even when both are sent at once.
+        let delay = delivery.delay + Duration::from_millis(5);
+        outbox.send(answer, peer, Delivery { delay, other_port: false, ..delivery });
     }
 }
 

@@ -80,7 +80,8 @@ pub enum WanService {
     None,
 }
 
-/// A second device that answers searches and is not connected.
+/// A second root device of the same router, at the same address, that answers searches and is not connected.
+/// For a device with an address of its own start a second gateway: see `Gateway::add_neighbour`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecondDevice {
@@ -108,14 +109,32 @@ pub struct Faults {
     pub ssdp: Mode,
     /// The web server alone.
     pub http: Mode,
-    /// Milliseconds before each PCP answer.
+    /// Milliseconds between the processing of a PCP request and its answer. The table has already changed.
     pub pcp_delay_ms: u64,
-    /// Milliseconds before each NAT-PMP answer.
+    /// The same for NAT-PMP.
     pub nat_pmp_delay_ms: u64,
     /// Milliseconds before each SSDP answer.
     pub ssdp_delay_ms: u64,
-    /// Milliseconds before each HTTP answer.
+    /// The same as `pcp_delay_ms` for HTTP.
     pub http_delay_ms: u64,
+    /// Milliseconds between the arrival of a PCP request and its processing. Until then the table does not change.
+    /// Requests wait side by side.
+    pub pcp_processing_ms: u64,
+    /// The same for NAT-PMP.
+    pub nat_pmp_processing_ms: u64,
+    /// The same for HTTP, from the moment the request has been read.
+    pub http_processing_ms: u64,
+    /// The next answers to PCP requests to map or delete are lost after the table has changed; counts itself down to 0.
+    pub pcp_lose_answers: u32,
+    /// The same for NAT-PMP.
+    pub nat_pmp_lose_answers: u32,
+    /// The same for AddPortMapping, AddAnyPortMapping and DeletePortMapping: the connection stays open without a word.
+    pub http_lose_answers: u32,
+    /// Milliseconds that the router's only processor spends on each request, of whatever protocol, one after another.
+    /// Up to 256 datagrams wait for it, as in a socket's buffer; the ones beyond are lost.
+    pub service_ms: u64,
+    /// The web server serves a connection only after the one before has ended.
+    pub http_serial: bool,
 
     // --- Datagrams (PCP, NAT-PMP, SSDP) ---
     /// The fraction of datagrams lost, 0 to 1, drawn for each request and again for each answer.
@@ -176,6 +195,19 @@ pub struct Faults {
     pub zero_lease_error: Option<u16>,
     /// AddPortMapping for one of these external ports is answered with its code (718, 729, 501, 724, 402).
     pub port_errors: BTreeMap<u16, u16>,
+    /// How many calls the code in `soap_errors` of the same name is for; counts itself down to 0, and from then on
+    /// calls succeed. Names that are not here get their code always.
+    pub soap_error_counts: BTreeMap<String, u32>,
+    /// Adding a mapping with a lease other than 0 is answered by success and changes nothing (DD-WRT does this).
+    pub upnp_finite_lost: bool,
+    /// Adding any mapping is answered by success and changes nothing.
+    pub upnp_lost: bool,
+    /// Leases longer than this many seconds, permanent ones included, are cut to it; the answer does not say so.
+    pub upnp_max_lease: Option<u32>,
+    /// What GetExternalIPAddress answers, in place of an address.
+    pub external_address_text: Option<String>,
+    /// GetExternalIPAddress is never answered: the connection stays open without a word.
+    pub external_address_hangs: bool,
     /// 724 unless internal and external port are the same.
     pub same_port_only: bool,
     /// SOAP faults have no errorDescription.
@@ -216,7 +248,7 @@ pub struct Faults {
     pub ssdp_only_st: Option<String>,
     /// SSDP answers carry this search target, whatever was searched.
     pub ssdp_answer_st: Option<String>,
-    /// A second device that is down.
+    /// A second root device of the same router that is down.
     pub second_device: SecondDevice,
 
     // --- Description ---
@@ -282,6 +314,16 @@ impl Faults {
         Ok(merged)
     }
 
+    /// The code with which the next call of an action is answered, counted.
+    pub(crate) fn next_soap_error(&mut self, action: &str) -> Option<u16> {
+        let name = if self.soap_errors.contains_key(action) { action } else { "*" };
+        let code = *self.soap_errors.get(name)?;
+        match self.soap_error_counts.get_mut(name) {
+            Some(left) => count_down(left).then_some(code),
+            None => Some(code),
+        }
+    }
+
     /// The mode of SSDP, with `upnp` taken into account.
     pub(crate) fn ssdp_mode(&self) -> Mode {
         match self.upnp {
@@ -297,4 +339,11 @@ impl Faults {
             other => other,
         }
     }
+}
+
+/// Takes one off a switch that counts itself down; false once it is at 0.
+pub(crate) fn count_down(left: &mut u32) -> bool {
+    let counts = *left > 0;
+    *left -= u32::from(counts);
+    counts
 }

@@ -9,10 +9,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::router::{Command, Router};
 use crate::shared::{EVENT_QUEUE, Shared};
-use crate::table::{Ask, Refusal};
-use crate::{
-    Addresses, Counters, Event, Faults, GatewayConfig, GatewayError, GatewayState, Mapping, Protocol, Transport,
-};
+use crate::{Addresses, Counters, Event, Faults, GatewayConfig, GatewayError, GatewayState, Mapping};
 
 /// How long the thread may take for a command: opening and closing sockets on loopback takes microseconds.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -135,7 +132,7 @@ impl Gateway {
                 Ok(())
             })
             .map_err(GatewayError::Config)?;
-        self.command(Command::Apply)
+        self.apply()
     }
 
     /// As [`try_set_faults`](Self::try_set_faults), for tests.
@@ -187,50 +184,12 @@ impl Gateway {
         self.shared.with(|state| state.set_external(address));
     }
 
-    /// Adds a mapping that no client asked for, as if in the router's own settings, or another host's.
-    /// It occupies its external port and forwards as any other. `lifetime` in seconds; `None` is permanent.
-    ///
-    /// # Errors
-    /// [`GatewayError::Mapping`] when the port is taken, the table is full or the port cannot be opened.
-    pub fn add_mapping(
-        &self,
-        transport: Transport,
-        external_port: u16,
-        internal: SocketAddr,
-        lifetime: Option<u32>,
-    ) -> Result<Mapping, GatewayError> {
-        if external_port == 0 || internal.port() == 0 {
-            return Err(GatewayError::Mapping("ports must be at least 1".into()));
-        }
-        let ask = Ask {
-            protocol: Protocol::Static,
-            transport,
-            internal,
-            suggested: external_port,
-            exact: true,
-            lifetime: lifetime.unwrap_or(0),
-            nonce: None,
-            description: "set in the router".into(),
-        };
-        self.shared.map(ask).map_err(|refusal| {
-            GatewayError::Mapping(match refusal {
-                Refusal::Full => "the table is full".into(),
-                _ => format!("external port {external_port}/{transport} is taken or not allowed"),
-            })
-        })?;
-        self.mappings()
-            .into_iter()
-            .find(|mapping| mapping.transport == transport && mapping.external_port == external_port)
-            .ok_or_else(|| GatewayError::Mapping("it was lost at once, as the switch says".into()))
-    }
-
-    /// Takes a mapping out of the table, whoever made it, as somebody at the router's settings would.
-    /// False when there is none. When this returns, its port is closed.
-    pub fn remove_mapping(&self, transport: Transport, external_port: u16) -> bool {
-        let removed = self.shared.with(|state| state.unmap((transport, external_port)));
-        // A gateway that has stopped has no open ports either.
-        let _ = self.command(Command::Apply);
-        removed
+    /// Puts another gateway on the LAN of this one: it hears the searches that arrive here, as it would hear multicast
+    /// ones, and answers them from its own address, with its own description, external address, table and switches
+    /// (such as [`ssdp_delay_ms`](Faults::ssdp_delay_ms) to come first or last). Give it another
+    /// [`bind`](GatewayConfig::bind). It is not changed, and searches that arrive there are not heard here.
+    pub fn add_neighbour(&self, other: &Self) {
+        self.shared.with(|state| state.neighbours.push(other.shared.searches.clone()));
     }
 
     /// What happens from now on.
@@ -267,6 +226,15 @@ impl Gateway {
     /// Stops the gateway and returns when its sockets are closed, at most after 2 s.
     pub fn stop(self) {
         self.end();
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Opens and closes ports as config, switches and table say.
+    pub(crate) fn apply(&self) -> Result<(), GatewayError> {
+        self.command(Command::Apply)
     }
 
     fn command(

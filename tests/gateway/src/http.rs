@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use crate::layout::{self, Device, ROOT_PATH, Service};
 use crate::shared::Shared;
 use crate::soap::{self, Error};
-use crate::{Faults, HttpBody, Mode, control, description};
+use crate::{Faults, HttpBody, Mode, Protocol, control, description};
 
 const MAX_HEADERS: usize = 16 * 1024;
 const MAX_BODY: usize = 64 * 1024;
@@ -58,11 +58,13 @@ struct Response {
     body: Vec<u8>,
     location: Option<String>,
     style: HttpBody,
+    /// It is never sent: the connection stays open without a word.
+    withheld: bool,
 }
 
 impl Response {
     fn new(status: &'static str, body: impl Into<Vec<u8>>, style: HttpBody) -> Self {
-        Self { status, body: body.into(), location: None, style }
+        Self { status, body: body.into(), location: None, style, withheld: false }
     }
 }
 
@@ -84,20 +86,37 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
 }
 
 async fn connection(shared: Arc<Shared>, mut stream: TcpStream, peer: SocketAddr) {
+    let turn = shared.turn_in_web_server().await;
     let Ok(Ok(request)) = timeout(READ_TIMEOUT, read(&mut stream)).await else {
         shared.arrived("malformed", peer, false);
         return;
     };
+    let pause = shared.look(|state| state.faults.http_processing_ms);
+    if pause > 0 {
+        sleep(Duration::from_millis(pause)).await;
+    }
+    let processing = shared.turn_at_processor().await;
     let faults = shared.look(|state| state.faults.clone());
     let response = respond(&shared, &faults, &request, peer);
     shared.settle().await;
-    if faults.http_mode() == Mode::Silent {
-        sleep(SILENCE).await;
-        return;
+    drop(processing);
+    if response.withheld || faults.http_mode() == Mode::Silent {
+        // Nobody else waits for an answer that is lost.
+        drop(turn);
+        return hold(stream).await;
     }
     sleep(Duration::from_millis(faults.http_delay_ms)).await;
     // A client that hangs up early has had enough: nothing to tell anybody.
     let _ = timeout(WRITE_TIMEOUT, write(&mut stream, &faults, &response)).await;
+}
+
+/// Keeps a connection open without a word until the client hangs up.
+async fn hold(mut stream: TcpStream) {
+    let mut buffer = [0; 1024];
+    // What the client still sends is read and forgotten.
+    let hung_up = async { while matches!(stream.read(&mut buffer).await, Ok(1..)) {} };
+    // A client that is more patient than this is let go as if the router had restarted.
+    let _ = timeout(SILENCE, hung_up).await;
 }
 
 /// Reads one request. Anything that is none is an error.
@@ -251,10 +270,13 @@ fn post(shared: &Shared, faults: &Faults, service: &Service, request: &Request, 
     if faults.http_mode() == Mode::Silent {
         return fault(soap::ACTION_FAILED);
     }
-    match control::execute(shared, service, &call, peer) {
+    let mut response = match control::execute(shared, service, &call, peer) {
         Ok(body) => Response::new("200 OK", body, style),
         Err(error) => fault(error),
-    }
+    };
+    response.withheld = control::hangs(&call, faults)
+        || (control::changes_table(&call) && shared.with(|state| state.loses_outcome(Protocol::Upnp)));
+    response
 }
 
 async fn write(stream: &mut TcpStream, faults: &Faults, response: &Response) -> io::Result<()> {

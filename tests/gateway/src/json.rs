@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::{Event, Gateway, Transport};
+use crate::{Event, Gateway, NewMapping, Protocol, Transport};
 
 /// A command with its fields.
 #[derive(Debug, Deserialize)]
@@ -24,6 +24,16 @@ enum Command {
         transport: Transport,
         external_port: u16,
         internal: SocketAddr,
+        #[serde(default)]
+        lifetime: Option<u32>,
+    },
+    PutMapping {
+        protocol: Protocol,
+        transport: Transport,
+        external_port: u16,
+        internal: SocketAddr,
+        #[serde(default)]
+        description: String,
         #[serde(default)]
         lifetime: Option<u32>,
     },
@@ -109,6 +119,10 @@ fn run(gateway: &Gateway, command: Command) -> Result<Value, String> {
         Command::AddMapping { transport, external_port, internal, lifetime } => {
             let mapping = gateway.add_mapping(transport, external_port, internal, lifetime).map_err(text)?;
             json!({ "mapping": mapping })
+        }
+        Command::PutMapping { protocol, transport, external_port, internal, description, lifetime } => {
+            let new = NewMapping { protocol, transport, external_port, internal, description, lifetime };
+            json!({ "mapping": gateway.put_mapping(new).map_err(text)? })
         }
         Command::RemoveMapping { transport, external_port } => {
             json!({"removed": gateway.remove_mapping(transport, external_port)})

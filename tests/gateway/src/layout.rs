@@ -1,5 +1,7 @@
 //! What the UPnP device consists of, under the switches of the moment: one answer for SSDP, description and control.
 
+use std::net::IpAddr;
+
 use crate::{Faults, GatewayConfig, SecondDevice, WanService};
 
 pub(crate) const ROOT_PATH: &str = "/rootDesc.xml";
@@ -95,6 +97,18 @@ pub(crate) fn devices(config: &GatewayConfig, faults: &Faults) -> Vec<Device> {
     }
 }
 
+/// The same after a reboot, and another one for each address and seed.
+fn uuid(config: &GatewayConfig, main: bool) -> String {
+    let address = match config.bind {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        // The interface identifier, of which the highest bits do not fit.
+        IpAddr::V6(address) => u64::try_from(address.to_bits() & u128::from(u64::MAX)).unwrap_or_default(),
+    };
+    // The last digit is left for the devices inside.
+    let node = (config.seed ^ (address << 12)) & 0xfff_ffff_ffff;
+    format!("uuid:706f7274-6c65-4173-{:04x}-{node:011x}0", u16::from(!main))
+}
+
 fn device(config: &GatewayConfig, faults: &Faults, prefix: &'static str) -> Device {
     let (domain, version) = match faults.wan_service {
         WanService::Dslforum => ("urn:dslforum-org", 1),
@@ -128,12 +142,7 @@ fn device(config: &GatewayConfig, faults: &Faults, prefix: &'static str) -> Devi
     }
     Device {
         prefix,
-        uuid: format!(
-            // The last digit is left for the devices inside.
-            "uuid:706f7274-6c65-4173-{:04x}-{:011x}0",
-            u16::from(!main_up),
-            config.seed & 0xfff_ffff_ffff
-        ),
+        uuid: uuid(config, main_up),
         domain,
         version,
         common: service(

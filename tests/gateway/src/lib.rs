@@ -15,11 +15,12 @@
 //! ```
 //!
 //! # Layout
-//! `gateway` is the handle, `router` its thread, `shared` the state that both and all listeners use. `table` holds
+//! `gateway` is the handle, `by_hand` its methods on the table, `router` its thread, `shared` the state that both and all listeners use. `table` holds
 //! the rules of granting, `forward` the open ports. `datagram` serves the port of `pcp` and `natpmp`; `ssdp`, `http`,
 //! `layout`, `description`, `soap` and `control` make up the UPnP device. `json` is the line protocol for other
 //! languages, `cli` the command.
 
+mod by_hand;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod config;
@@ -41,6 +42,7 @@ mod soap;
 mod ssdp;
 mod table;
 
+pub use by_hand::NewMapping;
 pub use config::{GatewayConfig, GatewayError, UPNP_MAX_LEASE};
 pub use faults::{Faults, HttpBody, Mode, NameEncoding, SecondDevice, WanService};
 pub use gateway::{Events, Gateway};

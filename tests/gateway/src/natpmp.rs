@@ -37,6 +37,11 @@ pub(crate) fn kind(packet: &[u8]) -> &'static str {
     }
 }
 
+/// Whether a message asks to map or to delete.
+pub(crate) fn changes_table(packet: &[u8]) -> bool {
+    matches!(kind(packet), "natpmp_map_udp" | "natpmp_map_tcp" | "natpmp_delete")
+}
+
 /// The answer to one message of version 0; `None` for what must be ignored.
 pub(crate) fn answer(shared: &Shared, mode: Mode, packet: &[u8], from: SocketAddr) -> Option<Vec<u8>> {
     let opcode = *packet.get(1)?;

@@ -67,6 +67,11 @@ pub(crate) fn kind(packet: &[u8]) -> &'static str {
     }
 }
 
+/// Whether a message asks to map or to delete.
+pub(crate) fn changes_table(packet: &[u8]) -> bool {
+    matches!(kind(packet), "pcp_map" | "pcp_delete")
+}
+
 /// The answer to one message; `None` for what must be ignored.
 pub(crate) fn answer(shared: &Shared, mode: Mode, packet: &[u8], from: SocketAddr) -> Option<Vec<u8>> {
     // 8.3: too short to have an opcode, or itself an answer: dropped without a word.

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
+use crate::faults::count_down;
 use crate::forward::Forwarder;
+use crate::ssdp::Heard;
 use crate::table::{self, Ask, Decision, Entry, Grant, Key, Refusal, Rules, Table};
 use crate::{Addresses, Counters, Event, Faults, GatewayConfig, GatewayState, Mapping, Mode, Protocol};
 
@@ -18,6 +20,8 @@ use crate::{Addresses, Counters, Event, Faults, GatewayConfig, GatewayState, Map
 const CGNAT_ADDRESS: Ipv4Addr = Ipv4Addr::new(100, 64, 0, 9);
 /// Events kept for a receiver that does not read; then events are lost for it.
 pub(crate) const EVENT_QUEUE: usize = 65_536;
+/// Searches of a neighbour that wait to be heard.
+const SEARCH_QUEUE: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -30,7 +34,15 @@ pub(crate) struct Shared {
     /// Wakes whoever waits for the next expiry: it may have moved.
     pub(crate) expiry_moved: Notify,
     settling: tokio::sync::Mutex<()>,
+    /// Whose turn it is at the processor, and in the web server, first come first served.
+    processor: tokio::sync::Mutex<()>,
+    web_server: tokio::sync::Mutex<()>,
+    /// The searches that other gateways of the same LAN pass on.
+    pub(crate) searches: broadcast::Sender<Heard>,
 }
+
+/// Ends a turn when it is dropped.
+pub(crate) type Turn<'a> = Option<tokio::sync::MutexGuard<'a, ()>>;
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -43,6 +55,8 @@ pub(crate) struct State {
     pub(crate) up_since: Instant,
     rng: StdRng,
     subscribers: Vec<SyncSender<Event>>,
+    /// Where other gateways of the same LAN hear searches.
+    pub(crate) neighbours: Vec<broadcast::Sender<Heard>>,
 }
 
 impl Shared {
@@ -57,6 +71,7 @@ impl Shared {
             up_since: Instant::now(),
             rng: StdRng::seed_from_u64(config.seed),
             subscribers: Vec::new(),
+            neighbours: Vec::new(),
         };
         Self {
             config,
@@ -66,6 +81,9 @@ impl Shared {
             version: watch::Sender::new(0),
             expiry_moved: Notify::new(),
             settling: tokio::sync::Mutex::new(()),
+            processor: tokio::sync::Mutex::new(()),
+            web_server: tokio::sync::Mutex::new(()),
+            searches: broadcast::Sender::new(SEARCH_QUEUE),
         }
     }
 
@@ -140,6 +158,32 @@ impl Shared {
         }
     }
 
+    /// The time that a request takes at the router's only processor; returns when its work can be done.
+    pub(crate) async fn turn_at_processor(&self) -> Turn<'_> {
+        let cost = self.look(|state| state.faults.service_ms);
+        if cost == 0 {
+            return None;
+        }
+        let turn = self.processor.lock().await;
+        tokio::time::sleep(Duration::from_millis(cost)).await;
+        Some(turn)
+    }
+
+    /// Returns when the web server may serve a connection.
+    pub(crate) async fn turn_in_web_server(&self) -> Turn<'_> {
+        if self.look(|state| state.faults.http_serial) { Some(self.web_server.lock().await) } else { None }
+    }
+
+    /// Lets the other gateways of the LAN hear a search.
+    pub(crate) fn pass_on(&self, packet: &[u8], peer: SocketAddr) {
+        self.look(|state| {
+            for neighbour in &state.neighbours {
+                // One that is gone, or does not speak SSDP at the moment, hears nothing.
+                let _ = neighbour.send((packet.to_vec(), peer));
+            }
+        });
+    }
+
     /// Counts a message that has arrived, unless a switch loses it: then false.
     pub(crate) fn arrived(&self, kind: &str, from: SocketAddr, lossy: bool) -> bool {
         self.with(|state| {
@@ -162,6 +206,17 @@ impl Shared {
                 Protocol::Upnp | Protocol::Static => state.table.decide_by_external(&ask, rules)?,
             };
             state.grant(ask, decision, self)
+        })
+    }
+
+    /// Writes what a test asks for into the table, whoever has the port and whatever the switches grant to clients.
+    pub(crate) fn put(&self, ask: Ask) -> Result<(), Refusal> {
+        self.with(|state| {
+            let key = (ask.transport, ask.suggested);
+            state.unmap(key);
+            state.table.decide_by_external(&ask, state.rules(&self.config))?;
+            let expires_at = table::expiry(Instant::now(), ask.lifetime);
+            state.create(key, ask, expires_at, self)
         })
     }
 
@@ -256,11 +311,21 @@ impl State {
     }
 
     fn loses_request(&mut self) -> bool {
-        if self.faults.drop_next > 0 {
-            self.faults.drop_next -= 1;
-            return true;
+        count_down(&mut self.faults.drop_next) || self.loses_answer()
+    }
+
+    /// Whether the answer to a request that was to change the table is lost; counts it.
+    pub(crate) fn loses_outcome(&mut self, protocol: Protocol) -> bool {
+        let lost = match protocol {
+            Protocol::Pcp => count_down(&mut self.faults.pcp_lose_answers),
+            Protocol::NatPmp => count_down(&mut self.faults.nat_pmp_lose_answers),
+            Protocol::Upnp => count_down(&mut self.faults.http_lose_answers),
+            Protocol::Static => false,
+        };
+        if lost {
+            self.counters.add("dropped_by_fault");
         }
-        self.loses_answer()
+        lost
     }
 
     fn rules(&self, config: &GatewayConfig) -> Rules {

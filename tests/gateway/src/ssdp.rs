@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
+use tokio::sync::broadcast::error::RecvError;
 
 use crate::datagram::{Delivery, Outbox};
 use crate::layout::{self, Device, ROOT_PATH};
@@ -74,15 +75,35 @@ pub(crate) fn multicast_socket(address: IpAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Answers searches that come to `socket` or to the group's socket, all from `socket`, until dropped.
+/// A search as it came, and who sent it.
+pub(crate) type Heard = (Vec<u8>, SocketAddr);
+
+/// Answers searches that come to `socket`, to the group's socket or to a neighbour, all from `socket`, until dropped.
 pub(crate) async fn serve(shared: Arc<Shared>, socket: UdpSocket, group: Option<UdpSocket>) {
     let socket = Arc::new(socket);
     let unicast = hear(shared.clone(), socket.clone(), socket.clone(), false);
+    let passed_on = hear_neighbours(shared.clone(), socket.clone());
     match group {
         Some(group) => {
-            tokio::join!(unicast, hear(shared, Arc::new(group), socket, true));
+            tokio::join!(unicast, passed_on, hear(shared, Arc::new(group), socket, true));
         }
-        None => unicast.await,
+        None => {
+            tokio::join!(unicast, passed_on);
+        }
+    }
+}
+
+/// Answers the searches that arrived at other gateways of the same LAN.
+async fn hear_neighbours(shared: Arc<Shared>, answer_from: Arc<UdpSocket>) {
+    let mut searches = shared.searches.subscribe();
+    let mut outbox = Outbox::new(shared.clone(), answer_from);
+    loop {
+        match searches.recv().await {
+            Ok((packet, peer)) => answer_search(&shared, &mut outbox, &packet, peer, false).await,
+            // As if they had been lost on the way.
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
     }
 }
 
@@ -99,27 +120,37 @@ async fn hear(shared: Arc<Shared>, socket: Arc<UdpSocket>, answer_from: Arc<UdpS
             // Announcements of other devices.
             continue;
         }
-        let search = parse(packet, multicast);
-        let kind = if search.is_ok() { "ssdp_search" } else { "malformed" };
-        if !shared.arrived(kind, peer, true) {
-            continue;
+        if !multicast {
+            // The group reaches its members by itself.
+            shared.pass_on(packet, peer);
         }
-        let Ok(search) = search else { continue };
-        let (faults, http) = shared.look(|state| (state.faults.clone(), state.addresses.http_address));
-        if faults.ssdp_mode() != Mode::Normal || faults.ssdp_only_st.as_ref().is_some_and(|only| only != search.target)
-        {
-            continue;
-        }
-        let delivery = Delivery {
-            delay: Duration::from_millis(faults.ssdp_delay_ms),
-            copies: faults.ssdp_duplicates,
-            reorder: faults.reorder,
-            other_port: faults.ssdp_other_port,
-        };
-        for device in layout::devices(&shared.config, &faults) {
-            for target in device.matches(search.target) {
-                outbox.send(answer(&faults, &device, &target, http), peer, delivery);
-            }
+        answer_search(&shared, &mut outbox, packet, peer, multicast).await;
+    }
+}
+
+async fn answer_search(shared: &Shared, outbox: &mut Outbox, packet: &[u8], peer: SocketAddr, multicast: bool) {
+    let search = parse(packet, multicast);
+    let kind = if search.is_ok() { "ssdp_search" } else { "malformed" };
+    if !shared.arrived(kind, peer, true) {
+        return;
+    }
+    let Ok(search) = search else { return };
+    // The socket's own buffer is the queue.
+    let turn = shared.turn_at_processor().await;
+    drop(turn);
+    let (faults, http) = shared.look(|state| (state.faults.clone(), state.addresses.http_address));
+    if faults.ssdp_mode() != Mode::Normal || faults.ssdp_only_st.as_ref().is_some_and(|only| only != search.target) {
+        return;
+    }
+    let delivery = Delivery {
+        delay: Duration::from_millis(faults.ssdp_delay_ms),
+        copies: faults.ssdp_duplicates,
+        reorder: faults.reorder,
+        other_port: faults.ssdp_other_port,
+    };
+    for device in layout::devices(&shared.config, &faults) {
+        for target in device.matches(search.target) {
+            outbox.send(answer(&faults, &device, &target, http), peer, delivery);
         }
     }
 }

@@ -248,3 +248,22 @@ pub(crate) fn tcp_from_outside(reach: SocketAddr) -> Option<String> {
     stream.read_to_string(&mut text).ok()?;
     Some(text)
 }
+
+/// Searches and returns the answers in their order, each with its sender: as soon as `most` have come, or when nothing
+/// comes any more.
+pub(crate) fn search_from(to: SocketAddr, st: &str, most: usize) -> Vec<(SocketAddr, String)> {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let message = format!("M-SEARCH * HTTP/1.1\r\nHOST: x\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: {st}\r\n\r\n");
+    socket.send_to(message.as_bytes(), to).unwrap();
+    let mut buffer = [0; 2048];
+    let mut answers = Vec::new();
+    while answers.len() <= most {
+        // Once all that was expected is there, a short look whether there is more.
+        let patience = if answers.len() < most { PATIENCE.min(Duration::from_secs(3)) } else { QUIET };
+        socket.set_read_timeout(Some(patience)).unwrap();
+        let Ok((length, from)) = socket.recv_from(&mut buffer) else { break };
+        answers.push((from, String::from_utf8(buffer[..length].to_vec()).unwrap()));
+    }
+    answers
+}

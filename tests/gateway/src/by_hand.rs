@@ -1,0 +1,129 @@
+//! What tests do to the table without a client: entries of the router's settings and of other hosts.
+
+use std::net::SocketAddr;
+
+use crate::shared::Shared;
+use crate::table::{Ask, Refusal};
+use crate::{Gateway, GatewayError, Mapping, Protocol, Transport};
+
+/// An entry that [`Gateway::put_mapping`] writes into the table.
+#[derive(Clone, Debug)]
+pub struct NewMapping {
+    /// The protocol that is said to have made it. [`Static`](Protocol::Static) is a rule in the router's settings:
+    /// AddPortMapping for it is answered with 718, and PCP and NAT-PMP cannot delete it.
+    pub protocol: Protocol,
+    /// The transport.
+    pub transport: Transport,
+    /// The external port.
+    pub external_port: u16,
+    /// The host that has it, which may be any, and its port.
+    pub internal: SocketAddr,
+    /// UPnP's description.
+    pub description: String,
+    /// Seconds; `None` is permanent.
+    pub lifetime: Option<u32>,
+}
+
+impl NewMapping {
+    /// A permanent entry that another host made by UPnP.
+    pub fn new(transport: Transport, external_port: u16, internal: SocketAddr) -> Self {
+        Self {
+            protocol: Protocol::Upnp,
+            transport,
+            external_port,
+            internal,
+            description: "another host".into(),
+            lifetime: None,
+        }
+    }
+}
+
+impl Gateway {
+    /// Adds a mapping that no client asked for, as if in the router's own settings.
+    /// It occupies its external port and forwards as any other. `lifetime` in seconds; `None` is permanent.
+    ///
+    /// # Errors
+    /// [`GatewayError::Mapping`] when the port is taken, the table is full or the port cannot be opened.
+    pub fn add_mapping(
+        &self,
+        transport: Transport,
+        external_port: u16,
+        internal: SocketAddr,
+        lifetime: Option<u32>,
+    ) -> Result<Mapping, GatewayError> {
+        let mapping = NewMapping {
+            protocol: Protocol::Static,
+            description: "set in the router".into(),
+            lifetime,
+            ..NewMapping::new(transport, external_port, internal)
+        };
+        self.write(mapping, |shared, ask| shared.map(ask).map(|_| ()))
+    }
+
+    /// Writes an entry into the table, in place of the one that has its external port: what another host has
+    /// mapped, or a port that was taken away from the client and given to somebody else.
+    ///
+    /// # Errors
+    /// [`GatewayError::Mapping`] when the table is full or the port cannot be opened.
+    pub fn put_mapping(&self, mapping: NewMapping) -> Result<Mapping, GatewayError> {
+        // The old entry's port is closed first, so that the new one can have it.
+        self.remove_mapping(mapping.transport, mapping.external_port);
+        self.write(mapping, Shared::put)
+    }
+
+    fn write(
+        &self,
+        mapping: NewMapping,
+        into_table: impl FnOnce(&Shared, Ask) -> Result<(), Refusal>,
+    ) -> Result<Mapping, GatewayError> {
+        let NewMapping { protocol, transport, external_port, internal, description, lifetime } = mapping;
+        if external_port == 0 || internal.port() == 0 {
+            return Err(GatewayError::Mapping("ports must be at least 1".into()));
+        }
+        let ask = Ask {
+            protocol,
+            transport,
+            internal,
+            suggested: external_port,
+            exact: true,
+            lifetime: lifetime.unwrap_or(0),
+            nonce: None,
+            description,
+        };
+        into_table(self.shared(), ask).map_err(|refusal| {
+            GatewayError::Mapping(match refusal {
+                Refusal::Full => "the table is full".into(),
+                _ => format!("external port {external_port}/{transport} is taken or not allowed"),
+            })
+        })?;
+        self.mapping(transport, external_port)
+            .ok_or_else(|| GatewayError::Mapping("it was lost at once, as the switch says".into()))
+    }
+
+    /// The entry of an external port.
+    pub fn mapping(&self, transport: Transport, external_port: u16) -> Option<Mapping> {
+        self.mappings()
+            .into_iter()
+            .find(|mapping| mapping.transport == transport && mapping.external_port == external_port)
+    }
+
+    /// Whether an entry is still what it was: nobody has deleted, changed or renewed it.
+    pub fn is_untouched(&self, before: &Mapping) -> bool {
+        self.mapping(before.transport, before.external_port).is_some_and(|now| {
+            let as_long = match (before.expires_in, now.expires_in) {
+                (Some(before), Some(now)) => now <= before,
+                (before, now) => before == now,
+            };
+            as_long && Mapping { expires_in: before.expires_in, ..now } == *before
+        })
+    }
+
+    /// Takes a mapping out of the table, whoever made it, as somebody at the router's settings would.
+    /// False when there is none. When this returns, its port is closed.
+    pub fn remove_mapping(&self, transport: Transport, external_port: u16) -> bool {
+        let removed = self.shared().with(|state| state.unmap((transport, external_port)));
+        // A gateway that has stopped has no open ports either.
+        let _ = self.apply();
+        removed
+    }
+}
