@@ -92,6 +92,7 @@ fn upnp(config: &Config, path: &NetworkPath) -> UpnpMapper {
         local_address: Some(path.local_address),
         ssdp_address: config.ssdp_address,
         description: config.description.clone(),
+        gateway_only: config.gateway.is_some(),
     })
 }
 

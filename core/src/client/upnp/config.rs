@@ -17,18 +17,21 @@ pub struct UpnpConfig {
     pub ssdp_address: Option<SocketAddr>,
     /// The text that the router shows beside the mapping. Cut to 64 characters; control characters are left out.
     pub description: String,
+    /// No other host than the gateway is ever asked; answers of others are ignored. Default: others are a last resort.
+    pub gateway_only: bool,
 }
 
 impl UpnpConfig {
     /// The gateway at `gateway`, everything else by default; mappings are described as `portlease`.
     pub fn new(gateway: impl Into<IpAddr>) -> Self {
         let description = DEFAULT_DESCRIPTION.to_owned();
-        Self { gateway: gateway.into(), local_address: None, ssdp_address: None, description }
+        Self { gateway: gateway.into(), local_address: None, ssdp_address: None, description, gateway_only: false }
     }
 
     builders! {
         local_address(impl Into<Option<IpAddr>>),
         ssdp_address(impl Into<Option<SocketAddr>>),
         description(impl Into<String>),
+        gateway_only(bool),
     }
 }

@@ -19,6 +19,12 @@ pub(crate) struct Description {
     pub manufacturer: Option<String>,
     /// The model's name and number.
     pub model: Option<String>,
+    /// The root device's `UDN`, such as `uuid:...`; empty where it has none.
+    ///
+    /// The root device's, because there is exactly one, it names the box whose table is changed, and routers make it of
+    /// their MAC address. The UDNs of the embedded WAN devices are the same for all boxes of some makers, and there may
+    /// be several.
+    pub udn: String,
     /// The services that map ports, in document order, at most [`MAX_SERVICES`].
     pub services: Vec<Service>,
 }
@@ -69,6 +75,7 @@ pub(crate) fn parse(bytes: &[u8], location: &Url) -> Result<Description, String>
         friendly_name: text("friendlyName").unwrap_or_default(),
         manufacturer: text("manufacturer"),
         model,
+        udn: text("UDN").unwrap_or_default(),
         services,
     })
 }

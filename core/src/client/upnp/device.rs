@@ -30,6 +30,8 @@ pub(super) struct Device {
     pub(super) friendly_name: String,
     pub(super) manufacturer: Option<String>,
     pub(super) model: Option<String>,
+    /// The root device's UDN, by which it is known again at another address or port; empty where it has none.
+    pub(super) udn: String,
     pub(super) service: Service,
     pub(super) connected: Option<bool>,
     /// What it said about its address, and when; `None` where it did not answer that.

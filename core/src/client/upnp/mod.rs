@@ -140,7 +140,7 @@ impl UpnpMapper {
     /// The error for the user. A device that does not answer is forgotten: the next attempt searches for it.
     fn failed(&self, error: CallError, action: &str, target: &Target) -> PortMappingError {
         if matches!(error, CallError::Http(_) | CallError::Gone(_)) {
-            self.finder.remember(None);
+            self.finder.forget();
         }
         error.explain(action, &target.service)
     }

@@ -134,6 +134,7 @@ pub(super) fn mapper(ssdp: &Ssdp) -> UpnpMapper {
         local_address: None,
         ssdp_address: Some(ssdp.address),
         description: "test <&> mapping".to_owned(),
+        gateway_only: false,
     })
 }
 
@@ -179,7 +180,7 @@ fn description(services: &[(&str, &str)]) -> String {
         })
         .collect();
     format!(
-        "<root><device><friendlyName>Test router</friendlyName><manufacturer>Acme</manufacturer>\
+        "<root><device><UDN>uuid:test-router</UDN><friendlyName>Test router</friendlyName><manufacturer>Acme</manufacturer>\
          <modelName>Gate</modelName><modelNumber>7</modelNumber><serviceList>{services}</serviceList></device></root>"
     )
 }

@@ -245,6 +245,7 @@ async fn examine(
             friendly_name: description.friendly_name.clone(),
             manufacturer: description.manufacturer.clone(),
             model: description.model.clone(),
+            udn: description.udn.clone(),
             service,
             connected,
             external,

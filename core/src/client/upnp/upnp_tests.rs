@@ -295,6 +295,7 @@ async fn a_search_that_nobody_answers_is_unavailable_within_two_seconds() {
         local_address: None,
         ssdp_address: Some(socket.local_addr().unwrap()),
         description: String::new(),
+        gateway_only: false,
     });
     let started = Instant::now();
     let error = mapper.search().await.unwrap_err();
