@@ -68,6 +68,14 @@ fn a_text_that_is_none_of_its_list() {
 }
 
 #[test]
+fn a_stop_that_answers_with_a_boolean() {
+    notices(
+        &edited(r#"s/"result":"released"/"result":true/"#),
+        "the answer to `stop_mapper` is malformed: true is none of: releases",
+    );
+}
+
+#[test]
 fn an_answer_that_never_comes() {
     let (passed, output) = play(&edited(r#"/"permanent"/d"#), "1", "external_port_granted_pcp:");
     assert!(!passed && output.contains("the testee does not answer within 11s"), "{output}");
