@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,9 @@ POLL_INTERVAL = 0.05
 # The daemon replaces an entry by removing it and writing it anew, 1 ms later where it is not interrupted. A reading of
 # the table counts when the next one, this much later, is the same.
 TABLE_STANDS_FOR = 0.02
+
+# A slowed daemon runs and rests in turns of this length: short beside the time after which requests are repeated.
+SLOW_TURN = 0.04
 
 # The rules that the daemon writes, as nft prints them: one that redirects, one that lets the redirected packet pass.
 REDIRECT = re.compile(r'iif "wan0" @nh,72,8 (0x\w+) th dport (\d+) dnat ip to ([\d.]+):(\d+)')
@@ -110,6 +116,28 @@ class Lab:
     def daemon_log(self) -> str:
         """What the daemon said."""
         return self.sh("daemon", "log")
+
+    @contextmanager
+    def slowed(self, percent: int) -> Iterator[None]:
+        """Lets the daemon run for that share of the time only, as on a router with a weak processor."""
+        daemon = int(self.sh("daemon", "pid"))
+        ended = threading.Event()
+
+        def turns() -> None:
+            while not ended.wait(SLOW_TURN * percent / 100):
+                os.kill(daemon, signal.SIGSTOP)
+                ended.wait(SLOW_TURN * (100 - percent) / 100)
+                os.kill(daemon, signal.SIGCONT)
+
+        slowing = threading.Thread(target=turns, daemon=True)
+        if percent < 100:
+            slowing.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            if percent < 100:
+                slowing.join(COMMAND_TIMEOUT)
 
     def loss(self, percent: int) -> None:
         """Loses that share of the LAN's frames in each direction."""

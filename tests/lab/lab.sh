@@ -156,7 +156,8 @@ daemon() {
   restart) daemon stop; daemon start ;;
   reboot) daemon kill; rm -f "$STATE/leases"; flush; daemon start ;;
   log) [ ! -e "$LOG" ] || cat "$LOG" ;;
-  *) die "daemon start|stop|restart|reboot|log" ;;
+  pid) cat "$PIDFILE" ;;
+  *) die "daemon start|stop|restart|reboot|log|pid" ;;
   esac
 }
 
