@@ -240,6 +240,11 @@ pub struct Faults {
     // --- SSDP ---
     /// The LOCATION in SSDP answers; default the true one.
     pub location: Option<String>,
+    /// This many answers with a LOCATION on the router that leads nowhere come before each true one, from the same
+    /// address.
+    pub ssdp_bogus_locations: u32,
+    /// The bogus answers carry the UDN of the true device, as if it had moved; else each has one of its own.
+    pub ssdp_bogus_udn_is_true: bool,
     /// Extra copies of each SSDP answer.
     pub ssdp_duplicates: u32,
     /// SSDP answers leave from another port.

@@ -52,6 +52,8 @@ pub(crate) struct State {
     pub(crate) addresses: Addresses,
     pub(crate) external: Option<Ipv4Addr>,
     epoch_base: u32,
+    /// Counts the starts of the router: UPnP's BOOTID.
+    pub(crate) boots: u32,
     pub(crate) up_since: Instant,
     rng: StdRng,
     subscribers: Vec<SyncSender<Event>>,
@@ -68,6 +70,7 @@ impl Shared {
             addresses,
             external: config.external_address,
             epoch_base: config.epoch,
+            boots: 1,
             up_since: Instant::now(),
             rng: StdRng::seed_from_u64(config.seed),
             subscribers: Vec::new(),
@@ -276,6 +279,7 @@ impl State {
     pub(crate) fn reboot(&mut self) {
         self.table.clear();
         self.epoch_base = 0;
+        self.boots = self.boots.wrapping_add(1);
         self.up_since = Instant::now();
     }
 

@@ -10,7 +10,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::datagram::{Delivery, Outbox};
-use crate::layout::{self, Device, ROOT_PATH};
+use crate::layout::{self, Device};
 use crate::shared::Shared;
 use crate::{Faults, Mode};
 
@@ -138,7 +138,7 @@ async fn answer_search(shared: &Shared, outbox: &mut Outbox, packet: &[u8], peer
     // The socket's own buffer is the queue.
     let turn = shared.turn_at_processor().await;
     drop(turn);
-    let (faults, http) = shared.look(|state| (state.faults.clone(), state.addresses.http_address));
+    let (faults, http, boots) = shared.look(|state| (state.faults.clone(), state.addresses.http_address, state.boots));
     if faults.ssdp_mode() != Mode::Normal || faults.ssdp_only_st.as_ref().is_some_and(|only| only != search.target) {
         return;
     }
@@ -150,15 +150,31 @@ async fn answer_search(shared: &Shared, outbox: &mut Outbox, packet: &[u8], peer
     };
     for device in layout::devices(&shared.config, &faults) {
         for target in device.matches(search.target) {
-            outbox.send(answer(&faults, &device, &target, http), peer, delivery);
+            for number in 1..=faults.ssdp_bogus_locations {
+                outbox.send(bogus_answer(&faults, &device, &target, http, number), peer, delivery);
+            }
+            let location = faults.location.clone().unwrap_or_else(|| device.location(http));
+            let true_answer = answer(&faults, &device.uuid, &target, &location, boots);
+            // Behind the bogus ones even when all are sent at once.
+            let behind = Duration::from_millis(if faults.ssdp_bogus_locations > 0 { 5 } else { 0 });
+            outbox.send(true_answer, peer, Delivery { delay: delivery.delay + behind, ..delivery });
         }
     }
 }
 
-fn answer(faults: &Faults, device: &Device, target: &str, http: SocketAddr) -> Vec<u8> {
-    let location = faults.location.clone().unwrap_or_else(|| format!("http://{http}{}{ROOT_PATH}", device.prefix));
+/// An answer whose LOCATION is not there.
+fn bogus_answer(faults: &Faults, device: &Device, target: &str, http: SocketAddr, number: u32) -> Vec<u8> {
+    let uuid = if faults.ssdp_bogus_udn_is_true {
+        device.uuid.clone()
+    } else {
+        format!("uuid:626f6775-7300-4173-8000-{number:012x}")
+    };
+    answer(faults, &uuid, target, &format!("http://{http}/bogus{number}.xml"), 1)
+}
+
+fn answer(faults: &Faults, uuid: &str, target: &str, location: &str, boots: u32) -> Vec<u8> {
     let target = faults.ssdp_answer_st.as_deref().unwrap_or(target);
-    let usn = if target == device.uuid { target.to_owned() } else { format!("{}::{target}", device.uuid) };
+    let usn = if target == uuid { target.to_owned() } else { format!("{uuid}::{target}") };
     format!(
         "HTTP/1.1 200 OK\r\n\
          CACHE-CONTROL: max-age=120\r\n\
@@ -167,7 +183,7 @@ fn answer(faults: &Faults, device: &Device, target: &str, http: SocketAddr) -> V
          EXT:\r\n\
          SERVER: portlease-gateway/{} UPnP/1.1\r\n\
          LOCATION: {location}\r\n\
-         BOOTID.UPNP.ORG: 1\r\n\
+         BOOTID.UPNP.ORG: {boots}\r\n\
          CONFIGID.UPNP.ORG: 1337\r\n\r\n",
         env!("CARGO_PKG_VERSION")
     )
