@@ -264,7 +264,7 @@ fn respond(shared: &Shared, packet: &[u8], peer: SocketAddr) -> Option<(Vec<u8>,
 fn damaged(answer: &[u8], protocol: Spoken, faults: &Faults) -> Vec<u8> {
     let mut answer = answer.to_vec();
     match protocol {
-        Spoken::Pcp => pcp::mangle(&mut answer, faults.wrong_nonce, faults.wrong_internal_port),
+        Spoken::Pcp => pcp::mangle(&mut answer, faults),
         Spoken::NatPmp => natpmp::mangle(&mut answer, faults.wrong_internal_port),
     }
     if faults.wrong_opcode

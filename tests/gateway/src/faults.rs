@@ -151,6 +151,9 @@ pub struct Faults {
     // --- What PCP and NAT-PMP answers say ---
     /// PCP answers carry another nonce.
     pub wrong_nonce: bool,
+    /// PCP answers are errors with this result code in the header alone: 24 bytes without a nonce. The request is
+    /// carried out all the same.
+    pub pcp_header_error: Option<u8>,
     /// Map answers name another internal port.
     pub wrong_internal_port: bool,
     /// Answers carry another opcode.
