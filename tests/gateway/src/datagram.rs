@@ -136,8 +136,7 @@ impl Outgoing {
 }
 
 /// Serves PCP and NAT-PMP on `socket` until dropped.
-pub(crate) async fn serve(shared: Arc<Shared>, socket: UdpSocket) {
-    let socket = Arc::new(socket);
+pub(crate) async fn serve(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
     let mut outbox = Outbox::new(shared.clone(), socket.clone());
     // Requests that a switch keeps from being processed at once.
     let mut waiting: JoinSet<Option<Reply>> = JoinSet::new();

@@ -97,6 +97,11 @@ pub(crate) fn unsupported_version(shared: &Shared, opcode: u8) -> Vec<u8> {
     header(shared, opcode, code::UNSUPP_VERSION, error_lifetime(shared, code::UNSUPP_VERSION)).to_vec()
 }
 
+/// 14.1: said unasked, to everybody.
+pub(crate) fn announcement(shared: &Shared) -> Vec<u8> {
+    header(shared, OPCODE_ANNOUNCE, 0, 0).to_vec()
+}
+
 fn header(shared: &Shared, opcode: u8, result: u8, lifetime: u32) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     header[0] = VERSION;

@@ -18,6 +18,7 @@ use crate::{Faults, Mode};
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 255, 250);
 pub(crate) const PORT: u16 = 1900;
 const BUFFER: usize = 4096;
+const SERVER: &str = concat!("portlease-gateway/", env!("CARGO_PKG_VERSION"), " UPnP/1.1");
 /// The longest MX that is heeded (1.3.3).
 const MAX_MX: u32 = 5;
 
@@ -79,8 +80,7 @@ pub(crate) fn multicast_socket(address: IpAddr) -> io::Result<UdpSocket> {
 pub(crate) type Heard = (Vec<u8>, SocketAddr);
 
 /// Answers searches that come to `socket`, to the group's socket or to a neighbour, all from `socket`, until dropped.
-pub(crate) async fn serve(shared: Arc<Shared>, socket: UdpSocket, group: Option<UdpSocket>) {
-    let socket = Arc::new(socket);
+pub(crate) async fn serve(shared: Arc<Shared>, socket: Arc<UdpSocket>, group: Option<UdpSocket>) {
     let unicast = hear(shared.clone(), socket.clone(), socket.clone(), false);
     let passed_on = hear_neighbours(shared.clone(), socket.clone());
     match group {
@@ -174,20 +174,37 @@ fn bogus_answer(faults: &Faults, device: &Device, target: &str, http: SocketAddr
 
 fn answer(faults: &Faults, uuid: &str, target: &str, location: &str, boots: u32) -> Vec<u8> {
     let target = faults.ssdp_answer_st.as_deref().unwrap_or(target);
-    let usn = if target == uuid { target.to_owned() } else { format!("{uuid}::{target}") };
+    let usn = usn(uuid, target);
     format!(
         "HTTP/1.1 200 OK\r\n\
          CACHE-CONTROL: max-age=120\r\n\
          ST: {target}\r\n\
          USN: {usn}\r\n\
          EXT:\r\n\
-         SERVER: portlease-gateway/{} UPnP/1.1\r\n\
+         SERVER: {SERVER}\r\n\
          LOCATION: {location}\r\n\
          BOOTID.UPNP.ORG: {boots}\r\n\
-         CONFIGID.UPNP.ORG: 1337\r\n\r\n",
-        env!("CARGO_PKG_VERSION")
+         CONFIGID.UPNP.ORG: 1337\r\n\r\n"
     )
     .into_bytes()
+}
+
+/// What a device says unasked (1.2.2, 1.2.3): with a location that it is there, without that it goes away.
+pub(crate) fn notify(to: SocketAddr, uuid: &str, target: &str, location: Option<&str>, boots: u32) -> Vec<u8> {
+    let usn = usn(uuid, target);
+    let mut text = format!("NOTIFY * HTTP/1.1\r\nHOST: {to}\r\nNT: {target}\r\nUSN: {usn}\r\n");
+    match location {
+        Some(location) => text.push_str(&format!(
+            "NTS: ssdp:alive\r\nCACHE-CONTROL: max-age=120\r\nSERVER: {SERVER}\r\nLOCATION: {location}\r\n"
+        )),
+        None => text.push_str("NTS: ssdp:byebye\r\n"),
+    }
+    text.push_str(&format!("BOOTID.UPNP.ORG: {boots}\r\nCONFIGID.UPNP.ORG: 1337\r\n\r\n"));
+    text.into_bytes()
+}
+
+fn usn(uuid: &str, target: &str) -> String {
+    if target == uuid { target.to_owned() } else { format!("{uuid}::{target}") }
 }
 
 #[cfg(test)]
