@@ -195,10 +195,15 @@ struct Reply {
 
 /// Carries out one request after `pause`; `None` if it must be ignored or a switch loses the answer.
 async fn process(shared: Arc<Shared>, packet: Vec<u8>, peer: SocketAddr, pause: Duration) -> Option<Reply> {
+    let boots = shared.look(|state| state.boots);
     if !pause.is_zero() {
         sleep(pause).await;
     }
     let turn = shared.turn_at_processor().await;
+    // A reboot forgets what has not been carried out.
+    if shared.look(|state| state.boots) != boots {
+        return None;
+    }
     let (answer, protocol) = respond(&shared, &packet, peer)?;
     shared.settle().await;
     drop(turn);

@@ -81,7 +81,7 @@ pub enum WanService {
 }
 
 /// A second root device of the same router, at the same address, that answers searches and is not connected.
-/// For a device with an address of its own start a second gateway: see `Gateway::add_neighbour`.
+/// A device with an address of its own is a second gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecondDevice {
