@@ -136,8 +136,7 @@ impl Outgoing {
 }
 
 /// Serves PCP and NAT-PMP on `socket` until dropped.
-pub(crate) async fn serve(shared: Arc<Shared>, socket: UdpSocket) {
-    let socket = Arc::new(socket);
+pub(crate) async fn serve(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
     let mut outbox = Outbox::new(shared.clone(), socket.clone());
     // Requests that a switch keeps from being processed at once.
     let mut waiting: JoinSet<Option<Reply>> = JoinSet::new();
@@ -196,10 +195,15 @@ struct Reply {
 
 /// Carries out one request after `pause`; `None` if it must be ignored or a switch loses the answer.
 async fn process(shared: Arc<Shared>, packet: Vec<u8>, peer: SocketAddr, pause: Duration) -> Option<Reply> {
+    let boots = shared.look(|state| state.boots);
     if !pause.is_zero() {
         sleep(pause).await;
     }
     let turn = shared.turn_at_processor().await;
+    // A reboot forgets what has not been carried out.
+    if shared.look(|state| state.boots) != boots {
+        return None;
+    }
     let (answer, protocol) = respond(&shared, &packet, peer)?;
     shared.settle().await;
     drop(turn);
@@ -264,7 +268,7 @@ fn respond(shared: &Shared, packet: &[u8], peer: SocketAddr) -> Option<(Vec<u8>,
 fn damaged(answer: &[u8], protocol: Spoken, faults: &Faults) -> Vec<u8> {
     let mut answer = answer.to_vec();
     match protocol {
-        Spoken::Pcp => pcp::mangle(&mut answer, faults.wrong_nonce, faults.wrong_internal_port),
+        Spoken::Pcp => pcp::mangle(&mut answer, faults),
         Spoken::NatPmp => natpmp::mangle(&mut answer, faults.wrong_internal_port),
     }
     if faults.wrong_opcode

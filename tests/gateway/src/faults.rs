@@ -81,7 +81,7 @@ pub enum WanService {
 }
 
 /// A second root device of the same router, at the same address, that answers searches and is not connected.
-/// For a device with an address of its own start a second gateway: see `Gateway::add_neighbour`.
+/// A device with an address of its own is a second gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecondDevice {
@@ -151,6 +151,9 @@ pub struct Faults {
     // --- What PCP and NAT-PMP answers say ---
     /// PCP answers carry another nonce.
     pub wrong_nonce: bool,
+    /// PCP answers are errors with this result code in the header alone: 24 bytes without a nonce. The request is
+    /// carried out all the same.
+    pub pcp_header_error: Option<u8>,
     /// Map answers name another internal port.
     pub wrong_internal_port: bool,
     /// Answers carry another opcode.
@@ -240,6 +243,11 @@ pub struct Faults {
     // --- SSDP ---
     /// The LOCATION in SSDP answers; default the true one.
     pub location: Option<String>,
+    /// This many answers with a LOCATION on the router that leads nowhere come before each true one, from the same
+    /// address.
+    pub ssdp_bogus_locations: u32,
+    /// The bogus answers carry the UDN of the true device, as if it had moved; else each has one of its own.
+    pub ssdp_bogus_udn_is_true: bool,
     /// Extra copies of each SSDP answer.
     pub ssdp_duplicates: u32,
     /// SSDP answers leave from another port.

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::router::{Command, Router};
 use crate::shared::{EVENT_QUEUE, Shared};
-use crate::{Addresses, Counters, Event, Faults, GatewayConfig, GatewayError, GatewayState, Mapping};
+use crate::{Addresses, Announcement, Counters, Event, Faults, GatewayConfig, GatewayError, GatewayState, Mapping};
 
 /// How long the thread may take for a command: opening and closing sockets on loopback takes microseconds.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -190,6 +190,15 @@ impl Gateway {
     /// [`bind`](GatewayConfig::bind). It is not changed, and searches that arrive there are not heard here.
     pub fn add_neighbour(&self, other: &Self) {
         self.shared.with(|state| state.neighbours.push(other.shared.searches.clone()));
+    }
+
+    /// Sends an announcement to `to`, unicast or multicast, from the port that the protocol listens on.
+    /// A protocol that is off announces nothing.
+    ///
+    /// # Errors
+    /// [`GatewayError::Stopped`].
+    pub fn announce(&self, what: Announcement, to: SocketAddr) -> Result<(), GatewayError> {
+        self.command(|answer| Command::Announce(what, to, answer))
     }
 
     /// What happens from now on.

@@ -1,6 +1,6 @@
 //! What the UPnP device consists of, under the switches of the moment: one answer for SSDP, description and control.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::{Faults, GatewayConfig, SecondDevice, WanService};
 
@@ -59,6 +59,11 @@ impl Device {
             }
         }
         targets
+    }
+
+    /// Where the description is.
+    pub(crate) fn location(&self, http: SocketAddr) -> String {
+        format!("http://{http}{}{ROOT_PATH}", self.prefix)
     }
 
     pub(crate) fn services(&self) -> impl Iterator<Item = &Service> {

@@ -16,10 +16,11 @@
 //!
 //! # Layout
 //! `gateway` is the handle, `by_hand` its methods on the table, `router` its thread, `shared` the state that both and all listeners use. `table` holds
-//! the rules of granting, `forward` the open ports. `datagram` serves the port of `pcp` and `natpmp`; `ssdp`, `http`,
+//! the rules of granting, `grant` applies them, `forward` has the open ports. `datagram` serves the port of `pcp` and `natpmp`; `ssdp`, `http`,
 //! `layout`, `description`, `soap` and `control` make up the UPnP device. `json` is the line protocol for other
 //! languages, `cli` the command.
 
+mod announcement;
 mod by_hand;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -30,6 +31,7 @@ mod description;
 mod faults;
 mod forward;
 mod gateway;
+mod grant;
 mod http;
 pub mod json;
 mod layout;
@@ -42,6 +44,7 @@ mod soap;
 mod ssdp;
 mod table;
 
+pub use announcement::Announcement;
 pub use by_hand::NewMapping;
 pub use config::{GatewayConfig, GatewayError, UPNP_MAX_LEASE};
 pub use faults::{Faults, HttpBody, Mode, NameEncoding, SecondDevice, WanService};

@@ -73,8 +73,8 @@ fn header(shared: &Shared, opcode: u8, result: u16) -> Vec<u8> {
     answer
 }
 
-/// 3.2
-fn external_address(shared: &Shared, refused: Option<u16>) -> Vec<u8> {
+/// 3.2; 3.2.1 has the same as an announcement.
+pub(crate) fn external_address(shared: &Shared, refused: Option<u16>) -> Vec<u8> {
     let address = shared.look(|state| state.external_address());
     let result = refused.unwrap_or(if address.is_some() { code::SUCCESS } else { code::NETWORK_FAILURE });
     let mut answer = header(shared, OPCODE_ADDRESS, result);

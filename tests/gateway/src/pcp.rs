@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::shared::Shared;
 use crate::table::{Ask, Key, Nonce, Refusal};
-use crate::{Mode, Protocol, Transport};
+use crate::{Faults, Mode, Protocol, Transport};
 
 /// The only version there is (9).
 const VERSION: u8 = 2;
@@ -95,6 +95,11 @@ pub(crate) fn answer(shared: &Shared, mode: Mode, packet: &[u8], from: SocketAdd
 /// 9: header only, because the rest cannot be understood. Clients of NAT-PMP find its result code where theirs is.
 pub(crate) fn unsupported_version(shared: &Shared, opcode: u8) -> Vec<u8> {
     header(shared, opcode, code::UNSUPP_VERSION, error_lifetime(shared, code::UNSUPP_VERSION)).to_vec()
+}
+
+/// 14.1: said unasked, to everybody.
+pub(crate) fn announcement(shared: &Shared) -> Vec<u8> {
+    header(shared, OPCODE_ANNOUNCE, 0, 0).to_vec()
 }
 
 fn header(shared: &Shared, opcode: u8, result: u8, lifetime: u32) -> [u8; HEADER] {
@@ -296,11 +301,20 @@ impl From<Refusal> for Error {
 }
 
 /// Damages an answer as the switches say.
-pub(crate) fn mangle(answer: &mut [u8], nonce: bool, internal_port: bool) {
-    if nonce && let Some(byte) = answer.get_mut(HEADER) {
+pub(crate) fn mangle(answer: &mut Vec<u8>, faults: &Faults) {
+    if let Some(code) = faults.pcp_header_error {
+        answer.truncate(HEADER);
+        answer[3] = code;
+        answer[4..8].copy_from_slice(&faults.error_lifetime.unwrap_or(SHORT_ERROR).to_be_bytes());
+    }
+    if faults.wrong_nonce
+        && let Some(byte) = answer.get_mut(HEADER)
+    {
         *byte ^= 0xff;
     }
-    if internal_port && let Some(byte) = answer.get_mut(41) {
+    if faults.wrong_internal_port
+        && let Some(byte) = answer.get_mut(41)
+    {
         *byte ^= 0x01;
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::layout::ROOT_PATH;
 use crate::shared::Shared;
-use crate::{Addresses, Event, GatewayConfig, GatewayError, Mode, datagram, http, ssdp};
+use crate::{Addresses, Announcement, Event, GatewayConfig, GatewayError, Mode, datagram, http, ssdp};
 
 type Answer = SyncSender<Result<(), GatewayError>>;
 
@@ -24,30 +24,36 @@ pub(crate) enum Command {
     Apply(Answer),
     /// Restart.
     Reboot(Answer),
+    /// Say something unasked to an address.
+    Announce(Announcement, SocketAddr, Answer),
     /// End.
     Stop,
 }
 
 /// A running server; its socket closes with it.
 #[derive(Debug)]
-struct Server(JoinHandle<()>);
+struct Server {
+    task: JoinHandle<()>,
+    /// What announcements leave from.
+    socket: Option<Arc<UdpSocket>>,
+}
 
 impl Server {
-    fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(tokio::spawn(work))
+    fn spawn(work: impl Future<Output = ()> + Send + 'static, socket: Option<Arc<UdpSocket>>) -> Self {
+        Self { task: tokio::spawn(work), socket }
     }
 
     /// Ends the server; when this returns, its port is closed.
     async fn close(mut self) {
-        self.0.abort();
+        self.task.abort();
         // The only possible error is the cancellation just asked for.
-        let _ = (&mut self.0).await;
+        let _ = (&mut self.task).await;
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -109,7 +115,8 @@ impl Router {
     }
 
     fn serve_datagrams(&self, socket: UdpSocket) -> Server {
-        Server::spawn(datagram::serve(self.shared(), socket))
+        let socket = Arc::new(socket);
+        Server::spawn(datagram::serve(self.shared(), socket.clone()), Some(socket))
     }
 
     /// One server for the unicast socket and, where asked, for the group: answers to both leave from the former.
@@ -125,11 +132,12 @@ impl Router {
         } else {
             None
         };
-        Ok(Server::spawn(ssdp::serve(self.shared(), socket, group)))
+        let socket = Arc::new(socket);
+        Ok(Server::spawn(ssdp::serve(self.shared(), socket.clone(), group), Some(socket)))
     }
 
     fn serve_http(&self, listener: TcpListener) -> Server {
-        Server::spawn(http::serve(self.shared(), listener))
+        Server::spawn(http::serve(self.shared(), listener), None)
     }
 
     /// Serves until told to stop.
@@ -140,6 +148,11 @@ impl Router {
                 command = commands.recv() => match command {
                     Some(Command::Apply(answer)) => self.report(answer, |router| Box::pin(router.apply())).await,
                     Some(Command::Reboot(answer)) => self.report(answer, |router| Box::pin(router.reboot())).await,
+                    Some(Command::Announce(what, to, answer)) => {
+                        self.announce(what, to).await;
+                        // The caller may have given up.
+                        let _ = answer.send(Ok(()));
+                    }
                     Some(Command::Stop) | None => break,
                 },
                 () = next_expiry(&shared) => {}
@@ -167,6 +180,13 @@ impl Router {
         shared.settle().await;
         // The caller may have given up.
         let _ = answer.send(result);
+    }
+
+    async fn announce(&self, what: Announcement, to: SocketAddr) {
+        let server = if what.is_datagram_port() { &self.datagram } else { &self.ssdp };
+        if let Some(socket) = server.as_ref().and_then(|server| server.socket.as_ref()) {
+            what.send(&self.shared, socket, to).await;
+        }
     }
 
     /// Opens and closes ports so that they fit config and switches.

@@ -10,7 +10,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::datagram::{Delivery, Outbox};
-use crate::layout::{self, Device, ROOT_PATH};
+use crate::layout::{self, Device};
 use crate::shared::Shared;
 use crate::{Faults, Mode};
 
@@ -18,6 +18,7 @@ use crate::{Faults, Mode};
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 255, 250);
 pub(crate) const PORT: u16 = 1900;
 const BUFFER: usize = 4096;
+const SERVER: &str = concat!("portlease-gateway/", env!("CARGO_PKG_VERSION"), " UPnP/1.1");
 /// The longest MX that is heeded (1.3.3).
 const MAX_MX: u32 = 5;
 
@@ -79,8 +80,7 @@ pub(crate) fn multicast_socket(address: IpAddr) -> io::Result<UdpSocket> {
 pub(crate) type Heard = (Vec<u8>, SocketAddr);
 
 /// Answers searches that come to `socket`, to the group's socket or to a neighbour, all from `socket`, until dropped.
-pub(crate) async fn serve(shared: Arc<Shared>, socket: UdpSocket, group: Option<UdpSocket>) {
-    let socket = Arc::new(socket);
+pub(crate) async fn serve(shared: Arc<Shared>, socket: Arc<UdpSocket>, group: Option<UdpSocket>) {
     let unicast = hear(shared.clone(), socket.clone(), socket.clone(), false);
     let passed_on = hear_neighbours(shared.clone(), socket.clone());
     match group {
@@ -138,7 +138,7 @@ async fn answer_search(shared: &Shared, outbox: &mut Outbox, packet: &[u8], peer
     // The socket's own buffer is the queue.
     let turn = shared.turn_at_processor().await;
     drop(turn);
-    let (faults, http) = shared.look(|state| (state.faults.clone(), state.addresses.http_address));
+    let (faults, http, boots) = shared.look(|state| (state.faults.clone(), state.addresses.http_address, state.boots));
     if faults.ssdp_mode() != Mode::Normal || faults.ssdp_only_st.as_ref().is_some_and(|only| only != search.target) {
         return;
     }
@@ -150,28 +150,61 @@ async fn answer_search(shared: &Shared, outbox: &mut Outbox, packet: &[u8], peer
     };
     for device in layout::devices(&shared.config, &faults) {
         for target in device.matches(search.target) {
-            outbox.send(answer(&faults, &device, &target, http), peer, delivery);
+            for number in 1..=faults.ssdp_bogus_locations {
+                outbox.send(bogus_answer(&faults, &device, &target, http, number), peer, delivery);
+            }
+            let location = faults.location.clone().unwrap_or_else(|| device.location(http));
+            let true_answer = answer(&faults, &device.uuid, &target, &location, boots);
+            // Behind the bogus ones even when all are sent at once.
+            let behind = Duration::from_millis(if faults.ssdp_bogus_locations > 0 { 5 } else { 0 });
+            outbox.send(true_answer, peer, Delivery { delay: delivery.delay + behind, ..delivery });
         }
     }
 }
 
-fn answer(faults: &Faults, device: &Device, target: &str, http: SocketAddr) -> Vec<u8> {
-    let location = faults.location.clone().unwrap_or_else(|| format!("http://{http}{}{ROOT_PATH}", device.prefix));
+/// An answer whose LOCATION is not there.
+fn bogus_answer(faults: &Faults, device: &Device, target: &str, http: SocketAddr, number: u32) -> Vec<u8> {
+    let uuid = if faults.ssdp_bogus_udn_is_true {
+        device.uuid.clone()
+    } else {
+        format!("uuid:626f6775-7300-4173-8000-{number:012x}")
+    };
+    answer(faults, &uuid, target, &format!("http://{http}/bogus{number}.xml"), 1)
+}
+
+fn answer(faults: &Faults, uuid: &str, target: &str, location: &str, boots: u32) -> Vec<u8> {
     let target = faults.ssdp_answer_st.as_deref().unwrap_or(target);
-    let usn = if target == device.uuid { target.to_owned() } else { format!("{}::{target}", device.uuid) };
+    let usn = usn(uuid, target);
     format!(
         "HTTP/1.1 200 OK\r\n\
          CACHE-CONTROL: max-age=120\r\n\
          ST: {target}\r\n\
          USN: {usn}\r\n\
          EXT:\r\n\
-         SERVER: portlease-gateway/{} UPnP/1.1\r\n\
+         SERVER: {SERVER}\r\n\
          LOCATION: {location}\r\n\
-         BOOTID.UPNP.ORG: 1\r\n\
-         CONFIGID.UPNP.ORG: 1337\r\n\r\n",
-        env!("CARGO_PKG_VERSION")
+         BOOTID.UPNP.ORG: {boots}\r\n\
+         CONFIGID.UPNP.ORG: 1337\r\n\r\n"
     )
     .into_bytes()
+}
+
+/// What a device says unasked (1.2.2, 1.2.3): with a location that it is there, without that it goes away.
+pub(crate) fn notify(to: SocketAddr, uuid: &str, target: &str, location: Option<&str>, boots: u32) -> Vec<u8> {
+    let usn = usn(uuid, target);
+    let mut text = format!("NOTIFY * HTTP/1.1\r\nHOST: {to}\r\nNT: {target}\r\nUSN: {usn}\r\n");
+    match location {
+        Some(location) => text.push_str(&format!(
+            "NTS: ssdp:alive\r\nCACHE-CONTROL: max-age=120\r\nSERVER: {SERVER}\r\nLOCATION: {location}\r\n"
+        )),
+        None => text.push_str("NTS: ssdp:byebye\r\n"),
+    }
+    text.push_str(&format!("BOOTID.UPNP.ORG: {boots}\r\nCONFIGID.UPNP.ORG: 1337\r\n\r\n"));
+    text.into_bytes()
+}
+
+fn usn(uuid: &str, target: &str) -> String {
+    if target == uuid { target.to_owned() } else { format!("{uuid}::{target}") }
 }
 
 #[cfg(test)]

@@ -214,6 +214,29 @@ fn answers_are_damaged_as_asked_and_the_right_one_follows() {
 }
 
 #[test]
+fn an_error_in_the_header_alone_comes_before_the_answer_or_in_its_place() {
+    let gateway = with(|faults| (faults.pcp_header_error, faults.right_answer_follows) = (Some(8), true));
+    let socket = client(&gateway);
+    let error = ask(&socket, &map());
+    assert_eq!((error.len(), &error[..4], u32_at(&error, 4)), (24, &[2, 0x81, 0, 8][..], 30));
+    assert_eq!(pcp_answer(&receive(&socket).unwrap()).result, 0);
+
+    gateway.update_faults(|faults| (faults.wrong_opcode, faults.error_lifetime) = (true, Some(0)));
+    let error = ask(&socket, &map());
+    assert_eq!((error.len(), error[3], u32_at(&error, 4)), (24, 8, 0));
+    assert!(error[1] & 0x80 != 0 && error[1] != 0x81, "the answer to another request");
+    assert_eq!(pcp_answer(&receive(&socket).unwrap()).opcode, 0x81);
+
+    gateway.update_faults(|faults| faults.right_answer_follows = false);
+    assert_eq!(ask(&socket, &map()).len(), 24);
+    assert!(stays_silent(&socket));
+    // Refused, with the header alone, and nothing was done.
+    gateway.reboot();
+    gateway.set_faults(Faults { pcp: Mode::Refuse(8), truncate: Some(24), ..Faults::default() });
+    assert_eq!((ask(&socket, &map()).len(), gateway.mappings().len()), (24, 0));
+}
+
+#[test]
 fn natpmp_answers_are_damaged_too() {
     let gateway = gateway();
     let socket = client(&gateway);

@@ -210,3 +210,15 @@ fn a_web_server_serves_connections_side_by_side_or_one_after_another() {
         assert!(answer(pending).starts_with("HTTP/1.1 200"), "serial: {serial}");
     }
 }
+
+#[test]
+fn a_request_that_was_not_processed_does_not_survive_a_reboot() {
+    let gateway = with(|faults| faults.pcp_processing_ms = LONG_MS);
+    let socket = client(&gateway);
+    socket.send(&pcp_map(17, 4000, 4000, 600, NONCE)).unwrap();
+    assert!(counted(&gateway, "pcp_map", 1));
+    gateway.reboot();
+    // Sent later, so answered later: had the first been carried out, its answer would come before.
+    assert_eq!(pcp_answer(&ask(&socket, &pcp_map(17, 4001, 4001, 600, NONCE))).internal, 4001);
+    assert_eq!(entries(&gateway), 1);
+}
