@@ -12,7 +12,8 @@ use tokio::time::timeout;
 
 use crate::event;
 use crate::outcome::{DONE, Failure, Outcome};
-use crate::output::{Colour, Output};
+use crate::output::Output;
+use crate::text::Colour;
 
 /// Short, so that a renewal comes while people watch.
 const TTL: Duration = Duration::from_secs(2);
@@ -38,10 +39,11 @@ pub(crate) async fn run(_args: DemoArgs) -> Outcome {
     let mut step = 0;
     let mut tell = |text: String| {
         step += 1;
-        output.line(&format!("{} {text}", output.paint().colour(Colour::Green, &format!("{step}."))))
+        output.line(output.paint().colour(Colour::Green, &format!("{step}.")) + " " + text)
     };
     play(GatewayConfig::default(), &mut tell).await?;
-    output.line("\nThe same with your own router: portlease map 4000/udp; if it does not work: portlease doctor")?;
+    output.line("")?;
+    output.line("The same with your own router: portlease map 4000/udp; if it does not work: portlease doctor")?;
     Ok(DONE)
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use portlease::{AddressClass, ErrorKind, ErrorReport, GatewayReport, PortMappingError, Protocol, Release};
 
 use crate::advice;
-use crate::output::{Colour, Paint};
+use crate::text::{Colour, Paint, Shown};
 
 /// A port that was mapped to see whether it can be.
 #[derive(Debug, Clone, PartialEq)]
@@ -153,7 +153,7 @@ impl Findings {
     }
 
     /// The path from the app to the internet: what stands where, and where it is cut.
-    pub(crate) fn picture(&self, paint: Paint) -> String {
+    pub(crate) fn picture(&self, paint: Paint) -> [Shown; 2] {
         let report = self.gateway.as_ref().ok();
         let text = |address: Option<IpAddr>| address.map_or_else(|| "?".to_owned(), |address| address.to_string());
         let app = ("app", text(report.and_then(|report| report.local_address)));
@@ -180,18 +180,18 @@ impl Findings {
 }
 
 /// Boxes in a row, addresses below them, whole or cut lines between them.
-fn draw(stations: &[(&str, String)], links: &[bool], paint: Paint) -> String {
-    let (mut top, mut bottom) = (String::new(), String::new());
+fn draw(stations: &[(&str, String)], links: &[bool], paint: Paint) -> [Shown; 2] {
+    let (mut top, mut bottom) = (Shown::from("  "), Shown::from("  "));
     for (place, (name, detail)) in stations.iter().enumerate() {
         let width = (name.len() + 4).max(detail.len());
         let link = links.get(place).map(|whole| match whole {
             true => paint.colour(Colour::Green, " ------> "),
             false => paint.colour(Colour::Red, " --X     "),
         });
-        top.push_str(&format!("{:^width$}{}", format!("[ {name} ]"), link.unwrap_or_default()));
-        bottom.push_str(&format!("{detail:^width$}{}", " ".repeat(9)));
+        top = top + format!("{:^width$}", format!("[ {name} ]")) + link.unwrap_or_default();
+        bottom = bottom + format!("{detail:^width$}{}", " ".repeat(9));
     }
-    format!("  {}\n  {}", top.trim_end(), bottom.trim_end())
+    [top.trim_end(), bottom.trim_end()]
 }
 
 #[cfg(test)]

@@ -15,8 +15,9 @@ use crate::args::{self, PathArgs, PcpPortArgs, ProtocolArgs};
 use crate::diagnosis::{Findings, TestMapping};
 use crate::event::{external, millis, span};
 use crate::outcome::{DONE, FAILED, Outcome};
-use crate::output::{Colour, Output};
+use crate::output::Output;
 use crate::signals::Signals;
+use crate::text::{Colour, Shown};
 
 /// The lifetime of the test mapping: short, should it be left behind; some routers grant no shorter one.
 const TEST_TTL: Duration = Duration::from_secs(120);
@@ -146,46 +147,48 @@ async fn map_for_a_moment(
 fn show(findings: &Findings, output: &Output) -> std::io::Result<()> {
     let paint = output.paint();
     let unknown = || "unknown".to_owned();
-    let line = |name: &str, text: &str| output.line(&format!("{name:<17}{text}"));
+    let line = |name: &str, text: Shown| output.line(Shown::from(format!("{name:<17}")) + text);
     match &findings.gateway {
         Ok(report) => {
             let interface = report.interface.as_ref().map(|name| format!(" on {name}")).unwrap_or_default();
             let gateway = report.gateway.map_or_else(unknown, |gateway| gateway.to_string());
-            line("Router", &format!("{gateway}{interface}"))?;
-            line("This machine", &report.local_address.map_or_else(unknown, |address| address.to_string()))?;
+            line("Router", format!("{gateway}{interface}").into())?;
+            line("This machine", report.local_address.map_or_else(unknown, |address| address.to_string()).into())?;
             for protocol in &report.protocols {
                 let (yes, text) = protocol_line(protocol);
                 let mark = match yes {
                     true => paint.colour(Colour::Green, "yes"),
                     false => paint.colour(Colour::Red, "no "),
                 };
-                line(protocol.protocol.as_str(), &format!("{mark}  {text}"))?;
+                line(protocol.protocol.as_str(), mark + "  " + text)?;
             }
         }
-        Err(error) => line("Router", &paint.colour(Colour::Red, &format!("none: {}", error.message())))?,
+        Err(error) => line("Router", paint.colour(Colour::Red, &format!("none: {}", error.message())))?,
     }
     if let Some(device) = findings.device() {
-        line("Device", device)?;
+        line("Device", device.into())?;
     }
     if let Some(address) = findings.external_address() {
-        line("External address", &format!("{address} ({})", findings.address_class()))?;
+        line("External address", format!("{address} ({})", findings.address_class()).into())?;
     }
     match &findings.test {
-        Some(Ok(test)) => line("Test mapping", &test_line(test))?,
-        Some(Err(error)) => line("Test mapping", &format!("{}: {}", error.kind, error.message))?,
-        None => line("Test mapping", "not tried")?,
+        Some(Ok(test)) => line("Test mapping", test_line(test).into())?,
+        Some(Err(error)) => line("Test mapping", format!("{}: {}", error.kind, error.message).into())?,
+        None => line("Test mapping", "not tried".into())?,
     }
     output.line("")?;
-    output.line(&findings.picture(paint))?;
+    for line in findings.picture(paint) {
+        output.line(line)?;
+    }
     output.line("")?;
     let colour = match (findings.mappable(), advice::way_out(findings.address_class())) {
         (false, _) => Colour::Red,
         (true, Some(_)) => Colour::Yellow,
         (true, None) => Colour::Green,
     };
-    output.line(&paint.colour(colour, &findings.verdict()))?;
+    output.line(paint.colour(colour, &findings.verdict()))?;
     for step in findings.next_steps() {
-        output.line(&format!("  next: {step}"))?;
+        output.line(format!("  next: {step}"))?;
     }
     Ok(())
 }

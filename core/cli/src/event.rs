@@ -18,8 +18,9 @@ pub(crate) struct JsonEvent {
     transport: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     internal_port: Option<u16>,
+    /// `null` for a mapping of a router that does not know its address.
     #[serde(skip_serializing_if = "Option::is_none")]
-    external: Option<String>,
+    external: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     external_port: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,7 +45,7 @@ impl From<&Event> for JsonEvent {
             message: event.error.as_ref().map(|error| error.message.clone()),
             transport: event.transport.map(|transport| transport.as_str()),
             internal_port: event.internal_port,
-            external: event.external.map(|external| external.to_string()),
+            external: mapped.then_some(event.external.map(|external| external.to_string())),
             external_port: event.external_port,
             protocol: event.protocol.map(|protocol| protocol.as_str()),
             ttl: mapped.then_some(event.lifetime.map(|ttl| ttl.as_secs())),

@@ -3,8 +3,8 @@
 //! # Layout
 //!
 //! One module for each subcommand (`map`, `doctor`, `list`, `unmap`, `gateway`, `demo`, `completions`);
-//! `session` is a stay of `map`, `args` reads what all share, `output` writes plain lines, status lines or JSON, `event` and `status` put a mapper's
-//! events and a lease's state into words, `diagnosis` draws conclusions for `doctor`, `advice` says what to try,
+//! `session` is a stay of `map`, `args` reads what all share, `output` writes plain lines, status lines or JSON, `text` keeps them free of what steers a terminal, `event` and `status` put a mapper's
+//! events and a lease's state into words, `leftover` what is still on the router at the end, `diagnosis` draws conclusions for `doctor`, `advice` says what to try,
 //! `signals` hears Ctrl-C.
 
 #![warn(clippy::wildcard_enum_match_arm)]
@@ -25,6 +25,7 @@ mod output;
 mod session;
 mod signals;
 mod status;
+mod text;
 mod unmap;
 
 use std::ffi::OsString;
@@ -122,7 +123,7 @@ fn explain(failure: &Failure) -> u8 {
         // As other commands do when their reader goes: `portlease list | head -1` is no failure.
         Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => DONE,
         Failure::Output(error) => {
-            output.note(&format!("portlease: cannot write the output: {error}"));
+            output.note(format!("portlease: cannot write the output: {error}"));
             FAILED
         }
     }

@@ -90,7 +90,7 @@ pub(crate) async fn run(args: ListArgs) -> Outcome {
         return Ok(DONE);
     }
     if entries.is_empty() {
-        output.line(&format!("the router at {} has no mapped ports, or shows none", path.gateway))?;
+        output.line(format!("the router at {} has no mapped ports, or shows none", path.gateway))?;
     }
     for line in table(&entries, &path) {
         output.line(&line)?;

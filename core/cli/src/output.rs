@@ -9,50 +9,7 @@ use portlease::{ErrorKind, ErrorReport};
 use serde::Serialize;
 
 use crate::advice;
-
-/// The colours in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Colour {
-    Green,
-    Yellow,
-    Red,
-}
-
-/// How a stream is written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Paint(bool);
-
-impl Paint {
-    /// Colour where the stream is a terminal that can show it and the user has not forbidden it.
-    fn of(stream: &impl IsTerminal) -> Self {
-        // https://no-color.org: any value but the empty one.
-        let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self(stream.is_terminal() && !forbidden && !dumb_terminal())
-    }
-
-    /// No colours.
-    #[cfg(test)]
-    pub(crate) const fn none() -> Self {
-        Self(false)
-    }
-
-    /// `text` in a colour, or as it is.
-    pub(crate) fn colour(self, colour: Colour, text: &str) -> String {
-        let code = match colour {
-            Colour::Green => 32,
-            Colour::Yellow => 33,
-            Colour::Red => 31,
-        };
-        match self.0 {
-            true => format!("\x1b[{code}m{text}\x1b[0m"),
-            false => text.to_owned(),
-        }
-    }
-}
-
-fn dumb_terminal() -> bool {
-    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
-}
+use crate::text::{Colour, Paint, Shown, dumb_terminal, escaped};
 
 /// The lines at the bottom of a terminal that are drawn again and again.
 #[derive(Debug)]
@@ -100,7 +57,11 @@ impl Output {
     }
 
     /// A line on stdout; above the status lines where there are any.
-    pub(crate) fn line(&self, text: &str) -> io::Result<()> {
+    pub(crate) fn line(&self, text: impl Into<Shown>) -> io::Result<()> {
+        self.write(text.into().as_str())
+    }
+
+    fn write(&self, text: &str) -> io::Result<()> {
         self.above_live(|| {
             let mut out = io::stdout().lock();
             writeln!(out, "{text}")?;
@@ -110,27 +71,28 @@ impl Output {
 
     /// One JSON object on a line of stdout.
     pub(crate) fn object(&self, value: &impl Serialize) -> io::Result<()> {
-        self.line(&serde_json::to_string(value)?)
+        self.write(&escaped(&serde_json::to_string(value)?))
     }
 
     /// A line on stderr. Where that cannot be written there is nowhere to say so.
-    pub(crate) fn note(&self, text: &str) {
-        let _ = self.above_live(|| writeln!(io::stderr().lock(), "{text}"));
+    pub(crate) fn note(&self, text: impl Into<Shown>) {
+        let text = text.into();
+        let _ = self.above_live(|| writeln!(io::stderr().lock(), "{}", text.as_str()));
     }
 
     /// A warning on stderr.
     pub(crate) fn warning(&self, text: &str) {
-        self.note(&format!("{} {text}", self.stderr.colour(Colour::Yellow, "portlease: warning:")));
+        self.note(self.stderr.colour(Colour::Yellow, "portlease: warning:") + " " + text);
     }
 
     /// A failure on stderr, with its kind, and what to try.
     pub(crate) fn failure(&self, error: &ErrorReport) {
         let head = self.stderr.colour(Colour::Red, &format!("portlease: {}:", error.kind));
-        self.note(&format!("{head} {}", error.message));
+        self.note(head + " " + &error.message);
         if self.advised.replace(Some(error.kind)) != Some(error.kind)
             && let Some(step) = advice::next_step(error.kind)
         {
-            self.note(&format!("  try: {step}"));
+            self.note(format!("  try: {step}"));
         }
     }
 
@@ -150,10 +112,10 @@ impl Output {
     }
 
     /// Draws the status lines anew.
-    pub(crate) fn draw(&self, texts: impl Iterator<Item = String>) {
+    pub(crate) fn draw(&self, texts: impl Iterator<Item = Shown>) {
         if let Some(live) = &*self.live.borrow() {
             for (line, text) in live.lines.iter().zip(texts) {
-                line.set_message(text);
+                line.set_message(text.as_str().to_owned());
             }
         }
     }
@@ -171,16 +133,5 @@ impl Output {
             Some(live) => live.screen.suspend(write),
             None => write(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn colour_is_used_only_where_it_is_wanted() {
-        assert_eq!(Paint(true).colour(Colour::Green, "up"), "\x1b[32mup\x1b[0m");
-        assert_eq!(Paint(false).colour(Colour::Green, "up"), "up");
     }
 }

@@ -117,7 +117,7 @@ impl<'a> Session<'a> {
         {
             self.output.warning(&format!("{}: {reason}", event::port(event)));
             if let Some(way_out) = advice::way_out(event.address_class) {
-                self.output.note(&format!("  try: {way_out}"));
+                self.output.note(format!("  try: {way_out}"));
             }
         }
         Ok(())
@@ -180,7 +180,7 @@ impl<'a> Session<'a> {
             let was_mapped = event.lease.is_some_and(|lease| self.mapped.contains(&lease));
             let released = event.kind == EventKind::Exited && event.error.is_none() && was_mapped && !self.detaching;
             if released && !self.output.json() {
-                self.output.line(&format!("{} released", event::port(&event)))?;
+                self.output.line(format!("{} released", event::port(&event)))?;
             }
         }
         Ok(())

@@ -3,32 +3,33 @@
 use portlease::{LeaseSnapshot, LeaseState};
 
 use crate::event::{external, span};
-use crate::output::{Colour, Paint};
+use crate::text::{Colour, Paint, Shown};
 
 /// `4000/udp  192.0.1.1:4000  pcp  renewal in 29 min 58 s`, or why there is no mapping.
-pub(crate) fn line(lease: &LeaseSnapshot, paint: Paint) -> String {
+pub(crate) fn line(lease: &LeaseSnapshot, paint: Paint) -> Shown {
     let port = format!("{}/{}", lease.internal_port, lease.transport);
-    let Some(mapping) = &lease.mapping else { return format!("{port}  {}", waiting(lease, paint)) };
+    let port = Shown::from(port) + "  ";
+    let Some(mapping) = &lease.mapping else { return port + waiting(lease, paint) };
     let address = paint.colour(Colour::Green, &external(mapping.external, mapping.external_port));
     let next = match (lease.state, lease.failures, lease.renews_in) {
-        (LeaseState::Renewing, ..) => "renewing".to_owned(),
-        (_, 0, Some(wait)) => format!("renewal in {}", span(wait)),
+        (LeaseState::Renewing, ..) => "renewing".into(),
+        (_, 0, Some(wait)) => format!("renewal in {}", span(wait)).into(),
         (_, failures, Some(wait)) => {
             let tries = if failures == 1 { "once".to_owned() } else { format!("{failures} times") };
             paint.colour(Colour::Yellow, &format!("renewal failed {tries}, again in {}", span(wait)))
         }
-        _ => String::new(),
+        _ => Shown::default(),
     };
-    format!("{port}  {address}  {}  {next}", mapping.protocol)
+    port + address + format!("  {}  ", mapping.protocol) + next
 }
 
-fn waiting(lease: &LeaseSnapshot, paint: Paint) -> String {
+fn waiting(lease: &LeaseSnapshot, paint: Paint) -> Shown {
     match (lease.state, &lease.last_error) {
-        (LeaseState::Exited, _) => "released".to_owned(),
+        (LeaseState::Exited, _) => "released".into(),
         (LeaseState::Idle | LeaseState::Revoked, Some(error)) => {
             paint.colour(Colour::Red, &format!("not mapped ({}), trying again soon", error.kind))
         }
-        _ => "asking the router".to_owned(),
+        _ => "asking the router".into(),
     }
 }
 
@@ -63,7 +64,7 @@ mod tests {
     }
 
     fn line(lease: &LeaseSnapshot) -> String {
-        super::line(lease, Paint::none())
+        super::line(lease, Paint::none()).as_str().to_owned()
     }
 
     #[test]

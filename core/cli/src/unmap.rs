@@ -11,35 +11,40 @@ use serde::Serialize;
 
 use crate::args::{self, PathArgs, PcpPortArgs, PortSpec};
 use crate::list::{is_ours, upnp};
-use crate::outcome::{DONE, Outcome};
+use crate::outcome::{DONE, Failure, Outcome};
 use crate::output::Output;
 
 const LONG_ABOUT: &str = "\
-Remove a mapping from the router that nobody holds any more: left by --detach, by a crash, or by another program.
+Remove a mapping from the router that no program holds any more: left by --detach, by a crash, or by another program.
 
-The port is the one outside, as `portlease list` shows it. It is removed by UPnP; where the router has no UPnP, or \
-refuses, by NAT-PMP, which knows only ports inside and mappings of this machine. A mapping made by PCP on a router \
-without both cannot be removed without the secret of who made it: it ends with its lifetime.
+The port is the one outside, as `portlease list` shows it. Only mappings that lead to this machine are removed, unless \
+--any-host is given. They are removed by UPnP; if the router has no UPnP, refuses, or does not show whose mapping it is, \
+by NAT-PMP, which knows only ports inside and mappings of this machine. A mapping made by PCP on a router without both \
+cannot be removed without the secret of the program that made it: it ends with its lifetime.
 
-A mapping that a running program holds comes back when that program renews it.";
+If a running program holds the mapping, it comes back when that program renews it.";
 
 const AFTER_HELP: &str = "\
 Examples:
   portlease unmap 4000/udp
   portlease unmap 4000/both
+  portlease unmap 4000/udp --any-host    also if it leads to another machine
 
 Exit status:
   0  the router has no such mapping any more; by NAT-PMP, which shows no table: the router agreed to remove it
-  1  the router did not answer, or refused
+  1  the router did not answer, or refused; or the mapping leads to another machine
   2  the command line makes no sense";
 
-/// Remove a mapping from the router that nobody holds any more
+/// Remove a mapping from the router that no program holds any more
 #[derive(Debug, Args)]
 #[command(long_about = LONG_ABOUT, after_help = AFTER_HELP)]
 pub(crate) struct UnmapArgs {
     /// External port and transport: 4000/udp, 8080/tcp, or 4000/both
     #[arg(required = true, value_name = "PORT/TRANSPORT", value_parser = args::port_spec)]
     ports: Vec<PortSpec>,
+    /// Also remove a mapping that leads to another machine, or of which the router does not show where it leads
+    #[arg(long)]
+    any_host: bool,
     /// Write one JSON object a line
     #[arg(long)]
     json: bool,
@@ -52,21 +57,34 @@ pub(crate) struct UnmapArgs {
 /// What became of one port, as `--json` writes it.
 #[derive(Debug, Serialize)]
 struct JsonRemoved {
-    /// `removed`, or `absent` where the router's table has no such entry.
+    /// `removed`, or `absent` if the router's table has no such entry.
     event: &'static str,
     transport: &'static str,
     external_port: u16,
     protocol: &'static str,
+    /// Where it led; `null` if the router did not show it.
+    internal_client: Option<String>,
+    internal_port: Option<u16>,
 }
 
 /// What became of one port.
 #[derive(Debug)]
 struct Removed {
     protocol: Protocol,
-    /// The table's entry, where the router showed it.
+    /// The table's entry, if the router showed it.
     entry: Option<TableEntry>,
     /// The table was read, and had no such entry.
     absent: bool,
+}
+
+/// The router, and what is known of it.
+struct Router {
+    config: Config,
+    path: NetworkPath,
+    upnp: UpnpMapper,
+    /// Read once for all ports.
+    table: Result<Vec<TableEntry>, PortMappingError>,
+    any_host: bool,
 }
 
 pub(crate) async fn run(args: UnmapArgs) -> Outcome {
@@ -74,15 +92,16 @@ pub(crate) async fn run(args: UnmapArgs) -> Outcome {
     let path = args::check(&config)??;
     let output = Output::new(args.json);
     let upnp = upnp(&config, &path);
-    // Read once for all ports. A router that does not show its table may still delete from it.
     let table = upnp.mappings().await;
+    let router = Router { config, path, upnp, table, any_host: args.any_host };
     let mut failed = None;
     for spec in args.ports {
         for transport in spec.transports() {
-            match remove(&upnp, &table, &config, &path, transport, spec.port).await {
+            match router.remove(transport, spec.port, &output).await {
                 Ok(removed) => tell(&removed, transport, spec.port, &output)?,
+                Err(Failure::Output(error)) => return Err(error.into()),
                 // The other ports first; one failure is told by the caller, those before it here.
-                Err(error) => {
+                Err(Failure::Mapping(error)) => {
                     if let Some(before) = failed.replace(error) {
                         output.failure(&(&before).into());
                     }
@@ -96,35 +115,85 @@ pub(crate) async fn run(args: UnmapArgs) -> Outcome {
     }
 }
 
-async fn remove(
-    upnp: &UpnpMapper,
-    table: &Result<Vec<TableEntry>, PortMappingError>,
-    config: &Config,
-    path: &NetworkPath,
-    transport: Transport,
-    port: u16,
-) -> Result<Removed, PortMappingError> {
-    let entries = table.as_deref().unwrap_or_default();
-    let entry = entries.iter().find(|entry| (entry.external_port, entry.transport) == (port, transport)).cloned();
-    let by_upnp = match table {
-        // No device was found: the same search again would only take its time again.
-        Err(error) if error.kind() != ErrorKind::Refused => Err(error.clone()),
-        _ => upnp.delete(transport, port).await,
-    };
-    let upnp_error = match by_upnp {
-        Ok(()) => return Ok(Removed { protocol: Protocol::Upnp, absent: table.is_ok() && entry.is_none(), entry }),
-        Err(error) => error,
-    };
-    let internal_port = match &entry {
-        // NAT-PMP can only remove what is ours.
-        Some(entry) if !is_ours(entry, path) => return Err(not_removed(transport, port, &[("upnp", &upnp_error)])),
-        Some(entry) => entry.internal_port,
-        None => port,
-    };
-    match nat_pmp_delete(config, path, transport, internal_port).await {
-        Ok(()) => Ok(Removed { protocol: Protocol::NatPmp, entry, absent: false }),
-        Err(error) => Err(not_removed(transport, port, &[("upnp", &upnp_error), ("nat-pmp", &error)])),
+impl Router {
+    /// Removes what `external_port` leads to, if that is this machine or may be any.
+    async fn remove(&self, transport: Transport, external_port: u16, output: &Output) -> Result<Removed, Failure> {
+        let entry = match &self.table {
+            Ok(entries) => find(entries, transport, external_port),
+            // It shows no table, but may delete all the same, whoever's it is.
+            Err(error) if error.kind() == ErrorKind::Refused && self.any_host => None,
+            Err(error) => return self.remove_by_nat_pmp(transport, external_port, None, error).await,
+        };
+        let Some(entry) = entry else {
+            if self.table.is_ok() && !self.any_host {
+                return Ok(Removed { protocol: Protocol::Upnp, entry: None, absent: true });
+            }
+            return match self.upnp.delete(transport, external_port).await {
+                Ok(()) => Ok(Removed { protocol: Protocol::Upnp, entry: None, absent: false }),
+                Err(error) => self.remove_by_nat_pmp(transport, external_port, None, &error).await,
+            };
+        };
+        if !is_ours(entry, &self.path) {
+            let owner = format!("{}, not to this machine", leads_to(entry));
+            if !self.any_host {
+                let message = format!("{owner}; add --any-host to remove it all the same");
+                return Err(PortMappingError::refused(message).into());
+            }
+            if !output.json() {
+                output.line(owner)?;
+            }
+        }
+        match self.upnp.delete(transport, external_port).await {
+            Ok(()) => Ok(Removed { protocol: Protocol::Upnp, entry: Some(entry.clone()), absent: false }),
+            // NAT-PMP can only remove what is ours.
+            Err(error) if !is_ours(entry, &self.path) => {
+                Err(not_removed(transport, external_port, &[("upnp", &error)]).into())
+            }
+            Err(error) => self.remove_by_nat_pmp(transport, external_port, Some(entry), &error).await,
+        }
     }
+
+    /// `upnp` is why UPnP did not remove it.
+    async fn remove_by_nat_pmp(
+        &self,
+        transport: Transport,
+        external_port: u16,
+        entry: Option<&TableEntry>,
+        upnp: &PortMappingError,
+    ) -> Result<Removed, Failure> {
+        let internal_port = entry.map_or(external_port, |entry| entry.internal_port);
+        let deleted = match nat_pmp_delete(&self.config, &self.path, transport, internal_port).await {
+            // It agrees also if the entry is none of its own.
+            Ok(()) if entry.is_some() && self.still_shows(transport, external_port).await => {
+                Err(PortMappingError::refused("the router agreed, but its table still shows it"))
+            }
+            deleted => deleted,
+        };
+        match deleted {
+            Ok(()) => Ok(Removed { protocol: Protocol::NatPmp, entry: entry.cloned(), absent: false }),
+            Err(error) => Err(not_removed(transport, external_port, &[("upnp", upnp), ("nat-pmp", &error)]).into()),
+        }
+    }
+
+    async fn still_shows(&self, transport: Transport, external_port: u16) -> bool {
+        let table = self.upnp.mappings().await;
+        table.is_ok_and(|entries| find(&entries, transport, external_port).is_some())
+    }
+}
+
+/// The entry that a delete of this port removes. One that is open to a single remote host is another entry, even with the
+/// same port.
+fn find(entries: &[TableEntry], transport: Transport, external_port: u16) -> Option<&TableEntry> {
+    entries.iter().find(|entry| {
+        (entry.external_port, entry.transport) == (external_port, transport) && entry.remote_host.is_empty()
+    })
+}
+
+/// Whose entry it is, for people.
+fn leads_to(entry: &TableEntry) -> String {
+    let TableEntry { external_port, transport, internal_client, internal_port, description, .. } = entry;
+    let name = if description.is_empty() { String::new() } else { format!(" ({description})") };
+    format!("{external_port}/{transport} leads to {internal_client}:{internal_port}{name}")
 }
 
 /// Lifetime 0 for an internal port of this machine (RFC 6886 3.4).
@@ -166,19 +235,21 @@ fn tell(removed: &Removed, transport: Transport, port: u16, output: &Output) -> 
             transport: transport.as_str(),
             external_port: port,
             protocol: removed.protocol.as_str(),
+            internal_client: removed.entry.as_ref().map(|entry| entry.internal_client.clone()),
+            internal_port: removed.entry.as_ref().map(|entry| entry.internal_port),
         });
     }
     output.line(&match (removed.protocol, &removed.entry) {
-        (Protocol::NatPmp, _) => {
-            format!("{port_name} removed by nat-pmp, if this machine had it (nat-pmp does not tell)")
-        }
+        (Protocol::NatPmp, None) => format!(
+            "{port_name} removed by nat-pmp, if this machine had it (nat-pmp goes by the port inside, and does not tell)"
+        ),
         (protocol, Some(entry)) => {
             format!("{port_name} removed by {protocol}: it led to {}:{}", entry.internal_client, entry.internal_port)
         }
         (protocol, None) if removed.absent => {
             format!("{port_name} is not in the router's table (asked by {protocol}): nothing to remove")
         }
-        (protocol, None) => format!("{port_name} removed by {protocol}, if it was there (the router shows no table)"),
+        (protocol, None) => format!("{port_name} removed by {protocol}, if it was there (the router does not show it)"),
     })
 }
 

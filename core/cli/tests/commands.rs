@@ -84,7 +84,8 @@ fn unmap_goes_by_the_port_outside() {
     let ended = run_at(&gateway, "unmap 4100/tcp --json");
     assert_eq!(
         ended.json(),
-        [json!({"event": "removed", "transport": "tcp", "external_port": 4100, "protocol": "upnp"})]
+        [json!({"event": "removed", "transport": "tcp", "external_port": 4100, "protocol": "upnp",
+                "internal_client": "127.0.0.1", "internal_port": 4000})]
     );
     let left: Vec<_> = gateway.mappings().iter().map(|mapping| mapping.transport).collect();
     assert_eq!(left, [Transport::Udp]);
@@ -126,10 +127,96 @@ fn unmap_refused_by_the_router_is_status_1() {
     let gateway =
         gateway_with(Faults { soap_errors: [("DeletePortMapping".to_owned(), 606)].into(), ..Faults::default() });
     gateway.add_mapping(Transport::Udp, 4000, ([127, 0, 0, 9], 4000).into(), None).unwrap();
-    let ended = run_at(&gateway, "unmap 4000/udp");
+    let ended = run_at(&gateway, "unmap 4000/udp --any-host");
     assert_eq!(ended.status, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("portlease: refused: 4000/udp could not be removed"), "{}", ended.stderr);
     assert_eq!(gateway.mappings().len(), 1);
+}
+
+#[test]
+fn unmap_does_not_believe_nat_pmp_while_the_table_shows_the_entry() {
+    let gateway =
+        gateway_with(Faults { soap_errors: [("DeletePortMapping".to_owned(), 606)].into(), ..Faults::default() });
+    gateway.add_mapping(Transport::Udp, 4000, here(4000), None).unwrap();
+    // As on a router that keeps a table for each protocol.
+    let with_other_table = common::gateway();
+    let mut command = command("unmap 4000/udp");
+    command.args(upnp_flags(&gateway)).args(["--pcp-port", &with_other_table.pcp_port().to_string()]);
+    let ended = start(command).end();
+    assert_eq!(gateway.mappings().len(), 1);
+    assert_eq!((ended.status, ended.stdout.len()), (Some(1), 0), "{ended:?}");
+    assert!(ended.stderr.contains("nat-pmp: the router agreed, but its table still shows it"), "{}", ended.stderr);
+}
+
+#[test]
+fn unmap_refused_by_upnp_removes_by_nat_pmp_what_nat_pmp_has_made() {
+    let gateway =
+        gateway_with(Faults { soap_errors: [("DeletePortMapping".to_owned(), 606)].into(), ..Faults::default() });
+    assert_eq!(run_at(&gateway, "map 4000/udp --external 4100 --protocol nat-pmp --detach").status, Some(0));
+    let ended = run_at(&gateway, "unmap 4100/udp");
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert_eq!(ended.text(), "4100/udp removed by nat-pmp: it led to 127.0.0.1:4000");
+    assert!(gateway.mappings().is_empty());
+}
+
+#[test]
+fn unmap_leaves_the_entry_of_another_machine_alone_and_says_whose_it_is() {
+    let gateway = careless_gateway(Faults::default());
+    gateway.add_mapping(Transport::Udp, 4000, ([127, 0, 0, 9], 4001).into(), None).unwrap();
+    let ended = run_at(&gateway, "unmap 4000/udp");
+    assert_eq!((ended.status, ended.stdout.len()), (Some(1), 0), "{ended:?}");
+    assert!(
+        ended.stderr.contains(
+            "portlease: refused: 4000/udp leads to 127.0.0.9:4001 (set in the router), not to this machine; \
+             add --any-host to remove it all the same"
+        ),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(gateway.mappings().len(), 1);
+    assert_eq!(gateway.counters().get("soap_DeletePortMapping"), 0, "nothing was even tried");
+}
+
+#[test]
+fn unmap_of_one_port_that_is_not_ours_removes_the_others_all_the_same() {
+    let gateway = careless_gateway(Faults::default());
+    gateway.add_mapping(Transport::Tcp, 4000, ([127, 0, 0, 9], 4000).into(), None).unwrap();
+    gateway.add_mapping(Transport::Udp, 4000, here(4000), None).unwrap();
+    let ended = run_at(&gateway, "unmap 4000/both");
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(ended.text().contains("4000/udp removed by upnp"), "{ended:?}");
+    let left: Vec<_> = gateway.mappings().iter().map(|mapping| mapping.transport).collect();
+    assert_eq!(left, [Transport::Tcp]);
+}
+
+#[test]
+fn unmap_with_any_host_says_whose_entry_it_is_before_it_removes_it() {
+    let gateway = careless_gateway(Faults::default());
+    gateway.add_mapping(Transport::Udp, 4000, ([127, 0, 0, 9], 4001).into(), None).unwrap();
+    let ended = run_at(&gateway, "unmap 4000/udp --any-host");
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert_eq!(
+        ended.stdout,
+        [
+            "4000/udp leads to 127.0.0.9:4001 (set in the router), not to this machine",
+            "4000/udp removed by upnp: it led to 127.0.0.9:4001",
+        ]
+    );
+    assert!(gateway.mappings().is_empty());
+}
+
+#[test]
+fn unmap_at_a_router_that_shows_no_table_removes_by_nat_pmp_what_is_this_machines() {
+    let hidden = Faults { soap_errors: [("GetGenericPortMappingEntry".to_owned(), 606)].into(), ..Faults::default() };
+    let gateway = careless_gateway(hidden);
+    gateway.add_mapping(Transport::Udp, 4000, ([127, 0, 0, 9], 4000).into(), None).unwrap();
+    let ended = run_at(&gateway, "unmap 4000/udp");
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert!(ended.text().contains("removed by nat-pmp, if this machine had it"), "{ended:?}");
+    assert_eq!(gateway.mappings().len(), 1, "the other machine's mapping stays");
+    let ended = run_at(&gateway, "unmap 4000/udp --any-host");
+    assert!(ended.text().contains("4000/udp removed by upnp, if it was there"), "{ended:?}");
+    assert!(gateway.mappings().is_empty());
 }
 
 #[test]

@@ -120,6 +120,32 @@ fn a_router_without_an_external_address_is_no_promise() {
 }
 
 #[test]
+fn a_test_mapping_whose_delete_the_router_did_not_confirm_is_not_called_removed() {
+    let gateway = gateway_with(Faults {
+        pcp: Mode::Off,
+        nat_pmp: Mode::Off,
+        soap_errors: [("DeletePortMapping".to_owned(), 501)].into(),
+        ..Faults::default()
+    });
+    let text = run_at(&gateway, "doctor").text();
+    assert!(text.contains("the router did not confirm that it is removed: it may stay for 2 min"), "{text}");
+    assert!(!text.contains("removed again:") && !text.contains("and removed\n"), "{text}");
+    let (_, report) = report(&gateway, "");
+    assert_eq!(report["test_mapping"]["release"], "unconfirmed", "{report}");
+}
+
+#[test]
+fn a_port_of_a_router_without_an_address_is_shown_without_one() {
+    let gateway = gateway_with(Faults { empty_external_address: true, ..Faults::default() });
+    let text = run_at(&gateway, "doctor --protocol upnp").text();
+    assert!(text.contains(" of the router (its address is not known) by upnp in "), "{text}");
+    assert!(text.contains("it is not known whether the internet can reach it"), "{text}");
+    let (_, report) = report(&gateway, "--protocol upnp");
+    let test = &report["test_mapping"];
+    assert!(test["external"].is_null() && test["external_port"].is_u64(), "{report}");
+}
+
+#[test]
 fn help_says_that_a_port_is_mapped_for_a_moment() {
     let help = run("doctor --help").text();
     assert!(help.contains("maps one UDP port for 120 s") && help.contains("--no-map"), "{help}");

@@ -48,7 +48,7 @@ fn an_installed_event_has_every_documented_field() {
     assert_eq!(
         event,
         json!({"event": "installed", "transport": "udp", "internal_port": 4000, "external": "192.0.1.1:4000",
-               "protocol": "pcp", "ttl": 600, "address_class": "public", "elapsed_ms": 1.4})
+               "external_port": 4000, "protocol": "pcp", "ttl": 600, "address_class": "public", "elapsed_ms": 1.4})
     );
     let ended = running.interrupt();
     assert_eq!(ended.json(), [json!({"event": "exited", "transport": "udp", "internal_port": 4000})]);
@@ -286,7 +286,14 @@ mod signals {
         running.signal("INT");
         let ended = running.end();
         assert_eq!(ended.status, Some(1));
-        assert!(ended.stderr.contains("left before the router confirmed"), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains(
+                "portlease: warning: 4000/udp: left before the router confirmed that it is released; \
+                 it may stay mapped until "
+            ),
+            "{}",
+            ended.stderr
+        );
     }
 
     #[test]
@@ -296,7 +303,74 @@ mod signals {
         running.line();
         drop(gateway);
         running.signal("INT");
-        assert_eq!(running.end().status, Some(0));
+        let ended = running.end();
+        assert_eq!(ended.status, Some(1), "what is left on the router is not known: {ended:?}");
+        assert!(ended.stderr.contains("the router did not confirm that it is released"), "{}", ended.stderr);
+    }
+
+    #[test]
+    fn only_the_ports_that_may_be_left_are_named() {
+        let gateway =
+            gateway_with(Faults { soap_errors: [("DeletePortMapping".to_owned(), 501)].into(), ..Faults::default() });
+        let left = start_at(&gateway, "map 4000/udp --protocol upnp --ttl 10m");
+        left.line();
+        let ended = left.interrupt();
+        assert_eq!(ended.status, Some(1), "{ended:?}");
+        assert!(!ended.text().contains("released"), "{ended:?}");
+        let warning = "portlease: warning: 4000/udp: the router did not confirm that it is released: ";
+        assert!(
+            ended.stderr.contains(warning) && ended.stderr.contains("; it may stay mapped until "),
+            "{}",
+            ended.stderr
+        );
+        assert_eq!(ended.stderr.matches("warning").count(), 1, "{}", ended.stderr);
+    }
+
+    #[test]
+    fn programs_are_told_which_ports_may_be_left_and_until_when() {
+        let gateway = gateway();
+        let running = start_at(&gateway, "map 4000/udp --json --ttl 10m");
+        running.event("installed");
+        drop(gateway);
+        let before = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        running.signal("TERM");
+        let left = running.event("unconfirmed");
+        assert_eq!((&left["internal_port"], &left["external_port"]), (&json!(4000), &json!(4000)), "{left}");
+        let ends = left["expires_at"].as_u64().unwrap();
+        assert!((before + 500..before + 660).contains(&ends), "{left}");
+        assert_eq!(running.end().status, Some(1));
+    }
+
+    #[test]
+    fn a_closed_terminal_releases() {
+        let gateway = gateway();
+        let running = start_at(&gateway, "map 4000/udp");
+        running.line();
+        running.signal("HUP");
+        let ended = running.end();
+        assert_eq!(ended.status, Some(0), "{ended:?}");
+        assert!(ended.text().contains("4000/udp released"));
+        assert!(gateway.mappings().is_empty());
+    }
+
+    #[test]
+    fn started_with_hangups_ignored_it_outlives_its_terminal() {
+        let gateway = gateway();
+        let line = format!("{} map 4000/udp --json --ttl 1", env!("CARGO_BIN_EXE_portlease"));
+        for before in ["trap '' HUP; exec", "exec nohup"] {
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", &format!("{before} {line} {}", flags(&gateway).join(" "))]);
+            let running = start(shell);
+            running.event("installed");
+            running.signal("HUP");
+            // The first may have been on its way before the signal.
+            running.event("renewed");
+            running.event("renewed");
+            assert_eq!(gateway.mappings().len(), 1, "{before}");
+            let ended = running.interrupt();
+            assert_eq!(ended.status, Some(0), "{ended:?}");
+            assert!(gateway.mappings().is_empty(), "{before}");
+        }
     }
 
     #[test]
@@ -312,6 +386,32 @@ mod signals {
         assert!(gateway.wait_for(PATIENCE, |state| state.mappings.is_empty()));
         assert_eq!(child.wait().unwrap().code(), Some(0));
     }
+}
+
+#[test]
+fn a_router_that_does_not_know_its_address_is_not_given_one() {
+    let gateway = gateway_with(Faults { empty_external_address: true, ..Faults::default() });
+    let running = start_at(&gateway, "map 4000/udp --protocol upnp");
+    let line = running.line();
+    assert!(
+        line.starts_with("4000/udp mapped to port 4000 of the router (its address is not known) by upnp"),
+        "{line}"
+    );
+    let warning = running.complaint("warning");
+    assert!(warning.contains("it is not known whether the internet can reach it"), "{warning}");
+    assert_eq!(running.interrupt().status, Some(0));
+
+    let running = start_at(&gateway, "map 4000/udp --protocol upnp --json");
+    let installed = running.event("installed");
+    assert_eq!((&installed["external"], &installed["external_port"]), (&json!(null), &json!(4000)), "{installed}");
+    assert_eq!(installed["address_class"], "unknown", "{installed}");
+    assert_eq!(running.interrupt().status, Some(0));
+
+    let ended = run_at(&gateway, "map 4000/udp --protocol upnp --detach");
+    assert!(
+        ended.text().contains("stays mapped to port 4000 of the router (its address is not known) for "),
+        "{ended:?}"
+    );
 }
 
 #[test]
@@ -333,6 +433,25 @@ mod terminal {
         assert!(text.contains("\x1b[32m192.0.1.1:4000\x1b[0m  pcp  renewal in 29 min 5"), "{text:?}");
         assert!(text.contains("4000/udp mapped to") && text.contains("4000/udp released"), "{text:?}");
         assert_eq!(ended.status, Some(0));
+    }
+
+    #[test]
+    fn a_terminal_that_is_closed_releases() {
+        let gateway = gateway();
+        let running = start_in_terminal("map 4000/udp", &flags(&gateway), false);
+        assert!(gateway.wait_for(PATIENCE, |state| !state.mappings.is_empty()));
+        running.signal("KILL");
+        assert!(gateway.wait_for(PATIENCE, |state| state.mappings.is_empty()));
+    }
+
+    #[test]
+    fn a_port_of_a_router_without_an_address_is_shown_as_such() {
+        let gateway = gateway_with(Faults { empty_external_address: true, ..Faults::default() });
+        let text = start_in_terminal("map 4000/udp --protocol upnp --for 2", &flags(&gateway), true).end().text();
+        assert!(
+            text.contains("4000/udp  port 4000 of the router (its address is not known)  upnp  renewal"),
+            "{text:?}"
+        );
     }
 
     #[test]

@@ -8,8 +8,28 @@ use common::*;
 use portlease_gateway::{Faults, Mode};
 use serde_json::Value;
 
-const MAPPED: [&str; 8] =
-    ["event", "transport", "internal_port", "external", "protocol", "ttl", "address_class", "elapsed_ms"];
+const MAPPED: [&str; 9] = [
+    "event",
+    "transport",
+    "internal_port",
+    "external",
+    "external_port",
+    "protocol",
+    "ttl",
+    "address_class",
+    "elapsed_ms",
+];
+const LEFT: [&str; 9] = [
+    "event",
+    "transport",
+    "internal_port",
+    "external",
+    "external_port",
+    "protocol",
+    "address_class",
+    "expires_in",
+    "expires_at",
+];
 const FAILED: [&str; 5] = ["event", "kind", "message", "transport", "internal_port"];
 
 #[track_caller]
@@ -64,8 +84,31 @@ fn map_tells_of_failures() {
 fn map_tells_what_it_leaves_behind() {
     let detached = run_at(&gateway(), "map 4000/udp --json --detach").json();
     let detached = detached.iter().find(|event| event["event"] == "detached").unwrap();
-    let place = ["event", "transport", "internal_port", "external", "protocol", "address_class"];
-    assert_names(detached, &[&place[..], &["expires_in", "expires_at"]].concat());
+    assert_names(detached, &LEFT);
+}
+
+#[test]
+fn map_tells_what_the_router_did_not_confirm() {
+    let gateway = gateway();
+    let running = start_at(&gateway, "map 4000/udp --json");
+    running.event("installed");
+    gateway.set_faults(Faults { pcp: Mode::Off, nat_pmp: Mode::Off, upnp: Mode::Off, ..Faults::default() });
+    running.signal("INT");
+    assert_names(&running.event("unconfirmed"), &LEFT);
+    assert_eq!(running.end().status, Some(1));
+}
+
+#[test]
+fn map_tells_what_it_did_not_wait_for() {
+    let gateway = gateway();
+    let running = start_at(&gateway, "map 4000/udp --json --protocol upnp");
+    running.event("installed");
+    gateway.set_faults(Faults { http_delay_ms: 20_000, ..Faults::default() });
+    running.signal("INT");
+    assert!(gateway.wait_for(PATIENCE, |state| state.mappings.is_empty()), "the delete is under way");
+    running.signal("INT");
+    assert_names(&running.event("pending"), &LEFT);
+    assert_eq!(running.end().status, Some(1));
 }
 
 #[test]
@@ -75,7 +118,8 @@ fn unmap_tells_what_became_of_each_port() {
     for name in ["removed", "absent"] {
         let told = run_at(&gateway, "unmap 4000/udp --json").json().pop().unwrap();
         assert_eq!(told["event"], name);
-        assert_names(&told, &["event", "transport", "external_port", "protocol"]);
+        let place = ["event", "transport", "external_port", "protocol", "internal_client", "internal_port"];
+        assert_names(&told, &place);
     }
 }
 
@@ -101,7 +145,8 @@ fn doctor_writes_one_report() {
     let of = |protocol| report["protocols"].as_array().unwrap().iter().find(|one| one["protocol"] == protocol).unwrap();
     assert_names(of("upnp"), &["ok", "protocol", "round_trip_ms", "external_address", "device"]);
     assert_names(of("nat-pmp"), &["ok", "protocol", "kind", "message"]);
-    let mapping = ["ok", "transport", "internal_port", "external", "protocol", "ttl", "elapsed_ms"];
+    let mapping =
+        ["ok", "transport", "internal_port", "external", "external_port", "protocol", "ttl", "elapsed_ms", "release"];
     assert_names(&report["test_mapping"], &mapping);
 }
 

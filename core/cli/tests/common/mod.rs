@@ -21,6 +21,11 @@ pub fn gateway_with(faults: Faults) -> Gateway {
     Gateway::start(GatewayConfig { faults, ..GatewayConfig::default() }).unwrap()
 }
 
+/// A router that lets every host delete every entry.
+pub fn careless_gateway(faults: Faults) -> Gateway {
+    Gateway::start(GatewayConfig { faults, secure_mode: false, ..GatewayConfig::default() }).unwrap()
+}
+
 /// Every protocol says no.
 pub fn refusing() -> Faults {
     Faults { pcp: Mode::Refuse(2), nat_pmp: Mode::Refuse(2), upnp: Mode::Refuse(606), ..Faults::default() }
