@@ -57,10 +57,10 @@ struct JsonEntry<'a> {
     this_machine: bool,
 }
 
-/// A UPnP client for the router at the end of `path`.
+/// A UPnP client for the router at the end of `path`. If the user named a router, no other one is ever asked.
 pub(crate) fn upnp(config: &Config, path: &NetworkPath) -> UpnpMapper {
     let upnp = UpnpConfig::new(path.gateway).local_address(path.local_address).ssdp_address(config.ssdp_address);
-    UpnpMapper::new(upnp.description(&config.description))
+    UpnpMapper::new(upnp.description(&config.description).gateway_only(config.gateway.is_some()))
 }
 
 /// Whether the entry leads to this machine.
