@@ -13,7 +13,7 @@ use portlease::{Config, ErrorKind, PortMappingError, Protocol, Transport};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Router")]
 pub(crate) struct PathArgs {
-    /// Address of the router [default: that of the default route with the lowest metric]
+    /// Address of the router; no other router is asked [default: that of the default route with the lowest metric]
     #[arg(long, value_name = "IP", value_parser = gateway_address)]
     gateway: Option<IpAddr>,
     /// Network interface whose default route is used [default: that of the lowest metric]

@@ -56,7 +56,7 @@ Examples:
 
 Exit status:
   0  done
-  1  no mapping could be made; the kind of failure and what to try are on stderr
+  1  it failed, or something may be left on the router; why, and what to try, is on stderr
   2  the command line makes no sense";
 
 #[derive(Debug, Parser)]
@@ -78,11 +78,12 @@ enum Command {
     Completions(completions::CompletionsArgs),
 }
 
-/// Runs the command with these arguments, the program's own name first, and answers with the exit status: 0, 1 when a
-/// mapping could not be made, 2 for bad usage.
+/// Runs the command with these arguments, the program's own name first, and returns the exit status: 0, 1 if it failed
+/// or if something may be left on the router, 2 for bad usage.
 ///
-/// Writes to the process's standard output and standard error, and hears SIGINT and SIGTERM while a command holds
-/// something on the router. Never ends the process. Must not be called on a thread that runs a tokio runtime.
+/// Writes to the process's standard output and standard error. While a command holds something on the router, it hears
+/// SIGINT, SIGTERM and, unless that is ignored, SIGHUP; on Windows Ctrl-C, Ctrl-Break, the close of the console, logoff
+/// and shutdown. Never ends the process. Must not be called on a thread that runs a tokio runtime.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,

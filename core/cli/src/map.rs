@@ -13,11 +13,15 @@ use crate::session::Session;
 use crate::signals::Signals;
 
 const LONG_ABOUT: &str = "\
-Map ports and keep them mapped until Ctrl-C, SIGTERM or the end of --for; then take them off the router.
+Map ports and keep them mapped until Ctrl-C, SIGTERM, a closed terminal or the end of --for; then take them off the \
+router. Under nohup a closed terminal does not end it.
 
 Each port is written with its transport. The router is asked for the same port outside; if that is taken it may give \
 another, unless --exact is given. A router that does not answer, or says no, is asked again after 1 s, 2 s, 4 s and so \
 on up to 5 min: every failure is told, and portlease goes on trying unless --retry never is given.
+
+At the end it waits until the router has confirmed that every port is released; a second Ctrl-C ends the wait. A port \
+that the router did not confirm may stay mapped: a warning names it, with the time when its lifetime ends.
 
 portlease does not open the port on this machine: your program does, before or after.";
 
@@ -29,13 +33,16 @@ Examples:
   portlease map 4000/udp --for 10m --json       for ten minutes, one JSON object a line
   portlease map 4000/udp --ttl 2h --detach      for two hours, without staying
 
-JSON events: installed, renewed, changed, failed, revoked, exited, network-changed, and detached with --detach, such as
+JSON events: installed, renewed, changed, failed, revoked, exited, network-changed; at the end detached with --detach, and
+unconfirmed or pending for a port that may still be mapped; such as
   {\"event\":\"installed\",\"transport\":\"udp\",\"internal_port\":4000,\"external\":\"192.0.1.1:4000\",
-   \"protocol\":\"pcp\",\"ttl\":3600,\"address_class\":\"public\",\"elapsed_ms\":1.4}
+   \"external_port\":4000,\"protocol\":\"pcp\",\"ttl\":3600,\"address_class\":\"public\",\"elapsed_ms\":1.4}
 
 Exit status:
-  0  at least one port was mapped (with --detach and with --retry never: all of them)
-  1  a mapping could not be made; the kind of failure and what to try are on stderr
+  0  at least one port was mapped (with --detach and with --retry never: all of them), and all of them are released, or
+     left on purpose with --detach
+  1  a mapping could not be made, or the router did not confirm at the end that it is released; the kind of failure and
+     what to try, or the port that may still be mapped, are on stderr
   2  the command line makes no sense";
 
 /// What happens after a failure.

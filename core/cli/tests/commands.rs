@@ -48,6 +48,20 @@ fn list_writes_one_object_a_line() {
 }
 
 #[test]
+fn a_description_in_the_table_cannot_steer_the_terminal() {
+    let gateway = gateway();
+    // Turns the reading direction, and back.
+    let description = "a\u{202e}b\u{202c}";
+    let mapped = run_at(&gateway, &format!("map 4000/udp --detach --protocol upnp --description {description}"));
+    assert_eq!(mapped.status, Some(0), "{mapped:?}");
+    let text = list(&gateway, "list").text();
+    assert!(text.contains("a\u{fffd}b") && !text.contains('\u{202e}'), "{text:?}");
+    let json = list(&gateway, "list --json");
+    assert!(json.text().is_ascii(), "{json:?}");
+    assert_eq!(json.json()[0]["description"], description);
+}
+
+#[test]
 fn an_empty_table_is_said_to_people_and_is_no_line_for_programs() {
     let gateway = gateway();
     assert!(list(&gateway, "list").text().contains("has no mapped ports"));

@@ -146,6 +146,18 @@ fn a_port_of_a_router_without_an_address_is_shown_without_one() {
 }
 
 #[test]
+fn the_name_of_a_device_cannot_steer_the_terminal() {
+    let gateway = named_gateway("Box\u{9b}31m \u{2066}of\u{2069} \u{202e}mine");
+    let text = run_at(&gateway, "doctor --no-map").text();
+    assert!(text.contains("Device           Box") && text.contains("mine"), "{text:?}");
+    let steers =
+        |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    assert!(!text.contains(steers), "{text:?}");
+    let json = run_at(&gateway, "doctor --no-map --json").text();
+    assert!(json.is_ascii(), "{json:?}");
+}
+
+#[test]
 fn help_says_that_a_port_is_mapped_for_a_moment() {
     let help = run("doctor --help").text();
     assert!(help.contains("maps one UDP port for 120 s") && help.contains("--no-map"), "{help}");

@@ -26,6 +26,11 @@ pub fn careless_gateway(faults: Faults) -> Gateway {
     Gateway::start(GatewayConfig { faults, secure_mode: false, ..GatewayConfig::default() }).unwrap()
 }
 
+/// A router whose device has this name.
+pub fn named_gateway(name: &str) -> Gateway {
+    Gateway::start(GatewayConfig { friendly_name: name.to_owned(), ..GatewayConfig::default() }).unwrap()
+}
+
 /// Every protocol says no.
 pub fn refusing() -> Faults {
     Faults { pcp: Mode::Refuse(2), nat_pmp: Mode::Refuse(2), upnp: Mode::Refuse(606), ..Faults::default() }
