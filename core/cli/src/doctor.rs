@@ -168,8 +168,9 @@ fn show(findings: &Findings, output: &Output) -> std::io::Result<()> {
     if let Some(device) = findings.device() {
         line("Device", device.into())?;
     }
-    if let Some(address) = findings.external_address() {
-        line("External address", format!("{address} ({})", findings.address_class()).into())?;
+    if findings.gateway.is_ok() {
+        let known = |address| format!("{address} ({})", findings.address_class());
+        line("External address", findings.external_address().map_or_else(unknown, known).into())?;
     }
     match &findings.test {
         Some(Ok(test)) => line("Test mapping", test_line(test).into())?,

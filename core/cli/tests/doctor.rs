@@ -138,6 +138,7 @@ fn a_test_mapping_whose_delete_the_router_did_not_confirm_is_not_called_removed(
 fn a_port_of_a_router_without_an_address_is_shown_without_one() {
     let gateway = gateway_with(Faults { empty_external_address: true, ..Faults::default() });
     let text = run_at(&gateway, "doctor --protocol upnp").text();
+    assert!(text.contains("External address unknown\n"), "{text}");
     assert!(text.contains(" of the router (its address is not known) by upnp in "), "{text}");
     assert!(text.contains("it is not known whether the internet can reach it"), "{text}");
     let (_, report) = report(&gateway, "--protocol upnp");

@@ -27,7 +27,7 @@ fn no_action(other: &Gateway) {
 #[test]
 fn map_does_not_map_at_another_router() {
     let other = gateway();
-    let ended = run_past(&other, "map 4000/udp --retry never");
+    let ended = run_past(&other, "map 4000/udp --retry never --for 5");
     assert_eq!((ended.status, ended.stdout.len()), (Some(1), 0), "{ended:?}");
     assert!(ended.stderr.contains("portlease: unavailable: "), "{}", ended.stderr);
     assert!(other.mappings().is_empty());

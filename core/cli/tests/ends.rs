@@ -1,0 +1,146 @@
+//! How `portlease map` ends: what it hears, what it leaves on the router, and what it says about that.
+#![cfg(unix)]
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use common::*;
+use portlease_gateway::{Faults, Mode};
+use serde_json::json;
+
+#[test]
+fn ctrl_c_and_sigterm_release() {
+    for signal in ["INT", "TERM"] {
+        let gateway = gateway();
+        let running = start_at(&gateway, "map 4000/udp 4000/tcp");
+        running.line();
+        running.line();
+        assert_eq!(gateway.mappings().len(), 2);
+        running.signal(signal);
+        let ended = running.end();
+        assert_eq!(ended.status, Some(0), "{signal}: {ended:?}");
+        assert!(ended.text().contains("4000/udp released") && ended.text().contains("4000/tcp released"));
+        assert!(gateway.mappings().is_empty(), "{signal}");
+    }
+}
+
+#[test]
+fn ctrl_c_before_anything_was_mapped_is_status_1() {
+    let gateway = gateway_with(refusing());
+    let running = start_at(&gateway, "map 4000/udp");
+    running.complaint("portlease: refused:");
+    running.signal("INT");
+    let ended = running.end();
+    assert_eq!(ended.status, Some(1));
+    assert!(ended.stderr.contains("no port was mapped"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_second_ctrl_c_ends_at_once() {
+    let gateway = gateway();
+    let running = start_at(&gateway, "map 4000/udp --protocol upnp");
+    running.line();
+    gateway.set_faults(Faults { upnp: Mode::Silent, ..Faults::default() });
+    running.signal("INT");
+    running.complaint("releasing");
+    running.signal("INT");
+    let ended = running.end();
+    assert_eq!(ended.status, Some(1));
+    assert!(
+        ended.stderr.contains(
+            "portlease: warning: 4000/udp: left before the router confirmed that it is released; \
+             it may stay mapped until "
+        ),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn a_router_that_went_away_does_not_keep_it_from_ending() {
+    let gateway = gateway();
+    let running = start_at(&gateway, "map 4000/udp");
+    running.line();
+    drop(gateway);
+    running.signal("INT");
+    let ended = running.end();
+    assert_eq!(ended.status, Some(1), "what is left on the router is not known: {ended:?}");
+    assert!(ended.stderr.contains("the router did not confirm that it is released"), "{}", ended.stderr);
+}
+
+#[test]
+fn only_the_ports_that_may_be_left_are_named() {
+    let gateway =
+        gateway_with(Faults { soap_errors: [("DeletePortMapping".to_owned(), 501)].into(), ..Faults::default() });
+    let left = start_at(&gateway, "map 4000/udp --protocol upnp --ttl 10m");
+    left.line();
+    let ended = left.interrupt();
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(!ended.text().contains("released"), "{ended:?}");
+    let warning = "portlease: warning: 4000/udp: the router did not confirm that it is released: ";
+    assert!(ended.stderr.contains(warning) && ended.stderr.contains("; it may stay mapped until "), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("warning").count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn programs_are_told_which_ports_may_be_left_and_until_when() {
+    let gateway = gateway();
+    let running = start_at(&gateway, "map 4000/udp --json --ttl 10m");
+    running.event("installed");
+    drop(gateway);
+    let before = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    running.signal("TERM");
+    let left = running.event("unconfirmed");
+    assert_eq!((&left["internal_port"], &left["external_port"]), (&json!(4000), &json!(4000)), "{left}");
+    let ends = left["expires_at"].as_u64().unwrap();
+    assert!((before + 500..before + 660).contains(&ends), "{left}");
+    assert_eq!(running.end().status, Some(1));
+}
+
+#[test]
+fn a_closed_terminal_releases() {
+    let gateway = gateway();
+    let running = start_at(&gateway, "map 4000/udp");
+    running.line();
+    running.signal("HUP");
+    let ended = running.end();
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert!(ended.text().contains("4000/udp released"));
+    assert!(gateway.mappings().is_empty());
+}
+
+#[test]
+fn started_with_hangups_ignored_it_outlives_its_terminal() {
+    let gateway = gateway();
+    let line = format!("{} map 4000/udp --json --ttl 1", env!("CARGO_BIN_EXE_portlease"));
+    for before in ["trap '' HUP; exec", "exec nohup"] {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{before} {line} {}", flags(&gateway).join(" "))]);
+        let running = start(shell);
+        running.event("installed");
+        running.signal("HUP");
+        // The first may have been on its way before the signal.
+        running.event("renewed");
+        running.event("renewed");
+        assert_eq!(gateway.mappings().len(), 1, "{before}");
+        let ended = running.interrupt();
+        assert_eq!(ended.status, Some(0), "{ended:?}");
+        assert!(gateway.mappings().is_empty(), "{before}");
+    }
+}
+
+#[test]
+fn it_releases_when_nobody_reads_its_output_any_more() {
+    let gateway = gateway();
+    let mut command = command("map 4000/udp --ttl 1");
+    let mut child = command.args(flags(&gateway)).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    assert!(line.contains("mapped to"), "{line}");
+    drop(stdout);
+    assert!(gateway.wait_for(PATIENCE, |state| state.mappings.is_empty()));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
