@@ -52,12 +52,20 @@ pub(crate) const PCP_RETRANSMIT_JITTER: f64 = 0.1;
 /// The deadline of one UPnP call (a SOAP action, a description): a little below the two seconds within which the user
 /// is told that nothing answers.
 pub(crate) const UPNP_DEADLINE: Duration = Duration::from_millis(1800);
-/// For how long SSDP answers are waited for: MX is 1 second, and answers may come at its end (UDA 1.1 1.3.2).
-pub(crate) const SSDP_DEADLINE: Duration = Duration::from_millis(1400);
+/// For how long the caller waits for SSDP answers: MX is 1 second, and answers may come at its end (UDA 1.1 1.3.2). What
+/// comes later is heard in the background.
+pub(crate) const SSDP_DEADLINE: Duration = Duration::from_millis(1100);
+/// For how long late SSDP answers are heard, after the start of the search: some routers wait longer than MX allows, and
+/// 5 seconds is the longest MX that UDA 1.1 1.3.2 recommends.
+pub(crate) const SSDP_LATE_DEADLINE: Duration = Duration::from_secs(5);
+/// For how long multicast answers are waited for after the gateway has refused the search: most devices answer sooner than
+/// MX allows, and what comes later is heard in the background.
+pub(crate) const SSDP_REFUSED_GRACE: Duration = Duration::from_millis(300);
 /// When the M-SEARCH burst is sent again, after its start: it is UDP (UDA 1.1 1.3.2).
 pub(crate) const SSDP_REPEATS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(350)];
 
-/// How long GetStatusInfo is waited for: its answer is good to have, and some routers give none.
+/// How long a search waits for GetStatusInfo and for GetExternalIPAddress: their answers are good to have, and some routers
+/// give none.
 pub(crate) const UPNP_STATUS_DEADLINE: Duration = Duration::from_millis(500);
 /// How long a call waits for its turn behind other calls to the same device. Each of them is bounded by
 /// [`UPNP_DEADLINE`], so only a device that answers none of many gets here.
@@ -68,13 +76,18 @@ pub(crate) const UPNP_LADDER_DEADLINE: Duration = UPNP_DEADLINE.saturating_mul(2
 pub(crate) const UPNP_EXTERNAL_ADDRESS_FRESH: Duration = Duration::from_secs(2);
 /// For how long an install waits for another one's search: twice the longest.
 pub(crate) const UPNP_SEARCH_TURN_DEADLINE: Duration = Duration::from_secs(8);
-/// How long others may still show that they are better, once a device is usable but is not known to lead to the internet.
+/// For how long the descriptions of other devices are waited for after the search, once one device is usable.
 pub(crate) const UPNP_BETTER_DEVICE_GRACE: Duration = Duration::from_millis(150);
-/// When the descriptions of devices that do not call themselves gateways are fetched too, after the start of the search:
-/// every television answers as a root device, and asking them all is a last resort.
+/// When the descriptions of other hosts, and of devices that do not call themselves gateways, are fetched too, after the
+/// start of the search: every television answers as a root device, and asking them all is a last resort.
 pub(crate) const UPNP_OTHER_DEVICES_AFTER: Duration = Duration::from_millis(250);
+/// One more description of the gateway may be fetched after each of these, because forged answers must not use up a number
+/// that is fixed. Keeps it below 40 requests a second.
+pub(crate) const UPNP_DESCRIPTION_PACE: Duration = Duration::from_millis(25);
 /// The longest search: an answer at the end of the search, then a slow description and a slow status.
 pub(crate) const UPNP_SEARCH_DEADLINE: Duration = SSDP_DEADLINE.saturating_add(UPNP_DEADLINE);
+/// The longest search in the background.
+pub(crate) const UPNP_LATE_SEARCH_DEADLINE: Duration = SSDP_LATE_DEADLINE.saturating_add(UPNP_DEADLINE);
 /// No further service of a device is asked after this, once one is usable.
 pub(crate) const UPNP_SERVICES_DEADLINE: Duration = Duration::from_secs(1);
 /// No further line is asked for after this.

@@ -102,6 +102,36 @@ fn local_address_towards(gateway: IpAddr) -> Result<IpAddr, PortMappingError> {
     find().map_err(|error| PortMappingError::transport(format_args!("no way to gateway {gateway}"), error))
 }
 
+/// The network in which `gateway` is a neighbour of `local`. `None` where the interface has no prefix to tell; then only the
+/// gateway itself is known to be near. Reads the system's tables; sends nothing.
+pub(crate) fn network_of(gateway: IpAddr, local: Option<IpAddr>) -> Option<Network> {
+    if gateway.is_loopback() {
+        return Some(Network { address: Ipv4Addr::LOCALHOST, prefix: 8 });
+    }
+    let IpAddr::V4(local) = local.or_else(|| local_address_towards(gateway).ok())? else { return None };
+    netdev::get_interfaces()
+        .into_iter()
+        .flat_map(|interface| interface.ipv4)
+        .find(|net| net.addr() == local)
+        .map(|net| Network { address: local, prefix: net.prefix_len() })
+}
+
+/// The hosts that are reached without a router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Network {
+    address: Ipv4Addr,
+    prefix: u8,
+}
+
+impl Network {
+    pub(crate) fn contains(self, host: IpAddr) -> bool {
+        let IpAddr::V4(host) = host else { return false };
+        let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(0);
+        // A network of everything is a mistake somewhere, and says nothing about who is near.
+        self.prefix > 0 && (u32::from(self.address) ^ u32::from(host)) & mask == 0
+    }
+}
+
 /// A local address can be bound; anything else is somebody else's.
 fn check_local(address: IpAddr) -> Result<(), PortMappingError> {
     UdpSocket::bind((address, 0)).map(drop).map_err(|error| {
@@ -244,6 +274,30 @@ mod tests {
         let path = find_path(&config).unwrap();
         assert_eq!(path.gateway, IpAddr::from([127, 0, 0, 1]));
         assert_eq!(path.local_address, IpAddr::from([127, 0, 0, 1]));
+    }
+
+    #[test]
+    fn a_neighbour_is_in_the_network_of_the_local_address() {
+        let network = |prefix| Network { address: [192, 168, 1, 20].into(), prefix };
+        for (prefix, host, near) in [
+            (24, [192, 168, 1, 254], true),
+            (24, [192, 168, 2, 1], false),
+            (16, [192, 168, 2, 1], true),
+            (25, [192, 168, 1, 128], false),
+            (32, [192, 168, 1, 20], true),
+            (32, [192, 168, 1, 1], false),
+            (0, [192, 168, 1, 1], false),
+        ] {
+            assert_eq!(network(prefix).contains(IpAddr::from(host)), near, "/{prefix} {host:?}");
+        }
+        assert!(!network(24).contains("::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_loopback_gateway_has_loopback_neighbours_and_an_unknown_local_address_has_none() {
+        let network = network_of([127, 0, 0, 1].into(), None).unwrap();
+        assert!(network.contains([127, 9, 9, 9].into()) && !network.contains([10, 0, 0, 1].into()));
+        assert_eq!(network_of([192, 0, 2, 1].into(), Some([192, 0, 2, 99].into())), None);
     }
 
     #[test]

@@ -9,6 +9,10 @@ use super::xml::{self, Element};
 
 /// The services of one device that are looked at.
 pub(crate) const MAX_SERVICES: usize = 8;
+/// The longest service type; those of the standard have about 50 characters.
+const MAX_SERVICE_TYPE: usize = 128;
+/// The longest control URL: it is kept with each mapping, and some stand in records on disk.
+const MAX_CONTROL_URL: usize = 1024;
 
 /// What a description says about mapping ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +123,8 @@ fn collect(element: &Element, base: &Url, location: &Url, services: &mut Vec<Ser
 /// `urn:<anybody>:service:WANIPConnection:<n>` and the same with WANPPPConnection. The type is sent back verbatim in
 /// SOAP messages, so it must not hold anything that would need escaping there or in a header.
 fn maps_ports(service_type: &str) -> bool {
-    let plain = service_type.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-._".contains(&byte));
+    let plain = service_type.len() <= MAX_SERVICE_TYPE
+        && service_type.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-._".contains(&byte));
     let parts: Vec<_> = service_type.split(':').collect();
     plain && matches!(parts[..], ["urn", _, "service", "WANIPConnection" | "WANPPPConnection", _])
 }
@@ -128,7 +133,7 @@ fn maps_ports(service_type: &str) -> bool {
 fn resolve(reference: &str, base: &Url, location: &Url) -> Option<Url> {
     let mut url = base.join(reference).ok()?;
     url.set_fragment(None);
-    same_host(&url, location).then_some(url)
+    (same_host(&url, location) && url.as_str().len() <= MAX_CONTROL_URL).then_some(url)
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ pub(super) struct Device {
     /// The root device's UDN, by which it is known again at another address or port; empty where it has none.
     pub(super) udn: String,
     pub(super) service: Service,
+    /// Whether its WAN connection is up; `None` where it does not tell or was not asked.
     pub(super) connected: Option<bool>,
     /// What it said about its address, and when; `None` where it did not answer that.
     pub(super) external: Option<(External, Instant)>,
@@ -64,7 +65,8 @@ pub struct DeviceInfo {
     pub service_type: String,
     /// The router's address on its public side; `None` where it has none or does not tell.
     pub external_address: Option<IpAddr>,
-    /// Whether the WAN connection is up; `None` where the router does not tell.
+    /// Whether the WAN connection is up; `None` where the router does not tell, and where nobody asks it: a default gateway
+    /// with one service is taken as it is.
     pub connected: Option<bool>,
     /// From the start of the search to the last answer that it needed.
     pub round_trip: Duration,
@@ -106,14 +108,5 @@ impl Device {
 
     pub(super) fn remember_permanent_only(&self) {
         self.permanent_only.store(true, Ordering::Relaxed);
-    }
-}
-
-/// The better of two devices; of equals the default gateway, else the one that came first.
-pub(super) fn better(best: Option<Device>, device: Device, gateway: IpAddr) -> Device {
-    let value = |device: &Device| (device.rank(), device.responder == gateway);
-    match best {
-        Some(best) if value(&best) >= value(&device) => best,
-        _ => device,
     }
 }

@@ -1,31 +1,68 @@
 //! The device that mappings are asked of: searched for once, remembered, and searched for again when it is gone.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::config::UpnpConfig;
 use super::description::Service;
 use super::device::Device;
-use super::search;
+use super::search::Hunt;
 use super::soap::{CallError, Caller, NOT_AUTHORIZED};
 use crate::error::PortMappingError;
 use crate::schedule::UPNP_SEARCH_TURN_DEADLINE;
+
+/// The services that have refused for good and are remembered as such.
+const MAX_REFUSERS: usize = 16;
 
 /// Finds the gateway, and remembers it for the life of the mapper.
 #[derive(Debug)]
 pub(super) struct Finder {
     pub(super) config: UpnpConfig,
     caller: Caller,
-    /// What the latest search found, best first. The first is in use.
-    devices: Mutex<Vec<Arc<Device>>>,
+    found: Arc<Known>,
     /// Services that refused for good: they are asked only if there is nothing else.
     refusers: Mutex<Vec<Service>>,
     /// When the latest search that found none ended, and why.
     failed: Mutex<Option<(Instant, PortMappingError)>>,
     /// One search at a time; the others use what it finds.
     searching: Semaphore,
+    /// A search that goes on behind its answer. Ends with this struct.
+    late: Mutex<Option<AbortOnDropHandle<()>>>,
+}
+
+/// What searches have found.
+#[derive(Debug, Default)]
+struct Known {
+    /// Best first. The first is in use.
+    devices: Mutex<Vec<Arc<Device>>>,
+    /// Whether there is a device that was found behind a failure and that nobody has used yet.
+    news: watch::Sender<bool>,
+}
+
+impl Known {
+    fn devices(&self) -> MutexGuard<'_, Vec<Arc<Device>>> {
+        self.devices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what a late search has found, unless that is no better than what is known by now.
+    fn late(&self, found: Vec<Arc<Device>>, gateway: IpAddr) {
+        let mut devices = self.devices();
+        let known = devices.first().map(|device| device.responder);
+        let better = |device: &Arc<Device>| known.is_none_or(|known| known != gateway && device.responder == gateway);
+        if !found.first().is_some_and(better) {
+            return;
+        }
+        let worse = std::mem::replace(&mut *devices, found);
+        devices.extend(worse);
+        drop(devices);
+        if known.is_none() {
+            self.news.send_replace(true);
+        }
+    }
 }
 
 impl Finder {
@@ -34,33 +71,42 @@ impl Finder {
         Self {
             config,
             caller,
-            devices: Mutex::default(),
+            found: Arc::default(),
             refusers: Mutex::default(),
             failed: Mutex::default(),
             searching: Semaphore::new(1),
+            late: Mutex::default(),
         }
     }
 
     /// The device that is known, or one that is searched for.
     pub(super) async fn device(&self) -> Result<Arc<Device>, PortMappingError> {
         match self.known() {
-            Some(device) => Ok(device),
+            Some(device) => {
+                self.no_news();
+                Ok(device)
+            }
             None => self.search_since(Instant::now()).await,
         }
     }
 
     /// The best of the devices that the latest search found.
     pub(super) fn known(&self) -> Option<Arc<Device>> {
-        self.devices().first().cloned()
+        self.found.devices().first().cloned()
     }
 
     /// Forgets all devices: the next call searches. For a device that does not answer any more.
     pub(super) fn forget(&self) {
-        self.devices().clear();
+        self.found.devices().clear();
+        self.no_news();
     }
 
-    fn devices(&self) -> MutexGuard<'_, Vec<Arc<Device>>> {
-        self.devices.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Those who wait already have heard the news; later ones have nothing to hear.
+    fn no_news(&self) {
+        self.found.news.send_if_modified(|news| {
+            *news = false;
+            false
+        });
     }
 
     /// Forgets the device with this service because it has refused for good ([`refuses_for_good`]), and gives the next
@@ -69,16 +115,48 @@ impl Finder {
     ///
     /// Ends after a few calls: no service that has refused is given again.
     pub(super) async fn refused(&self, service: &Service) -> Option<Arc<Device>> {
-        self.devices().retain(|device| device.service != *service);
-        self.known()
+        let asked = Instant::now();
+        let first_time = {
+            let mut refusers = self.refusers();
+            let first_time = !refusers.contains(service);
+            if first_time {
+                if refusers.len() >= MAX_REFUSERS {
+                    refusers.remove(0);
+                }
+                refusers.push(service.clone());
+            }
+            first_time
+        };
+        let next = {
+            let mut devices = self.found.devices();
+            // The refuser stays as the last resort, so that a user who has changed the router's settings is served at once.
+            devices.sort_by_key(|device| device.service == *service);
+            devices.first().cloned()
+        };
+        let fresh = |device: &Arc<Device>| !self.refusers().contains(&device.service);
+        match next.filter(fresh) {
+            Some(next) => Some(next),
+            None if first_time => self.search_since(asked).await.ok().filter(fresh),
+            None => None,
+        }
+    }
+
+    fn refusers(&self) -> MutexGuard<'_, Vec<Service>> {
+        self.refusers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until a device was found after a search that had failed. Another attempt is worthwhile then.
     pub(super) async fn news(&self) {
-        std::future::pending().await
+        let mut news = self.found.news.subscribe();
+        if !*news.borrow_and_update() {
+            // It lives as long as this struct does.
+            let _ = news.changed().await;
+        }
     }
 
     /// Searches, unless another search has ended since `asked`: then its outcome serves, whether device or failure.
+    ///
+    /// Where the gateway did not answer in time, the search goes on in the background.
     pub(super) async fn search_since(&self, asked: Instant) -> Result<Arc<Device>, PortMappingError> {
         let turn = tokio::time::timeout(UPNP_SEARCH_TURN_DEADLINE, self.searching.acquire()).await;
         let Ok(Ok(_permit)) = turn else {
@@ -88,17 +166,57 @@ impl Finder {
             )));
         };
         if let Some(device) = self.known().filter(|device| device.found > asked) {
+            self.no_news();
             return Ok(device);
         }
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((_, error)) = failed.filter(|(ended, _)| *ended > asked) {
             return Err(error);
         }
-        let device = search::search(&self.config, &self.caller).await.map(Arc::new);
-        *self.devices() = device.iter().cloned().collect();
-        let failed = device.as_ref().err().map(|error| (Instant::now(), error.clone()));
+        let outcome = self.search().await;
+        self.no_news();
+        let failed = outcome.as_ref().err().map(|error| (Instant::now(), error.clone()));
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
-        device
+        outcome
+    }
+
+    async fn search(&self) -> Result<Arc<Device>, PortMappingError> {
+        let started = Instant::now();
+        let refusers = self.refusers().clone();
+        let mut hunt = Hunt::start(&self.config, &self.caller, refusers).await.inspect_err(|_| self.forget())?;
+        let outcome = hunt.run().await;
+        let best = {
+            let mut devices = self.found.devices();
+            match &outcome {
+                Ok(found) => devices.clone_from(found),
+                // An earlier search that went on in the background may have found one meanwhile.
+                Err(_) => devices.retain(|device| device.found > started),
+            }
+            devices.first().cloned()
+        };
+        if best.as_ref().is_none_or(|device| device.responder != self.config.gateway) && hunt.go_on() {
+            self.go_on(hunt);
+        }
+        match (best, outcome) {
+            (Some(device), _) => Ok(device),
+            (None, Err(error)) => Err(error),
+            (None, Ok(_)) => Err(PortMappingError::internal("the upnp search found nothing and did not fail")),
+        }
+    }
+
+    /// Lets a search go on in the background. One at a time: the earlier one is heard to its end.
+    fn go_on(&self, mut hunt: Hunt) {
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        if late.as_ref().is_some_and(|late| !late.is_finished()) {
+            return;
+        }
+        let (known, gateway) = (Arc::clone(&self.found), self.config.gateway);
+        *late = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            match hunt.run().await {
+                Ok(found) => known.late(found, gateway),
+                Err(error) => tracing::debug!(error = %error.message(), "no late answer either"),
+            }
+        })));
     }
 }
 

@@ -238,10 +238,18 @@ fn too_large() -> HttpError {
     malformed(format!("the answer's body is longer than {MAX_BODY} bytes"))
 }
 
-/// A piece of what a peer said, fit for a message.
+/// The most characters of what a peer said that a message repeats.
+const MAX_SHOWN: usize = 100;
+
+/// A piece of what a peer said, fit for a message: short, on one line, and without characters that show the rest of the
+/// line in another order.
 pub(super) fn shown(text: &str) -> String {
-    let clean: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    match clean.char_indices().nth(100) {
+    let misleading = |c: char| {
+        // Separators of lines, and the bidirectional controls (Unicode UAX 9, 2).
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let clean: String = text.trim().chars().map(|c| if c.is_control() || misleading(c) { ' ' } else { c }).collect();
+    match clean.char_indices().nth(MAX_SHOWN) {
         Some((cut, _)) => format!("{}...", &clean[..cut]),
         None => clean,
     }

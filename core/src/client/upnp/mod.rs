@@ -13,6 +13,7 @@ mod device;
 mod finder;
 pub(crate) mod http;
 mod ladder;
+mod leads;
 mod search;
 pub(crate) mod soap;
 pub(crate) mod ssdp;
@@ -189,6 +190,11 @@ impl PortMapperClient for UpnpMapper {
     async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
         self.delete_at(service_of(mapping)?, mapping.request.transport, mapping.external.port()).await
     }
+
+    /// Waits until a search that went on behind its failure has found a gateway.
+    async fn news(&self) {
+        self.finder.news().await;
+    }
 }
 
 impl UpnpMapper {
@@ -316,6 +322,8 @@ fn granted_mapping(
 mod ladder_tests;
 #[cfg(test)]
 mod peer;
+#[cfg(test)]
+mod search_tests;
 #[cfg(test)]
 #[path = "upnp_tests.rs"]
 mod tests;

@@ -1,7 +1,9 @@
 //! A small router for tests: one SSDP socket and any number of web servers, all on loopback, that answer as they are told.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -95,7 +97,17 @@ impl Web {
 /// SSDP: answers every search for an IGD with these locations, one datagram each. Ends when it is dropped.
 pub(super) struct Ssdp {
     pub(super) address: SocketAddr,
+    searches: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
+}
+
+/// What one host of 127.0.0.0/8 answers to every search for an IGD.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) from: IpAddr,
+    pub(super) text: String,
+    /// How long after the search.
+    pub(super) after: Duration,
 }
 
 impl Ssdp {
@@ -105,26 +117,51 @@ impl Ssdp {
     }
 
     pub(super) async fn start_with(answers: Vec<String>) -> Self {
+        let from = IpAddr::from(Ipv4Addr::LOCALHOST);
+        Self::start_among(answers.into_iter().map(|text| Answer { from, text, after: Duration::ZERO }).collect()).await
+    }
+
+    /// A network of several hosts, which all hear the search.
+    pub(super) async fn start_among(answers: Vec<Answer>) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = socket.local_addr().unwrap();
+        let searches = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&searches);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut buffer = [0; 2048];
+            let mut under_way = JoinSet::new();
             loop {
-                let (count, from) = socket.recv_from(&mut buffer).await.unwrap();
-                if String::from_utf8_lossy(&buffer[..count]).contains("InternetGatewayDevice:1") {
-                    for answer in &answers {
-                        socket.send_to(answer.as_bytes(), from).await.unwrap();
+                let (length, client) = socket.recv_from(&mut buffer).await.unwrap();
+                if String::from_utf8_lossy(&buffer[..length]).contains("InternetGatewayDevice:1") {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    for answer in answers.clone() {
+                        let socket = UdpSocket::bind((answer.from, 0)).await.unwrap();
+                        under_way.spawn(async move {
+                            tokio::time::sleep(answer.after).await;
+                            // The client may be gone by now.
+                            let _ = socket.send_to(answer.text.as_bytes(), client).await;
+                        });
                     }
                 }
             }
         });
-        Self { address, _tasks: tasks }
+        Self { address, searches, _tasks: tasks }
+    }
+
+    /// How many searches for an IGD have come.
+    pub(super) fn searches(&self) -> usize {
+        self.searches.load(Ordering::Relaxed)
     }
 }
 
 pub(super) fn answer(location: &str, st: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\nLOCATION: {location}\r\nST: {st}\r\nUSN: uuid:1::{st}\r\nEXT:\r\n\r\n")
+    answer_of(location, st, "uuid:1")
+}
+
+/// The answer of the device with this UDN.
+pub(super) fn answer_of(location: &str, st: &str, udn: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nLOCATION: {location}\r\nST: {st}\r\nUSN: {udn}::{st}\r\nEXT:\r\n\r\n")
 }
 
 /// A mapper that searches at `ssdp` only.

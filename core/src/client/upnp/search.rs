@@ -1,175 +1,251 @@
-//! From an SSDP search to the one service that is used: descriptions are fetched as answers come in, and the best device
-//! wins.
+//! From an SSDP search to the devices that can be asked: descriptions are fetched as answers come in, and the devices are
+//! put in order.
 
-use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until};
-use url::Url;
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::action::Control;
+use super::action::{Control, External};
 use super::config::UpnpConfig;
-use super::description;
-use super::device::{Device, Rank, better};
-use super::http::{self, Request};
+use super::description::{self, Service};
+use super::device::{Device, Rank};
+use super::http::{self, Request, shown};
+use super::leads::{Lead, Leads};
 use super::soap::{Caller, explain_http};
-use super::ssdp::{Answer, Found, Search};
+use super::ssdp::{Answer, Found, Route, Search};
 use crate::error::PortMappingError;
+use crate::net::route::{Network, network_of};
 use crate::schedule::{
-    SSDP_DEADLINE, UPNP_BETTER_DEVICE_GRACE, UPNP_DEADLINE, UPNP_OTHER_DEVICES_AFTER, UPNP_SEARCH_DEADLINE,
-    UPNP_SERVICES_DEADLINE,
+    SSDP_DEADLINE, UPNP_BETTER_DEVICE_GRACE, UPNP_DEADLINE, UPNP_DESCRIPTION_PACE, UPNP_LATE_SEARCH_DEADLINE,
+    UPNP_OTHER_DEVICES_AFTER, UPNP_SEARCH_DEADLINE, UPNP_SERVICES_DEADLINE, UPNP_STATUS_DEADLINE,
 };
 
-/// Descriptions that one search fetches, not counting those of the default gateway.
-const MAX_DESCRIPTIONS: usize = 16;
-/// Descriptions that one search fetches from one host, so that no host crowds out the others.
-const MAX_DESCRIPTIONS_PER_HOST: usize = 4;
-
-/// Searches and takes the best device: at once if it is the default gateway, connected with a public address, else
-/// after a short grace.
-///
-/// Fails with `unavailable` if nothing answered or nothing that answered maps ports, `transport` if nothing could be
-/// sent, or with the last device's own failure.
-pub(super) async fn search(config: &UpnpConfig, caller: &Caller) -> Result<Device, PortMappingError> {
-    if config.gateway.is_ipv6() {
-        return Err(PortMappingError::invalid("gateway", "upnp maps ports of ipv4 gateways only"));
-    }
-    let mut ssdp = Search::start(config.gateway, config.local_address, config.ssdp_address).await?;
-    let mut candidates = Candidates::new(config, caller);
-    let started = candidates.started;
-    while !candidates.decided(ssdp.over()) {
-        tokio::select! {
-            found = ssdp.next(), if !ssdp.over() => candidates.heard(found),
-            Some(examined) = candidates.examined.join_next() => candidates.learned(examined, &mut ssdp)?,
-            () = sleep_until(candidates.grace.unwrap_or(started + UPNP_SEARCH_DEADLINE)) => break,
-            () = sleep_until(started + UPNP_OTHER_DEVICES_AFTER), if !candidates.others_due && candidates.grace.is_none() => {
-                candidates.others_due = true;
-            }
-        }
-    }
-    candidates.outcome()
-}
-
-/// Who answered the search, and what is known about them.
-struct Candidates<'a> {
-    config: &'a UpnpConfig,
-    caller: &'a Caller,
+/// A search for the gateway that is going on. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Hunt {
+    config: UpnpConfig,
+    caller: Caller,
+    /// Services that have refused for good: no reason to end the search.
+    refusers: Vec<Service>,
+    ssdp: Search,
     started: Instant,
-    /// Descriptions that are or were fetched.
-    seen: HashSet<Url>,
-    hosts: HashMap<IpAddr, usize>,
+    deadline: Duration,
+    /// When no more answers were waited for.
+    over: Option<Instant>,
+    /// The network, once it was looked up; who answers from elsewhere is ignored.
+    network: Option<Option<Network>>,
+    leads: Leads,
     examined: JoinSet<Examined>,
-    /// How many of those under examination call themselves gateways.
-    gateways: usize,
-    /// Those that do not call themselves gateways, and that nobody has examined yet.
-    others: Vec<(Answer, IpAddr)>,
-    /// Whether the others are examined too.
-    others_due: bool,
-    best: Option<Device>,
-    /// Until when a better device may still come.
-    grace: Option<Instant>,
-    /// What was wrong with the last gateway.
-    failure: Option<PortMappingError>,
-    /// The address that refused the search, if the search was sent to one host alone.
+    found: Vec<Device>,
+    /// What was wrong with the last device that called itself a gateway, and whether it was the gateway.
+    failure: Option<(bool, PortMappingError)>,
+    /// The address that refused the search.
     refused: Option<SocketAddr>,
     /// Other devices that map no ports.
     useless: usize,
+    /// Answers of others where only the gateway may be asked.
+    ignored: usize,
 }
 
-/// Whether the device calls itself a gateway, and what came of it.
-type Examined = (bool, Result<Device, PortMappingError>);
+/// What came of a description.
+type Examined = (Lead, Result<Device, PortMappingError>);
 
-impl<'a> Candidates<'a> {
-    fn new(config: &'a UpnpConfig, caller: &'a Caller) -> Self {
-        Self {
-            config,
-            caller,
+impl Hunt {
+    /// Begins a search. Fails with `invalid` for a gateway that is not IPv4, and `transport` if nothing could be sent.
+    pub(super) async fn start(
+        config: &UpnpConfig,
+        caller: &Caller,
+        refusers: Vec<Service>,
+    ) -> Result<Self, PortMappingError> {
+        if config.gateway.is_ipv6() {
+            return Err(PortMappingError::invalid("gateway", "upnp maps ports of ipv4 gateways only"));
+        }
+        Ok(Self {
+            ssdp: Search::start(Route::new(config)).await?,
+            config: config.clone(),
+            caller: caller.clone(),
+            refusers,
             started: Instant::now(),
-            seen: HashSet::new(),
-            hosts: HashMap::new(),
+            deadline: UPNP_SEARCH_DEADLINE,
+            over: None,
+            network: None,
+            leads: Leads::new(config.gateway),
             examined: JoinSet::new(),
-            gateways: 0,
-            others: Vec::new(),
-            others_due: false,
-            best: None,
-            grace: None,
+            found: Vec::new(),
             failure: None,
             refused: None,
             useless: 0,
+            ignored: 0,
+        })
+    }
+
+    /// Searches until the default gateway is found to be usable, or the time is over. Any device can claim to be connected
+    /// and to have a public address, so no other one ends the search.
+    ///
+    /// Fails with `unavailable` if nothing answered or nothing that answered maps ports, `timeout` if no description
+    /// came, or with the gateway's own failure. Otherwise gives all devices that map ports, best first: those that have not
+    /// refused for good, of them the gateway's, then by rank.
+    pub(super) async fn run(&mut self) -> Result<Vec<Arc<Device>>, PortMappingError> {
+        loop {
+            self.follow();
+            if self.decided() {
+                break;
+            }
+            let next_look = self.next_look();
+            tokio::select! {
+                found = self.ssdp.next(), if !self.ssdp.over() => self.heard(found),
+                Some(examined) = self.examined.join_next() => self.learned(examined)?,
+                () = sleep_until(next_look) => {}
+            }
+        }
+        if self.found.is_empty() {
+            return Err(self.failure());
+        }
+        let mut found = std::mem::take(&mut self.found);
+        let value =
+            |device: &Device| (!self.refusers.contains(&device.service), self.is_gateway(device), device.rank());
+        found.sort_by_key(|device| std::cmp::Reverse(value(device)));
+        Ok(found.into_iter().map(Arc::new).collect())
+    }
+
+    /// Prepares to [`run`](Self::run) on and hear late answers. `false`: there will be none.
+    pub(super) fn go_on(&mut self) -> bool {
+        self.over = None;
+        self.deadline = UPNP_LATE_SEARCH_DEADLINE;
+        self.ssdp.listen_on()
+    }
+
+    fn is_gateway(&self, device: &Device) -> bool {
+        device.responder == self.config.gateway
+    }
+
+    fn ends_the_search(&self, device: &Device) -> bool {
+        self.is_gateway(device) && device.connected != Some(false) && !self.refusers.contains(&device.service)
+    }
+
+    fn others_due(&self) -> bool {
+        self.ssdp.over() || self.started.elapsed() >= UPNP_OTHER_DEVICES_AFTER
+    }
+
+    /// Fetches the descriptions that are due. The work ends with this struct.
+    fn follow(&mut self) {
+        let others = self.others_due();
+        while let Some(lead) = self.leads.next(self.started.elapsed(), others) {
+            let (caller, started) = (self.caller.clone(), self.started);
+            let ranked = lead.from != self.config.gateway;
+            self.examined.spawn(async move {
+                let outcome = examine(&lead, ranked, &caller, started).await;
+                (lead, outcome)
+            });
         }
     }
 
-    /// Whether nothing better can come. Otherwise starts what is due. `over`: no more answers will come.
-    fn decided(&mut self, over: bool) -> bool {
-        // Anybody on the LAN can claim a public address; only the default gateway is believed without a second look.
-        let best = self.best.as_ref();
-        if best.is_some_and(|device| device.rank() == Rank::Public && device.responder == self.config.gateway) {
+    /// Whether nothing better can come.
+    fn decided(&mut self) -> bool {
+        if self.started.elapsed() >= self.deadline || self.found.iter().any(|device| self.ends_the_search(device)) {
             return true;
         }
-        if over || self.others_due {
-            for (answer, from) in std::mem::take(&mut self.others) {
-                self.examine(answer, from);
-            }
+        if !self.ssdp.over() {
+            return false;
         }
-        // Devices that do not call themselves gateways are not waited for after the search has ended.
-        let waiting = if self.refused.is_some() { !self.examined.is_empty() } else { self.gateways > 0 };
-        over && !waiting
+        let over = *self.over.get_or_insert_with(Instant::now);
+        let (gateway, any) = self.leads.gateways_under_way();
+        if gateway || self.leads.paced() {
+            return false;
+        }
+        if !self.found.is_empty() {
+            return !any || over.elapsed() >= UPNP_BETTER_DEVICE_GRACE;
+        }
+        // Devices that do not call themselves gateways are not waited for, unless they are the only ones who may answer.
+        let waiting = if self.refused.is_some() { self.leads.any_under_way() } else { any };
+        !waiting
+    }
+
+    /// When something is due that no answer announces.
+    fn next_look(&self) -> Instant {
+        let mut look = self.started + self.deadline;
+        if !self.others_due() {
+            look = look.min(self.started + UPNP_OTHER_DEVICES_AFTER);
+        }
+        if self.leads.paced() {
+            look = look.min(Instant::now() + UPNP_DESCRIPTION_PACE);
+        }
+        if let Some(over) = self.over.filter(|_| !self.found.is_empty()) {
+            look = look.min(over + UPNP_BETTER_DEVICE_GRACE);
+        }
+        look
     }
 
     fn heard(&mut self, found: Found) {
         match found {
-            Found::Answer(answer, from) if !answer.trusted(from) => {
-                tracing::debug!(%from, location = %answer.location, "ssdp answer leads elsewhere: ignored");
-                self.failure.get_or_insert_with(|| {
-                    PortMappingError::unavailable(format!(
-                        "the upnp answer of {from} leads to {}, which is not that host",
-                        answer.location
-                    ))
-                });
-            }
-            Found::Answer(answer, from) if answer.names_a_gateway() || self.others_due => self.examine(answer, from),
-            Found::Answer(answer, from) => {
-                if self.others.len() < MAX_DESCRIPTIONS {
-                    self.others.push((answer, from));
-                }
-            }
+            Found::Answer(_, from) if !self.may_answer(from) => {}
+            Found::Answer(answer, from) if !answer.trusted(from) => self.leads_elsewhere(&answer, from),
+            Found::Answer(answer, from) => self.leads.add(Lead::new(answer, from)),
             Found::Refused(address) => self.refused = Some(address),
             Found::Nothing => {}
         }
     }
 
-    /// Looks at a description, once. The work ends with this struct.
-    fn examine(&mut self, answer: Answer, from: IpAddr) {
-        let of_host = self.hosts.get(&from).copied().unwrap_or(0);
-        let crowded = self.seen.len() >= MAX_DESCRIPTIONS && from != self.config.gateway;
-        if crowded || of_host >= MAX_DESCRIPTIONS_PER_HOST || !self.seen.insert(answer.location.clone()) {
-            return;
+    /// Whether an answer of this host counts: the gateway's, and, unless only the gateway may be asked, that of the
+    /// configured host and of the neighbours. An answer from elsewhere was forged, or sent through a router.
+    fn may_answer(&mut self, from: IpAddr) -> bool {
+        if from == self.config.gateway {
+            return true;
         }
-        self.hosts.insert(from, of_host + 1);
-        let gateway = answer.names_a_gateway();
-        self.gateways += usize::from(gateway);
-        let (local, caller, started) = (self.config.local_address, self.caller.clone(), self.started);
-        self.examined.spawn(async move { (gateway, examine(answer.location, from, local, &caller, started).await) });
+        if self.config.gateway_only {
+            self.ignored += 1;
+            return false;
+        }
+        let (gateway, local) = (self.config.gateway, self.config.local_address);
+        // Looked up only when another host answers, because it takes the system a while.
+        let network = *self.network.get_or_insert_with(|| network_of(gateway, local));
+        let may = self.config.ssdp_address.is_some_and(|address| address.ip() == from)
+            || network.is_some_and(|network| network.contains(from));
+        if !may {
+            tracing::debug!(%from, "ssdp answer from outside the network: ignored");
+        }
+        may
+    }
+
+    fn leads_elsewhere(&mut self, answer: &Answer, from: IpAddr) {
+        let location = shown(answer.location.as_str());
+        tracing::debug!(%from, location, "ssdp answer leads elsewhere: ignored");
+        if self.failure.is_none() {
+            let why = format!("the upnp answer of {from} leads to {location}, which is not that host");
+            self.fail(from, PortMappingError::unavailable(why));
+        }
+    }
+
+    /// Keeps a failure for the user; the gateway's says more than another's.
+    fn fail(&mut self, host: IpAddr, error: PortMappingError) {
+        let gateway = host == self.config.gateway;
+        if self.failure.as_ref().is_none_or(|(known, _)| gateway || !known) {
+            self.failure = Some((gateway, error));
+        }
     }
 
     /// Takes what an examination brought. Fails with `internal` if it panicked.
-    fn learned(&mut self, examined: Result<Examined, JoinError>, ssdp: &mut Search) -> Result<(), PortMappingError> {
-        let (gateway, outcome) =
-            examined.map_err(|error| PortMappingError::internal(format!("upnp search: {error}")))?;
-        self.gateways -= usize::from(gateway);
+    fn learned(&mut self, examined: Result<Examined, JoinError>) -> Result<(), PortMappingError> {
+        let (lead, outcome) = examined.map_err(|error| PortMappingError::internal(format!("upnp search: {error}")))?;
+        self.leads.done(&lead);
         match outcome {
             Ok(device) => {
-                ssdp.hush();
-                self.grace.get_or_insert_with(|| Instant::now() + UPNP_BETTER_DEVICE_GRACE);
-                self.best = Some(better(self.best.take(), device, self.config.gateway));
+                if self.is_gateway(&device) {
+                    self.ssdp.hush();
+                }
+                if !self.found.iter().any(|known| known.service == device.service) {
+                    self.found.push(device);
+                }
             }
             Err(error) => {
-                tracing::debug!(error = %error.message(), gateway, "not usable");
+                tracing::debug!(error = %error.message(), gateway = lead.named, "not usable");
                 // What is wrong with a television says nothing about the gateway.
-                if gateway {
-                    self.failure = Some(error);
+                if lead.named {
+                    self.fail(lead.from, error);
                 } else {
                     self.useless += 1;
                 }
@@ -178,86 +254,90 @@ impl<'a> Candidates<'a> {
         Ok(())
     }
 
-    fn outcome(self) -> Result<Device, PortMappingError> {
-        if let Some(device) = self.best {
-            return Ok(device);
-        }
-        Err(if let Some(failure) = self.failure {
-            failure
+    fn failure(&self) -> PortMappingError {
+        if let Some((_, failure)) = &self.failure {
+            failure.clone()
         } else if let Some(address) = self.refused {
             PortMappingError::unavailable(format!("no upnp at {address}: port refused"))
-        } else if self.started.elapsed() >= UPNP_SEARCH_DEADLINE {
+        } else if self.started.elapsed() >= self.deadline {
             PortMappingError::timeout(format!(
                 "the upnp gateway did not describe itself within {} s",
-                UPNP_SEARCH_DEADLINE.as_secs_f64()
+                self.deadline.as_secs_f64()
             ))
         } else {
-            PortMappingError::unavailable(format!(
-                "no upnp gateway answered the search within {} s{}",
-                SSDP_DEADLINE.as_secs_f64(),
-                match self.useless {
-                    0 => String::new(),
-                    useless => format!(", only devices that map no ports ({useless})"),
-                }
-            ))
-        })
+            let others = match (self.useless, self.ignored) {
+                (0, 0) => String::new(),
+                (0, _) => format!(
+                    ", only other hosts, which are not asked because the gateway is set to {}",
+                    self.config.gateway
+                ),
+                (useless, _) => format!(", only devices that map no ports ({useless})"),
+            };
+            let within = SSDP_DEADLINE.as_secs_f64();
+            PortMappingError::unavailable(format!("no upnp gateway answered the search within {within} s{others}"))
+        }
     }
 }
 
-/// Fetches a description and asks each of its services for status and address; the best service makes the device.
-async fn examine(
-    location: Url,
-    responder: IpAddr,
-    local: Option<IpAddr>,
-    caller: &Caller,
-    started: Instant,
-) -> Result<Device, PortMappingError> {
-    let context = || format!("upnp description {location}");
+/// Fetches a description and asks its services for status and address; the best service makes the device. Without `ranked`
+/// the only service of a device need not be compared with anything, and is not asked for its status.
+async fn examine(lead: &Lead, ranked: bool, caller: &Caller, started: Instant) -> Result<Device, PortMappingError> {
+    let context = || format!("upnp description {}", shown(lead.location.as_str()));
     let useless = |why: String| PortMappingError::unavailable(format!("{}: {why}", context()));
-    let request = Request { url: &location, local, action: None, deadline: UPNP_DEADLINE };
+    let request = Request { url: &lead.location, local: caller.local, action: None, deadline: UPNP_DEADLINE };
     let reply = http::send(&request).await.map_err(|error| explain_http(error, &context()))?;
     if reply.response.status != 200 {
         return Err(useless(format!("http status {}", reply.response.status)));
     }
-    let description = description::parse(&reply.response.body, &location).map_err(useless)?;
+    let description = description::parse(&reply.response.body, &lead.location).map_err(useless)?;
     let described = Instant::now();
     let mut best: Option<Device> = None;
+    let ranked = ranked || description.services.len() > 1;
     for service in description.services {
         let control = Control { caller, service: &service };
-        let connected = match control.connected().await {
-            Ok(connected) => connected,
-            // A router that does not know the action, or does not answer it, is usable all the same.
-            Err(error) => {
-                tracing::debug!(url = %service.control_url, %error, "GetStatusInfo");
-                None
-            }
-        };
-        let external = match control.external_address().await {
-            Ok(external) => Some((external, Instant::now())),
-            Err(error) => {
-                tracing::debug!(url = %service.control_url, %error, "GetExternalIPAddress");
-                None
-            }
-        };
+        let connected = if ranked { connected(control).await } else { None };
+        let external = external_address(control, reply.local).await;
         let device = Device {
-            responder,
-            description_url: location.clone(),
+            responder: lead.from,
+            description_url: lead.location.clone(),
             friendly_name: description.friendly_name.clone(),
             manufacturer: description.manufacturer.clone(),
             model: description.model.clone(),
             udn: description.udn.clone(),
             service,
             connected,
-            external,
+            external: Some((external, Instant::now())),
             found: Instant::now(),
             round_trip: started.elapsed(),
             permanent_only: AtomicBool::new(false),
         };
-        best = Some(better(best, device, responder));
+        let better = best.as_ref().is_none_or(|best| device.rank() > best.rank());
+        if better {
+            best = Some(device);
+        }
         let good = best.as_ref().is_some_and(|device| device.rank() == Rank::Public);
         if good || described.elapsed() >= UPNP_SERVICES_DEADLINE {
             break;
         }
     }
     best.ok_or_else(|| useless(format!("`{}` has no service that maps ports", description.friendly_name)))
+}
+
+/// Whether the WAN connection is up. A router that does not know the action, or does not answer it, is usable all the same.
+async fn connected(control: Control<'_>) -> Option<bool> {
+    control.connected().await.unwrap_or_else(|error| {
+        tracing::debug!(url = %control.service.control_url, %error, "GetStatusInfo");
+        None
+    })
+}
+
+/// The router's address. One that does not tell it, or hangs, is usable all the same; `local` is our address then.
+async fn external_address(control: Control<'_>, local: IpAddr) -> External {
+    let url = &control.service.control_url;
+    match timeout(UPNP_STATUS_DEADLINE, control.external_address()).await {
+        Ok(Ok(external)) => return external,
+        Ok(Err(error)) => tracing::debug!(%url, %error, "GetExternalIPAddress"),
+        Err(_) => tracing::debug!(%url, "GetExternalIPAddress: no answer in time"),
+    }
+    External { address: None, local }
 }

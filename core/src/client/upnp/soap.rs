@@ -167,7 +167,7 @@ impl CallError {
 
     /// The error that users see: `timeout`, `transport`, `refused`, or `unavailable` for an answer that makes no sense.
     pub(super) fn explain(self, action: &str, service: &Service) -> PortMappingError {
-        let context = format!("upnp {action} at {}", service.control_url);
+        let context = format!("upnp {action} at {}", shown(service.control_url.as_str()));
         match self {
             Self::Fault(fault) if fault.code == Some(NOT_AUTHORIZED) => PortMappingError::refused(format!(
                 "{fault}: the router's settings must permit this device to open ports (FRITZ!Box: Internet > Permit Access > \

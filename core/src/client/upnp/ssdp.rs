@@ -2,16 +2,18 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 use url::Url;
 
+use super::config::UpnpConfig;
 use super::http::endpoint;
 use crate::config::SSDP_ADDRESS;
 use crate::error::PortMappingError;
-use crate::schedule::{SSDP_DEADLINE, SSDP_REPEATS};
+use crate::schedule::{SSDP_DEADLINE, SSDP_LATE_DEADLINE, SSDP_REFUSED_GRACE, SSDP_REPEATS};
 
 /// What is searched for: the gateway devices, the services that map ports, and, for routers that answer to
 /// nothing else, every root device.
@@ -46,6 +48,12 @@ impl Answer {
     /// address. Anybody on the network can answer a search, and must not be able to send us elsewhere.
     pub(crate) fn trusted(&self, responder: IpAddr) -> bool {
         endpoint(&self.location).is_some_and(|address| address.ip() == responder)
+    }
+
+    /// The UDN of the device that answers (`uuid:...`), empty where it is not told.
+    pub(super) fn udn(&self) -> &str {
+        let udn = self.usn.split("::").next().unwrap_or_default();
+        if udn.starts_with("uuid:") { udn } else { "" }
     }
 
     /// Whether the answer itself says that it comes from a gateway. Others may still be one.
@@ -89,10 +97,17 @@ fn message(host: SocketAddr, target: &str) -> String {
 #[derive(Debug)]
 pub(super) struct Search {
     socket: UdpSocket,
-    /// Where there is only one host to ask: a connected socket, to which the system reports a refusal.
-    sentinel: Option<UdpSocket>,
+    /// Where the search is sent, without those who have refused it.
     destinations: Vec<SocketAddr>,
+    /// A connected socket to the one host that is asked directly: the system reports its refusal there.
+    sentinel: Option<(UdpSocket, SocketAddr)>,
+    /// Whether the sentinel was refused, and nobody has been told yet.
+    refused: bool,
+    /// For how long answers are still waited for after a refusal.
+    after_refusal: Duration,
     started: Instant,
+    /// When the time is over.
+    until: Instant,
     repeats: usize,
     errors: u32,
     over: bool,
@@ -105,40 +120,66 @@ pub(super) enum Found {
     Answer(Answer, IpAddr),
     /// The time is over.
     Nothing,
-    /// The only host that was asked has no SSDP.
+    /// The gateway, or the only host that was asked, has no SSDP.
     Refused(SocketAddr),
 }
 
-impl Search {
-    /// Sends the first burst from `local` to `address`, or to the multicast group and the gateway.
-    /// Fails with kind `transport` where no socket can be had or nothing could be sent at all.
-    pub(super) async fn start(
-        gateway: IpAddr,
-        local: Option<IpAddr>,
-        address: Option<SocketAddr>,
-    ) -> Result<Self, PortMappingError> {
-        let local = match local {
+/// Where a search goes.
+#[derive(Debug)]
+pub(super) struct Route {
+    local: Ipv4Addr,
+    destinations: Vec<SocketAddr>,
+    /// For how long answers are still waited for after the host that is asked directly has refused.
+    after_refusal: Duration,
+}
+
+impl Route {
+    /// From the configured address to the configured one, or to the multicast group and the gateway. The group, too, if only
+    /// the gateway may be asked: many routers hear nothing else, and other hosts' answers are ignored.
+    pub(super) fn new(config: &UpnpConfig) -> Self {
+        let local = match config.local_address {
             Some(IpAddr::V4(local)) => local,
             // A search for a gateway on this machine stays on this machine.
-            _ if gateway.is_loopback() => Ipv4Addr::LOCALHOST,
+            _ if config.gateway.is_loopback() => Ipv4Addr::LOCALHOST,
             _ => Ipv4Addr::UNSPECIFIED,
         };
-        let destinations = match address {
+        let destinations = match config.ssdp_address {
             Some(address) => vec![address],
-            None => vec![SSDP_ADDRESS, SocketAddr::new(gateway, SSDP_ADDRESS.port())],
+            None => vec![SSDP_ADDRESS, SocketAddr::new(config.gateway, SSDP_ADDRESS.port())],
         };
+        let others_may_answer = !config.gateway_only && destinations.iter().any(|address| address.ip().is_multicast());
+        let after_refusal = if others_may_answer { SSDP_REFUSED_GRACE } else { Duration::ZERO };
+        Self { local, destinations, after_refusal }
+    }
+}
+
+impl Search {
+    /// Sends the first burst. Fails with kind `transport` where no socket can be had or nothing could be sent at all.
+    pub(super) async fn start(route: Route) -> Result<Self, PortMappingError> {
+        let Route { local, destinations, after_refusal } = route;
         let no_socket = |error| PortMappingError::transport(format!("cannot open a socket on {local} for ssdp"), error);
         let socket = open(local).map_err(no_socket)?;
-        let sentinel = match destinations[..] {
-            [only] if !only.ip().is_multicast() => {
+        let sentinel = match destinations.iter().find(|address| !address.ip().is_multicast()) {
+            Some(host) => {
                 let socket = open(local).map_err(no_socket)?;
                 // Without a route there is nothing to watch; sending will tell.
-                socket.connect(only).await.is_ok().then_some(socket)
+                socket.connect(host).await.is_ok().then_some((socket, *host))
             }
-            _ => None,
+            None => None,
         };
-        let mut search =
-            Self { socket, sentinel, destinations, started: Instant::now(), repeats: 0, errors: 0, over: false };
+        let started = Instant::now();
+        let mut search = Self {
+            socket,
+            destinations,
+            sentinel,
+            refused: false,
+            after_refusal,
+            started,
+            until: started + SSDP_DEADLINE,
+            repeats: 0,
+            errors: 0,
+            over: false,
+        };
         search.burst().await.map_err(|error| {
             let to: Vec<_> = search.destinations.iter().map(ToString::to_string).collect();
             PortMappingError::transport(format!("cannot send an ssdp search to {}", to.join(" or ")), error)
@@ -158,10 +199,11 @@ impl Search {
                 }
             }
         }
-        if let (Some(sentinel), [only]) = (&self.sentinel, &self.destinations[..])
-            && let Err(error) = sentinel.send(message(*only, TARGETS[0]).as_bytes()).await
+        if let Some((sentinel, host)) = &self.sentinel
+            && let Err(error) = sentinel.send(message(*host, TARGETS[0]).as_bytes()).await
         {
-            // The refusal of an earlier message may be reported here; `next` reads it again or ends by time.
+            // The refusal of an earlier message may be reported here.
+            self.refused |= error.kind() == io::ErrorKind::ConnectionRefused;
             tracing::debug!(%error, "ssdp sentinel");
         }
         match failure {
@@ -180,25 +222,41 @@ impl Search {
         self.repeats = SSDP_REPEATS.len();
     }
 
+    /// Goes on with a search that is over, to hear late answers; nothing more is sent. `false`: none can come.
+    pub(super) fn listen_on(&mut self) -> bool {
+        self.hush();
+        self.until = self.started + SSDP_LATE_DEADLINE;
+        self.over = self.destinations.is_empty() || self.errors > MAX_RECEIVE_ERRORS;
+        !self.over
+    }
+
     /// Waits for the next answer, and repeats the search when that is due. Datagrams that are no answers are skipped.
     pub(super) async fn next(&mut self) -> Found {
         let (mut buffer, mut other) = ([0; MAX_DATAGRAM], [0; MAX_DATAGRAM]);
         loop {
-            let repeat = SSDP_REPEATS.get(self.repeats).map_or(SSDP_DEADLINE, |after| *after);
+            if std::mem::take(&mut self.refused)
+                && let Some((_, host)) = self.sentinel.take()
+            {
+                self.destinations.retain(|to| *to != host);
+                self.until = self.until.min(Instant::now() + self.after_refusal);
+                self.over = self.after_refusal.is_zero();
+                return Found::Refused(host);
+            }
+            let repeat = SSDP_REPEATS.get(self.repeats).map_or(self.until, |after| self.started + *after);
             let received = tokio::select! {
                 received = self.socket.recv_from(&mut buffer) => {
                     received.map(|(count, from)| (&buffer[..count], from.ip()))
                 }
                 received = recv(self.sentinel.as_ref(), &mut other) => match received {
-                    Ok(count) => Ok((&other[..count], self.destinations[0].ip())),
+                    Ok((count, from)) => Ok((&other[..count], from)),
                     Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                        self.over = true;
-                        return Found::Refused(self.destinations[0]);
+                        self.refused = true;
+                        continue;
                     }
                     Err(error) => Err(error),
                 },
-                () = sleep_until(self.started + repeat.min(SSDP_DEADLINE)) => {
-                    if self.started.elapsed() >= SSDP_DEADLINE {
+                () = sleep_until(repeat.min(self.until)) => {
+                    if Instant::now() >= self.until {
                         self.over = true;
                         return Found::Nothing;
                     }
@@ -229,9 +287,9 @@ impl Search {
 }
 
 /// Receives on the sentinel, or waits for ever where there is none.
-async fn recv(sentinel: Option<&UdpSocket>, buffer: &mut [u8]) -> io::Result<usize> {
+async fn recv(sentinel: Option<&(UdpSocket, SocketAddr)>, buffer: &mut [u8]) -> io::Result<(usize, IpAddr)> {
     match sentinel {
-        Some(socket) => socket.recv(buffer).await,
+        Some((socket, host)) => socket.recv(buffer).await.map(|count| (count, host.ip())),
         None => std::future::pending().await,
     }
 }

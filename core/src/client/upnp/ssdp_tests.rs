@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::*;
 
 async fn peer() -> (UdpSocket, SocketAddr) {
@@ -9,7 +7,7 @@ async fn peer() -> (UdpSocket, SocketAddr) {
 }
 
 async fn search(address: SocketAddr) -> Search {
-    Search::start(Ipv4Addr::LOCALHOST.into(), None, Some(address)).await.unwrap()
+    Search::start(Route::new(&UpnpConfig::new(Ipv4Addr::LOCALHOST).ssdp_address(address))).await.unwrap()
 }
 
 fn answer(location: &str) -> Vec<u8> {
@@ -90,16 +88,66 @@ async fn a_refusal_by_the_only_host_that_is_asked_ends_the_search_at_once() {
     let (peer, address) = peer().await;
     drop(peer);
     let mut search = search(address).await;
-    let started = std::time::Instant::now();
     assert!(matches!(search.next().await, Found::Refused(host) if host == address));
-    assert!(started.elapsed() < SSDP_DEADLINE / 2);
+    assert!(search.over() && !search.listen_on());
+}
+
+/// A search by multicast, for which a socket stands in, and at a gateway that refuses it.
+async fn search_at_a_closed_port(gateway_only: bool) -> (UdpSocket, Search) {
+    let (group, heard) = peer().await;
+    let (closed, gateway) = peer().await;
+    drop(closed);
+    let config = UpnpConfig::new(Ipv4Addr::LOCALHOST).gateway_only(gateway_only);
+    let mut route = Route::new(&config);
+    route.destinations = vec![gateway, heard];
+    (group, Search::start(route).await.unwrap())
+}
+
+#[tokio::test]
+async fn a_refusal_by_the_gateway_leaves_others_a_short_time_only() {
+    let (_group, mut search) = search_at_a_closed_port(false).await;
+    let started = search.started;
+    assert!(matches!(search.next().await, Found::Refused(_)));
+    assert!(!search.over() && search.until < started + SSDP_DEADLINE, "{:?}", search.until - started);
+    assert!(matches!(search.next().await, Found::Nothing));
+    assert!(search.over() && search.listen_on(), "a late multicast answer would be lost");
+}
+
+#[tokio::test]
+async fn a_refusal_by_the_gateway_ends_the_search_at_once_if_only_the_gateway_may_be_asked() {
+    let (_group, mut search) = search_at_a_closed_port(true).await;
+    assert!(matches!(search.next().await, Found::Refused(_)));
+    assert!(search.over());
+}
+
+#[tokio::test]
+async fn by_default_the_group_and_the_gateway_are_asked_and_the_gateway_is_watched() {
+    let route = Route::new(&UpnpConfig::new([127, 0, 0, 77]));
+    assert_eq!(route.destinations, [SSDP_ADDRESS, "127.0.0.77:1900".parse().unwrap()]);
+    assert_eq!((route.local, route.after_refusal), (Ipv4Addr::LOCALHOST, SSDP_REFUSED_GRACE));
+    let search = Search::start(route).await.unwrap();
+    assert_eq!(search.sentinel.unwrap().1, "127.0.0.77:1900".parse().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_answers_are_heard_and_nothing_more_is_sent() {
+    let (peer, address) = peer().await;
+    let mut search = search(address).await;
+    assert!(matches!(search.next().await, Found::Nothing));
+    let mut buffer = [0; 2048];
+    while peer.try_recv(&mut buffer).is_ok() {}
+    assert!(search.listen_on());
+    assert!(matches!(search.next().await, Found::Nothing));
+    assert!(search.started.elapsed() >= SSDP_LATE_DEADLINE && search.over());
+    assert!(peer.try_recv(&mut buffer).is_err());
 }
 
 #[tokio::test]
 async fn a_search_that_cannot_be_sent_at_all_is_a_transport_error() {
     // No port 0 can be sent to.
     let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let error = Search::start(Ipv4Addr::LOCALHOST.into(), None, Some(nowhere)).await.unwrap_err();
+    let config = UpnpConfig::new(Ipv4Addr::LOCALHOST).ssdp_address(nowhere);
+    let error = Search::start(Route::new(&config)).await.unwrap_err();
     assert_eq!(error.kind(), crate::ErrorKind::Transport);
     assert!(error.to_string().starts_with("cannot send an ssdp search to 127.0.0.1:0"), "{error}");
 }
