@@ -9,7 +9,7 @@ use crate::config::DEFAULT_DESCRIPTION;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UpnpConfig {
-    /// The default gateway, IPv4. It is asked directly, and preferred among equals; other devices may answer too.
+    /// The default gateway, IPv4. It is asked directly, and comes before any other device that answers, whatever that claims.
     pub gateway: IpAddr,
     /// The local address to send from. Default: the system's choice.
     pub local_address: Option<IpAddr>,
@@ -17,7 +17,8 @@ pub struct UpnpConfig {
     pub ssdp_address: Option<SocketAddr>,
     /// The text that the router shows beside the mapping. Cut to 64 characters; control characters are left out.
     pub description: String,
-    /// No other host than the gateway is ever asked; answers of others are ignored. Default: others are a last resort.
+    /// No other host than the gateway is ever asked; answers of others are ignored. Default: other hosts of
+    /// the same network are a last resort.
     pub gateway_only: bool,
 }
 

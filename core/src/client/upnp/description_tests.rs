@@ -66,3 +66,21 @@ fn a_service_from_a_record_is_checked_like_one_from_a_description() {
         assert_eq!(Service::known(url, service_type), None, "{url} {service_type}");
     }
 }
+
+#[test]
+fn a_device_is_known_by_the_udn_of_its_root_and_not_by_that_of_an_embedded_device() {
+    let udn = |device: &str| {
+        let document = format!("<root><device>{device}</device></root>");
+        parse(document.as_bytes(), &Url::parse(LOCATION).unwrap()).unwrap().udn
+    };
+    let embedded = "<deviceList><device><UDN>uuid:wan</UDN></device></deviceList>";
+    assert_eq!(udn(&format!("{embedded}<UDN> uuid:root\n</UDN>")), "uuid:root");
+    assert_eq!(udn(embedded), "");
+}
+
+#[test]
+fn a_control_url_or_a_type_without_end_is_not_kept() {
+    assert!(one_service(IP1, &format!("/{}", "x".repeat(2000)), "").is_empty());
+    let endless = format!("urn:{}:service:WANIPConnection:1", "x".repeat(200));
+    assert!(one_service(&endless, "/c", "").is_empty());
+}

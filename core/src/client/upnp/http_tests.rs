@@ -130,3 +130,13 @@ fn only_http_to_an_ip_literal_without_credentials_is_an_endpoint() {
     }
     assert_eq!(endpoint_of("http://192.168.1.1:0/"), None);
 }
+
+#[test]
+fn what_a_peer_says_is_shown_short_on_one_line_and_in_one_order() {
+    assert_eq!(shown(" a\nb\u{202e}c\u{2066}d\u{200f}e\u{2028}f\u{1b}g "), "a b c d e f g");
+    assert_eq!(
+        shown("Router \u{645}\u{200c}\u{646} \u{1f469}\u{200d}\u{1f527}"),
+        "Router \u{645}\u{200c}\u{646} \u{1f469}\u{200d}\u{1f527}"
+    );
+    assert_eq!(shown(&"\u{e9}".repeat(500)), format!("{}...", "\u{e9}".repeat(100)));
+}

@@ -129,10 +129,14 @@ impl Leads {
         of_gateway < MAX_OF_GATEWAY as usize && self.waiting.iter().any(|lead| lead.from == self.gateway)
     }
 
-    /// Whether descriptions of devices that call themselves gateways are being fetched, of the gateway itself or of anybody.
-    pub(super) fn gateways_under_way(&self) -> (bool, bool) {
-        let named = || self.under_way.iter().filter(|lead| lead.named);
-        (named().any(|lead| lead.from == self.gateway), named().next().is_some())
+    /// Whether a description of the gateway is being fetched.
+    pub(super) fn gateway_under_way(&self) -> bool {
+        self.under_way.iter().any(|lead| lead.from == self.gateway)
+    }
+
+    /// Whether a description of a device that calls itself a gateway is being fetched.
+    pub(super) fn named_under_way(&self) -> bool {
+        self.under_way.iter().any(|lead| lead.named)
     }
 
     /// Whether any description is being fetched.

@@ -153,16 +153,15 @@ impl Hunt {
             return false;
         }
         let over = *self.over.get_or_insert_with(Instant::now);
-        let (gateway, any) = self.leads.gateways_under_way();
-        if gateway || self.leads.paced() {
+        if self.leads.gateway_under_way() || self.leads.paced() {
             return false;
         }
         if !self.found.is_empty() {
-            return !any || over.elapsed() >= UPNP_BETTER_DEVICE_GRACE;
+            return !self.leads.named_under_way() || over.elapsed() >= UPNP_BETTER_DEVICE_GRACE;
         }
-        // Devices that do not call themselves gateways are not waited for, unless they are the only ones who may answer.
-        let waiting = if self.refused.is_some() { self.leads.any_under_way() } else { any };
-        !waiting
+        // Others that do not call themselves gateways are not waited for, unless nothing else is left.
+        let others = self.refused.is_some() && self.leads.any_under_way();
+        !others && !self.leads.named_under_way()
     }
 
     /// When something is due that no answer announces.

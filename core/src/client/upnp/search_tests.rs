@@ -48,13 +48,14 @@ fn actions(web: &Web) -> Vec<String> {
 }
 
 const AT_ONCE: Duration = Duration::ZERO;
-const NEAR_THE_END: Duration = Duration::from_millis(700);
+const LATER: Duration = Duration::from_millis(500);
+const TOO_LATE: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn the_gateway_has_its_whole_time_and_beats_a_device_that_claims_a_public_address() {
     let other = web_at(OTHER, external("8.8.8.8")).await;
     let router = web_at(Ipv4Addr::LOCALHOST, external("100.64.0.1")).await;
-    let ssdp = Ssdp::start_among(vec![from(&other, AT_ONCE), from(&router, NEAR_THE_END)]).await;
+    let ssdp = Ssdp::start_among(vec![from(&other, AT_ONCE), from(&router, LATER)]).await;
     assert_eq!(mapper(&ssdp).search().await.unwrap().description_url, router.location());
 }
 
@@ -76,7 +77,7 @@ async fn a_gateway_that_is_disconnected_does_not_end_the_search() {
     let services = [(IP1, "/a"), (IP2, "/b")];
     let down = Web::start(&services, status("Disconnected")).await;
     let up = Web::start(&services, healthy()).await;
-    let ssdp = Ssdp::start_among(vec![from(&down, AT_ONCE), from(&up, NEAR_THE_END)]).await;
+    let ssdp = Ssdp::start_among(vec![from(&down, AT_ONCE), from(&up, LATER)]).await;
     assert_eq!(mapper(&ssdp).search().await.unwrap().description_url, up.location());
 }
 
@@ -191,7 +192,7 @@ async fn a_location_in_a_message_is_short_and_plain() {
 #[tokio::test]
 async fn a_late_answer_is_news_and_the_next_attempt_needs_no_search() {
     let router = web_at(Ipv4Addr::LOCALHOST, healthy()).await;
-    let ssdp = Ssdp::start_among(vec![from(&router, Duration::from_millis(1500))]).await;
+    let ssdp = Ssdp::start_among(vec![from(&router, TOO_LATE)]).await;
     let mapper = mapper(&ssdp);
     let error = mapper.search().await.unwrap_err();
     assert_eq!(error.to_string(), "no upnp gateway answered the search within 1.1 s");
@@ -205,9 +206,24 @@ async fn a_late_answer_is_news_and_the_next_attempt_needs_no_search() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_answers_late_takes_the_place_of_a_device_that_was_the_last_resort() {
+    let other = web_at(OTHER, external("8.8.8.8")).await;
+    let router = web_at(Ipv4Addr::LOCALHOST, external("100.64.0.1")).await;
+    let ssdp = Ssdp::start_among(vec![from(&other, AT_ONCE), from(&router, TOO_LATE)]).await;
+    let mapper = mapper(&ssdp);
+    assert_eq!(mapper.search().await.unwrap().description_url, other.location());
+    let gateway_is_known = async {
+        while mapper.finder.known().unwrap().description_url.as_str() != router.location() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), gateway_is_known).await.unwrap();
+}
+
+#[tokio::test]
 async fn everybody_who_waits_hears_the_news() {
     let router = web_at(Ipv4Addr::LOCALHOST, healthy()).await;
-    let ssdp = Ssdp::start_among(vec![from(&router, Duration::from_millis(1500))]).await;
+    let ssdp = Ssdp::start_among(vec![from(&router, TOO_LATE)]).await;
     let mapper = mapper(&ssdp);
     let request = MapRequest::new(4000, Transport::Udp);
     let attempt = async || {

@@ -92,6 +92,16 @@ async fn a_refusal_by_the_only_host_that_is_asked_ends_the_search_at_once() {
     assert!(search.over() && !search.listen_on());
 }
 
+#[test]
+fn the_udn_of_a_device_is_what_stands_before_the_service_in_its_usn() {
+    for (usn, udn) in
+        [("uuid:1-2-3::upnp:rootdevice", "uuid:1-2-3"), ("uuid:1-2-3", "uuid:1-2-3"), ("upnp:rootdevice", ""), ("", "")]
+    {
+        let datagram = format!("HTTP/1.1 200 OK\r\nLOCATION: http://127.0.0.1/\r\nUSN: {usn}\r\n\r\n");
+        assert_eq!(parse_response(datagram.as_bytes()).unwrap().udn(), udn, "{usn}");
+    }
+}
+
 /// A search by multicast, for which a socket stands in, and at a gateway that refuses it.
 async fn search_at_a_closed_port(gateway_only: bool) -> (UdpSocket, Search) {
     let (group, heard) = peer().await;

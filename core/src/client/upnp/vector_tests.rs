@@ -50,6 +50,7 @@ fn every_description_vector_reads_as_expected_and_its_fragments_do_no_harm() {
                     "friendly_name": description.friendly_name,
                     "manufacturer": description.manufacturer,
                     "model": description.model,
+                    "udn": description.udn,
                     "services": services,
                 });
                 let mut expected = expected.clone();
