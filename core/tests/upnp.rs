@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portlease::client::{PortMapperClient, UpnpConfig, UpnpMapper};
-use portlease::{ErrorKind, MapRequest, PortMapping, PortMappingError, ProtocolToken, Transport};
+use portlease::client::{PortMapperClient, RaceMapper, UpnpConfig, UpnpMapper};
+use portlease::{Config, ErrorKind, MapRequest, PortMapping, PortMappingError, ProtocolToken, Transport};
 use portlease_gateway::{
     Faults, Gateway, GatewayConfig, HttpBody, Mode, NameEncoding, Protocol, SecondDevice, Transport as Wire, WanService,
 };
@@ -334,4 +334,20 @@ async fn a_hundred_leases_at_once_are_mapped_and_removed() {
         mapper.remove(mapping).await.unwrap();
     }
     assert!(gateway.mappings().is_empty());
+}
+
+#[tokio::test]
+async fn a_configured_gateway_is_the_only_one_that_upnp_asks() {
+    let bind = IpAddr::from([127, 0, 0, 9]);
+    let other = Gateway::start(GatewayConfig { bind, pcp: false, nat_pmp: false, ..GatewayConfig::default() }).unwrap();
+    let config = Config::default().protocols([portlease::Protocol::Upnp]).ssdp_address(other.ssdp_address());
+    let report = async |gateway: [u8; 4]| {
+        let race = RaceMapper::new(config.clone().gateway(IpAddr::from(gateway)));
+        race.report().await.unwrap().protocols.remove(0).outcome
+    };
+    let error = report([127, 0, 0, 1]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("only other hosts"), "{error}");
+    // It is there all the same.
+    report([127, 0, 0, 9]).await.unwrap();
 }

@@ -65,8 +65,8 @@ pub struct DeviceInfo {
     pub service_type: String,
     /// The router's address on its public side; `None` where it has none or does not tell.
     pub external_address: Option<IpAddr>,
-    /// Whether the WAN connection is up; `None` where the router does not tell, and where nobody asks it: a default gateway
-    /// with one service is taken as it is.
+    /// Whether the WAN connection is up. `None` if the router does not tell, and if it was not asked: a default gateway with
+    /// one service and an external address is taken as it is.
     pub connected: Option<bool>,
     /// From the start of the search to the last answer that it needed.
     pub round_trip: Duration,

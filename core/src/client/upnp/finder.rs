@@ -48,12 +48,12 @@ impl Known {
         self.devices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what a late search has found, unless that is no better than what is known by now.
-    fn late(&self, found: Vec<Arc<Device>>, gateway: IpAddr) {
+    /// Takes what a late search has found, if nothing is known by now, or if it is the `gateway` and another device is in
+    /// use.
+    fn late(&self, found: Vec<Arc<Device>>, gateway: Option<IpAddr>) {
         let mut devices = self.devices();
         let known = devices.first().map(|device| device.responder);
-        let better = |device: &Arc<Device>| known.is_none_or(|known| known != gateway && device.responder == gateway);
-        if !found.first().is_some_and(better) {
+        if known.is_some_and(|known| gateway.is_none_or(|gateway| gateway == known)) {
             return;
         }
         let worse = std::mem::replace(&mut *devices, found);
@@ -109,36 +109,41 @@ impl Finder {
         });
     }
 
-    /// Forgets the device with this service because it has refused for good ([`refuses_for_good`]), and gives the next
-    /// best to ask instead. Searches for one, once, if the search had ended with this device. `None`: there is no other,
-    /// and the refusal is the answer.
+    /// Passes over the device with this service because it has refused for good ([`refuses_for_good`]), and gives the next
+    /// best to ask instead. If the search had ended with this device, others are searched for, once. `None`: there is no
+    /// other, and the refusal is the answer.
     ///
-    /// Ends after a few calls: no service that has refused is given again.
+    /// Ends after a few calls: no service that has refused is given again. It stays the last resort of
+    /// [`device`](Self::device), so that a user who then changes the router's settings is served at once.
     pub(super) async fn refused(&self, service: &Service) -> Option<Arc<Device>> {
         let asked = Instant::now();
-        let first_time = {
-            let mut refusers = self.refusers();
-            let first_time = !refusers.contains(service);
-            if first_time {
-                if refusers.len() >= MAX_REFUSERS {
-                    refusers.remove(0);
-                }
-                refusers.push(service.clone());
-            }
-            first_time
-        };
-        let next = {
+        let first_time = self.remember_refuser(service);
+        let (next, was_gateway) = {
             let mut devices = self.found.devices();
-            // The refuser stays as the last resort, so that a user who has changed the router's settings is served at once.
             devices.sort_by_key(|device| device.service == *service);
-            devices.first().cloned()
+            let refuser = devices.last().filter(|device| device.service == *service);
+            let was_gateway = refuser.is_some_and(|device| device.responder == self.config.gateway);
+            (devices.first().cloned(), was_gateway)
         };
-        let fresh = |device: &Arc<Device>| !self.refusers().contains(&device.service);
-        match next.filter(fresh) {
+        let untried = |device: &Arc<Device>| !self.refusers().contains(&device.service);
+        match next.filter(untried) {
             Some(next) => Some(next),
-            None if first_time => self.search_since(asked).await.ok().filter(fresh),
+            None if first_time && was_gateway => self.search_since(asked).await.ok().filter(untried),
             None => None,
         }
+    }
+
+    /// Whether this is the first refusal of the service.
+    fn remember_refuser(&self, service: &Service) -> bool {
+        let mut refusers = self.refusers();
+        if refusers.contains(service) {
+            return false;
+        }
+        if refusers.len() >= MAX_REFUSERS {
+            refusers.remove(0);
+        }
+        refusers.push(service.clone());
+        true
     }
 
     fn refusers(&self) -> MutexGuard<'_, Vec<Service>> {
@@ -210,10 +215,13 @@ impl Finder {
         if late.as_ref().is_some_and(|late| !late.is_finished()) {
             return;
         }
-        let (known, gateway) = (Arc::clone(&self.found), self.config.gateway);
+        let known = Arc::clone(&self.found);
         *late = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             match hunt.run().await {
-                Ok(found) => known.late(found, gateway),
+                Ok(found) => {
+                    let gateway = found.first().filter(|device| hunt.ends_with(device)).map(|device| device.responder);
+                    known.late(found, gateway);
+                }
                 Err(error) => tracing::debug!(error = %error.message(), "no late answer either"),
             }
         })));

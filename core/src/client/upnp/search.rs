@@ -123,7 +123,8 @@ impl Hunt {
         device.responder == self.config.gateway
     }
 
-    fn ends_the_search(&self, device: &Device) -> bool {
+    /// Whether nothing better than this device can come: it is the gateway, not known to be disconnected, and has not refused.
+    pub(super) fn ends_with(&self, device: &Device) -> bool {
         self.is_gateway(device) && device.connected != Some(false) && !self.refusers.contains(&device.service)
     }
 
@@ -146,7 +147,7 @@ impl Hunt {
 
     /// Whether nothing better can come.
     fn decided(&mut self) -> bool {
-        if self.started.elapsed() >= self.deadline || self.found.iter().any(|device| self.ends_the_search(device)) {
+        if self.started.elapsed() >= self.deadline || self.found.iter().any(|device| self.ends_with(device)) {
             return true;
         }
         if !self.ssdp.over() {
@@ -173,7 +174,8 @@ impl Hunt {
         if self.leads.paced() {
             look = look.min(Instant::now() + UPNP_DESCRIPTION_PACE);
         }
-        if let Some(over) = self.over.filter(|_| !self.found.is_empty()) {
+        let gateway_waited_for = self.leads.gateway_under_way() || self.leads.paced();
+        if let Some(over) = self.over.filter(|_| !self.found.is_empty() && !gateway_waited_for) {
             look = look.min(over + UPNP_BETTER_DEVICE_GRACE);
         }
         look
@@ -278,8 +280,8 @@ impl Hunt {
     }
 }
 
-/// Fetches a description and asks its services for status and address; the best service makes the device. Without `ranked`
-/// the only service of a device need not be compared with anything, and is not asked for its status.
+/// Fetches a description and asks its services for address and status; the best service makes the device. Without `ranked`
+/// the only service of a device need not be compared with anything: if it has an address, it is not asked for its status.
 async fn examine(lead: &Lead, ranked: bool, caller: &Caller, started: Instant) -> Result<Device, PortMappingError> {
     let context = || format!("upnp description {}", shown(lead.location.as_str()));
     let useless = |why: String| PortMappingError::unavailable(format!("{}: {why}", context()));
@@ -294,8 +296,10 @@ async fn examine(lead: &Lead, ranked: bool, caller: &Caller, started: Instant) -
     let ranked = ranked || description.services.len() > 1;
     for service in description.services {
         let control = Control { caller, service: &service };
-        let connected = if ranked { connected(control).await } else { None };
-        let external = external_address(control, reply.local).await;
+        let external = external_address(control).await;
+        let unsure = matches!(external, Some(External { address: None, .. }));
+        let connected = if ranked || unsure { connected(control).await } else { None };
+        let external = external.unwrap_or(External { address: None, local: reply.local });
         let device = Device {
             responder: lead.from,
             description_url: lead.location.clone(),
@@ -330,13 +334,17 @@ async fn connected(control: Control<'_>) -> Option<bool> {
     })
 }
 
-/// The router's address. One that does not tell it, or hangs, is usable all the same; `local` is our address then.
-async fn external_address(control: Control<'_>, local: IpAddr) -> External {
+/// The router's address; `None` if it did not answer in time or not with sense. Such a router is usable all the same.
+async fn external_address(control: Control<'_>) -> Option<External> {
     let url = &control.service.control_url;
     match timeout(UPNP_STATUS_DEADLINE, control.external_address()).await {
-        Ok(Ok(external)) => return external,
+        Ok(Ok(external)) => return Some(external),
         Ok(Err(error)) => tracing::debug!(%url, %error, "GetExternalIPAddress"),
         Err(_) => tracing::debug!(%url, "GetExternalIPAddress: no answer in time"),
     }
-    External { address: None, local }
+    None
 }
+
+#[cfg(test)]
+#[path = "hunt_tests.rs"]
+mod tests;

@@ -60,16 +60,31 @@ async fn the_gateway_has_its_whole_time_and_beats_a_device_that_claims_a_public_
 }
 
 #[tokio::test]
-async fn a_gateway_with_one_service_ends_the_search_without_a_public_address_and_is_not_asked_for_its_status() {
-    for address in ["100.64.0.1", "0.0.0.0"] {
+async fn a_gateway_ends_the_search_without_a_public_address_and_is_asked_for_no_more_than_is_needed() {
+    let address_only = ["", "GetExternalIPAddress"].as_slice();
+    let status_too = ["", "GetExternalIPAddress", "GetStatusInfo"].as_slice();
+    for (address, asked) in [("100.64.0.1", address_only), ("0.0.0.0", status_too)] {
         let router = web_at(Ipv4Addr::LOCALHOST, external(address)).await;
         let other = web_at(OTHER, external("8.8.8.8")).await;
         let ssdp = Ssdp::start_among(vec![from(&other, AT_ONCE), from(&router, AT_ONCE)]).await;
         let started = Instant::now();
         assert_eq!(mapper(&ssdp).search().await.unwrap().description_url, router.location());
         assert!(started.elapsed() < SSDP_DEADLINE, "{:?}", started.elapsed());
-        assert_eq!(actions(&router), ["", "GetExternalIPAddress"]);
+        assert_eq!(actions(&router), asked);
     }
+}
+
+#[tokio::test]
+async fn a_gateway_with_one_service_that_is_down_does_not_end_the_search() {
+    let down = |call: &Call| match &*call.action {
+        "GetExternalIPAddress" => Some(ok("GetExternalIPAddress", &[("NewExternalIPAddress", "")])),
+        "GetStatusInfo" => Some(ok("GetStatusInfo", &[("NewConnectionStatus", "Disconnected")])),
+        _ => None,
+    };
+    let down = web_at(Ipv4Addr::LOCALHOST, Box::new(down)).await;
+    let up = web_at(Ipv4Addr::LOCALHOST, healthy()).await;
+    let ssdp = Ssdp::start_among(vec![from(&down, AT_ONCE), from(&up, LATER)]).await;
+    assert_eq!(mapper(&ssdp).search().await.unwrap().description_url, up.location());
 }
 
 #[tokio::test]

@@ -190,6 +190,14 @@ impl Search {
     /// Sends every target to every destination. An unreachable destination is no failure as long as one send works:
     /// without a multicast route there is still the gateway.
     async fn burst(&mut self) -> io::Result<()> {
+        // First, because a host sends few refusals in a row (Linux six, and then one a second).
+        if let Some((sentinel, host)) = &self.sentinel
+            && let Err(error) = sentinel.send(message(*host, TARGETS[0]).as_bytes()).await
+        {
+            // The refusal of an earlier message may be reported here.
+            self.refused |= error.kind() == io::ErrorKind::ConnectionRefused;
+            tracing::debug!(%error, "ssdp sentinel");
+        }
         let (mut sent, mut failure) = (0, None);
         for target in TARGETS {
             for destination in &self.destinations {
@@ -198,13 +206,6 @@ impl Search {
                     Err(error) => failure = Some(error),
                 }
             }
-        }
-        if let Some((sentinel, host)) = &self.sentinel
-            && let Err(error) = sentinel.send(message(*host, TARGETS[0]).as_bytes()).await
-        {
-            // The refusal of an earlier message may be reported here.
-            self.refused |= error.kind() == io::ErrorKind::ConnectionRefused;
-            tracing::debug!(%error, "ssdp sentinel");
         }
         match failure {
             Some(error) if sent == 0 => Err(error),

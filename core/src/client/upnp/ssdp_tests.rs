@@ -20,7 +20,7 @@ async fn a_search_names_every_target_with_the_quotes_and_the_empty_line() {
     let _search = search(address).await;
     let mut seen = Vec::new();
     let mut buffer = [0; 2048];
-    while seen.len() < TARGETS.len() {
+    while seen.len() < TARGETS.len() + 1 {
         let count = peer.recv(&mut buffer).await.unwrap();
         seen.push(String::from_utf8(buffer[..count].to_vec()).unwrap());
     }
@@ -33,10 +33,19 @@ async fn a_search_names_every_target_with_the_quotes_and_the_empty_line() {
 }
 
 #[tokio::test]
+async fn the_socket_that_is_watched_for_a_refusal_sends_first() {
+    let (peer, address) = peer().await;
+    let search = search(address).await;
+    let (_, first) = peer.recv_from(&mut [0; 2048]).await.unwrap();
+    assert_eq!(search.sentinel.unwrap().0.local_addr().unwrap(), first);
+}
+
+#[tokio::test]
 async fn garbage_is_skipped_and_an_answer_from_another_port_counts() {
     let (peer, address) = peer().await;
     let mut search = search(address).await;
     let mut buffer = [0; 2048];
+    let (_, _watched) = peer.recv_from(&mut buffer).await.unwrap();
     let (_, client) = peer.recv_from(&mut buffer).await.unwrap();
     let other = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     for garbage in [&b""[..], b"\xff\xff", b"HTTP/1.1 200 OK\r\n\r\n", b"NOTIFY * HTTP/1.1\r\n\r\n"] {
