@@ -127,6 +127,11 @@ async fn every_kind_of_search_answer_is_understood() {
         ("late", Faults { ssdp_delay_ms: 900, ..Faults::default() }),
         ("another target", Faults { ssdp_answer_st: Some("upnp:rootdevice".into()), ..Faults::default() }),
         ("root device only", Faults { ssdp_only_st: Some("upnp:rootdevice".into()), ..Faults::default() }),
+        ("bogus locations", Faults { ssdp_bogus_locations: 12, ..Faults::default() }),
+        (
+            "bogus locations of the same device",
+            Faults { ssdp_bogus_locations: 12, ssdp_bogus_udn_is_true: true, ..Faults::default() },
+        ),
         ("lossy", Faults { loss: 0.3, ..Faults::default() }),
         ("second device first", Faults { second_device: SecondDevice::First, ..Faults::default() }),
         ("second device last", Faults { second_device: SecondDevice::Last, ..Faults::default() }),
