@@ -151,9 +151,9 @@ func (v *LeaseState) UnmarshalText(text []byte) error {
 type NATClass uint8
 
 const (
-	// A granted, unexpired mapping is published.
+	// A granted, unexpired mapping with a public address is published.
 	NATOpen NATClass = 1
-	// Nothing is known.
+	// Nothing is known, or the external address is not known to be public.
 	NATUnknown NATClass = 0
 )
 
@@ -180,6 +180,55 @@ func (v *NATClass) UnmarshalText(text []byte) error {
 		*v = NATUnknown
 	default:
 		return invalid("nat_class", "`%s` is not one of open, unknown", text)
+	}
+	return nil
+}
+
+// Release is what Stop answers: how a lease, or all leases of a mapper, left the gateway. The zero value is no
+// answer.
+type Release uint8
+
+const (
+	// Over, and nothing is left: the gateway has confirmed the delete or had nothing to delete. Also the answer if
+	// `detach` left the mapping on purpose.
+	Released Release = 1
+	// Over, but the delete was not confirmed: the mapping may stay until its lifetime ends.
+	Unconfirmed Release = 2
+	// Not over yet: the release goes on in the background.
+	Pending Release = 3
+)
+
+// String is the stable string, the same in every language.
+func (v Release) String() string {
+	switch v {
+	case 0:
+		return ""
+	case Released:
+		return "released"
+	case Unconfirmed:
+		return "unconfirmed"
+	case Pending:
+		return "pending"
+	}
+	return "Release(" + strconv.Itoa(int(v)) + ")"
+}
+
+// MarshalText gives the stable string.
+func (v Release) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText reads a stable string. Any other text is [ErrInvalid].
+func (v *Release) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "":
+		*v = 0
+	case "released":
+		*v = Released
+	case "unconfirmed":
+		*v = Unconfirmed
+	case "pending":
+		*v = Pending
+	default:
+		return invalid("release", "`%s` is not one of released, unconfirmed, pending", text)
 	}
 	return nil
 }

@@ -12,9 +12,11 @@
 //     fprintf(stderr, "no port: %s (%s)\n", error.message, portlease_kind_name(error.kind));
 //     return 1; // this is normal: a router may refuse
 //   }
-//   printf("reachable at %s:%u\n", now.external_address, (unsigned)now.external_port);
+//   if (now.external_address[0] != '\0') { // the router may not know its address
+//     printf("external address: %s:%u\n", now.external_address, (unsigned)now.external_port);
+//   }
 //   ...
-//   portlease_mapper_stop(mapper, PORTLEASE_DEFAULT_TIMEOUT, NULL); // nothing is left on the router
+//   portlease_mapper_stop(mapper, PORTLEASE_DEFAULT_TIMEOUT, NULL, NULL); // deletes the mapping on the router
 //   portlease_lease_free(lease);
 //   portlease_mapper_free(mapper);
 //
@@ -89,9 +91,17 @@ typedef enum portlease_state {
 
 /// Whether the port can be assumed open to the other side of the NAT.
 typedef enum portlease_nat_class {
-  PORTLEASE_NAT_UNKNOWN = 0, ///< Nothing is known.
-  PORTLEASE_NAT_OPEN = 1, ///< A granted, unexpired mapping is published.
+  PORTLEASE_NAT_UNKNOWN = 0, ///< Nothing is known, or the external address is not known to be public.
+  PORTLEASE_NAT_OPEN = 1, ///< A granted, unexpired mapping with a public address is published.
 } portlease_nat_class;
+
+/// How the end of a lease, or of all leases of a mapper, left the gateway; from the best outcome to the worst.
+typedef enum portlease_release {
+  PORTLEASE_RELEASED = 1, ///< Over, and nothing is left, or what was left on purpose: see portlease_lease_detach.
+  /// Over, but the delete was not confirmed: the mapping may stay until its lifetime ends.
+  PORTLEASE_UNCONFIRMED = 2,
+  PORTLEASE_PENDING = 3, ///< Not over yet: the release goes on in the background.
+} portlease_release;
 
 /// What happened.
 typedef enum portlease_event_kind {
@@ -208,7 +218,7 @@ typedef struct portlease_lease_snapshot {
   bool permanent; ///< Whether the mapping stays on the gateway until it is deleted.
   uint16_t internal_port; ///< The local port.
   uint16_t external_port; ///< The external port; 0 while not active.
-  /// The external address; "" while not active, 0.0.0.0 if the gateway does not know its own.
+  /// The external address; "" while not active or if the gateway does not know its address.
   char external_address[PORTLEASE_ADDRESS_SIZE];
   portlease_transport transport; ///< UDP or TCP.
   portlease_protocol protocol; ///< What made the mapping; absent while not active.
@@ -217,7 +227,7 @@ typedef struct portlease_lease_snapshot {
   double renews_in; ///< Seconds until the next renewal is due; negative while not active.
   uint64_t renewals; ///< Successful renewals of the present mapping and of those before it.
   uint64_t failures; ///< Consecutive failures: of renewals while active, of attempts to map otherwise.
-  portlease_nat_class nat_class; ///< Open while active.
+  portlease_nat_class nat_class; ///< Open while active with a public external address.
   portlease_address_class address_class; ///< The class of the external address.
   portlease_error last_error; ///< The latest failure; cleared by the next success.
 } portlease_lease_snapshot;
@@ -246,7 +256,8 @@ typedef struct portlease_event {
   portlease_address_class address_class; ///< The class of the external address.
   uint16_t internal_port; ///< The local port; 0 if the event is about no lease.
   uint16_t external_port; ///< The external port; 0 if there is no mapping.
-  char external_address[PORTLEASE_ADDRESS_SIZE]; ///< The external address; "" if there is no mapping.
+  /// The external address; "" if there is no mapping or the gateway does not know its address.
+  char external_address[PORTLEASE_ADDRESS_SIZE];
   double lifetime; ///< The granted lifetime in seconds; negative if there is no mapping or it is permanent.
   double elapsed; ///< How many seconds the attempt took that this event ends; 0 if it ends none.
   uint64_t dropped; ///< How many events this reader lost just before this one because it did not pull them in time.
@@ -283,6 +294,8 @@ typedef struct portlease_completion {
   portlease_gateway_report *report; ///< From portlease_waits_mapper_probe.
   portlease_protocol_report *protocols; ///< From portlease_waits_mapper_probe: an array.
   size_t protocols_capacity; ///< How many fit into `protocols`.
+  /// From portlease_waits_lease_stop, portlease_waits_lease_detach and portlease_waits_mapper_stop.
+  portlease_release *release;
   /// Filled in: how the call ended, as the call that blocks would have; PORTLEASE_CANCELLED if it was cancelled.
   portlease_error error;
 } portlease_completion;
@@ -299,6 +312,7 @@ const char *portlease_version(void);
 const char *portlease_kind_name(portlease_kind value);
 const char *portlease_state_name(portlease_state value);
 const char *portlease_nat_class_name(portlease_nat_class value);
+const char *portlease_release_name(portlease_release value);
 const char *portlease_event_kind_name(portlease_event_kind value);
 const char *portlease_protocol_name(portlease_protocol value);
 const char *portlease_transport_name(portlease_transport value);
@@ -340,10 +354,11 @@ portlease_kind portlease_mapper_next_event(portlease_mapper *mapper, double time
 portlease_kind portlease_mapper_probe(portlease_mapper *mapper, portlease_gateway_report *report,
     portlease_protocol_report *protocols, size_t capacity, portlease_error *error);
 
-/// Releases every mapping on the gateway and ends the engine's thread; waits for that (default: 5 s), after which it
-/// goes on in the background: PORTLEASE_TIMEOUT. May be called again, and from several threads. Otherwise fails with
-/// PORTLEASE_INVALID only.
-portlease_kind portlease_mapper_stop(portlease_mapper *mapper, double timeout_seconds, portlease_error *error);
+/// Releases every mapping on the gateway and ends the engine's thread; waits for that (default: 5 s, and 0.1 s more for
+/// each lease that is left). `release` is as for portlease_lease_stop, over all leases of the mapper, also those that
+/// ended before. May be called again, and from several threads. Fails with PORTLEASE_INVALID only.
+portlease_kind portlease_mapper_stop(portlease_mapper *mapper, double timeout_seconds, portlease_release *release,
+    portlease_error *error);
 
 /// Frees the handle. Its leases live on; the engine ends when the last of them is freed, too. Never blocks.
 void portlease_mapper_free(portlease_mapper *mapper);
@@ -368,13 +383,15 @@ portlease_kind portlease_lease_changed(portlease_lease *lease, uint64_t since_re
 portlease_kind portlease_lease_get_snapshot(const portlease_lease *lease, portlease_lease_snapshot *snapshot,
     portlease_error *error);
 
-/// Releases the mapping on the gateway and ends the lease; waits for that (default: 5 s), after which it goes on in the
-/// background: PORTLEASE_TIMEOUT. May be called again; never fails for a gateway that is gone.
-portlease_kind portlease_lease_stop(portlease_lease *lease, double timeout_seconds, portlease_error *error);
+/// Releases the mapping on the gateway and ends the lease; waits for that (default: 5 s). `release` (or NULL) gets how it
+/// went, and PORTLEASE_PENDING if it still goes on. May be called again. Fails with PORTLEASE_INVALID only, never for a
+/// gateway that is gone.
+portlease_kind portlease_lease_stop(portlease_lease *lease, double timeout_seconds, portlease_release *release,
+    portlease_error *error);
 
 /// Ends the lease and leaves the mapping on the gateway until its lifetime ends; a permanent one stays until somebody
-/// deletes it. Blocks for 5 s at most. The mapper goes on until it is stopped or freed.
-portlease_kind portlease_lease_detach(portlease_lease *lease, portlease_error *error);
+/// deletes it. Blocks for 5 s at most. `release` as above. The mapper goes on until it is stopped or freed.
+portlease_kind portlease_lease_detach(portlease_lease *lease, portlease_release *release, portlease_error *error);
 
 /// Frees the handle; a lease that was not stopped is released in the background. Never blocks.
 void portlease_lease_free(portlease_lease *lease);

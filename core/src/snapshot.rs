@@ -82,14 +82,14 @@ impl NatClass {
     }
 }
 
-/// How the end of a lease, or of all leases of a mapper, left the gateway. Later is worse.
+/// How the end of a lease, or of all leases of a mapper, left the gateway; from the best outcome to the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(not(feature = "unstable-exhaustive"), non_exhaustive)]
 pub enum Release {
-    /// Over, and nothing is left: the gateway has confirmed the delete or had nothing to delete. Also what was left on
-    /// purpose, by `detach`, counts as this.
+    /// Over, and nothing is left: the gateway has confirmed the delete or had nothing to delete. Also the answer if
+    /// `detach` left the mapping on purpose.
     Released,
-    /// Over, but the gateway did not confirm the delete: the mapping may stay until its lifetime ends.
+    /// Over, but the delete was not confirmed: the mapping may stay until its lifetime ends.
     Unconfirmed,
     /// Not over yet: the release goes on in the background.
     Pending,

@@ -41,13 +41,28 @@ export type LeaseState = (typeof LeaseState)[keyof typeof LeaseState];
 
 /** Whether the port can be assumed open to the other side of the NAT. */
 export const NatClass = Object.freeze({
-  /** A granted, unexpired mapping is published. */
+  /** A granted, unexpired mapping with a public address is published. */
   OPEN: 'open',
-  /** Nothing is known. */
+  /** Nothing is known, or the external address is not known to be public. */
   UNKNOWN: 'unknown',
 });
 /** Whether the port can be assumed open to the other side of the NAT. */
 export type NatClass = (typeof NatClass)[keyof typeof NatClass];
+
+/** How the end of a lease, or of all leases of a mapper, left the gateway; from the best outcome to the worst. */
+export const Release = Object.freeze({
+  /**
+   * Over, and nothing is left: the gateway has confirmed the delete or had nothing to delete. Also the answer if
+   * `detach` left the mapping on purpose.
+   */
+  RELEASED: 'released',
+  /** Over, but the delete was not confirmed: the mapping may stay until its lifetime ends. */
+  UNCONFIRMED: 'unconfirmed',
+  /** Not over yet: the release goes on in the background. */
+  PENDING: 'pending',
+});
+/** How the end of a lease, or of all leases of a mapper, left the gateway; from the best outcome to the worst. */
+export type Release = (typeof Release)[keyof typeof Release];
 
 /** What happened. */
 export const EventKind = Object.freeze({

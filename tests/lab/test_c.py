@@ -41,7 +41,7 @@ def compile_example(name: str, linking: str, folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("minimal", f"reachable at {WAN_ADDRESS}:4000 by pcp, address public"),
+        ("minimal", f"mapped to {WAN_ADDRESS}:4000 by pcp, address public"),
         ("poll_loop", f"installed udp 4000 at {WAN_ADDRESS}:4000 by pcp"),
     ],
     ids=["minimal", "poll_loop"],

@@ -23,13 +23,17 @@ int main(int argc, char **argv) {
     fprintf(stderr, "no port: %s (%s)\n", error.message, portlease_kind_name(error.kind));
     return 1; // this is normal: a router may refuse
   }
-  printf("reachable at %s:%u by %s, address %s\n", now.external_address, (unsigned)now.external_port,
+  const char *address = now.external_address[0] != '\0' ? now.external_address : "?"; // the router may not know it
+  printf("mapped to %s:%u by %s, address %s\n", address, (unsigned)now.external_port,
          portlease_protocol_name(now.protocol), portlease_address_class_name(now.address_class));
   fflush(stdout);
 
   getchar();
 
-  portlease_mapper_stop(mapper, PORTLEASE_DEFAULT_TIMEOUT, NULL); // nothing is left on the router
+  portlease_release release;
+  if (portlease_mapper_stop(mapper, PORTLEASE_DEFAULT_TIMEOUT, &release, &error) == PORTLEASE_OK) {
+    printf("%s\n", portlease_release_name(release)); // "released": the mapping is gone from the router
+  }
   portlease_lease_free(lease);
   portlease_mapper_free(mapper);
   return 0;

@@ -19,8 +19,8 @@ static void show(const portlease_event *event) {
   printf("%s %s %u", portlease_event_kind_name(event->kind), portlease_transport_name(event->transport),
          (unsigned)event->internal_port);
   if (event->external_port != 0) {
-    printf(" at %s:%u by %s", event->external_address, (unsigned)event->external_port,
-           portlease_protocol_name(event->protocol));
+    const char *address = event->external_address[0] != '\0' ? event->external_address : "?";
+    printf(" at %s:%u by %s", address, (unsigned)event->external_port, portlease_protocol_name(event->protocol));
   }
   if (event->error.kind != PORTLEASE_OK) {
     printf(": %s", event->error.message);

@@ -63,7 +63,7 @@ pub(crate) unsafe fn guard_read(
     let caller = unsafe { Caller::new() };
     let outcome = unpanicked(|| body(caller));
     let kind = outcome.as_ref().err().map_or(PORTLEASE_OK, |failure| failure.kind().into());
-    if let Some(error) = caller.optional_place(error) {
+    if let Ok(Some(error)) = caller.optional_place("error", error) {
         match &outcome {
             Ok(()) => put_error(error, PORTLEASE_OK, ""),
             Err(failure) => put_error(error, kind, &failure.message()),

@@ -8,7 +8,7 @@ use crate::error::{portlease_error, put_report};
 use crate::memory::place::PORTLEASE_ADDRESS_SIZE;
 use crate::memory::{To, field, fill, growing};
 use crate::names::{portlease_address_class, portlease_event_kind, portlease_protocol, portlease_transport};
-use crate::snapshot::{put_socket, seconds};
+use crate::snapshot::seconds;
 
 /// Something that happened to a lease, or to all of them at once.
 #[repr(C)]
@@ -31,7 +31,7 @@ pub struct portlease_event {
     pub internal_port: u16,
     /// The external port; 0 if there is no mapping.
     pub external_port: u16,
-    /// The external address; "" if there is no mapping.
+    /// The external address; "" if there is no mapping or the gateway does not know its address.
     pub external_address: [c_char; PORTLEASE_ADDRESS_SIZE],
     /// The granted lifetime in seconds; negative if there is no mapping or it is permanent.
     pub lifetime: f64,
@@ -54,10 +54,11 @@ pub(crate) fn put_event(to: To<'_, portlease_event>, event: &Event) {
         protocol: event.protocol.into(),
         address_class: event.address_class.into(),
         internal_port: event.internal_port.unwrap_or_default(),
+        external_port: event.external_port.unwrap_or_default(),
         lifetime: seconds(event.lifetime),
         elapsed: event.elapsed.as_secs_f64(),
         dropped: event.dropped,
     });
-    put_socket(field!(to, external_address), field!(to, external_port), event.external);
+    field!(to, external_address).set_address(event.external.map(|external| external.ip()));
     put_report(field!(to, error), event.error.as_deref());
 }

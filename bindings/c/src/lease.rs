@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use portlease::{Lease, PortMappingError};
+use portlease::Lease;
 
 use crate::error::{free, guard, guard_read, portlease_error};
 use crate::memory::Caller;
-use crate::names::portlease_kind;
+use crate::names::{portlease_kind, portlease_release};
 use crate::snapshot::{portlease_lease_snapshot, put_lease};
 use crate::thread::wait;
 use crate::values::timeout;
@@ -15,14 +15,6 @@ use crate::values::timeout;
 #[allow(non_camel_case_types)]
 pub struct portlease_lease {
     pub(crate) lease: Arc<Lease>,
-}
-
-/// What a stop answers: done, or going on in the background.
-pub(crate) fn released(done: bool) -> Result<(), PortMappingError> {
-    match done {
-        true => Ok(()),
-        false => Err(PortMappingError::timeout("not released in time; the release goes on in the background")),
-    }
 }
 
 /// The lease's number within its mapper, from 1, as events name it; 0 for NULL. Does not block.
@@ -104,32 +96,40 @@ pub unsafe extern "C" fn portlease_lease_get_snapshot(
     unsafe { guard_read(error, body) }
 }
 
-/// Releases the mapping on the gateway and ends the lease; waits for that (default: 5 s), after which it goes on in the
-/// background: PORTLEASE_TIMEOUT. May be called again; never fails for a gateway that is gone.
+/// Releases the mapping on the gateway and ends the lease; waits for that (default: 5 s). `release` (or NULL) gets how it
+/// went, and PORTLEASE_PENDING if it still goes on. May be called again. Fails with PORTLEASE_INVALID only, never for a
+/// gateway that is gone.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_lease_stop(
     lease: *mut portlease_lease,
     timeout_seconds: f64,
+    release: *mut portlease_release,
     error: *mut portlease_error,
 ) -> portlease_kind {
     let body = |caller: Caller<'_>| {
         let lease = &caller.handle("lease", lease)?.lease;
-        released(wait(lease.stop(timeout(timeout_seconds)?)))
+        let out = caller.optional_place("release", release)?;
+        let release = wait(lease.stop(timeout(timeout_seconds)?));
+        out.iter().for_each(|out| out.set(release.into()));
+        Ok(())
     };
     // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
 
 /// Ends the lease and leaves the mapping on the gateway until its lifetime ends; a permanent one stays until somebody
-/// deletes it. Blocks for 5 s at most. The mapper goes on until it is stopped or freed.
+/// deletes it. Blocks for 5 s at most. `release` as above. The mapper goes on until it is stopped or freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_lease_detach(
     lease: *mut portlease_lease,
+    release: *mut portlease_release,
     error: *mut portlease_error,
 ) -> portlease_kind {
     let body = |caller: Caller<'_>| {
         let lease = &caller.handle("lease", lease)?.lease;
-        wait(lease.detach());
+        let out = caller.optional_place("release", release)?;
+        let release = wait(lease.detach());
+        out.iter().for_each(|out| out.set(release.into()));
         Ok(())
     };
     // SAFETY: the header's rules.

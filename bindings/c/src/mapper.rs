@@ -9,9 +9,9 @@ use crate::error::{free, guard, portlease_error};
 use crate::event::{portlease_event, put_event};
 use crate::fork;
 use crate::gateway::{ReportOut, portlease_gateway_report, portlease_protocol_report};
-use crate::lease::{portlease_lease, released};
+use crate::lease::portlease_lease;
 use crate::memory::Caller;
-use crate::names::portlease_kind;
+use crate::names::{portlease_kind, portlease_release};
 use crate::snapshot::{portlease_lease_snapshot, portlease_mapper_snapshot, put_lease, put_mapper};
 use crate::thread::{wait, without_signals};
 use crate::values::timeout;
@@ -167,18 +167,22 @@ pub unsafe extern "C" fn portlease_mapper_probe(
     unsafe { guard(error, body) }
 }
 
-/// Releases every mapping on the gateway and ends the engine's thread; waits for that (default: 5 s), after which it
-/// goes on in the background: PORTLEASE_TIMEOUT. May be called again, and from several threads. Otherwise fails with
-/// PORTLEASE_INVALID only.
+/// Releases every mapping on the gateway and ends the engine's thread; waits for that (default: 5 s, and 0.1 s more for
+/// each lease that is left). `release` is as for portlease_lease_stop, over all leases of the mapper, also those that
+/// ended before. May be called again, and from several threads. Fails with PORTLEASE_INVALID only.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_mapper_stop(
     mapper: *mut portlease_mapper,
     timeout_seconds: f64,
+    release: *mut portlease_release,
     error: *mut portlease_error,
 ) -> portlease_kind {
     let body = |caller: Caller<'_>| {
         let engine = &caller.handle("mapper", mapper)?.mapper;
-        released(wait(engine.stop(timeout(timeout_seconds)?)))
+        let out = caller.optional_place("release", release)?;
+        let release = wait(engine.stop(timeout(timeout_seconds)?));
+        out.iter().for_each(|out| out.set(release.into()));
+        Ok(())
     };
     // SAFETY: the header's rules.
     unsafe { guard(error, body) }

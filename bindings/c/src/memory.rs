@@ -73,8 +73,8 @@ impl<'c> Caller<'c> {
     }
 
     /// The same, if the caller wants it.
-    pub(crate) fn optional_place<T: Copy>(self, pointer: *mut T) -> Option<To<'c, T>> {
-        (!pointer.is_null() && pointer.is_aligned()).then(|| To::new(pointer))
+    pub(crate) fn optional_place<T: Copy>(self, argument: &'static str, pointer: *mut T) -> Result<Option<To<'c, T>>> {
+        (!pointer.is_null()).then(|| self.place(argument, pointer)).transpose()
     }
 
     /// A struct that is to be filled in.

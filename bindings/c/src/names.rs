@@ -5,7 +5,9 @@ use std::ffi::c_char;
 use std::mem::MaybeUninit;
 
 use portlease::mapping::AddressFamily;
-use portlease::{AddressClass, ErrorKind, EventKind, LeaseState, NatClass, PortMappingError, Protocol, Transport};
+use portlease::{
+    AddressClass, ErrorKind, EventKind, LeaseState, NatClass, PortMappingError, Protocol, Release, Transport,
+};
 
 use crate::memory::{not_one_of, number};
 
@@ -85,9 +87,9 @@ impl From<LeaseState> for portlease_state {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(non_camel_case_types)]
 pub enum portlease_nat_class {
-    /// Nothing is known.
+    /// Nothing is known, or the external address is not known to be public.
     PORTLEASE_NAT_UNKNOWN = 0,
-    /// A granted, unexpired mapping is published.
+    /// A granted, unexpired mapping with a public address is published.
     PORTLEASE_NAT_OPEN = 1,
 }
 
@@ -96,6 +98,29 @@ impl From<NatClass> for portlease_nat_class {
         match value {
             NatClass::Unknown => Self::PORTLEASE_NAT_UNKNOWN,
             NatClass::Open => Self::PORTLEASE_NAT_OPEN,
+        }
+    }
+}
+
+/// How the end of a lease, or of all leases of a mapper, left the gateway; from the best outcome to the worst.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(non_camel_case_types)]
+pub enum portlease_release {
+    /// Over, and nothing is left, or what was left on purpose: see portlease_lease_detach.
+    PORTLEASE_RELEASED = 1,
+    /// Over, but the delete was not confirmed: the mapping may stay until its lifetime ends.
+    PORTLEASE_UNCONFIRMED = 2,
+    /// Not over yet: the release goes on in the background.
+    PORTLEASE_PENDING = 3,
+}
+
+impl From<Release> for portlease_release {
+    fn from(value: Release) -> Self {
+        match value {
+            Release::Released => Self::PORTLEASE_RELEASED,
+            Release::Unconfirmed => Self::PORTLEASE_UNCONFIRMED,
+            Release::Pending => Self::PORTLEASE_PENDING,
         }
     }
 }
@@ -332,6 +357,18 @@ pub extern "C" fn portlease_nat_class_name(value: MaybeUninit<portlease_nat_clas
     let name = match number(value) {
         0 => c"unknown",
         1 => c"open",
+        _ => c"",
+    };
+    name.as_ptr()
+}
+
+/// As above.
+#[unsafe(no_mangle)]
+pub extern "C" fn portlease_release_name(value: MaybeUninit<portlease_release>) -> *const c_char {
+    let name = match number(value) {
+        1 => c"released",
+        2 => c"unconfirmed",
+        3 => c"pending",
         _ => c"",
     };
     name.as_ptr()

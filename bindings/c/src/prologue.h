@@ -12,9 +12,11 @@
 //     fprintf(stderr, "no port: %s (%s)\n", error.message, portlease_kind_name(error.kind));
 //     return 1; // this is normal: a router may refuse
 //   }
-//   printf("reachable at %s:%u\n", now.external_address, (unsigned)now.external_port);
+//   if (now.external_address[0] != '\0') { // the router may not know its address
+//     printf("external address: %s:%u\n", now.external_address, (unsigned)now.external_port);
+//   }
 //   ...
-//   portlease_mapper_stop(mapper, PORTLEASE_DEFAULT_TIMEOUT, NULL); // nothing is left on the router
+//   portlease_mapper_stop(mapper, PORTLEASE_DEFAULT_TIMEOUT, NULL, NULL); // deletes the mapping on the router
 //   portlease_lease_free(lease);
 //   portlease_mapper_free(mapper);
 //

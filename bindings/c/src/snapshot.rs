@@ -1,7 +1,6 @@
 //! A lease and a mapper at one moment, as C sees them.
 
 use std::ffi::c_char;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use portlease::{LeaseSnapshot, MapperSnapshot};
@@ -35,7 +34,7 @@ pub struct portlease_lease_snapshot {
     pub internal_port: u16,
     /// The external port; 0 while not active.
     pub external_port: u16,
-    /// The external address; "" while not active, 0.0.0.0 if the gateway does not know its own.
+    /// The external address; "" while not active or if the gateway does not know its address.
     pub external_address: [c_char; PORTLEASE_ADDRESS_SIZE],
     /// UDP or TCP.
     pub transport: portlease_transport,
@@ -51,7 +50,7 @@ pub struct portlease_lease_snapshot {
     pub renewals: u64,
     /// Consecutive failures: of renewals while active, of attempts to map otherwise.
     pub failures: u64,
-    /// Open while active.
+    /// Open while active with a public external address.
     pub nat_class: portlease_nat_class,
     /// The class of the external address.
     pub address_class: portlease_address_class,
@@ -93,16 +92,6 @@ pub(crate) fn seconds(time: Option<Duration>) -> f64 {
     time.map_or(NO_TIME, |time| time.as_secs_f64())
 }
 
-/// Writes an address and its port.
-pub(crate) fn put_socket(
-    address: To<'_, [c_char; PORTLEASE_ADDRESS_SIZE]>,
-    port: To<'_, u16>,
-    socket: Option<SocketAddr>,
-) {
-    address.set_address(socket.map(|socket| socket.ip()));
-    port.set(socket.map_or(0, |socket| socket.port()));
-}
-
 /// Fills in a lease.
 pub(crate) fn put_lease(to: To<'_, portlease_lease_snapshot>, lease: &LeaseSnapshot) {
     fill!(to, {
@@ -112,6 +101,7 @@ pub(crate) fn put_lease(to: To<'_, portlease_lease_snapshot>, lease: &LeaseSnaps
         active: lease.active,
         permanent: lease.permanent,
         internal_port: lease.internal_port,
+        external_port: lease.external_port().unwrap_or_default(),
         transport: lease.transport.into(),
         protocol: lease.protocol().into(),
         lifetime: seconds(lease.lifetime),
@@ -122,7 +112,7 @@ pub(crate) fn put_lease(to: To<'_, portlease_lease_snapshot>, lease: &LeaseSnaps
         nat_class: lease.nat_class.into(),
         address_class: lease.address_class.into(),
     });
-    put_socket(field!(to, external_address), field!(to, external_port), lease.external());
+    field!(to, external_address).set_address(lease.external().map(|external| external.ip()));
     put_report(field!(to, last_error), lease.last_error.as_deref());
 }
 

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use portlease::{Completion, GatewayReport, LeaseSnapshot, PortMappingError, PulledEvent, WaitEnd, Waits};
+use portlease::{Completion, GatewayReport, LeaseSnapshot, PortMappingError, PulledEvent, Release, WaitEnd, Waits};
 
 use crate::error::{free, guard, portlease_error, put_error};
 use crate::event::{portlease_event, put_event};
 use crate::gateway::{ReportOut, portlease_gateway_report, portlease_protocol_report};
-use crate::lease::{portlease_lease, released};
+use crate::lease::portlease_lease;
 use crate::mapper::portlease_mapper;
 use crate::memory::{Caller, Out, To, field, growing};
-use crate::names::portlease_kind;
+use crate::names::{portlease_kind, portlease_release};
 use crate::names::portlease_kind::{PORTLEASE_CANCELLED, PORTLEASE_INTERNAL, PORTLEASE_OK};
 use crate::reader::portlease_events;
 use crate::snapshot::{portlease_lease_snapshot, put_lease};
@@ -19,12 +19,11 @@ use crate::values::timeout;
 
 /// What a wait ends with, if the call has not failed.
 enum Answer {
-    /// The call has no result but that it is done.
-    Done,
     Lease(LeaseSnapshot),
     /// It is taken when it is handed out, and not before.
     Event(PulledEvent),
     Report(GatewayReport),
+    Release(Release),
 }
 
 type Outcome = Result<Answer, PortMappingError>;
@@ -57,6 +56,8 @@ pub struct portlease_completion {
     pub protocols: *mut portlease_protocol_report,
     /// How many fit into `protocols`.
     pub protocols_capacity: usize,
+    /// From portlease_waits_lease_stop, portlease_waits_lease_detach and portlease_waits_mapper_stop.
+    pub release: *mut portlease_release,
     /// Filled in: how the call ended, as the call that blocks would have; PORTLEASE_CANCELLED if it was cancelled.
     pub error: portlease_error,
 }
@@ -131,7 +132,7 @@ pub unsafe extern "C" fn portlease_waits_lease_stop(
         let lease = Arc::clone(&caller.handle("lease", lease)?.lease);
         let limit = timeout(timeout_seconds)?;
         let stopping = Arc::clone(&lease);
-        waits.begin(token, async move { released(lease.stop(limit).await).map(|()| Answer::Done) })?;
+        waits.begin(token, async move { Ok(Answer::Release(lease.stop(limit).await)) })?;
         begin_now(|| stopping.begin_stop())
     };
     // SAFETY: the header's rules.
@@ -150,10 +151,7 @@ pub unsafe extern "C" fn portlease_waits_lease_detach(
         let waits = &caller.handle("waits", waits)?.waits;
         let lease = Arc::clone(&caller.handle("lease", lease)?.lease);
         let ending = Arc::clone(&lease);
-        waits.begin(token, async move {
-            lease.detach().await;
-            Ok(Answer::Done)
-        })?;
+        waits.begin(token, async move { Ok(Answer::Release(lease.detach().await)) })?;
         begin_now(|| ending.begin_detach())
     };
     // SAFETY: the header's rules.
@@ -230,7 +228,7 @@ pub unsafe extern "C" fn portlease_waits_mapper_stop(
         let mapper = Arc::clone(&caller.handle("mapper", mapper)?.mapper);
         let limit = timeout(timeout_seconds)?;
         let stopping = Arc::clone(&mapper);
-        waits.begin(token, async move { released(mapper.stop(limit).await).map(|()| Answer::Done) })?;
+        waits.begin(token, async move { Ok(Answer::Release(mapper.stop(limit).await)) })?;
         begin_now(|| stopping.begin_stop())
     };
     // SAFETY: the header's rules.
@@ -327,6 +325,7 @@ struct CompletionOut<'c> {
     snapshot: Option<Out<'c, portlease_lease_snapshot>>,
     event: Option<Out<'c, portlease_event>>,
     report: ReportOut<'c>,
+    release: Option<To<'c, portlease_release>>,
 }
 
 impl<'c> CompletionOut<'c> {
@@ -338,6 +337,7 @@ impl<'c> CompletionOut<'c> {
             snapshot: caller.optional_out("snapshot", field!(to, snapshot).get())?,
             event: caller.optional_out("event", field!(to, event).get())?,
             report: ReportOut::new(caller, report, protocols, field!(to, protocols_capacity).get())?,
+            release: caller.optional_place("release", field!(to, release).get())?,
         })
     }
 
@@ -357,7 +357,6 @@ impl<'c> CompletionOut<'c> {
 
     fn put_answer(&self, answer: Answer) {
         match answer {
-            Answer::Done => {}
             Answer::Lease(lease) => {
                 self.snapshot.iter().for_each(|out| out.put(|to| put_lease(to, &lease)));
             }
@@ -366,6 +365,7 @@ impl<'c> CompletionOut<'c> {
                 self.event.iter().for_each(|out| out.put(|to| put_event(to, &event)));
             }
             Answer::Report(report) => self.report.put(&report),
+            Answer::Release(release) => self.release.iter().for_each(|out| out.set(release.into())),
         }
     }
 }

@@ -48,7 +48,7 @@ static double map_and_stop(portlease_mapper *mapper) {
     double start = now(CLOCK_MONOTONIC);
     portlease_lease *lease = check_lease(mapper, 5000);
     CHECK_KIND(PORTLEASE_OK, portlease_lease_ready(lease, 10, NULL, &error));
-    CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(lease, 10, &error));
+    CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(lease, 10, NULL, &error));
     times[i] = now(CLOCK_MONOTONIC) - start;
     portlease_lease_free(lease);
   }
@@ -66,7 +66,7 @@ int main(int argc, char **argv) {
   CHECK_KIND(PORTLEASE_OK, portlease_lease_ready(lease, 10, NULL, &error));
   double read = snapshots(lease), mapped = map_and_stop(mapper);
   printf("{\"snapshot_ns\": %.1f, \"map_and_stop_ns\": %.0f}\n", read, mapped);
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, 10, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, 10, NULL, &error));
   portlease_lease_free(lease);
   portlease_mapper_free(mapper);
   gateway_end(&router);

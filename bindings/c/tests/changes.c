@@ -25,11 +25,11 @@ TEST(each_change_has_a_revision_of_its_own_and_the_last_is_the_end) {
   CHECK_KIND(PORTLEASE_TIMEOUT, portlease_lease_changed(lease, seen.revision, 0.05, NULL, &error));
   // What was missed is seen at once.
   CHECK_KIND(PORTLEASE_OK, portlease_lease_changed(lease, seen.revision - 1, 0, &seen, &error));
-  CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(lease, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(lease, INFINITY, NULL, &error));
   CHECK_KIND(PORTLEASE_OK, portlease_lease_changed(lease, seen.revision, INFINITY, &seen, &error));
   CHECK(seen.state == PORTLEASE_STATE_EXITED && !seen.active);
   CHECK_KIND(PORTLEASE_STOPPED, portlease_lease_changed(lease, seen.revision, INFINITY, &seen, &error));
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
   portlease_lease_free(lease);
   portlease_mapper_free(mapper);
 }
@@ -49,11 +49,11 @@ TEST(a_change_can_be_waited_for_among_other_waits_and_be_cancelled) {
   CHECK_KIND(PORTLEASE_OK, portlease_waits_cancel(waits, 1, &error));
   CHECK_KIND(PORTLEASE_OK, portlease_waits_next(waits, INFINITY, &over, &error));
   CHECK(over.token == 1 && over.error.kind == PORTLEASE_CANCELLED);
-  CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(lease, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(lease, INFINITY, NULL, &error));
   CHECK_KIND(PORTLEASE_OK, portlease_waits_next(waits, INFINITY, &over, &error));
   CHECK(over.token == 2 && over.error.kind == PORTLEASE_OK && later.revision > seen.revision && !later.active);
   portlease_waits_free(waits);
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
   portlease_lease_free(lease);
   portlease_mapper_free(mapper);
 }
@@ -87,7 +87,7 @@ static void check_all_hear_of_the_failure(void (*until)(portlease_mapper *mapper
     CHECK(over.error.kind == PORTLEASE_UNAVAILABLE);
   }
   portlease_waits_free(waits);
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
   portlease_lease_free(lease);
   portlease_mapper_free(mapper);
   gateway_end(&deaf);

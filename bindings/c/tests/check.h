@@ -116,16 +116,21 @@ static inline size_t check_mappings(gateway *self) {
   return count;
 }
 
-// Makes the gateway lose every request from now on.
-static inline void check_silence(gateway *self) {
-  json_t *line = json_pack("{s:{s:s, s:s, s:s}}", "set", "pcp", "silent", "nat_pmp", "silent", "upnp", "silent");
+// Turns these switches of the gateway; what they are goes with the call.
+static inline void check_switches(gateway *self, json_t *switches) {
+  json_t *line = json_pack("{s:o}", "set", switches);
   json_t *reply;
   char *reason = gateway_tell(self, line, &reply);
   if (reason != NULL) {
-    check_failed(__FILE__, __LINE__, "the gateway falls silent:", reason);
+    check_failed(__FILE__, __LINE__, "the gateway takes the switches:", reason);
   }
   json_decref(line);
   json_decref(reply);
+}
+
+// Makes the gateway lose every request from now on.
+static inline void check_silence(gateway *self) {
+  check_switches(self, json_pack("{s:s, s:s, s:s}", "pcp", "silent", "nat_pmp", "silent", "upnp", "silent"));
 }
 
 #endif

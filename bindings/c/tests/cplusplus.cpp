@@ -51,7 +51,11 @@ void run(const char *gateway, const char *pcp_port, const char *ssdp_address) {
   }
   std::printf("ok   %s:%u by %s\n", snapshot.external_address, unsigned{snapshot.external_port},
               portlease_protocol_name(snapshot.protocol));
-  check(portlease_mapper_stop(mapper.get(), PORTLEASE_DEFAULT_TIMEOUT, &error), error);
+  portlease_release release;
+  check(portlease_mapper_stop(mapper.get(), PORTLEASE_DEFAULT_TIMEOUT, &release, &error), error);
+  if (release != PORTLEASE_RELEASED) {
+    throw std::runtime_error(std::string("the port is ") + portlease_release_name(release));
+  }
 }
 
 } // namespace

@@ -27,12 +27,12 @@ static portlease_event next(portlease_events *events) {
 static void live(uint16_t port) {
   portlease_lease *lease = check_lease(mapper, port);
   check_ready(lease, NULL);
-  CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(lease, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(lease, INFINITY, NULL, &error));
   portlease_lease_free(lease);
 }
 
 static void end(void) {
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
   portlease_mapper_free(mapper);
 }
 

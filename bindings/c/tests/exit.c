@@ -45,9 +45,9 @@ TEST(another_port_is_mapped_and_its_events_are_pulled) {
 
 TEST(leases_and_mapper_are_stopped_and_nothing_is_left) {
   CHECK(check_mappings(&router) == 2);
-  CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(second, INFINITY, &error));
-  CHECK_KIND(PORTLEASE_OK, portlease_lease_detach(second, &error));
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(second, INFINITY, NULL, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_lease_detach(second, NULL, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
   CHECK(check_mappings(&router) == 0);
 }
 

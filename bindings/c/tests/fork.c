@@ -28,7 +28,7 @@ static void begin(void) {
 static void end(void) {
   portlease_waits_free(waits);
   portlease_events_free(events);
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
   portlease_lease_free(lease);
   portlease_mapper_free(mapper);
   CHECK(check_mappings(&router) == 0);
@@ -88,9 +88,9 @@ TEST(in_the_child_every_handle_answers_stopped_and_the_parents_mapping_lives_on)
 }
 
 static void stop_and_free_everything(void) {
-  CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(lease, INFINITY, &error));
-  CHECK_KIND(PORTLEASE_OK, portlease_lease_detach(lease, &error));
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(lease, INFINITY, NULL, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_lease_detach(lease, NULL, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
   portlease_waits_free(waits);
   portlease_lease_free(lease);
   portlease_mapper_free(mapper);
@@ -114,7 +114,7 @@ static void map_another(void) {
   CHECK(snapshot.external_port == 4005);
   CHECK_KIND(PORTLEASE_OK, portlease_lease_get_snapshot(another, &snapshot, &error));
   CHECK(snapshot.active);
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(own, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(own, INFINITY, NULL, &error));
   portlease_lease_free(another);
   portlease_mapper_free(own);
 }

@@ -35,13 +35,13 @@ TEST(null_is_invalid_and_the_argument_is_named) {
   CHECK_SAYS(invalid, "event", portlease_mapper_next_event(mapper, 0, NULL, &error));
   CHECK_SAYS(invalid, "mapper", portlease_mapper_probe(NULL, NULL, NULL, 0, &error));
   CHECK_SAYS(invalid, "protocols", portlease_mapper_probe(mapper, NULL, NULL, 3, &error));
-  CHECK_SAYS(invalid, "mapper", portlease_mapper_stop(NULL, 0, &error));
+  CHECK_SAYS(invalid, "mapper", portlease_mapper_stop(NULL, 0, NULL, &error));
   CHECK_SAYS(invalid, "lease", portlease_lease_ready(NULL, 0, NULL, &error));
   CHECK_SAYS(invalid, "lease", portlease_lease_changed(NULL, 0, 0, NULL, &error));
   CHECK_SAYS(invalid, "lease", portlease_lease_get_snapshot(NULL, &snapshot, &error));
   CHECK_SAYS(invalid, "snapshot", portlease_lease_get_snapshot(lease, NULL, &error));
-  CHECK_SAYS(invalid, "lease", portlease_lease_stop(NULL, 0, &error));
-  CHECK_SAYS(invalid, "lease", portlease_lease_detach(NULL, &error));
+  CHECK_SAYS(invalid, "lease", portlease_lease_stop(NULL, 0, NULL, &error));
+  CHECK_SAYS(invalid, "lease", portlease_lease_detach(NULL, NULL, &error));
   CHECK(portlease_lease_id(NULL) == 0);
 
   portlease_events *events;
@@ -83,7 +83,7 @@ TEST(null_is_invalid_and_the_argument_is_named) {
   portlease_events_free(events);
   portlease_waits_free(waits);
   portlease_lease_free(lease);
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
   portlease_mapper_free(mapper);
 }
 
@@ -92,7 +92,7 @@ TEST(nobody_needs_to_ask_for_the_error) {
   CHECK(portlease_mapper_start(NULL, NULL, NULL) == PORTLEASE_INVALID);
   CHECK(portlease_mapper_start(NULL, &mapper, NULL) == PORTLEASE_OK);
   CHECK(portlease_mapper_map(mapper, NULL, NULL, NULL) == PORTLEASE_INVALID);
-  CHECK(portlease_mapper_stop(mapper, PORTLEASE_DEFAULT_TIMEOUT, NULL) == PORTLEASE_OK);
+  CHECK(portlease_mapper_stop(mapper, PORTLEASE_DEFAULT_TIMEOUT, NULL, NULL) == PORTLEASE_OK);
   portlease_mapper_free(mapper);
 }
 
@@ -140,7 +140,7 @@ TEST(a_struct_size_that_nobody_set_is_invalid) {
     CHECK_SAYS(PORTLEASE_INVALID, "sizeof(portlease_event)",
                portlease_mapper_next_event(mapper, INFINITY, &event, &error));
   }
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
   portlease_mapper_free(mapper);
 }
 
@@ -158,7 +158,7 @@ TEST(a_program_of_a_later_version_may_have_larger_structs) {
   CHECK_KIND(PORTLEASE_OK, portlease_mapper_start(&config.known, &mapper, &error));
   CHECK_KIND(PORTLEASE_OK, portlease_mapper_get_snapshot(mapper, &snapshot.known, NULL, 0, &error));
   CHECK(snapshot.added == 0 && !snapshot.known.stopped && snapshot.known.struct_size == sizeof snapshot);
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
   portlease_mapper_free(mapper);
   config.added = 1;
   CHECK_SAYS(PORTLEASE_INVALID, "does not know", portlease_mapper_start(&config.known, &mapper, &error));
@@ -234,7 +234,7 @@ TEST(numbers_that_are_no_enum_are_invalid) {
   CHECK_SAYS(PORTLEASE_INVALID, "protocols", portlease_mapper_start(&config, &other, &error));
   config.protocols[0] = PORTLEASE_PROTOCOL_NONE;
   CHECK_SAYS(PORTLEASE_INVALID, "protocols", portlease_mapper_start(&config, &other, &error));
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
   portlease_mapper_free(mapper);
 }
 
@@ -257,8 +257,8 @@ TEST(a_time_that_is_no_number_is_invalid) {
   CHECK_SAYS(PORTLEASE_INVALID, "timeout", portlease_lease_ready(lease, NAN, NULL, &error));
   CHECK_SAYS(PORTLEASE_INVALID, "timeout", portlease_mapper_next_event(mapper, NAN, &event, &error));
   CHECK_SAYS(PORTLEASE_INVALID, "timeout", portlease_lease_changed(lease, 0, NAN, NULL, &error));
-  CHECK_SAYS(PORTLEASE_INVALID, "timeout", portlease_lease_stop(lease, NAN, &error));
-  CHECK_SAYS(PORTLEASE_INVALID, "timeout", portlease_mapper_stop(mapper, NAN, &error));
+  CHECK_SAYS(PORTLEASE_INVALID, "timeout", portlease_lease_stop(lease, NAN, NULL, &error));
+  CHECK_SAYS(PORTLEASE_INVALID, "timeout", portlease_mapper_stop(mapper, NAN, NULL, &error));
   portlease_config config = PORTLEASE_INIT(portlease_config);
   const double numbers[] = {NAN, INFINITY, -1};
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
@@ -269,7 +269,7 @@ TEST(a_time_that_is_no_number_is_invalid) {
   config.retry_never = true;
   config.retry_max = 1;
   CHECK_SAYS(PORTLEASE_INVALID, "retry", portlease_mapper_start(&config, &other, &error));
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
   portlease_lease_free(lease);
   portlease_mapper_free(mapper);
 }
@@ -286,8 +286,8 @@ TEST(an_infinite_time_out_is_no_overflow_and_none_does_not_wait) {
   } while (event.kind == PORTLEASE_EVENT_FAILED); // an attempt before, see check_ready
   CHECK(event.kind == PORTLEASE_EVENT_INSTALLED && event.lease == portlease_lease_id(lease));
   CHECK_KIND(PORTLEASE_TIMEOUT, portlease_mapper_next_event(mapper, 0, &event, &error));
-  CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(lease, INFINITY, &error));
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(lease, INFINITY, NULL, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
   portlease_lease_free(lease);
   portlease_mapper_free(mapper);
 }
@@ -299,7 +299,10 @@ TEST(a_pointer_between_two_fields_is_invalid) {
   uintptr_t address = (uintptr_t)bytes | 1;
   memcpy(&odd, &address, sizeof odd);
   CHECK_SAYS(PORTLEASE_INVALID, "aligned", portlease_mapper_next_event(mapper, 0, odd, &error));
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  portlease_release *odd_release;
+  memcpy(&odd_release, &address, sizeof odd_release);
+  CHECK_SAYS(PORTLEASE_INVALID, "release: ", portlease_mapper_stop(mapper, INFINITY, odd_release, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
   portlease_mapper_free(mapper);
 }
 
@@ -314,8 +317,8 @@ TEST(after_the_stop_everything_answers_stopped_and_stopping_again_is_no_error) {
   portlease_mapper_snapshot whole = PORTLEASE_INIT(portlease_mapper_snapshot);
   check_ready(lease, NULL);
   for (int times = 0; times < 2; times++) {
-    CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
-    CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(lease, INFINITY, &error));
+    CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
+    CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(lease, INFINITY, NULL, &error));
   }
   CHECK_KIND(PORTLEASE_STOPPED, portlease_mapper_map(mapper, &request, &other, &error));
   CHECK(other == NULL);
@@ -347,7 +350,7 @@ TEST(a_small_array_gets_as_many_leases_as_fit_and_the_count_says_how_many_there_
   CHECK_KIND(PORTLEASE_OK, portlease_mapper_get_snapshot(mapper, &whole, some, 2, &error));
   CHECK(whole.lease_count == 3 && some[0].id == 1 && some[1].id == 2 && some[2].id == 0);
   CHECK(some[1].struct_size == sizeof some[1] && some[1].internal_port == 4001);
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
   for (uint16_t i = 0; i < 3; i++) {
     portlease_lease_free(leases[i]);
   }

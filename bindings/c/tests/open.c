@@ -48,7 +48,7 @@ TEST(open_maps_in_one_call_and_its_mapper_stops_it) {
   CHECK_KIND(PORTLEASE_OK, open_it(INFINITY));
   CHECK(now.active && now.transport == PORTLEASE_TRANSPORT_UDP && strcmp(now.external_address, "192.0.1.1") == 0);
   CHECK(check_mappings(&router) == 1);
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
   CHECK(check_mappings(&router) == 0);
   free_both();
 }
@@ -62,7 +62,7 @@ TEST(open_takes_all_that_map_takes) {
   CHECK_KIND(PORTLEASE_OK, open_it(INFINITY));
   CHECK(now.internal_port == 4000 && now.external_port == 5000 && now.transport == PORTLEASE_TRANSPORT_TCP);
   CHECK(now.protocol == PORTLEASE_PROTOCOL_PCP);
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
   free_both();
   begin();
   request.internal_port = 0;
@@ -74,12 +74,12 @@ TEST(a_detached_lease_leaves_its_mapping_when_the_mapper_is_stopped) {
   begin();
   request.internal_port = 4001;
   CHECK_KIND(PORTLEASE_OK, open_it(INFINITY));
-  CHECK_KIND(PORTLEASE_OK, portlease_lease_detach(lease, &error));
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_lease_detach(lease, NULL, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
   CHECK(check_mappings(&router) == 1);
   free_both();
   CHECK_KIND(PORTLEASE_OK, open_it(INFINITY)); // the same mapping, which is released this time
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
   CHECK(check_mappings(&router) == 0);
   free_both();
 }

@@ -7,13 +7,13 @@ use serde_json::Value;
 const SURFACE: &str = include_str!("../../../tests/surface.json");
 const HEADER: &str = include_str!("../../../include/portlease.h");
 
-/// What a field of the file is in C, where it is not one field of the same name: text with a port is two fields,
+/// What a field of the file is in C, where it is not one field of the same name: an address with a port is two fields,
 /// `interface` is a macro of Windows, a choice is spread out, and arrays are the caller's own.
 const FIELDS: [(&str, &str, &[&str]); 7] = [
     ("portlease_config", "interface", &["interface_name"]),
     ("portlease_config", "retry", &["retry_never", "retry_min", "retry_max"]),
-    ("portlease_lease_snapshot", "external", &["external_address", "external_port"]),
-    ("portlease_event", "external", &["external_address", "external_port"]),
+    ("portlease_lease_snapshot", "external", &["external_address"]),
+    ("portlease_event", "external", &["external_address"]),
     ("portlease_mapper_snapshot", "leases", &["lease_count"]),
     ("portlease_gateway_report", "interface", &["interface_name"]),
     ("portlease_gateway_report", "protocols", &["protocol_count"]),
@@ -29,7 +29,7 @@ const SIZES: [(&str, i64); 4] = [
 
 /// What every language has in its own way, and C by functions: the ends of handles, names, the version, readers of events,
 /// waits.
-const OF_C: [&str; 27] = [
+const OF_C: [&str; 28] = [
     "portlease_version",
     "portlease_kind_name",
     "portlease_state_name",
@@ -38,6 +38,7 @@ const OF_C: [&str; 27] = [
     "portlease_transport_name",
     "portlease_nat_class_name",
     "portlease_address_class_name",
+    "portlease_release_name",
     "portlease_mapper_free",
     "portlease_lease_free",
     "portlease_events_new",
@@ -119,6 +120,7 @@ fn enums_have_the_names_of_the_file() {
         ("/transports", "portlease_transport", "PORTLEASE_TRANSPORT_"),
         ("/nat_classes", "portlease_nat_class", "PORTLEASE_NAT_"),
         ("/address_classes", "portlease_address_class", "PORTLEASE_ADDRESS_"),
+        ("/releases", "portlease_release", "PORTLEASE_"),
     ] {
         let constants =
             body("enum", name).into_iter().filter_map(|line| line.trim().strip_prefix(prefix)?.split_once(" = "));

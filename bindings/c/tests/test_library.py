@@ -21,7 +21,7 @@ RUSTS_OWN = re.compile(r"(_R|_ZN|rust_|__|DW\.ref\.)")
 
 def maps(program: Path, gateway: Gateway, **options: object) -> None:
     """The minimal example maps a port, and nothing is left after it."""
-    assert "reachable at 192.0.1.1:4000" in run([program, "4000", *gateway.address], **options)
+    assert "mapped to 192.0.1.1:4000" in run([program, "4000", *gateway.address], **options)
     assert gateway.mappings() == []
 
 

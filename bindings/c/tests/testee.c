@@ -23,6 +23,7 @@ typedef struct results {
   portlease_event event;
   portlease_gateway_report report;
   portlease_protocol_report protocols[PORTLEASE_MAX_PROTOCOLS];
+  portlease_release release;
   portlease_error error;
 } results;
 
@@ -51,6 +52,8 @@ static json_t *endpoint(const char *address, uint16_t port) {
   return address[0] != '\0' ? json_sprintf("%s:%u", address, (unsigned)port) : json_null();
 }
 
+static json_t *port(uint16_t number) { return number != 0 ? json_integer(number) : json_null(); }
+
 static json_t *error_result(const portlease_error *error) {
   return error->kind == PORTLEASE_OK
              ? json_null()
@@ -58,12 +61,13 @@ static json_t *error_result(const portlease_error *error) {
 }
 
 static json_t *lease_result(const portlease_lease_snapshot *lease) {
-  return json_pack("{s:I, s:I, s:s, s:b, s:o, s:i, s:s, s:o, s:o, s:o, s:o, s:b, s:I, s:I, s:o, s:s, s:s}", //
+  return json_pack("{s:I, s:I, s:s, s:b, s:o, s:o, s:i, s:s, s:o, s:o, s:o, s:o, s:b, s:I, s:I, s:o, s:s, s:s}", //
                    "id", (json_int_t)lease->id,                                                             //
                    "revision", (json_int_t)lease->revision,                                                 //
                    "state", portlease_state_name(lease->state),                                             //
                    "active", (int)lease->active,                                                            //
                    "external", endpoint(lease->external_address, lease->external_port),                     //
+                   "external_port", port(lease->external_port),                                             //
                    "internal_port", (int)lease->internal_port,                                              //
                    "transport", portlease_transport_name(lease->transport),                                 //
                    "protocol", text(portlease_protocol_name(lease->protocol)),                              //
@@ -99,12 +103,13 @@ static json_t *mapper_result(const portlease_mapper_snapshot *mapper, const port
 
 static json_t *event_result(const portlease_event *event) {
   bool of_lease = event->lease != 0;
-  return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:f, s:I}",                    //
+  return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:f, s:I}",                    //
                    "kind", portlease_event_kind_name(event->kind),                               //
                    "lease", of_lease ? json_integer((json_int_t)event->lease) : json_null(),     //
                    "transport", text(portlease_transport_name(event->transport)),                //
-                   "internal_port", of_lease ? json_integer(event->internal_port) : json_null(), //
+                   "internal_port", port(event->internal_port),                                  //
                    "external", endpoint(event->external_address, event->external_port),          //
+                   "external_port", port(event->external_port),                                  //
                    "protocol", text(portlease_protocol_name(event->protocol)),                   //
                    "lifetime", seconds(event->lifetime),                                         //
                    "address_class", portlease_address_class_name(event->address_class),          //
@@ -209,10 +214,7 @@ static bool is(const json_t *command, const char *call) { return strcmp(words(co
 
 // Answers a command whose call is over.
 static void finish(const json_t *command, const results *of) {
-  bool in_time = of->error.kind != PORTLEASE_TIMEOUT;
-  if (is(command, "stop") || is(command, "stop_mapper")) {
-    answer(command, "result", json_boolean(in_time)); // false: the release goes on in the background
-  } else if (of->error.kind != PORTLEASE_OK) {
+  if (of->error.kind != PORTLEASE_OK) {
     answer(command, "error", error_result(&of->error));
   } else if (is(command, "ready") || is(command, "changed") || is(command, "snapshot")) {
     answer(command, "result", lease_result(&of->leases[0]));
@@ -222,6 +224,8 @@ static void finish(const json_t *command, const results *of) {
     answer(command, "result", event_result(&of->event));
   } else if (is(command, "probe")) {
     answer(command, "result", report_result(&of->report, of->protocols));
+  } else if (is(command, "stop") || is(command, "detach") || is(command, "stop_mapper")) {
+    answer(command, "result", json_string(portlease_release_name(of->release)));
   } else {
     answer(command, "result", json_null());
   }
@@ -257,10 +261,11 @@ static bool wait_for(json_t *command, portlease_mapper *mapper, portlease_lease 
     waits == NULL ? portlease_lease_changed(lease, since, timeout, to->leases, error)
                   : portlease_waits_lease_changed(waits, lease, since, timeout, token, error);
   } else if (is(command, "stop")) {
-    waits == NULL ? portlease_lease_stop(lease, timeout, error)
+    waits == NULL ? portlease_lease_stop(lease, timeout, &to->release, error)
                   : portlease_waits_lease_stop(waits, lease, timeout, token, error);
   } else if (is(command, "detach")) {
-    waits == NULL ? portlease_lease_detach(lease, error) : portlease_waits_lease_detach(waits, lease, token, error);
+    waits == NULL ? portlease_lease_detach(lease, &to->release, error)
+                  : portlease_waits_lease_detach(waits, lease, token, error);
   } else if (is(command, "next_event")) {
     waits == NULL ? portlease_mapper_next_event(mapper, timeout, &to->event, error)
                   : portlease_waits_mapper_next_event(waits, mapper, timeout, token, error);
@@ -268,7 +273,7 @@ static bool wait_for(json_t *command, portlease_mapper *mapper, portlease_lease 
     waits == NULL ? portlease_mapper_probe(mapper, &to->report, to->protocols, PORTLEASE_MAX_PROTOCOLS, error)
                   : portlease_waits_mapper_probe(waits, mapper, token, error);
   } else if (is(command, "stop_mapper")) {
-    waits == NULL ? portlease_mapper_stop(mapper, timeout, error)
+    waits == NULL ? portlease_mapper_stop(mapper, timeout, &to->release, error)
                   : portlease_waits_mapper_stop(waits, mapper, timeout, token, error);
   } else {
     return false;
@@ -328,6 +333,7 @@ static void poll_waits(void) {
   over.report = &to.report;
   over.protocols = to.protocols;
   over.protocols_capacity = PORTLEASE_MAX_PROTOCOLS;
+  over.release = &to.release;
   struct pollfd watched[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.events = POLLIN}};
   setvbuf(stdin, NULL, _IONBF, 0); // no line may lie in a buffer that is not polled
   portlease_waits_new(&waits, NULL);

@@ -57,7 +57,7 @@ static void at_once(void *(*work)(void *)) {
 static void *stop_mapper(void *number) {
   portlease_error error;
   pthread_barrier_wait(&together);
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, BOUND, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, BOUND, NULL, &error));
   return number;
 }
 
@@ -80,9 +80,9 @@ static void *stop_something(void *number) {
   size_t mine = (size_t)number;
   pthread_barrier_wait(&together);
   if (mine < LEASES) {
-    CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(leases[mine], BOUND, &error));
+    CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(leases[mine], BOUND, NULL, &error));
   } else {
-    CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, BOUND, &error));
+    CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, BOUND, NULL, &error));
   }
   return number;
 }
@@ -102,7 +102,7 @@ static void *wait_or_stop(void *number) {
   size_t mine = (size_t)number;
   pthread_barrier_wait(&together);
   if (mine == 0) {
-    CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, BOUND, &error));
+    CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, BOUND, NULL, &error));
   } else if (mine < LEASES) {
     portlease_kind kind = portlease_lease_ready(leases[mine], INFINITY, NULL, &error);
     CHECK(kind == PORTLEASE_STOPPED || kind == PORTLEASE_OK);
@@ -134,7 +134,7 @@ static void *read_or_stop(void *number) {
   pthread_barrier_wait(&together);
   if (mine == 0) {
     check_ready(leases[0], NULL);
-    CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, BOUND, &error));
+    CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, BOUND, NULL, &error));
     return number;
   }
   portlease_lease_snapshot snapshot = PORTLEASE_INIT(portlease_lease_snapshot);
@@ -191,7 +191,7 @@ TEST(the_threads_of_the_library_take_no_signals_and_the_callers_do_as_before) {
   }
   closedir(threads);
   CHECK(engines == 1);
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, BOUND, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, BOUND, NULL, &error));
   end();
 }
 

@@ -23,7 +23,7 @@ static void begin(void) {
 
 static void end(void) {
   portlease_waits_free(waits);
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
   portlease_mapper_free(mapper);
 }
 

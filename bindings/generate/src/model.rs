@@ -17,6 +17,7 @@ const CORE: [(&str, &[&str]); 6] = [
         &[
             "LeaseState",
             "NatClass",
+            "Release",
             "PublishedMapping",
             "LeaseSnapshot",
             "MapperSnapshot",

@@ -20,6 +20,7 @@ pub(crate) fn write(model: &Model, data: &Data) -> Result<Output> {
         ("transports", texts("Transport", true)?),
         ("nat_classes", texts("NatClass", true)?),
         ("address_classes", texts("AddressClass", true)?),
+        ("releases", texts("Release", true)?),
         ("config", fields("Config")?),
         ("request", fields("MapRequest")?),
         ("lease_snapshot", fields("LeaseSnapshot")?),
@@ -45,31 +46,24 @@ pub(crate) fn write(model: &Model, data: &Data) -> Result<Output> {
     Ok(vec![("tests/surface.json".to_owned(), text)])
 }
 
-/// The names of fields as other languages have them: the parts of a mapping side by side, and the fields of a protocol's
-/// answer beside the error.
+/// The names of fields as other languages have them: the parts of a mapping and of a protocol's answer side by side with the
+/// rest.
 fn flat(model: &Model, fields: &[Field]) -> Result<Vec<String>> {
     let mut names = Vec::new();
-    let published = fields.iter().any(|field| is_mapping(&field.kind));
     for field in fields {
-        if is_mapping(&field.kind) {
-            names.push("external".to_owned());
-        } else if let Kind::Result(value, _) = &field.kind
-            && let Kind::Struct(name) = &**value
-        {
-            names.extend(model.structure(name)?.fields.iter().map(|field| field.name.clone()));
-            names.push("error".to_owned());
-        } else {
-            names.push(field.name.clone());
-        }
-        if published && field.name == "transport" {
-            names.push("protocol".to_owned());
-        }
+        let (within, last) = match &field.kind {
+            Kind::Option(inner) if **inner == Kind::Struct("PublishedMapping".to_owned()) => (inner, None),
+            Kind::Result(inner, _) => (inner, Some("error")),
+            _ => {
+                names.push(field.name.clone());
+                continue;
+            }
+        };
+        let Kind::Struct(within) = &**within else { return Err(format!("{}: not a struct", field.name)) };
+        let parts = model.structure(within)?.fields.iter().map(|part| part.name.as_str()).chain(last);
+        names.extend(parts.filter(|part| fields.iter().all(|own| own.name != *part)).map(str::to_owned));
     }
     Ok(names)
-}
-
-fn is_mapping(kind: &Kind) -> bool {
-    *kind == Kind::Option(Box::new(Kind::Struct("PublishedMapping".to_owned())))
 }
 
 fn list(name: &str, items: &[String], indent: usize) -> String {

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use crate::view::{enumerations, view};
 
-enumerations! { ErrorKind LeaseState NatClass EventKind Protocol Transport AddressClass }
+enumerations! { ErrorKind LeaseState NatClass Release EventKind Protocol Transport AddressClass }
 
 view! {
     /// A failure as snapshots and events show it: the stable kind and a message for people.
@@ -29,9 +29,10 @@ view! {
         state: |of| of.state,
         /// Whether a granted, unexpired mapping is published.
         active: |of| of.active,
-        /// The external address and port, while active; the address is `0.0.0.0` where the gateway does not know its
-        /// own.
+        /// The external address and port, while active and if the gateway knows its address.
         external: |of| of.mapping.as_ref().map(|one| &one.external),
+        /// The external port, while active; also if the gateway does not know its address.
+        external_port: |of| of.mapping.as_ref().map(|one| &one.external_port),
         /// The protocol that made the mapping, while active.
         protocol: |of| of.mapping.as_ref().map(|one| &one.protocol),
         /// The local port.
@@ -52,7 +53,7 @@ view! {
         failures: |of| of.failures,
         /// The latest failure; cleared by the next success.
         last_error: |of| of.last_error,
-        /// `open` while active.
+        /// `open` while active with a public external address.
         nat_class: |of| of.nat_class,
         /// The class of the external address; `unknown` while not active.
         address_class: |of| of.address_class,
@@ -122,8 +123,10 @@ view! {
         transport: |of| of.transport,
         /// The local port, if the event is about a lease.
         internal_port: |of| of.internal_port,
-        /// The external address and port, if there is a mapping.
+        /// The external address and port, if there is a mapping and the gateway knows its address.
         external: |of| of.external,
+        /// The external port, if there is a mapping.
+        external_port: |of| of.external_port,
         /// The protocol of the mapping.
         protocol: |of| of.protocol,
         /// The granted lifetime; `None` if there is no mapping or it is permanent. In seconds.

@@ -115,9 +115,9 @@ impl fmt::Display for LeaseState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, uniffi::Enum)]
 #[uniffi::export(Display)]
 pub enum NatClass {
-    /// A granted, unexpired mapping is published.
+    /// A granted, unexpired mapping with a public address is published.
     Open,
-    /// Nothing is known.
+    /// Nothing is known, or the external address is not known to be public.
     Unknown,
 }
 
@@ -142,6 +142,45 @@ impl From<core::NatClass> for NatClass {
 impl fmt::Display for NatClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         core::NatClass::from(*self).fmt(f)
+    }
+}
+
+/// How the end of a lease, or of all leases of a mapper, left the gateway; from the best outcome to the worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, uniffi::Enum)]
+#[uniffi::export(Display)]
+pub enum Release {
+    /// Over, and nothing is left: the gateway has confirmed the delete or had nothing to delete. Also the answer if
+    /// `detach` left the mapping on purpose.
+    Released,
+    /// Over, but the delete was not confirmed: the mapping may stay until its lifetime ends.
+    Unconfirmed,
+    /// Not over yet: the release goes on in the background.
+    Pending,
+}
+
+impl From<Release> for core::Release {
+    fn from(value: Release) -> Self {
+        match value {
+            Release::Released => Self::Released,
+            Release::Unconfirmed => Self::Unconfirmed,
+            Release::Pending => Self::Pending,
+        }
+    }
+}
+
+impl From<core::Release> for Release {
+    fn from(value: core::Release) -> Self {
+        match value {
+            core::Release::Released => Self::Released,
+            core::Release::Unconfirmed => Self::Unconfirmed,
+            core::Release::Pending => Self::Pending,
+        }
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        core::Release::from(*self).fmt(f)
     }
 }
 

@@ -9,6 +9,7 @@ __all__ = [
     "ErrorKind",
     "LeaseState",
     "NatClass",
+    "Release",
     "EventKind",
     "Protocol",
     "Transport",
@@ -56,9 +57,21 @@ class NatClass(Name):
     """Whether the port can be assumed open to the other side of the NAT."""
 
     OPEN = "open"
-    """A granted, unexpired mapping is published."""
+    """A granted, unexpired mapping with a public address is published."""
     UNKNOWN = "unknown"
-    """Nothing is known."""
+    """Nothing is known, or the external address is not known to be public."""
+
+
+class Release(Name):
+    """How the end of a lease, or of all leases of a mapper, left the gateway; from the best outcome to the worst."""
+
+    RELEASED = "released"
+    """Over, and nothing is left: the gateway has confirmed the delete or had nothing to delete. Also the answer if
+    `detach` left the mapping on purpose."""
+    UNCONFIRMED = "unconfirmed"
+    """Over, but the delete was not confirmed: the mapping may stay until its lifetime ends."""
+    PENDING = "pending"
+    """Not over yet: the release goes on in the background."""
 
 
 class EventKind(Name):

@@ -73,8 +73,10 @@ class LeaseSnapshot:
         """Whether a granted, unexpired mapping is published."""
     @property
     def external(self) -> Endpoint | None:
-        """The external address and port, while active; the address is `0.0.0.0` where the gateway does not know its
-        own."""
+        """The external address and port, while active and if the gateway knows its address."""
+    @property
+    def external_port(self) -> int | None:
+        """The external port, while active; also if the gateway does not know its address."""
     @property
     def protocol(self) -> Protocol | None:
         """The protocol that made the mapping, while active."""
@@ -107,7 +109,7 @@ class LeaseSnapshot:
         """The latest failure; cleared by the next success."""
     @property
     def nat_class(self) -> NatClass:
-        """`open` while active."""
+        """`open` while active with a public external address."""
     @property
     def address_class(self) -> AddressClass:
         """The class of the external address; `unknown` while not active."""
@@ -216,7 +218,10 @@ class Event:
         """The local port, if the event is about a lease."""
     @property
     def external(self) -> Endpoint | None:
-        """The external address and port, if there is a mapping."""
+        """The external address and port, if there is a mapping and the gateway knows its address."""
+    @property
+    def external_port(self) -> int | None:
+        """The external port, if there is a mapping."""
     @property
     def protocol(self) -> Protocol | None:
         """The protocol of the mapping."""

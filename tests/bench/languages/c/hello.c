@@ -18,7 +18,7 @@ int main(void) {
     return 1;
   }
   printf("%s:%u\n", now.external_address, (unsigned)now.external_port);
-  portlease_mapper_stop(mapper, PORTLEASE_DEFAULT_TIMEOUT, NULL);
+  portlease_mapper_stop(mapper, PORTLEASE_DEFAULT_TIMEOUT, NULL, NULL);
   portlease_lease_free(lease);
   portlease_mapper_free(mapper);
 #else

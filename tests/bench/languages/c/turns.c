@@ -51,13 +51,13 @@ int main(int count, char **arguments) {
       if (!snapshot.active) return 1;
     } else {
       portlease_lease *another = map(mapper, number);
-      check(portlease_lease_stop(another, PORTLEASE_DEFAULT_TIMEOUT, &error));
+      check(portlease_lease_stop(another, PORTLEASE_DEFAULT_TIMEOUT, NULL, &error));
       portlease_lease_free(another);
     }
     printf("%.0f\n", nanoseconds() - begin);
     fflush(stdout);
   }
-  check(portlease_mapper_stop(mapper, PORTLEASE_DEFAULT_TIMEOUT, &error));
+  check(portlease_mapper_stop(mapper, PORTLEASE_DEFAULT_TIMEOUT, NULL, &error));
   portlease_lease_free(lease);
   portlease_mapper_free(mapper);
   return 0;
