@@ -80,7 +80,7 @@ func BenchmarkMapStop(b *testing.B) {
 		if _, err := lease.Ready(ctx); err != nil {
 			b.Fatal(err)
 		}
-		if err := lease.Stop(ctx); err != nil {
+		if _, err := lease.Stop(ctx); err != nil {
 			b.Fatal(err)
 		}
 	}

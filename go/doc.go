@@ -5,8 +5,8 @@
 //	if err != nil {
 //		return err // a router may refuse, which is normal
 //	}
-//	defer port.Close() // nothing is left on the router
-//	fmt.Println("reachable at", port.Snapshot().External)
+//	defer port.Close() // deletes the mapping on the router
+//	fmt.Println("external address:", port.Snapshot().External)
 //
 // A [Mapper] is a background engine that finds the router once and serves many leases. A [Lease] is the promise to keep
 // one port mapped: it is renewed by the lifetime that the router granted, follows a moved external address, and comes
@@ -20,9 +20,11 @@
 //
 // # Ending
 //
-// Stop and Close release what is mapped; both may be called again, and neither fails because the router is gone. A
-// mapper and its leases keep each other. Once nobody holds any of them they are garbage collected and released in the
-// background, some time later: a program that ends before leaves its mappings to their lifetime.
+// Stop and Close release what is mapped; both may be called again, and neither fails because the router is gone. Stop
+// answers with a [Release]: whether the router has confirmed the delete. There is usually nothing to do about it, because
+// a mapping that stays ends with its lifetime. A mapper and its leases keep each other. Once nobody holds any of them
+// they are garbage collected and released in the background, some time later: a program that ends before leaves its
+// mappings to their lifetime.
 //
 // # Errors
 //

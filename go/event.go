@@ -16,8 +16,10 @@ type Event struct {
 	Transport Transport
 	// InternalPort is the lease's local port; 0 if the event is about no lease.
 	InternalPort uint16
-	// External is the external address and port; not valid if there is no mapping.
+	// External is the external address and port; not valid if there is no mapping or the gateway does not know its address.
 	External netip.AddrPort
+	// ExternalPort is the external port; 0 if there is no mapping.
+	ExternalPort uint16
 	// Protocol is that of the mapping; zero if there is no mapping.
 	Protocol Protocol
 	// Lifetime is what the gateway granted; zero if there is no mapping or it is permanent.
@@ -42,9 +44,9 @@ func (e Event) LogValue() slog.Value {
 			slog.Int("internal_port", int(e.InternalPort)),
 		)
 	}
-	if e.External.IsValid() {
+	if e.ExternalPort != 0 {
 		attributes = append(attributes,
-			slog.String("external", e.External.String()),
+			external(e.External, e.ExternalPort),
 			slog.String("protocol", e.Protocol.String()),
 			slog.String("address_class", e.AddressClass.String()),
 		)

@@ -34,10 +34,10 @@ func ExampleOpen() {
 		fmt.Println("not reachable:", err)
 		return
 	}
-	defer port.Close() // nothing is left on the router
+	defer port.Close() // deletes the mapping on the router
 
-	fmt.Println("reachable at", port.Snapshot().External)
-	// Output: reachable at 192.0.1.1:4000
+	fmt.Println("external address:", port.Snapshot().External)
+	// Output: external address: 192.0.1.1:4000
 }
 
 // Many ports on one mapper, which talks to the router once for all.

@@ -48,12 +48,12 @@ func TestCloseMayBeCalledAgain(t *testing.T) {
 		if err := mapper.Close(); err != nil {
 			t.Errorf("close of the mapper: %v", err)
 		}
-		if err := mapper.Stop(patient(t)); err != nil {
-			t.Errorf("stop of the mapper: %v", err)
+		if release, err := mapper.Stop(patient(t)); release != portlease.Released || err != nil {
+			t.Errorf("stop of the mapper: %v, %v", release, err)
 		}
 	}
-	if err := lease.Stop(patient(t)); err != nil {
-		t.Errorf("stop of a lease without a mapper: %v", err)
+	if release, err := lease.Stop(patient(t)); release != portlease.Released || err != nil {
+		t.Errorf("stop of a lease without a mapper: %v, %v", release, err)
 	}
 }
 
@@ -101,8 +101,8 @@ func TestEveryCallOnAStoppedMapperAnswersStopped(t *testing.T) {
 			t.Errorf("%s: %v", call, err)
 		}
 	}
-	if err := lease.Detach(patient(t)); err != nil {
-		t.Errorf("detach: %v", err)
+	if release, err := lease.Detach(patient(t)); release != portlease.Released || err != nil {
+		t.Errorf("detach: %v, %v", release, err)
 	}
 	if snapshot := lease.Snapshot(); snapshot.State != portlease.StateExited || snapshot.ID != lease.ID() {
 		t.Errorf("the lease is %+v", snapshot)
@@ -497,6 +497,32 @@ func TestASnapshotAsJSONReadsBack(t *testing.T) {
 	}
 }
 
+func TestTheExternalPortIsKnownAlsoIfTheRouterDoesNotKnowItsAddress(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, map[string]any{"faults": map[string]any{"empty_external_address": true}})
+	config := g.config()
+	config.Protocols = []portlease.Protocol{portlease.UPnP}
+	port, err := portlease.Open(patient(t), udp(4000), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer port.Close()
+	snapshot := port.Snapshot()
+	if !snapshot.Active || snapshot.External.IsValid() || snapshot.ExternalPort != 4000 || snapshot.NATClass != portlease.NATUnknown {
+		t.Errorf("%+v", snapshot)
+	}
+	if logged := snapshot.LogValue().String(); !strings.Contains(logged, "external_port=4000") {
+		t.Errorf("it is logged as %s", logged)
+	}
+	event, err := port.Mapper().NextEvent(patient(t))
+	if err != nil || event.External.IsValid() || event.ExternalPort != 4000 {
+		t.Errorf("%+v, %v", event, err)
+	}
+	if logged := event.LogValue().String(); !strings.Contains(logged, "external_port=4000") {
+		t.Errorf("it is logged as %s", logged)
+	}
+}
+
 func TestOpenOwnsItsMapper(t *testing.T) {
 	t.Parallel()
 	g := startGateway(t, nil)
@@ -513,8 +539,8 @@ func TestOpenOwnsItsMapper(t *testing.T) {
 	if err := port.Close(); err != nil || g.mappings(t) != 0 || !port.Mapper().Snapshot().Stopped {
 		t.Errorf("close: %v; %d mappings are left", err, g.mappings(t))
 	}
-	if err := port.Stop(patient(t)); err != nil {
-		t.Errorf("stop: %v", err)
+	if release, err := port.Stop(patient(t)); release != portlease.Released || err != nil {
+		t.Errorf("stop: %v, %v", release, err)
 	}
 }
 
@@ -545,14 +571,17 @@ func TestDetachOfWhatOpenReturnedLeavesTheMappingAndEndsTheEngine(t *testing.T) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := port.Detach(patient(t)); err != nil {
-		t.Errorf("detach: %v", err)
+	if release, err := port.Detach(patient(t)); release != portlease.Released || err != nil {
+		t.Errorf("detach: %v, %v", release, err)
 	}
 	if !port.Mapper().Snapshot().Stopped || port.Snapshot().State != portlease.StateExited {
 		t.Errorf("%+v, %+v", port.Mapper().Snapshot(), port.Snapshot())
 	}
-	if err := errors.Join(port.Detach(patient(t)), port.Close()); err != nil {
+	if _, err := port.Detach(patient(t)); err != nil {
 		t.Errorf("again: %v", err)
+	}
+	if err := port.Close(); err != nil {
+		t.Errorf("close after that: %v", err)
 	}
 	if left := g.mappings(t); left != 1 {
 		t.Errorf("%d mappings are left", left)
@@ -563,7 +592,7 @@ func TestDetachOfWhatOpenReturnedLeavesTheMappingAndEndsTheEngine(t *testing.T) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := other.Detach(ended); err != nil && err != context.Canceled {
+	if _, err := other.Detach(ended); err != nil && err != context.Canceled {
 		t.Errorf("detach with a context that has ended: %v", err)
 	}
 	if err := other.Close(); err != nil {

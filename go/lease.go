@@ -78,38 +78,43 @@ func (l *Lease) Snapshot() LeaseSnapshot {
 	return leaseSnapshot(&snapshot)
 }
 
-// Stop releases the mapping on the gateway and ends the lease. It waits for that until the context ends, and for 5 s
-// if the context has no deadline; then it goes on in the background, and the error is the context's, or
-// [ErrTimeout]. It begins the release in any case, also with a context that has ended, may be called again, and never
-// fails because the gateway is gone.
-func (l *Lease) Stop(ctx context.Context) error {
+// Stop releases the mapping on the gateway and ends the lease, and tells how that went. It waits for that until the context
+// ends, and for 5 s if the context has no deadline; then the answer is [Pending], and the release goes on in the
+// background. It begins the release in any case, also with a context that has ended, and may be called again.
+//
+// It fails with the context's error only, beside [Pending], and never because the gateway is gone: that is [Unconfirmed].
+func (l *Lease) Stop(ctx context.Context) (Release, error) {
 	begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
 		return C.portlease_waits_lease_stop(w, l.c, stopTimeout(ctx), token, failed)
 	}
-	err := end(ctx, l.waits, begin, l.over)
+	release, err := end(ctx, l.waits, begin, l.look)
 	l.mapper.letGo(l)
-	return err
+	return release, err
 }
 
-// Close is Stop without a context.
+// Close is Stop without a context. Its error is nil however the release went, so that a program that checks it does not
+// fail because a router is off; Stop tells more.
 func (l *Lease) Close() error {
-	return l.Stop(context.Background())
+	_, err := l.Stop(context.Background())
+	return err
 }
 
 // Detach ends the lease and leaves the mapping on the gateway until its lifetime ends; a permanent one (see
-// [LeaseSnapshot]) stays until somebody deletes it. It waits for the lease's end until the context ends, 5 s at most,
-// and fails with the context's error only: the lease ends in any case.
-func (l *Lease) Detach(ctx context.Context) error {
+// [LeaseSnapshot]) stays until somebody deletes it. It waits for the lease's end until the context ends, 5 s at most, and
+// answers and fails as [Lease.Stop] does: the lease ends in any case.
+func (l *Lease) Detach(ctx context.Context) (Release, error) {
 	begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
 		return C.portlease_waits_lease_detach(w, l.c, token, failed)
 	}
-	err := end(ctx, l.waits, begin, l.over)
+	release, err := end(ctx, l.waits, begin, l.look)
 	l.mapper.letGo(l)
-	return err
+	return release, err
 }
 
-func (l *Lease) over() bool {
-	return l.Snapshot().State == StateExited
+// look is how the end of the lease, which has begun, has gone so far.
+func (l *Lease) look(release *C.portlease_release) {
+	C.portlease_lease_stop(l.c, 0, release, nil)
+	runtime.KeepAlive(l)
 }
 
 // stopTimeout is for how long the library waits in a stop: the context's deadline comes instead of the default.
@@ -121,14 +126,17 @@ func stopTimeout(ctx context.Context) C.double {
 }
 
 // end begins a stop or a detach, also if the context has ended, and waits for its end. If the context ends the wait, the
-// library goes on in the background; over says whether it has ended all the same.
-func end(ctx context.Context, w *waits, begin begin, over func() bool) error {
+// library goes on in the background; look says whether it has ended all the same.
+func end(ctx context.Context, w *waits, begin begin, look func(*C.portlease_release)) (Release, error) {
 	if w == nil {
-		return nil
+		return Released, nil // there is nothing to be released
 	}
-	err := w.wait(ctx, begin, func(*answer) {})
-	if err != nil && ctx.Err() != nil && over() {
-		return nil
+	var release C.portlease_release
+	err := w.wait(ctx, begin, func(from *answer) { release = from.release })
+	if err != nil && ctx.Err() != nil {
+		if look(&release); release != C.PORTLEASE_PENDING {
+			err = nil
+		}
 	}
-	return err
+	return Release(release), err
 }

@@ -180,20 +180,24 @@ func (m *Mapper) Probe(ctx context.Context) (GatewayReport, error) {
 	return report, err
 }
 
-// Stop releases every mapping on the gateway and ends the engine's thread. It waits for that until the context ends, and
-// for 5 s if the context has no deadline; then it goes on in the background, and the error is the context's, or
-// [ErrTimeout]. It begins the release in any case, also with a context that has ended, and may be called again.
-func (m *Mapper) Stop(ctx context.Context) error {
+// Stop releases every mapping on the gateway and ends the engine's thread, and tells how that went for all leases, also
+// for those that ended before. It waits for that until the context ends, and for 5 s and 0.1 s more for each lease if the
+// context has no deadline; then the answer is [Pending], and the release goes on in the background. It begins the release
+// in any case, also with a context that has ended, and may be called again.
+//
+// It fails with the context's error only, beside [Pending], and never because the gateway is gone: that is [Unconfirmed].
+func (m *Mapper) Stop(ctx context.Context) (Release, error) {
 	begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
 		return C.portlease_waits_mapper_stop(w, m.c, stopTimeout(ctx), token, failed)
 	}
-	over := func() bool { return C.portlease_mapper_stop(m.c, 0, nil) == C.PORTLEASE_OK }
-	err := end(ctx, m.waits, begin, over)
+	look := func(release *C.portlease_release) { C.portlease_mapper_stop(m.c, 0, release, nil) }
+	release, err := end(ctx, m.waits, begin, look)
 	runtime.KeepAlive(m)
-	return err
+	return release, err
 }
 
-// Close is Stop without a context.
+// Close is Stop without a context. Its error is nil however the release went, as that of [Lease.Close].
 func (m *Mapper) Close() error {
-	return m.Stop(context.Background())
+	_, err := m.Stop(context.Background())
+	return err
 }

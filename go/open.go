@@ -44,18 +44,18 @@ func (p *OpenPort) Mapper() *Mapper {
 }
 
 // Stop releases the mapping and ends the engine, as [Mapper.Stop] does.
-func (p *OpenPort) Stop(ctx context.Context) error {
+func (p *OpenPort) Stop(ctx context.Context) (Release, error) {
 	return p.mapper.Stop(ctx)
 }
 
-// Close is Stop without a context.
+// Close is Stop without a context. Its error is nil however the release went, as that of [Lease.Close].
 func (p *OpenPort) Close() error {
 	return p.mapper.Close()
 }
 
 // Detach leaves the mapping on the gateway until its lifetime ends, as [Lease.Detach] does, and ends the engine. It waits
-// for that as [Mapper.Stop] does.
-func (p *OpenPort) Detach(ctx context.Context) error {
+// for that, and answers, as [Mapper.Stop] does.
+func (p *OpenPort) Detach(ctx context.Context) (Release, error) {
 	// Only begins it: the engine ends when the lease has ended.
 	begun, cancel := context.WithCancel(ctx)
 	cancel()

@@ -16,9 +16,10 @@ type LeaseSnapshot struct {
 	State LeaseState
 	// Active says whether a granted, unexpired mapping is published.
 	Active bool
-	// External is the address and port at which the internet can reach the app; not valid while not active. The
-	// address is 0.0.0.0 if the gateway does not know its own.
+	// External is the external address and port; not valid while not active or if the gateway does not know its address.
 	External netip.AddrPort
+	// ExternalPort is the external port; 0 while not active.
+	ExternalPort uint16
 	// InternalPort is the local port.
 	InternalPort uint16
 	// Transport is [UDP] or [TCP].
@@ -39,7 +40,7 @@ type LeaseSnapshot struct {
 	Failures uint32
 	// LastError is the latest failure, nil after a success.
 	LastError *Error
-	// NATClass is [NATOpen] while active.
+	// NATClass is [NATOpen] while active with a public external address.
 	NATClass NATClass
 	// AddressClass says whether the internet can reach the external address; [AddressUnknown] while not active.
 	AddressClass AddressClass
@@ -55,7 +56,7 @@ func (s LeaseSnapshot) LogValue() slog.Value {
 	}
 	if s.Active {
 		attributes = append(attributes,
-			slog.String("external", s.External.String()),
+			external(s.External, s.ExternalPort),
 			slog.String("protocol", s.Protocol.String()),
 			slog.String("address_class", s.AddressClass.String()),
 			slog.Uint64("renewals", s.Renewals),
@@ -147,6 +148,14 @@ func (r ProtocolReport) LogValue() slog.Value {
 		attributes = append(attributes, slog.String("device", r.Device))
 	}
 	return slog.GroupValue(attributes...)
+}
+
+// external is the external address and port, or the port alone if the gateway does not know its address.
+func external(endpoint netip.AddrPort, port uint16) slog.Attr {
+	if endpoint.IsValid() {
+		return slog.String("external", endpoint.String())
+	}
+	return slog.Int("external_port", int(port))
 }
 
 func withAddresses(attributes []slog.Attr, gateway, local netip.Addr) []slog.Attr {

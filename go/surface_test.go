@@ -85,6 +85,7 @@ func TestNamesAreThoseOfEveryLanguage(t *testing.T) {
 	sameNames(t, "transports", lists["transports"], enumNames(portlease.Transport.String))
 	sameNames(t, "nat_classes", lists["nat_classes"], enumNames(portlease.NATClass.String))
 	sameNames(t, "address_classes", lists["address_classes"], enumNames(portlease.AddressClass.String))
+	sameNames(t, "releases", lists["releases"], enumNames(portlease.Release.String))
 	sameNames(t, "families", []any{"ipv4"}, enumNames(portlease.AddressFamily.String))
 }
 
@@ -108,7 +109,7 @@ func TestThisFileKnowsEveryListOfTheSurface(t *testing.T) {
 	}
 	sameNames(t, "the lists", []any{
 		"kinds", "states", "events", "protocols", "protocols_of_mappings", "transports", "nat_classes", "address_classes",
-		"config", "request", "lease_snapshot", "mapper_snapshot", "event", "gateway_report", "protocol_report", "error",
+		"releases", "config", "request", "lease_snapshot", "mapper_snapshot", "event", "gateway_report", "protocol_report", "error",
 		"methods",
 	}, lists)
 }
@@ -121,7 +122,7 @@ func TestEveryNameReadsBackFromItsText(t *testing.T) {
 	}{
 		"kinds": new(portlease.Kind), "states": new(portlease.LeaseState), "events": new(portlease.EventKind),
 		"protocols_of_mappings": new(portlease.Protocol), "transports": new(portlease.Transport),
-		"nat_classes": new(portlease.NATClass), "address_classes": new(portlease.AddressClass),
+		"nat_classes": new(portlease.NATClass), "address_classes": new(portlease.AddressClass), "releases": new(portlease.Release),
 	} {
 		for _, name := range lists[what].([]any) {
 			if err := value.UnmarshalText([]byte(name.(string))); err != nil || value.String() != name {

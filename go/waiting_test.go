@@ -142,34 +142,44 @@ func TestAStopThatIsCancelledStillReleases(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := first.Stop(ended); err != nil && err != context.Canceled {
-		t.Errorf("stop: %v", err)
+	if release, err := first.Stop(ended); (err == nil) != (release == portlease.Released) || err != nil && err != context.Canceled {
+		t.Errorf("stop: %v, %v", release, err)
 	}
 	g.waitForMappings(t, 1)
-	if err := mapper.Stop(ended); err != nil && err != context.Canceled {
-		t.Errorf("stop of the mapper: %v", err)
+	if release, err := mapper.Stop(ended); (err == nil) != (release == portlease.Released) || err != nil && err != context.Canceled {
+		t.Errorf("stop of the mapper: %v, %v", release, err)
 	}
 	g.waitForMappings(t, 0)
 }
 
-func TestAStopBehindADeadRouterSaysWhenItGoesOnBehind(t *testing.T) {
+func TestAStopAtADeadRouterIsPendingFirstThenUnconfirmedAndNeverAFailureOfClose(t *testing.T) {
 	t.Parallel()
 	mapper, g := start(t, nil)
 	lease := mapUDP(t, mapper, 4000)
 	if _, err := lease.Ready(patient(t)); err != nil {
 		t.Fatal(err)
 	}
-	g.set(t, map[string]any{"pcp": "silent", "nat_pmp": "silent"})
+	g.set(t, map[string]any{"pcp": "silent", "nat_pmp": "silent", "upnp": "silent"})
 	ctx, cancel := context.WithTimeout(context.Background(), 5*look)
 	defer cancel()
-	if err := lease.Stop(ctx); err != context.DeadlineExceeded {
-		t.Errorf("a short stop: %v", err)
+	if release, err := lease.Stop(ctx); release != portlease.Pending || err != context.DeadlineExceeded {
+		t.Errorf("a short stop: %v, %v", release, err)
 	}
-	if err := lease.Stop(context.Background()); err != nil {
-		t.Errorf("a stop with time: %v", err)
+	if release, err := lease.Stop(context.Background()); release != portlease.Unconfirmed || err != nil {
+		t.Errorf("a stop with time: %v, %v", release, err)
 	}
 	if state := lease.Snapshot().State; state != portlease.StateExited {
 		t.Errorf("the lease is %v", state)
+	}
+	if release, err := mapper.Stop(patient(t)); release != portlease.Unconfirmed || err != nil {
+		t.Errorf("the stop of the mapper: %v, %v", release, err)
+	}
+	// What is over is told also to a context that has ended.
+	if release, err := lease.Stop(ctx); release != portlease.Unconfirmed || err != nil {
+		t.Errorf("a stop after the end: %v, %v", release, err)
+	}
+	if err := errors.Join(lease.Close(), mapper.Close()); err != nil {
+		t.Errorf("close: %v", err)
 	}
 }
 
@@ -180,8 +190,8 @@ func TestADetachWhoseContextHasEndedBeginsAndLeavesNobodyWaiting(t *testing.T) {
 	eventually(t, "the gateway is asked", func() bool { return lease.Snapshot().State == portlease.StateProbing })
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := lease.Detach(ctx); err != context.Canceled {
-		t.Errorf("detach: %v", err)
+	if release, err := lease.Detach(ctx); release != portlease.Pending || err != context.Canceled {
+		t.Errorf("detach: %v, %v", release, err)
 	}
 	// Whether there is a goroutine that hands out the ends of waits.
 	waiting := func() bool {
@@ -195,8 +205,11 @@ func TestADetachWhoseContextHasEndedBeginsAndLeavesNobodyWaiting(t *testing.T) {
 	}
 	eventually(t, "the lease ends", func() bool { return lease.Snapshot().State == portlease.StateExited })
 	// What is over is no failure, whatever the context.
-	if err := errors.Join(lease.Detach(ctx), lease.Stop(ctx)); err != nil {
-		t.Errorf("at the end: %v", err)
+	if _, err := lease.Detach(ctx); err != nil {
+		t.Errorf("detach at the end: %v", err)
+	}
+	if _, err := lease.Stop(ctx); err != nil {
+		t.Errorf("stop at the end: %v", err)
 	}
 }
 
@@ -257,8 +270,8 @@ func TestAHundredGoroutinesMapAndStop(t *testing.T) {
 				lease.Snapshot()
 				mapper.Snapshot()
 			}
-			if err := lease.Stop(ctx); err != nil {
-				t.Error(err)
+			if release, err := lease.Stop(ctx); release != portlease.Released || err != nil {
+				t.Error(release, err)
 			}
 		}()
 	}
@@ -457,7 +470,8 @@ func TestTwoHundredLivesLeaveNothingBehind(t *testing.T) {
 		if _, err := mapper.NextEvent(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			return fmt.Errorf("a second event: %w", err)
 		}
-		return mapper.Stop(patient(t))
+		_, err = mapper.Stop(patient(t))
+		return err
 	}
 	measure := func() (goroutines, files, tasks int) {
 		runtime.GC()

@@ -11,6 +11,7 @@ typedef struct {
   portlease_event event;
   portlease_gateway_report report;
   portlease_protocol_report protocols[PORTLEASE_MAX_PROTOCOLS];
+  portlease_release release;
 } portlease_go_result;
 
 // The pointers are set here because Go's memory may hold none to itself while C sees it.
@@ -25,6 +26,7 @@ static portlease_kind portlease_go_next(portlease_waits *waits, portlease_go_res
   over.report = &to->report;
   over.protocols = to->protocols;
   over.protocols_capacity = PORTLEASE_MAX_PROTOCOLS;
+  over.release = &to->release;
   portlease_kind kind = portlease_waits_next(waits, PORTLEASE_DEFAULT_TIMEOUT, &over, error);
   to->token = over.token;
   to->error = over.error;

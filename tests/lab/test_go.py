@@ -28,7 +28,7 @@ def test_a_packet_arrives_while_the_go_example_runs_and_nothing_is_left_behind_i
 ) -> None:
     assert lab.silent(transport, 4000)
     with running(lab, MINIMAL, "4000", transport) as program:
-        assert said(program) == f"4000/{transport} is reachable at {WAN_ADDRESS}:4000 (pcp, public)"
+        assert said(program) == f"4000/{transport} is mapped to {WAN_ADDRESS}:4000 (pcp, public)"
         assert lab.table() == [Entry(transport, 4000, LAN_HOST, 4000)]
         assert lab.reach(transport, 4000) == f"{LAN_HOST}:4000"
         program.send_signal(number)

@@ -44,11 +44,14 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	defer port.Close() // nothing is left on the router
+	defer port.Close() // deletes the mapping on the router
 
 	snapshot := port.Snapshot()
-	fmt.Printf("%d/%v is reachable at %v (%v, %v)\n",
-		number, transport, snapshot.External, snapshot.Protocol, snapshot.AddressClass)
+	external := snapshot.External.String()
+	if !snapshot.External.IsValid() {
+		external = fmt.Sprintf("port %d of a router that does not know its address", snapshot.ExternalPort)
+	}
+	fmt.Printf("%d/%v is mapped to %s (%v, %v)\n", number, transport, external, snapshot.Protocol, snapshot.AddressClass)
 
 	<-ctx.Done()
 	return nil

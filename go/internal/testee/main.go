@@ -115,9 +115,9 @@ func (c *command) call() (any, error) {
 	case "snapshot":
 		return leaseResult(lease.Snapshot()), nil
 	case "stop":
-		return over(lease.Stop(ctx))
+		return release(lease.Stop(ctx))
 	case "detach":
-		return nil, lease.Detach(ctx)
+		return release(lease.Detach(ctx))
 	case "mapper_snapshot":
 		return mapperResult(mapper.Snapshot()), nil
 	case "next_event":
@@ -127,17 +127,17 @@ func (c *command) call() (any, error) {
 		report, err := mapper.Probe(ctx)
 		return reportResult(report), err
 	case "stop_mapper":
-		return over(mapper.Stop(ctx))
+		return release(mapper.Stop(ctx))
 	}
 	return nil, fmt.Errorf("the call %s", c.Do)
 }
 
-// over is the result of a stop: false if the release goes on in the background.
-func over(err error) (any, error) {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, portlease.ErrTimeout) {
-		return false, nil
+// release is the result of a stop, whose time may be over.
+func release(release portlease.Release, err error) (any, error) {
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = nil
 	}
-	return true, err
+	return release, err
 }
 
 func seconds(number float64) time.Duration {
@@ -206,6 +206,7 @@ func leaseResult(s portlease.LeaseSnapshot) object {
 		"state":         s.State,
 		"active":        s.Active,
 		"external":      unless(!s.External.IsValid(), s.External),
+		"external_port": unless(s.ExternalPort == 0, s.ExternalPort),
 		"internal_port": s.InternalPort,
 		"transport":     s.Transport,
 		"protocol":      unless(s.Protocol == 0, s.Protocol),
@@ -245,6 +246,7 @@ func eventResult(e portlease.Event) object {
 		"transport":     unless(e.Lease == 0, e.Transport),
 		"internal_port": unless(e.Lease == 0, e.InternalPort),
 		"external":      unless(!e.External.IsValid(), e.External),
+		"external_port": unless(e.ExternalPort == 0, e.ExternalPort),
 		"protocol":      unless(e.Protocol == 0, e.Protocol),
 		"lifetime":      unless(e.Lifetime == 0, e.Lifetime.Seconds()),
 		"address_class": e.AddressClass,

@@ -56,7 +56,7 @@ func main() {
 				panic(last)
 			}
 		} else {
-			must(0, mapped(mapper, uint16(count)).Stop(context.Background()))
+			must(mapped(mapper, uint16(count)).Stop(context.Background()))
 		}
 		fmt.Println(time.Since(begin).Nanoseconds())
 	}
