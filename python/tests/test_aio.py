@@ -43,7 +43,7 @@ def test_a_port_is_opened_and_closed(gateway: Gateway) -> None:
         assert gateway.mappings == []
         lease = await aio.open(9002, "tcp", **gateway.config())
         assert isinstance(lease, aio.OpenPort)
-        assert await lease.stop()
+        assert await lease.stop() == "released"
         assert gateway.mappings == []
 
     run(test())
@@ -61,7 +61,7 @@ def test_a_mapper_with_leases_events_and_a_probe(gateway: Gateway) -> None:
                     if event.kind == "renewed":
                         break
                 assert seen == ["installed", "renewed"]
-            await mapper.map(9002).detach()
+            assert await mapper.map(9002).detach() == "released"
             with pytest.raises(portlease.TimeoutError):
                 while True:
                     await mapper.next_event(timeout=0.05)
@@ -139,7 +139,7 @@ def test_an_event_is_not_lost_where_its_task_is_cancelled_as_it_comes(gateway: G
                     await waiting
                 event = await mapper.next_event(5)
                 assert (event.kind, event.lease) == ("installed", lease.id)
-                assert await lease.stop()
+                assert await lease.stop() == "released"
                 assert (await mapper.next_event(5)).kind == "exited"
 
     run(test())
@@ -174,7 +174,7 @@ def test_an_event_whose_loop_is_closed_goes_to_another_who_waits(gateway: Gatewa
 
     async def test() -> None:
         assert (await mapper.next_event(10)).lease == lease.id
-        assert await mapper.stop()
+        assert await mapper.stop() == "released"
 
     run(test())
     waiting._log_destroy_pending = False  # type: ignore[attr-defined]
@@ -212,7 +212,7 @@ def test_a_change_is_waited_for_from_the_call_on(gateway: Gateway) -> None:
             with pytest.raises(portlease.TimeoutError):
                 await lease.changed(timeout=0.01)
             change = lease.changed()
-            assert await lease.stop()
+            assert await lease.stop() == "released"
             over = await change  # what happened between the call and the await is not missed
             assert over.state == "exited"
             assert (await lease.changed(seen)) == (await lease.changed(seen.revision)) == over
@@ -297,7 +297,7 @@ def test_detaching_an_open_port_leaves_the_mapping_and_ends_the_engine(gateway: 
     async def test() -> None:
         lease = await aio.open(9001, "tcp", external_port=8080, exact=True, timeout=5, **gateway.config(), ttl=600)
         assert lease.snapshot().lifetime == 600.0
-        await lease.detach()
+        assert await lease.detach() == "released"
         assert lease.mapper.snapshot().stopped
 
     run(test())
@@ -343,7 +343,7 @@ def test_one_after_another_and_several_loops_at_once_work_with_one_mapper(gatewa
 
 
 async def stop(mapper: aio.Mapper) -> None:
-    assert await mapper.stop()
+    assert await mapper.stop() == "released"
 
 
 def test_a_loop_that_is_closed_during_a_wait_hurts_nobody(gateway: Gateway) -> None:

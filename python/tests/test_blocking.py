@@ -229,7 +229,7 @@ def test_a_detached_mapping_stays(gateway: Gateway) -> None:
     with portlease.Mapper(**gateway.config()) as mapper:
         lease = mapper.map(9001)
         lease.ready(5)
-        lease.detach()
+        assert lease.detach() == "released"
         assert not mapper.snapshot().stopped
     assert [mapping.external_port for mapping in gateway.mappings] == [9001]
 
@@ -238,7 +238,7 @@ def test_detaching_an_open_port_leaves_the_mapping_and_ends_the_engine(gateway: 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         lease = portlease.open(9001, **gateway.config())
-        lease.detach()
+        assert lease.detach() == "released"
         assert lease.mapper.snapshot().stopped
         assert [event.kind for event in lease.mapper] == ["installed", "exited"]
         del lease
@@ -401,9 +401,29 @@ def test_a_stop_that_is_interrupted_goes_on(gateway: Gateway, program: Program) 
     assert (ended.status, ended.out, ended.err) == (0, "interrupted\n", ""), "and warns of nothing"
 
 
-def test_a_stop_that_is_not_given_the_time_says_false_and_goes_on(gateway: Gateway) -> None:
+def test_a_stop_that_is_not_given_the_time_is_pending_and_goes_on(gateway: Gateway) -> None:
     lease = portlease.open(9001, **gateway.config(), protocols=["pcp"])
     gateway.set_faults(pcp_delay_ms=800)
-    assert lease.stop(timeout=0.01) is False
+    assert lease.stop(timeout=0.01) == "pending"
     gateway.wait_for(lambda gateway: not gateway.mappings)
-    assert lease.stop() is True
+    assert lease.stop() is portlease.Release.RELEASED
+
+
+def test_a_router_that_is_gone_makes_the_release_unconfirmed_and_fails_no_with(gateway: Gateway) -> None:
+    with portlease.Mapper(**gateway.config()) as mapper:
+        with mapper.map(9001) as lease:
+            lease.ready(5)
+            gateway.set_faults(pcp="silent", nat_pmp="silent", upnp="silent")
+        assert lease.stop() == "unconfirmed"
+    assert mapper.stop() == "unconfirmed"
+
+
+def test_the_external_port_is_known_also_if_the_router_does_not_know_its_address(gateway: Gateway) -> None:
+    gateway.set_faults(empty_external_address=True)
+    with portlease.open(9001, protocols=["upnp"], **gateway.config()) as lease:
+        snapshot = lease.snapshot()
+        assert (snapshot.active, snapshot.external, snapshot.external_port) == (True, None, 9001)
+        assert (snapshot.nat_class, lease.external) == ("unknown", None)
+        assert repr(lease) == "<portlease.OpenPort 1: udp port 9001 installed, outside port 9001>"
+        event = lease.mapper.next_event(5)
+        assert (event.kind, event.external, event.external_port) == ("installed", None, 9001)

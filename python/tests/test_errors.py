@@ -176,7 +176,7 @@ def test_a_stopped_handle_says_so(gateway: Gateway) -> None:
     mapper = portlease.Mapper(**gateway.config())
     lease = mapper.map(4000)
     lease.ready()
-    assert mapper.stop()
+    assert mapper.stop() == "released"
     assert [event.kind for event in mapper] == ["installed", "exited"]
     calls: list[Callable[[], object]] = [lease.ready, lease.changed, mapper.probe, mapper.next_event]
     calls += [lambda: mapper.map(4001), lambda: mapper.events().next()]
@@ -184,8 +184,8 @@ def test_a_stopped_handle_says_so(gateway: Gateway) -> None:
         with pytest.raises(portlease.StoppedError) as caught:
             call()
         assert caught.value.kind == "stopped"
-    assert mapper.stop()
-    assert lease.stop()
+    assert mapper.stop() == "released"
+    assert lease.stop() == "released"
 
 
 def test_a_request_that_clashes_names_the_argument_as_python_spells_it(gateway: Gateway) -> None:

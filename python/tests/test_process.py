@@ -41,7 +41,7 @@ def test_it_also_waits_for_what_was_dropped_or_not_given_the_time(gateway: Gatew
         """
         portlease.open(9001, **CONFIG, protocols=["pcp"])  # dropped at once
         lease = portlease.open(9002, **CONFIG, protocols=["pcp"])
-        assert lease.stop(0) is False
+        assert lease.stop(0) == "pending"
         """
     )
     assert (ended.status, ended.err) == (0, "")
@@ -136,7 +136,7 @@ def test_functions_that_run_at_the_end_of_the_interpreter_can_wait(gateway: Gate
         asyncio.run(main())
         """
     )
-    assert (ended.status, ended.out, ended.err) == (0, "True True True\n", "")
+    assert (ended.status, ended.out, ended.err) == (0, "released released released\n", "")
     assert gateway.mappings == []
 
 
@@ -181,8 +181,8 @@ def test_a_forked_child_gets_stopped_and_the_parent_goes_on(gateway: Gateway, pr
     assert ended.out.splitlines() == [
         "exited False None True [] []",
         "stopped stopped stopped stopped stopped stopped",
-        "True True",
-        "192.0.1.1:9003 True",
+        "released released",
+        "192.0.1.1:9003 released",
         "installed installed True exited",
     ]
     assert gateway.mappings == []

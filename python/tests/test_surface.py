@@ -44,6 +44,7 @@ def same(listed: list[str], ours: Any) -> None:
         ("transports", portlease.Transport),
         ("nat_classes", portlease.NatClass),
         ("address_classes", portlease.AddressClass),
+        ("releases", portlease.Release),
     ],
 )
 def test_every_stable_string_is_a_member_and_no_other(listed: str, enumeration: Any) -> None:

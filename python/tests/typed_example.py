@@ -30,6 +30,7 @@ def blocking() -> None:
         assert_type(snapshot.state, portlease.LeaseState)
         assert_type(snapshot.protocol, portlease.Protocol | None)
         assert_type(snapshot.lifetime, float | None)
+        assert_type(snapshot.external_port, int | None)
         assert_type(snapshot.revision, int)
         assert_type(mapper.snapshot().leases, tuple[portlease.LeaseSnapshot, ...])
         snapshot = game.changed(timeout=5)
@@ -41,7 +42,8 @@ def blocking() -> None:
             assert_type(event, portlease.Event)
             assert_type(event.error, portlease.ErrorReport | None)
         assert_type(mapper.probe().protocols[0].round_trip, float | None)
-        assert_type(mapper.stop(0.5), bool)
+        assert_type(mapper.stop(0.5), portlease.Release)
+        assert_type(game.detach(), portlease.Release)
 
 
 async def in_asyncio() -> None:
@@ -53,6 +55,7 @@ async def in_asyncio() -> None:
         game = mapper.map(9001)
         assert_type(game, aio.Lease)
         assert_type(await game.changed(), portlease.LeaseSnapshot)
+        assert_type(await game.stop(), portlease.Release)
         async for event in mapper:
             assert_type(event.kind, portlease.EventKind)
         async for event in mapper.events():

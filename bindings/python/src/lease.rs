@@ -51,18 +51,15 @@ impl Lease {
         LeaseSnapshot(self.0.snapshot())
     }
 
-    /// Releases the mapping and waits for that: whether it ended in time.
+    /// Releases the mapping and waits for that: a `Release`.
     fn stop(&self, timeout: &Bound<'_, PyAny>) -> PyResult<Wait> {
         let (core, limit) = (self.0.share(), args::timeout(timeout)?);
-        Ok(Wait::new(async move { Outcome::Over(core.stop(limit).await) }))
+        Ok(Wait::new(async move { Outcome::Release(core.stop(limit).await) }))
     }
 
-    /// Ends the lease and leaves the mapping on the gateway.
+    /// Ends the lease and leaves the mapping on the gateway: a `Release`.
     fn detach(&self) -> Wait {
         let core = self.0.share();
-        Wait::new(async move {
-            core.detach().await;
-            Outcome::Nothing
-        })
+        Wait::new(async move { Outcome::Release(core.detach().await) })
     }
 }

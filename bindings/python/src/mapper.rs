@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portlease::{Events as CoreEvents, Mapper as Core, wait, wait_for};
+use portlease::{Events as CoreEvents, Mapper as Core, Release, wait, wait_for};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -64,25 +64,26 @@ impl Mapper {
         Wait::new(async move { Outcome::Report(core.probe().await) })
     }
 
-    /// Releases every mapping, ends the engine and waits for that: whether it ended in time.
+    /// Releases every mapping, ends the engine and waits for that: a `Release`.
     fn stop(&self, timeout: &Bound<'_, PyAny>) -> PyResult<Wait> {
         let (core, limit) = (self.0.share(), args::timeout(timeout)?);
-        Ok(Wait::new(async move { Outcome::Over(core.stop(limit).await) }))
+        Ok(Wait::new(async move { Outcome::Release(core.stop(limit).await) }))
     }
 
     /// Asks the engine to release every mapping and to end, and does not wait: whether it has ended already.
     fn begin_stop(&self) -> bool {
         self.0.begin_stop();
-        wait_for(pin!(self.0.stop(None)), Duration::ZERO).unwrap_or(false)
+        wait_for(pin!(self.0.stop(None)), Duration::ZERO).is_some_and(|release| release != Release::Pending)
     }
 }
 
-/// Stops all mappers at once and waits for `limit` seconds at most: whether all of them ended in time.
+/// Stops all mappers at once and waits for `limit` seconds at most.
 #[pyfunction]
-pub(crate) fn stop_all(py: Python<'_>, mappers: Vec<Py<Mapper>>, limit: f64) -> bool {
+pub(crate) fn stop_all(py: Python<'_>, mappers: Vec<Py<Mapper>>, limit: f64) {
     let limit = Duration::try_from_secs_f64(limit).unwrap_or_default();
     let cores: Vec<_> = mappers.iter().map(|mapper| mapper.get().0.share()).collect();
-    py.detach(|| wait(Core::stop_all(cores, limit)))
+    // However it went: at the end of the interpreter nobody could do anything about it.
+    py.detach(|| wait(Core::stop_all(cores, limit)));
 }
 
 /// A reader of a mapper's events. It does not keep the mapper running.

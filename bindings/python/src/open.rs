@@ -33,13 +33,10 @@ impl OpenPort {
         Mapper::from(Arc::clone(self.0.mapper()))
     }
 
-    /// Leaves the mapping on the gateway, ends the lease and the engine, and waits for that.
+    /// Leaves the mapping on the gateway, ends the lease and the engine, and waits for that: a `Release`.
     fn detach(&self) -> Wait {
         let core = self.0.share();
-        Wait::new(async move {
-            core.detach().await;
-            Outcome::Nothing
-        })
+        Wait::new(async move { Outcome::Release(core.detach().await) })
     }
 }
 

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use portlease::{ErrorKind, GatewayReport, LeaseSnapshot, PortMappingError, PulledEvent, WaitEnd, Waits, wait_for};
+use portlease::{ErrorKind, GatewayReport, LeaseSnapshot, PortMappingError, PulledEvent, Release, WaitEnd, Waits, wait_for};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
@@ -23,9 +23,7 @@ pub(crate) enum Outcome {
     Lease(Result<LeaseSnapshot, PortMappingError>),
     Event(Result<PulledEvent, PortMappingError>),
     Report(Result<GatewayReport, PortMappingError>),
-    /// Whether everything ended in time.
-    Over(bool),
-    Nothing,
+    Release(Release),
     /// A panic in core.
     Defect,
 }
@@ -36,8 +34,7 @@ impl Outcome {
             Self::Lease(lease) => lease.or_raise(py)?.show(py),
             Self::Event(event) => event.or_raise(py)?.take().show(py),
             Self::Report(report) => report.or_raise(py)?.show(py),
-            Self::Over(over) => over.show(py),
-            Self::Nothing => Ok(py.None().into_bound(py)),
+            Self::Release(release) => release.show(py),
             Self::Defect => Err(PortMappingError::internal("a wait ended by a panic")).or_raise(py),
         }
     }

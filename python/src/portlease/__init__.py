@@ -3,7 +3,7 @@
     import portlease
 
     with portlease.open(9001) as lease:
-        print(lease.external)  # 203.0.113.7:9001
+        print(lease.external)  # 203.0.113.7:9001, or None if the router does not know its address
 
 `portlease.aio` has the same names for asyncio, `portlease.testing` a simulated router for your own tests.
 """

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from portlease._config import Config, TransportName
+    from portlease._names import Release
     from portlease._values import Seconds
 
 T = TypeVar("T")
@@ -80,10 +81,11 @@ class Mapper(BaseMapper):
         """
         return result(self._handle.probe())
 
-    def stop(self, timeout: Seconds | None = None) -> bool:
-        """Releases every mapping and ends the engine; waits for that, by default for 5 s at most.
+    def stop(self, timeout: Seconds | None = None) -> Release:
+        """Releases every mapping and ends the engine; waits for that, by default for 5 s and 0.1 s for each lease.
 
-        Returns False if it has not ended by then; it goes on in the background. May be called again; never fails.
+        Returns how that went, as `Lease.stop` does, for all leases together, also for those that ended before. May be
+        called again; never fails for a gateway that is gone.
         """
         wait = self._handle.stop(timeout)
         try:
@@ -156,20 +158,21 @@ class Lease(BaseLease[Mapper]):
         """
         return result(self._handle.changed(since, timeout))
 
-    def stop(self, timeout: Seconds | None = None) -> bool:
+    def stop(self, timeout: Seconds | None = None) -> Release:
         """Releases the mapping and ends the lease; waits for that, by default for 5 s at most.
 
-        Returns False if it has not ended by then; it goes on in the background. May be called again; a gateway that is
-        gone is not an error.
+        Returns how that went: `"released"`; `"unconfirmed"` if the gateway did not confirm the delete, so that the
+        mapping may stay until its lifetime ends; `"pending"` if the release goes on in the background. None of them is
+        an error, and each is true as a `bool`. May be called again.
         """
         return self._handle.stop(timeout).block()
 
-    def detach(self) -> None:
-        """Ends the lease and leaves the mapping on the gateway until its lifetime ends.
+    def detach(self) -> Release:
+        """Ends the lease and leaves the mapping on the gateway until its lifetime ends. Returns as `stop` does.
 
         A mapping without an end (`snapshot().permanent`) stays until it is deleted.
         """
-        self._handle.detach().block()
+        return self._handle.detach().block()
 
     def __enter__(self) -> Self:
         return self
@@ -189,14 +192,14 @@ class OpenPort(Lease):
         super().__init__(mapper, port.lease)
         self._port = port
 
-    def stop(self, timeout: Seconds | None = None) -> bool:
+    def stop(self, timeout: Seconds | None = None) -> Release:
         """Releases the mapping and ends the mapper; otherwise as `Lease.stop`."""
         return self._mapper.stop(timeout)
 
-    def detach(self) -> None:
+    def detach(self) -> Release:
         """Leaves the mapping on the gateway, as `Lease.detach` does, and ends the mapper."""
         try:
-            self._port.detach().block()
+            return self._port.detach().block()
         finally:
             _lifetime.release(self._mapper._handle)
 

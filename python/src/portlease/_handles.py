@@ -89,7 +89,7 @@ class BaseLease(_Handle, Generic[M]):
 
     @property
     def external(self) -> Endpoint | None:
-        """The external address and port, while mapped: `snapshot().external`."""
+        """The external address and port, while mapped and if the gateway knows its address: `snapshot().external`."""
         return self._handle.snapshot().external
 
     def snapshot(self) -> LeaseSnapshot:
@@ -98,7 +98,8 @@ class BaseLease(_Handle, Generic[M]):
 
     def __repr__(self) -> str:
         now = self._handle.snapshot()
-        outside = f", outside {now.external}" if now.external else ""
+        external = now.external or (now.external_port and f"port {now.external_port}")
+        outside = f", outside {external}" if external else ""
         name = f"{type(self).__module__}.{type(self).__qualname__}"
         return f"<{name} {now.id}: {now.transport} port {now.internal_port} {now.state}{outside}>"
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, ClassVar, Final, Generic, TypeVar, final
 
-from portlease._names import AddressClass, ErrorKind, EventKind, LeaseState, NatClass, Protocol, Transport
+from portlease._names import AddressClass, ErrorKind, EventKind, LeaseState, NatClass, Protocol, Release, Transport
 from portlease._values import Endpoint, Seconds
 
 _T_co = TypeVar("_T_co", covariant=True)
@@ -300,10 +300,10 @@ class Lease:
         call: a `LeaseSnapshot`."""
     def snapshot(self) -> LeaseSnapshot:
         """The present state; takes no lock and never waits."""
-    def stop(self, timeout: Seconds | None) -> Wait[bool]:
-        """Releases the mapping and waits for that: whether it ended in time."""
-    def detach(self) -> Wait[None]:
-        """Ends the lease and leaves the mapping on the gateway."""
+    def stop(self, timeout: Seconds | None) -> Wait[Release]:
+        """Releases the mapping and waits for that: a `Release`."""
+    def detach(self) -> Wait[Release]:
+        """Ends the lease and leaves the mapping on the gateway: a `Release`."""
 
 @final
 class Mapper:
@@ -320,8 +320,8 @@ class Mapper:
         """Begins to read events: those that nobody has read yet, then every one from now on."""
     def probe(self) -> Wait[GatewayReport]:
         """Asks what the gateway offers: a `GatewayReport`."""
-    def stop(self, timeout: Seconds | None) -> Wait[bool]:
-        """Releases every mapping, ends the engine and waits for that: whether it ended in time."""
+    def stop(self, timeout: Seconds | None) -> Wait[Release]:
+        """Releases every mapping, ends the engine and waits for that: a `Release`."""
     def begin_stop(self) -> bool:
         """Asks the engine to release every mapping and to end, and does not wait: whether it has ended already."""
 
@@ -342,8 +342,8 @@ class OpenPort:
     @property
     def mapper(self) -> Mapper:
         """The mapper."""
-    def detach(self) -> Wait[None]:
-        """Leaves the mapping on the gateway, ends the lease and the engine, and waits for that."""
+    def detach(self) -> Wait[Release]:
+        """Leaves the mapping on the gateway, ends the lease and the engine, and waits for that: a `Release`."""
 
 @final
 class Gateway:
@@ -373,8 +373,8 @@ def rely_on_fork_hook() -> None:
 def in_child() -> None:
     """Says that this process is the child of a fork."""
 
-def stop_all(mappers: Sequence[Mapper], limit: float) -> bool:
-    """Stops all mappers at once and waits for `limit` seconds at most: whether all of them ended in time."""
+def stop_all(mappers: Sequence[Mapper], limit: float) -> None:
+    """Stops all mappers at once and waits for `limit` seconds at most."""
 
 def log_to(queue: LogQueue | None) -> None:
     """Writes core's diagnostics into this queue from now on, or nowhere."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from portlease._config import Config, TransportName
+    from portlease._names import Release
     from portlease._values import Seconds
 
 __all__ = ["Events", "Lease", "Mapper", "OpenPort", "Opening", "open"]
@@ -54,7 +55,7 @@ class Mapper(BaseMapper):
         """As `portlease.Mapper.probe`."""
         return await result(self._handle.probe())
 
-    async def stop(self, timeout: Seconds | None = None) -> bool:
+    async def stop(self, timeout: Seconds | None = None) -> Release:
         """As `portlease.Mapper.stop`. If the task is cancelled, the stop goes on in the background."""
         wait = self._handle.stop(timeout)
         try:
@@ -108,13 +109,13 @@ class Lease(BaseLease[Mapper]):
         """As `portlease.Lease.changed`. The default of `since` is the state at the call, not at the `await`."""
         return result(self._handle.changed(since, timeout))
 
-    async def stop(self, timeout: Seconds | None = None) -> bool:
+    async def stop(self, timeout: Seconds | None = None) -> Release:
         """As `portlease.Lease.stop`. If the task is cancelled, the stop goes on in the background."""
         return await result(self._handle.stop(timeout))
 
-    async def detach(self) -> None:
+    async def detach(self) -> Release:
         """As `portlease.Lease.detach`."""
-        await result(self._handle.detach())
+        return await result(self._handle.detach())
 
     async def __aenter__(self) -> Self:
         return self
@@ -134,14 +135,14 @@ class OpenPort(Lease):
         super().__init__(mapper, port.lease)
         self._port = port
 
-    async def stop(self, timeout: Seconds | None = None) -> bool:
+    async def stop(self, timeout: Seconds | None = None) -> Release:
         """As `portlease.OpenPort.stop`."""
         return await self._mapper.stop(timeout)
 
-    async def detach(self) -> None:
+    async def detach(self) -> Release:
         """As `portlease.OpenPort.detach`."""
         try:
-            await result(self._port.detach())
+            return await result(self._port.detach())
         finally:
             _lifetime.release(self._mapper._handle)
 
