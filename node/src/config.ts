@@ -29,7 +29,10 @@ export interface MapperOptions {
   ttl?: number | undefined;
   /** The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min. In milliseconds. */
   renewalInterval?: number | undefined;
-  /** Consecutive failed renewals after which the mapping is revoked, 1 or more. Default 3. */
+  /**
+   * After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
+   * revoked, 1 or more; its expiry and a certain loss revoke it in any case. Default 3.
+   */
   failureThreshold?: number | undefined;
   /** What happens after a failure. Default: try again, backing off from 1 s to 5 min. */
   retry?: RetryPolicy | undefined;

@@ -61,7 +61,10 @@ export type WanService =
   /** No WAN connection at all. */
   | 'none';
 
-/** A second device that answers searches and is not connected. */
+/**
+ * A second root device of the same router, at the same address, that answers searches and is not connected. For a
+ * device with an address of its own start a second gateway: see `Gateway::add_neighbour`.
+ */
 export type SecondDevice =
   /** There is none. */
   | 'none'
@@ -82,14 +85,38 @@ export interface Faults {
   ssdp?: Mode | undefined;
   /** The web server alone. */
   http?: Mode | undefined;
-  /** Milliseconds before each PCP answer. */
+  /** Milliseconds between the processing of a PCP request and its answer. The table has already changed. */
   pcpDelayMs?: number | undefined;
-  /** Milliseconds before each NAT-PMP answer. */
+  /** The same for NAT-PMP. */
   natPmpDelayMs?: number | undefined;
   /** Milliseconds before each SSDP answer. */
   ssdpDelayMs?: number | undefined;
-  /** Milliseconds before each HTTP answer. */
+  /** The same as `pcp_delay_ms` for HTTP. */
   httpDelayMs?: number | undefined;
+  /**
+   * Milliseconds between the arrival of a PCP request and its processing. Until then the table does not change.
+   * Requests wait side by side.
+   */
+  pcpProcessingMs?: number | undefined;
+  /** The same for NAT-PMP. */
+  natPmpProcessingMs?: number | undefined;
+  /** The same for HTTP, from the moment the request has been read. */
+  httpProcessingMs?: number | undefined;
+  /**
+   * The next answers to PCP requests to map or delete are lost after the table has changed; counts itself down to 0.
+   */
+  pcpLoseAnswers?: number | undefined;
+  /** The same for NAT-PMP. */
+  natPmpLoseAnswers?: number | undefined;
+  /** The same for AddPortMapping, AddAnyPortMapping and DeletePortMapping: the connection stays open without a word. */
+  httpLoseAnswers?: number | undefined;
+  /**
+   * Milliseconds that the router's only processor spends on each request, of whatever protocol, one after another. Up
+   * to 256 datagrams wait for it, as in a socket's buffer; the ones beyond are lost.
+   */
+  serviceMs?: number | undefined;
+  /** The web server serves a connection only after the one before has ended. */
+  httpSerial?: boolean | undefined;
   /** The fraction of datagrams lost, 0 to 1, drawn for each request and again for each answer. */
   loss?: number | undefined;
   /** This many of the next requests are lost; counts itself down to 0. */
@@ -144,6 +171,21 @@ export interface Faults {
   zeroLeaseError?: number | null | undefined;
   /** AddPortMapping for one of these external ports is answered with its code (718, 729, 501, 724, 402). */
   portErrors?: Record<number, number> | undefined;
+  /**
+   * How many calls the code in `soap_errors` of the same name is for; counts itself down to 0, and from then on calls
+   * succeed. Names that are not here get their code always.
+   */
+  soapErrorCounts?: Record<string, number> | undefined;
+  /** Adding a mapping with a lease other than 0 is answered by success and changes nothing (DD-WRT does this). */
+  upnpFiniteLost?: boolean | undefined;
+  /** Adding any mapping is answered by success and changes nothing. */
+  upnpLost?: boolean | undefined;
+  /** Leases longer than this many seconds, permanent ones included, are cut to it; the answer does not say so. */
+  upnpMaxLease?: number | null | undefined;
+  /** What GetExternalIPAddress answers, in place of an address. */
+  externalAddressText?: string | null | undefined;
+  /** GetExternalIPAddress is never answered: the connection stays open without a word. */
+  externalAddressHangs?: boolean | undefined;
   /** 724 unless internal and external port are the same. */
   samePortOnly?: boolean | undefined;
   /** SOAP faults have no errorDescription. */
@@ -180,7 +222,7 @@ export interface Faults {
   ssdpOnlySt?: string | null | undefined;
   /** SSDP answers carry this search target, whatever was searched. */
   ssdpAnswerSt?: string | null | undefined;
-  /** A second device that is down. */
+  /** A second root device of the same router that is down. */
   secondDevice?: SecondDevice | undefined;
   /** The description has a URLBase. */
   urlBase?: boolean | undefined;
@@ -217,6 +259,14 @@ export const FAULTS: readonly string[] = [
   'natPmpDelayMs',
   'ssdpDelayMs',
   'httpDelayMs',
+  'pcpProcessingMs',
+  'natPmpProcessingMs',
+  'httpProcessingMs',
+  'pcpLoseAnswers',
+  'natPmpLoseAnswers',
+  'httpLoseAnswers',
+  'serviceMs',
+  'httpSerial',
   'loss',
   'dropNext',
   'duplicates',
@@ -243,6 +293,12 @@ export const FAULTS: readonly string[] = [
   'nonzeroLeaseError',
   'zeroLeaseError',
   'portErrors',
+  'soapErrorCounts',
+  'upnpFiniteLost',
+  'upnpLost',
+  'upnpMaxLease',
+  'externalAddressText',
+  'externalAddressHangs',
   'samePortOnly',
   'noErrorDescription',
   'faultStatus200',
@@ -326,7 +382,10 @@ export interface GatewayOptions {
   upnpOverwrite?: boolean | undefined;
   /** The friendly name of the UPnP device. */
   friendlyName?: string | undefined;
-  /** Seed of everything that is left to chance (loss). The same seed and traffic give the same losses. */
+  /**
+   * Seed of everything that is left to chance (loss). The same seed and traffic give the same losses. Seed and `bind`
+   * together make the UDN of the UPnP device.
+   */
   seed?: number | undefined;
   /** The faults that are on from the start. */
   faults?: Faults | undefined;

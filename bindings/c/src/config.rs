@@ -30,7 +30,8 @@ pub struct portlease_config {
     pub ttl: f64,
     /// The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min. In seconds.
     pub renewal_interval: f64,
-    /// Consecutive failed renewals after which the mapping is revoked, 1 or more. Default 3.
+    /// After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
+    /// revoked, 1 or more; its expiry and a certain loss revoke it in any case. Default 3.
     pub failure_threshold: u32,
     /// The gateway's PCP and NAT-PMP port. Default 5351.
     pub pcp_port: u16,

@@ -34,7 +34,8 @@ class Config(TypedDict, total=False):
     renewal_interval: Seconds | None
     """The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min. In seconds."""
     failure_threshold: int | None
-    """Consecutive failed renewals after which the mapping is revoked, 1 or more. Default 3."""
+    """After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
+    revoked, 1 or more; its expiry and a certain loss revoke it in any case. Default 3."""
     retry: Literal["never"] | Backoff | tuple[Seconds, Seconds] | None
     """What happens after a failure: `"never"` ends the lease, `Backoff(min, max)` tries again. Default `Backoff(1,
     300)`."""

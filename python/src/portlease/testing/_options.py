@@ -38,8 +38,9 @@ WanService = Literal["normal", "ip2_only", "ip1_only", "ppp", "dslforum", "none"
 device's version. `ppp`: WANPPPConnection:1 instead of WANIPConnection. `dslforum`: `urn:dslforum-org` device and
 service types. `none`: No WAN connection at all."""
 SecondDevice = Literal["none", "first", "last"]
-"""A second device that answers searches and is not connected. `none`: There is none. `first`: It answers before the
-working device. `last`: It answers after the working device."""
+"""A second root device of the same router, at the same address, that answers searches and is not connected. For a
+device with an address of its own start a second gateway: see `Gateway::add_neighbour`. `none`: There is none. `first`:
+It answers before the working device. `last`: It answers after the working device."""
 
 
 class SwitchesBesideSettings(TypedDict, total=False):
@@ -51,13 +52,33 @@ class SwitchesBesideSettings(TypedDict, total=False):
     http: Mode
     """The web server alone."""
     pcp_delay_ms: int
-    """Milliseconds before each PCP answer."""
+    """Milliseconds between the processing of a PCP request and its answer. The table has already changed."""
     nat_pmp_delay_ms: int
-    """Milliseconds before each NAT-PMP answer."""
+    """The same for NAT-PMP."""
     ssdp_delay_ms: int
     """Milliseconds before each SSDP answer."""
     http_delay_ms: int
-    """Milliseconds before each HTTP answer."""
+    """The same as `pcp_delay_ms` for HTTP."""
+    pcp_processing_ms: int
+    """Milliseconds between the arrival of a PCP request and its processing. Until then the table does not change.
+    Requests wait side by side."""
+    nat_pmp_processing_ms: int
+    """The same for NAT-PMP."""
+    http_processing_ms: int
+    """The same for HTTP, from the moment the request has been read."""
+    pcp_lose_answers: int
+    """The next answers to PCP requests to map or delete are lost after the table has changed; counts itself down to
+    0."""
+    nat_pmp_lose_answers: int
+    """The same for NAT-PMP."""
+    http_lose_answers: int
+    """The same for AddPortMapping, AddAnyPortMapping and DeletePortMapping: the connection stays open without a
+    word."""
+    service_ms: int
+    """Milliseconds that the router's only processor spends on each request, of whatever protocol, one after another. Up
+    to 256 datagrams wait for it, as in a socket's buffer; the ones beyond are lost."""
+    http_serial: bool
+    """The web server serves a connection only after the one before has ended."""
 
     # Datagrams (PCP, NAT-PMP, SSDP)
     loss: float
@@ -119,6 +140,19 @@ class SwitchesBesideSettings(TypedDict, total=False):
     """Adding a mapping with lease 0 is answered with this code (402)."""
     port_errors: dict[int, int]
     """AddPortMapping for one of these external ports is answered with its code (718, 729, 501, 724, 402)."""
+    soap_error_counts: dict[str, int]
+    """How many calls the code in `soap_errors` of the same name is for; counts itself down to 0, and from then on calls
+    succeed. Names that are not here get their code always."""
+    upnp_finite_lost: bool
+    """Adding a mapping with a lease other than 0 is answered by success and changes nothing (DD-WRT does this)."""
+    upnp_lost: bool
+    """Adding any mapping is answered by success and changes nothing."""
+    upnp_max_lease: int | None
+    """Leases longer than this many seconds, permanent ones included, are cut to it; the answer does not say so."""
+    external_address_text: str | None
+    """What GetExternalIPAddress answers, in place of an address."""
+    external_address_hangs: bool
+    """GetExternalIPAddress is never answered: the connection stays open without a word."""
     same_port_only: bool
     """724 unless internal and external port are the same."""
     no_error_description: bool
@@ -160,7 +194,7 @@ class SwitchesBesideSettings(TypedDict, total=False):
     ssdp_answer_st: str | None
     """SSDP answers carry this search target, whatever was searched."""
     second_device: SecondDevice
-    """A second device that is down."""
+    """A second root device of the same router that is down."""
 
     # Description
     url_base: bool
@@ -247,4 +281,5 @@ class GatewayOptions(SwitchesBesideSettings, total=False):
     friendly_name: str
     """The friendly name of the UPnP device."""
     seed: int
-    """Seed of everything that is left to chance (loss). The same seed and traffic give the same losses."""
+    """Seed of everything that is left to chance (loss). The same seed and traffic give the same losses. Seed and `bind`
+    together make the UDN of the UPnP device."""
