@@ -17,6 +17,7 @@ export {
   MappingProtocol,
   NatClass,
   Protocol,
+  Release,
   Transport,
 } from './names';
 export { OpenPort, open } from './open';

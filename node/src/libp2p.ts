@@ -51,7 +51,7 @@ export interface PortMappingGateway {
   port: number;
   /** What it maps. */
   family: 'IPv4' | 'IPv6';
-  /** Maps a port and keeps it mapped. Rejects with a `PortLeaseError`. */
+  /** Maps a port and keeps it mapped. Rejects with a `PortLeaseError`, also if the router does not know its address. */
   map(internalPort: number, internalHost: string, options?: MapPortOptions): Promise<PortMapping>;
   /** Maps a port on the local address that faces the router. */
   mapAll(internalPort: number, options?: MapPortOptions): AsyncGenerator<PortMapping, void, unknown>;
@@ -218,6 +218,9 @@ function transportOf(protocol: string): Transport {
 }
 
 function portMapping(snapshot: ActiveLeaseSnapshot, internalPort: number, internalHost: string): PortMapping {
+  if (!snapshot.external) {
+    throw new PortLeaseError('unavailable', 'the port is mapped, but the router does not know its external address');
+  }
   const { address: externalHost, port: externalPort } = snapshot.external;
   const protocol = snapshot.transport === 'udp' ? 'UDP' : 'TCP';
   return { externalHost, externalPort, internalHost, internalPort, protocol };

@@ -3,7 +3,7 @@ import { addon } from './addon';
 import type { MapOptions, MapperOptions } from './config';
 import { calling } from './errors';
 import { EventIterator, follow } from './feed';
-import { EventKind } from './names';
+import { EventKind, type Release } from './names';
 import type { EventsHandle, LeaseHandle, LeaseView, MapperHandle } from './native';
 import {
   type ChangedOptions,
@@ -31,14 +31,14 @@ import {
   type SnapshotTexts,
   texts,
 } from './snapshot';
-import { hold, host, ignore, promised } from './waiting';
+import { hold, host, promised } from './waiting';
 
 const NO_TEXTS: SnapshotTexts = { external: null, lastError: null };
 // One for all leases: it is filled and read within one call.
 const numbers = new Float64Array(NUMBERS);
 
-function isOver(over: boolean): boolean {
-  return over;
+function howItWent(release: Release): Release {
+  return release;
 }
 
 /** Tells a mapper that a lease is to end. */
@@ -110,25 +110,26 @@ export class Lease {
 
   /**
    * Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` milliseconds
-   * (default 5000). After that the release goes on in the background and the answer is `false`. May be called
-   * again; never fails for a gateway that is gone. The release begins even if `signal` was aborted before.
+   * (default 5000). After that the release goes on in the background and the answer is `pending`. May be called again;
+   * never fails for a gateway that is gone, which is `unconfirmed`: see {@link Release}. The release begins even if
+   * `signal` was aborted before.
    */
-  async stop(options?: WaitOptions): Promise<boolean> {
+  async stop(options?: WaitOptions): Promise<Release> {
     const { timeout, signal } = limits(options);
     this.mapper[forget](this);
     this.#handle.beginStop();
-    return promised((token) => this.#handle.stop(token, timeout), signal, isOver);
+    return promised((token) => this.#handle.stop(token, timeout), signal, howItWent);
   }
 
   /**
    * Ends the lease and leaves the mapping on the gateway until its lifetime ends; one that is
-   * {@link ActiveLeaseSnapshot.permanent} stays until somebody deletes it.
+   * {@link ActiveLeaseSnapshot.permanent} stays until somebody deletes it. Answers as {@link stop} does.
    */
-  async detach(options?: SignalOptions): Promise<void> {
+  async detach(options?: SignalOptions): Promise<Release> {
     const signal = signalOf(options);
     this.mapper[forget](this);
     this.#handle.beginDetach();
-    return promised((token) => this.#handle.detach(token), signal, ignore);
+    return promised((token) => this.#handle.detach(token), signal, howItWent);
   }
 
   /** {@link stop}, for `await using`. */
@@ -294,16 +295,17 @@ export class Mapper extends EventEmitter<Events> {
 
   /**
    * Releases every mapping on the gateway and ends the engine; waits for that, at most for `timeout` milliseconds
-   * (default 5000). After that it goes on in the background and the answer is `false`. May be called again; never fails
-   * for a gateway that is gone. The release begins even if `signal` was aborted before.
+   * (default 5000, and 100 more for each lease). Answers as {@link Lease.stop} does, for all leases together, also for
+   * those that ended before. May be called again; never fails for a gateway that is gone. The release begins even if
+   * `signal` was aborted before.
    */
-  async stop(options?: WaitOptions): Promise<boolean> {
+  async stop(options?: WaitOptions): Promise<Release> {
     const { timeout, signal } = limits(options);
     this.unref();
     this.#leases.clear();
     Mapper.#mapping.delete(this);
     this.#handle.beginStop();
-    return promised((token) => this.#handle.stop(token, timeout), signal, isOver);
+    return promised((token) => this.#handle.stop(token, timeout), signal, howItWent);
   }
 
   /** {@link stop}, for `await using`. */

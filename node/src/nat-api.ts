@@ -7,7 +7,7 @@
 
 import type { MapperOptions } from './config';
 import { type Lease, Mapper } from './mapper';
-import type { Protocol, Transport } from './names';
+import { type Protocol, Release, type Transport } from './names';
 
 /** The options of {@link NatAPI}. */
 export interface NatAPIOptions {
@@ -118,7 +118,10 @@ export class NatAPI {
     return told(this.#map(rest), callback);
   }
 
-  /** Takes off the router what {@link map} put there. `false` where this client has no such mapping. */
+  /**
+   * Takes off the router what {@link map} put there. `false` if this client has no such mapping, or the router has not
+   * confirmed that it is gone.
+   */
   unmap(...args: PortArguments): Promise<boolean> {
     const [callback, rest] = split(args);
     return told(this.#unmap(rest), callback);
@@ -165,7 +168,7 @@ export class NatAPI {
         const name = key(port, transport);
         const lease = this.#leases.get(name);
         this.#leases.delete(name);
-        return (await lease?.stop()) ?? false;
+        return (await lease?.stop()) === Release.RELEASED;
       }),
     );
     return stopped.every(Boolean);

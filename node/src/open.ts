@@ -1,6 +1,7 @@
 import { addon } from './addon';
 import { calling } from './errors';
 import { adopt, keep, Lease, Mapper } from './mapper';
+import type { Release } from './names';
 import type { PortHandle } from './native';
 import { checkObject, type OpenOptions, opening, type SignalOptions, signalOf, type WaitOptions } from './options';
 import { host, ignore } from './waiting';
@@ -16,15 +17,15 @@ export class OpenPort extends Lease {
   }
 
   /** Releases the mapping and ends the mapper; as {@link Mapper.stop}. */
-  override stop(options?: WaitOptions): Promise<boolean> {
+  override stop(options?: WaitOptions): Promise<Release> {
     return this.mapper.stop(options);
   }
 
   /** Leaves the mapping on the gateway, as {@link Lease.detach} does, and ends the mapper. */
-  override async detach(options?: SignalOptions): Promise<void> {
+  override async detach(options?: SignalOptions): Promise<Release> {
     const signal = signalOf(options);
     this.#port.beginDetach();
-    await this.mapper.stop({ signal });
+    return this.mapper.stop({ signal });
   }
 }
 
@@ -33,7 +34,7 @@ export class OpenPort extends Lease {
  *
  * ```js
  * const port = await open(9001);
- * console.log(`reachable at ${port.snapshot().external}`);
+ * console.log(`external address: ${port.snapshot().external}`);
  * await port.stop();
  * ```
  *

@@ -45,8 +45,10 @@ interface CommonLeaseSnapshot {
   readonly state: LeaseState;
   /** Whether there is a granted, unexpired mapping. */
   readonly active: boolean;
-  /** The external address and port; the same object as long as they are the same. */
+  /** The external address and port, if the gateway knows its address; the same object as long as they are the same. */
   readonly external: Endpoint | null;
+  /** The external port; also if the gateway does not know its address. */
+  readonly externalPort: number | null;
   /** The local port. */
   readonly internalPort: number;
   /** `udp` or `tcp`. */
@@ -67,7 +69,7 @@ interface CommonLeaseSnapshot {
   readonly failures: number;
   /** The latest failure; cleared by the next success. */
   readonly lastError: ErrorReport | null;
-  /** `open` while there is a mapping. */
+  /** `open` while there is a mapping with a public external address. */
   readonly natClass: NatClass;
   /** Whether the internet can reach the external address. */
   readonly addressClass: AddressClass;
@@ -79,17 +81,16 @@ interface CommonLeaseSnapshot {
 export interface ActiveLeaseSnapshot extends CommonLeaseSnapshot {
   readonly active: true;
   readonly state: typeof LeaseState.INSTALLED | typeof LeaseState.RENEWING;
-  readonly external: Endpoint;
+  readonly externalPort: number;
   readonly protocol: MappingProtocol;
   readonly renewsIn: number;
-  readonly natClass: 'open';
-  readonly addressClass: Exclude<AddressClass, 'unknown'>;
 }
 
 /** A lease without a mapping. */
 export interface InactiveLeaseSnapshot extends CommonLeaseSnapshot {
   readonly active: false;
   readonly external: null;
+  readonly externalPort: null;
   readonly protocol: null;
   readonly lifetime: null;
   readonly expiresIn: null;
@@ -172,8 +173,10 @@ interface CommonEvent<K extends EventKind> {
   readonly transport: Transport | null;
   /** The local port. */
   readonly internalPort: number | null;
-  /** The external address and port, where there is a mapping. */
+  /** The external address and port, if there is a mapping and the gateway knows its address. */
   readonly external: Endpoint | null;
+  /** The external port, if there is a mapping. */
+  readonly externalPort: number | null;
   /** What made the mapping. */
   readonly protocol: MappingProtocol | null;
   /** The granted lifetime in milliseconds; null if there is no mapping or it is permanent. */
@@ -196,7 +199,7 @@ interface LeaseEvent<K extends EventKind> extends CommonEvent<K> {
 
 /** The gateway granted a mapping, granted it again, or with another external address. */
 export interface MappedEvent<K extends 'installed' | 'renewed' | 'changed'> extends LeaseEvent<K> {
-  readonly external: Endpoint;
+  readonly externalPort: number;
   readonly protocol: MappingProtocol;
   readonly error: null;
 }
@@ -205,6 +208,8 @@ export interface MappedEvent<K extends 'installed' | 'renewed' | 'changed'> exte
 export interface FailedEvent extends LeaseEvent<'failed'> {
   /** The external address and port of the mapping that could not be renewed. */
   readonly external: Endpoint | null;
+  /** Its external port. */
+  readonly externalPort: number | null;
   /** What made that mapping. */
   readonly protocol: MappingProtocol | null;
   readonly error: ErrorReport;
@@ -213,6 +218,7 @@ export interface FailedEvent extends LeaseEvent<'failed'> {
 /** The mapping was lost. */
 export interface RevokedEvent extends LeaseEvent<'revoked'> {
   readonly external: null;
+  readonly externalPort: null;
   readonly protocol: null;
   readonly error: ErrorReport;
 }
@@ -220,6 +226,7 @@ export interface RevokedEvent extends LeaseEvent<'revoked'> {
 /** The lease is over. */
 export interface ExitedEvent extends LeaseEvent<'exited'> {
   readonly external: null;
+  readonly externalPort: null;
   readonly protocol: null;
   /** Why, where it was not simply stopped. */
   readonly error: ErrorReport | null;
@@ -231,6 +238,7 @@ export interface NetworkChangedEvent extends CommonEvent<'network-changed'> {
   readonly transport: null;
   readonly internalPort: null;
   readonly external: null;
+  readonly externalPort: null;
   readonly protocol: null;
   readonly lifetime: null;
 }
@@ -266,7 +274,7 @@ const PROTOCOLS = Object.values(MappingProtocol);
 const NAT_CLASSES = Object.values(NatClass);
 const ADDRESS_CLASSES = Object.values(AddressClass);
 /** How many numbers a lease's snapshot has. */
-export const NUMBERS = 15;
+export const NUMBERS = 16;
 
 /** The texts of a snapshot, which seldom change. */
 export interface SnapshotTexts {
@@ -274,7 +282,8 @@ export interface SnapshotTexts {
   readonly lastError: ErrorReport | null;
 }
 
-function time(number: number): number | null {
+/** A number that is negative where it is absent. */
+function present(number: number): number | null {
   return number < 0 ? null : number;
 }
 
@@ -286,12 +295,13 @@ export function leaseSnapshot(numbers: ArrayLike<number>, { external, lastError 
     state: STATES[numbers[1] as number],
     active,
     external,
+    externalPort: present(numbers[15] as number),
     internalPort: numbers[3],
     transport: TRANSPORTS[numbers[4] as number],
     protocol: active ? PROTOCOLS[numbers[5] as number] : null,
-    lifetime: time(numbers[6] as number),
-    expiresIn: time(numbers[7] as number),
-    renewsIn: time(numbers[8] as number),
+    lifetime: present(numbers[6] as number),
+    expiresIn: present(numbers[7] as number),
+    renewsIn: present(numbers[8] as number),
     permanent: numbers[9] === 1,
     renewals: numbers[10],
     failures: numbers[11],
@@ -338,6 +348,7 @@ export function fromEventView(view: EventView): MapperEvent {
     transport: view.transport ?? null,
     internalPort: view.internalPort ?? null,
     external: endpoint(view.external),
+    externalPort: view.externalPort ?? null,
     protocol: view.protocol ?? null,
     lifetime: view.lifetime ?? null,
     addressClass: view.addressClass,

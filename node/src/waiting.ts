@@ -3,9 +3,10 @@
 import { setInterval } from 'node:timers';
 import { addon } from './addon';
 import { calling, fromAddon, type PortLeaseError } from './errors';
+import type { Release } from './names';
 import type { EventView, LeaseView, ReportView } from './native';
 
-type Answer = boolean | LeaseView | EventView | ReportView;
+type Answer = Release | LeaseView | EventView | ReportView;
 
 /** Begins a call of the addon that waits, under this number. */
 type Begin = (token: number) => void;

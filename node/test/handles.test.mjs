@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { describe, it } from 'node:test';
 import * as esm from 'portlease';
-import { ErrorKind, Lease, Mapper, open, PortLeaseError } from 'portlease';
+import { ErrorKind, Lease, Mapper, open, PortLeaseError, Release } from 'portlease';
 import { gatewayFor, mapperFor } from './helpers.mjs';
 
 const require = createRequire(import.meta.url);
@@ -64,11 +64,32 @@ describe('a lease', () => {
     const lease = mapper.map({ port: 9001 });
     await lease.ready();
     assert.equal(gateway.mappings().length, 1);
-    assert.equal(await lease.stop(), true);
+    assert.equal(await lease.stop(), 'released');
     assert.deepEqual(gateway.mappings(), []);
-    assert.equal(await lease.stop(), true);
+    assert.equal(await lease.stop(), 'released');
     assert.equal(lease.snapshot().state, 'exited');
     await assert.rejects(lease.ready(), { kind: 'stopped' });
+  });
+
+  it('is `unconfirmed` in the end if the gateway has gone silent, and disposing of it says nothing', async (t) => {
+    const { gateway, mapper } = await mapperFor(t, { protocols: ['pcp'] });
+    const lease = mapper.map({ port: 9001 });
+    await lease.ready();
+    gateway.setFaults({ pcp: 'silent' });
+    assert.equal(await lease.stop(), Release.UNCONFIRMED);
+    assert.equal(await lease[Symbol.asyncDispose](), undefined);
+    assert.equal(await mapper.stop(), Release.UNCONFIRMED);
+  });
+
+  it('has an external port also if the gateway does not know its address', async (t) => {
+    const { gateway, mapper } = await mapperFor(t, { protocols: ['upnp'] });
+    gateway.setFaults({ emptyExternalAddress: true });
+    const lease = mapper.map({ port: 9001 });
+    const { active, external, externalPort, natClass } = await lease.ready();
+    assert.deepEqual({ active, external, externalPort, natClass }, { active: true, external: null, externalPort: 9001, natClass: 'unknown' });
+    assert.deepEqual([lease.snapshot().external, lease.snapshot().externalPort], [null, 9001]);
+    const event = await mapper.nextEvent();
+    assert.deepEqual([event.kind, event.external, event.externalPort], ['installed', null, 9001]);
   });
 
   it('stops within the time-out, also where the gateway has gone silent', async (t) => {
@@ -77,7 +98,7 @@ describe('a lease', () => {
     await lease.ready();
     gateway.setFaults({ pcp: 'silent' });
     const start = performance.now();
-    assert.equal(await lease.stop({ timeout: 50 }), false);
+    assert.equal(await lease.stop({ timeout: 50 }), Release.PENDING);
     assert.ok(performance.now() - start < 1000);
   });
 
@@ -85,7 +106,7 @@ describe('a lease', () => {
     const { gateway, mapper } = await mapperFor(t);
     const lease = mapper.map({ port: 9001 });
     await lease.ready();
-    assert.equal(await lease.detach(), undefined);
+    assert.equal(await lease.detach(), 'released');
     assert.equal(gateway.mappings().length, 1);
     assert.equal(lease.snapshot().state, 'exited');
   });
@@ -210,7 +231,7 @@ describe('open', () => {
     const port = await open(9001, { ...gateway.config, transport: 'tcp', externalPort: 80 });
     assert.ok(port instanceof Lease);
     assert.equal(`${port.snapshot().external}`, '192.0.1.1:80');
-    assert.equal(await port.stop(), true);
+    assert.equal(await port.stop(), 'released');
     assert.equal(port.mapper.snapshot().stopped, true);
     assert.deepEqual(gateway.mappings(), []);
   });
@@ -255,7 +276,7 @@ describe('open', () => {
   it('leaves the mapping by detach, and ends its mapper', async (t) => {
     const gateway = await gatewayFor(t);
     const port = await open(9001, gateway.config);
-    assert.equal(await port.detach(), undefined);
+    assert.equal(await port.detach(), 'released');
     assert.equal(port.snapshot().state, 'exited');
     assert.equal(port.mapper.snapshot().stopped, true);
     assert.throws(() => port.mapper.map({ port: 9002 }), { kind: 'stopped' });
@@ -307,8 +328,8 @@ describe('a mapper', () => {
 
   it('answers `stopped` once it is stopped', async (t) => {
     const { mapper } = await mapperFor(t);
-    assert.equal(await mapper.stop(), true);
-    assert.equal(await mapper.stop(), true);
+    assert.equal(await mapper.stop(), 'released');
+    assert.equal(await mapper.stop(), 'released');
     assert.throws(() => mapper.map({ port: 9001 }), { kind: 'stopped', code: 'ERR_PORTLEASE_STOPPED' });
     await assert.rejects(mapper.probe(), { kind: 'stopped' });
     await assert.rejects(mapper.nextEvent(), { kind: 'stopped' });

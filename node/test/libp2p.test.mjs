@@ -77,6 +77,12 @@ describe('the client for libp2p', { concurrency: 4 }, () => {
     await assert.rejects(router.externalIp(), { kind: 'refused' });
   });
 
+  it('rejects a mapping whose external address the router does not know, and leaves nothing there', async (t) => {
+    const { gateway, router } = await routerFor(t, { pcp: false, natPmp: false, faults: { emptyExternalAddress: true } });
+    await assert.rejects(router.map(9001, '127.0.0.1'), { kind: 'unavailable', message: /external address/ });
+    await gateway.waitFor(({ mappings }) => mappings.length === 0);
+  });
+
   it('rejects what the router refuses, and maps it when it no longer does', async (t) => {
     const { gateway, router } = await routerFor(t, { faults: { tableFull: true } });
     await assert.rejects(router.map(9001, '127.0.0.1'), { kind: 'refused' });

@@ -113,6 +113,13 @@ describe('NatAPI', () => {
     assert.equal(ports().length, 2);
   });
 
+  it('has unmapped only what the router has confirmed', async (t) => {
+    const { client, gateway } = await clientFor(t);
+    assert.equal(await client.map({ publicPort: 9001, protocol: 'UDP' }), true);
+    gateway.setFaults({ natPmp: 'silent', upnp: 'silent', pcp: 'silent' });
+    assert.equal(await client.unmap({ publicPort: 9001, protocol: 'UDP' }), false);
+  });
+
   it('has an address only where the router has one', async (t) => {
     const { client, gateway } = await clientFor(t);
     assert.equal(await client.externalIp(), '192.0.1.1');

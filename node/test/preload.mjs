@@ -13,5 +13,5 @@ addon.PortHandle = { begin: (host, settings, request) => PortHandle.begin(host, 
 const { log } = console;
 console.log = (...words) => {
   log(...words);
-  if (String(words[0]).startsWith('reachable at ')) setImmediate(() => process.kill(process.pid, 'SIGINT'));
+  if (String(words[0]).startsWith('external address: ')) setImmediate(() => process.kill(process.pid, 'SIGINT'));
 };

@@ -11,7 +11,7 @@ const EXAMPLES = [...README.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => cod
 
 /** What the examples print, in the order of the README. */
 const PRINTED = [
-  ['reachable at 192.0.1.1:9001'],
+  ['external address: 192.0.1.1:9001'],
   ['192.0.1.1:9001 is public', 'web at 192.0.1.1:80'],
   ['TimeoutError'],
   [],

@@ -38,6 +38,7 @@ for (const [list, name] of Object.entries({
   transports: 'Transport',
   nat_classes: 'NatClass',
   address_classes: 'AddressClass',
+  releases: 'Release',
 })) {
   it(`${name} has the names of the file, by constants that say the same`, () => {
     const { [name]: constants } = portlease;

@@ -39,7 +39,7 @@ def test_a_packet_arrives_while_the_kotlin_program_holds_the_port_and_nothing_is
 ) -> None:
     assert lab.silent("udp", 4000)
     with program_on_jvm(lab, class_path, "OpenKt") as program:
-        assert said(program, MAPS_WITHIN) == f"reachable at {WAN_ADDRESS}:4000"
+        assert said(program, MAPS_WITHIN) == f"external address: {WAN_ADDRESS}:4000"
         assert lab.table() == [Entry("udp", 4000, LAN_HOST, 4000)]
         assert lab.reach("udp", 4000) == f"{LAN_HOST}:4000"
         enter(program)

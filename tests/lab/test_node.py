@@ -60,7 +60,7 @@ def test_the_readme_s_server_is_reached_from_the_internet_and_leaves_nothing_beh
 ) -> None:
     lab = make_lab(mode=mode)
     with running(lab, str(NODE), server) as program:
-        assert said(program, MAPS_WITHIN) == f"reachable at {WAN_ADDRESS}:{PORT}"
+        assert said(program, MAPS_WITHIN) == f"external address: {WAN_ADDRESS}:{PORT}"
         assert only(lab.table()) == Entry("udp", PORT, LAN_HOST, PORT)
         asked = lab.run("inet", "python3", "-c", ASK)
         assert asked.stdout == "echo hello\n", asked.stderr

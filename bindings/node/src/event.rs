@@ -19,6 +19,8 @@ pub struct EventView {
     pub internal_port: Option<u16>,
     /// The external address and port.
     pub external: Option<String>,
+    /// The external port.
+    pub external_port: Option<u16>,
     /// The protocol of the mapping.
     pub protocol: Option<String>,
     /// The granted lifetime, in milliseconds.
@@ -41,6 +43,7 @@ impl From<&Event> for EventView {
             transport: event.transport.map(|transport| transport.to_string()),
             internal_port: event.internal_port,
             external: event.external.map(|external| external.to_string()),
+            external_port: event.external_port,
             protocol: event.protocol.map(|protocol| protocol.to_string()),
             lifetime: event.lifetime.map(milliseconds),
             address_class: event.address_class.as_str().to_owned(),

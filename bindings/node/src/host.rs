@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
-use portlease::{Completion, Mapper, PortMappingError, WaitEnd};
+use portlease::{Completion, Mapper, PortMappingError, Release, WaitEnd};
 
 use crate::config::limit;
 use crate::error::{Failure, failure};
@@ -42,7 +42,8 @@ impl Mappers {
 
 /// Whether a mapper that was asked to stop has ended; does not wait.
 fn has_ended(mapper: &Mapper) -> bool {
-    portlease::wait_for(pin!(mapper.stop(Duration::ZERO)), Duration::ZERO) == Some(true)
+    let looked = portlease::wait_for(pin!(mapper.stop(Duration::ZERO)), Duration::ZERO);
+    looked.is_some_and(|release| release != Release::Pending)
 }
 
 impl Shared {
@@ -68,12 +69,13 @@ impl Shared {
         }
     }
 
-    /// Stops every mapper and waits for that, at most for `limit`.
-    fn stop_all(&self, limit: Duration) -> bool {
+    /// Stops every mapper and waits for that, at most for `limit`, however it goes: at the end nobody could do anything
+    /// about it.
+    fn stop_all(&self, limit: Duration) {
         let waited = Mappers { waited: true, ..Mappers::default() };
         let Mappers { live, ending, .. } = std::mem::replace(&mut *self.mappers(), waited);
         let all = ending.into_iter().chain(live.iter().filter_map(Weak::upgrade));
-        portlease::wait_for(pin!(Mapper::stop_all(all, limit)), limit.saturating_add(GRACE)).unwrap_or(false)
+        let _release = portlease::wait_for(pin!(Mapper::stop_all(all, limit)), limit.saturating_add(GRACE));
     }
 }
 
@@ -129,7 +131,7 @@ impl Host {
     }
 
     /// The answer of the wait that `next` found last, or its error; `null` the second time.
-    #[napi(catch_unwind, ts_return_type = "boolean | LeaseView | EventView | ReportView | null")]
+    #[napi(catch_unwind, ts_return_type = "string | LeaseView | EventView | ReportView | null")]
     pub fn take(&mut self) -> Result<Option<AnswerView>, Failure> {
         let answer = self.outcome.take().transpose().map_err(|error| failure(&error))?;
         Ok(answer.map(AnswerView::from))
@@ -143,7 +145,7 @@ impl Host {
 
     /// Stops every mapper and waits for that, at most for so many milliseconds: for the end of the process.
     #[napi(catch_unwind)]
-    pub fn stop_all(&self, timeout: f64) -> bool {
-        self.shared.stop_all(limit(Some(timeout)).unwrap_or_default())
+    pub fn stop_all(&self, timeout: f64) {
+        self.shared.stop_all(limit(Some(timeout)).unwrap_or_default());
     }
 }

@@ -72,7 +72,7 @@ impl LeaseHandle {
     #[napi(catch_unwind)]
     pub fn texts(&self) -> Texts {
         Texts {
-            external: self.mapping.as_ref().map(|mapping| mapping.external.to_string()),
+            external: self.mapping.as_ref().and_then(|mapping| mapping.external).map(|external| external.to_string()),
             last_error: self.error.as_deref().map(ErrorView::from),
         }
     }
@@ -97,11 +97,11 @@ impl LeaseHandle {
         self.lease.begin_stop();
     }
 
-    /// Stops; `true` if everything is over.
+    /// Stops, and answers how the mapping left the gateway.
     #[napi(catch_unwind)]
     pub fn stop(&self, token: f64, timeout: Option<f64>) -> Result<(), Failure> {
         let lease = Arc::clone(&self.lease);
-        begin(&self.waits, token, async move { Ok(Answer::Over(lease.stop(limit(timeout)).await)) })
+        begin(&self.waits, token, async move { Ok(Answer::Release(lease.stop(limit(timeout)).await)) })
     }
 
     /// Asks for the end of the lease, which leaves the mapping, and does not wait.
@@ -114,9 +114,6 @@ impl LeaseHandle {
     #[napi(catch_unwind)]
     pub fn detach(&self, token: f64) -> Result<(), Failure> {
         let lease = Arc::clone(&self.lease);
-        begin(&self.waits, token, async move {
-            lease.detach().await;
-            Ok(Answer::Over(true))
-        })
+        begin(&self.waits, token, async move { Ok(Answer::Release(lease.detach().await)) })
     }
 }

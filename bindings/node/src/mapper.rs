@@ -70,11 +70,11 @@ impl MapperHandle {
         self.mapper.begin_stop();
     }
 
-    /// Stops; `true` if everything is over.
+    /// Stops, and answers how the mappings left the gateway.
     #[napi(catch_unwind)]
     pub fn stop(&self, token: f64, timeout: Option<f64>) -> Result<(), Failure> {
         let mapper = Arc::clone(&self.mapper);
-        begin(&self.shared.waits, token, async move { Ok(Answer::Over(mapper.stop(limit(timeout)).await)) })
+        begin(&self.shared.waits, token, async move { Ok(Answer::Release(mapper.stop(limit(timeout)).await)) })
     }
 }
 

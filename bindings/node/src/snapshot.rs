@@ -8,7 +8,7 @@ use portlease::{GatewayReport, LeaseSnapshot, MapperSnapshot, ProtocolReport};
 use crate::error::ErrorView;
 
 /// How many numbers a lease's snapshot has.
-const LENGTH: usize = 15;
+const LENGTH: usize = 16;
 /// What is absent.
 const NONE: f64 = -1.0;
 
@@ -36,6 +36,7 @@ pub(crate) fn numbers(snapshot: &LeaseSnapshot) -> [f64; LENGTH] {
         f64::from(snapshot.nat_class as u8),
         f64::from(snapshot.address_class as u8),
         snapshot.revision as f64,
+        snapshot.external_port().map_or(NONE, f64::from),
     ]
 }
 

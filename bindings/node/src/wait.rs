@@ -5,7 +5,7 @@ use std::future::Future;
 use napi::Status;
 use napi::bindgen_prelude::Either4;
 use napi::threadsafe_function::ThreadsafeFunction;
-use portlease::{GatewayReport, LeaseSnapshot, PortMappingError, PulledEvent};
+use portlease::{GatewayReport, LeaseSnapshot, PortMappingError, PulledEvent, Release};
 
 use crate::error::{Failure, failure};
 use crate::event::EventView;
@@ -22,21 +22,20 @@ pub(crate) type Outcome = Result<Answer, PortMappingError>;
 
 /// What a call ended with.
 pub(crate) enum Answer {
-    /// Whether everything is over.
-    Over(bool),
+    Release(Release),
     Lease(LeaseSnapshot),
     Event(PulledEvent),
     Report(GatewayReport),
 }
 
 /// The same for JavaScript.
-pub(crate) type AnswerView = Either4<bool, LeaseView, EventView, ReportView>;
+pub(crate) type AnswerView = Either4<&'static str, LeaseView, EventView, ReportView>;
 
 impl From<Answer> for AnswerView {
     /// Takes the event: from here on nobody else gets it.
     fn from(answer: Answer) -> Self {
         match answer {
-            Answer::Over(over) => Self::A(over),
+            Answer::Release(release) => Self::A(release.as_str()),
             Answer::Lease(snapshot) => Self::B(LeaseView::from(&snapshot)),
             Answer::Event(event) => Self::C(EventView::from(&event.take())),
             Answer::Report(report) => Self::D(ReportView::from(&report)),

@@ -22,8 +22,10 @@ pub struct Event {
     pub transport: Option<Transport>,
     /// The local port, if the event is about a lease.
     pub internal_port: Option<Port>,
-    /// The external address and port, `address:port`, if there is a mapping.
+    /// The external address and port, `address:port`, if there is a mapping and the gateway knows its address.
     pub external: Option<String>,
+    /// The external port, if there is a mapping.
+    pub external_port: Option<Port>,
     /// The protocol of the mapping.
     pub protocol: Option<Protocol>,
     /// The granted lifetime; absent if there is no mapping or it is permanent.
@@ -46,6 +48,7 @@ impl From<portlease::Event> for Event {
             transport: event.transport.map(Into::into),
             internal_port: event.internal_port.map(Into::into),
             external: text(event.external),
+            external_port: event.external_port.map(Into::into),
             protocol: event.protocol.map(Into::into),
             lifetime: event.lifetime.map(Into::into),
             address_class: event.address_class.into(),

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portlease::OpenPort;
+use portlease::{OpenPort, Release as Core};
 
 use crate::config::{Config, MapRequest};
-use crate::names::PortLeaseError;
+use crate::names::{PortLeaseError, Release};
 use crate::relay::Relay;
 use crate::snapshot::LeaseSnapshot;
 use crate::value::{Seconds, count};
@@ -35,7 +35,7 @@ impl Held {
         }
     }
 
-    async fn stop(&self, limit: Option<Duration>) -> bool {
+    async fn stop(&self, limit: Option<Duration>) -> Core {
         match self {
             Self::Lease(lease) => lease.stop(limit).await,
             Self::Port(port) => port.stop(limit).await,
@@ -49,14 +49,10 @@ impl Held {
         }
     }
 
-    /// Waits for the end of a lease that is detached; tells whether an engine has ended with it.
-    async fn detach(&self) -> bool {
+    async fn detach(&self) -> Core {
         match self {
-            Self::Lease(lease) => {
-                lease.detach().await;
-                false
-            }
-            Self::Port(port) => port.stop(None).await,
+            Self::Lease(lease) => lease.detach().await,
+            Self::Port(port) => port.detach().await,
         }
     }
 }
@@ -76,11 +72,11 @@ impl Lease {
     }
 
     /// Lets the waking thread end with the engine, if that served this lease alone.
-    fn stopped(&self, stopped: bool) -> bool {
-        if stopped && let Held::Port(_) = &*self.core {
+    fn ended(&self, release: Core) -> Release {
+        if release != Core::Pending && matches!(*self.core, Held::Port(_)) {
             self.relay.end();
         }
-        stopped
+        release.into()
     }
 }
 
@@ -124,30 +120,28 @@ impl Lease {
         self.core.lease().snapshot().into()
     }
 
-    /// Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` (default 5 s). If
-    /// the time runs out, the answer is `false` and the release goes on in the background. May be called again; never
-    /// fails.
+    /// Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` (default 5 s), and
+    /// answers how it went. If the time runs out, the answer is `pending` and the release goes on in the background. May
+    /// be called again; never fails.
     #[uniffi::method(default(timeout = None))]
-    pub async fn stop(&self, timeout: Option<Seconds>) -> bool {
+    pub async fn stop(&self, timeout: Option<Seconds>) -> Release {
         // At once: a wait that is cancelled may never have been polled.
         self.core.begin_stop();
         let limit = timeout.map(Seconds::limit);
-        let stopped = self.relay.wait(&self.core, |core| async move { core.stop(limit).await }).await;
-        self.stopped(stopped)
+        self.ended(self.relay.wait(&self.core, |core| async move { core.stop(limit).await }).await)
     }
 
     /// As `stop`, but blocks the calling thread, for hosts whose blocks end with a call that does not suspend.
     #[uniffi::method(default(timeout = None))]
-    pub fn stop_blocking(&self, timeout: Option<Seconds>) -> bool {
-        self.stopped(portlease::wait(self.core.stop(timeout.map(Seconds::limit))))
+    pub fn stop_blocking(&self, timeout: Option<Seconds>) -> Release {
+        self.ended(portlease::wait(self.core.stop(timeout.map(Seconds::limit))))
     }
 
     /// Ends the lease and leaves the mapping on the gateway until its lifetime ends; a permanent one stays until it is
-    /// deleted. The mapper of a lease that `open` returned ends as well.
-    pub async fn detach(&self) {
+    /// deleted. The mapper of a lease that `open` returned ends as well. Answers as `stop` does.
+    pub async fn detach(&self) -> Release {
         self.core.begin_detach();
-        let stopped = self.relay.wait(&self.core, |core| async move { core.detach().await }).await;
-        self.stopped(stopped);
+        self.ended(self.relay.wait(&self.core, |core| async move { core.detach().await }).await)
     }
 }
 

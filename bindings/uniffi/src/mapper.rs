@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use portlease::Release as Core;
+
 use crate::config::{Config, MapRequest};
 use crate::event::{Event, EventReader, Source};
 use crate::lease::Lease;
-use crate::names::PortLeaseError;
+use crate::names::{PortLeaseError, Release};
 use crate::relay::Relay;
 use crate::snapshot::{GatewayReport, MapperSnapshot};
 use crate::value::Seconds;
@@ -21,11 +23,11 @@ pub struct Mapper {
 
 impl Mapper {
     /// Lets the waking thread end with the engine.
-    fn stopped(&self, stopped: bool) -> bool {
-        if stopped {
+    fn ended(&self, release: Core) -> Release {
+        if release != Core::Pending {
             self.relay.end();
         }
-        stopped
+        release.into()
     }
 }
 
@@ -80,22 +82,21 @@ impl Mapper {
         Ok(self.relay.wait(&self.core, |core| async move { core.probe().await }).await?.into())
     }
 
-    /// Releases every mapping on the gateway and ends the engine; waits for that, at most for `timeout` (default 5 s). If
-    /// the time runs out, the answer is `false` and the release goes on in the background. May be called again; never
-    /// fails.
+    /// Releases every mapping on the gateway and ends the engine; waits for that, at most for `timeout` (default 5 s, and
+    /// 0.1 s more for each lease), and answers how it went for all leases, also for those that ended before. If the time
+    /// runs out, the answer is `pending` and the release goes on in the background. May be called again; never fails.
     #[uniffi::method(default(timeout = None))]
-    pub async fn stop(&self, timeout: Option<Seconds>) -> bool {
+    pub async fn stop(&self, timeout: Option<Seconds>) -> Release {
         // At once: a wait that is cancelled may never have been polled.
         self.core.begin_stop();
         let limit = timeout.map(Seconds::limit);
-        let stopped = self.relay.wait(&self.core, |core| async move { core.stop(limit).await }).await;
-        self.stopped(stopped)
+        self.ended(self.relay.wait(&self.core, |core| async move { core.stop(limit).await }).await)
     }
 
     /// As `stop`, but blocks the calling thread, for hosts whose blocks end with a call that does not suspend.
     #[uniffi::method(default(timeout = None))]
-    pub fn stop_blocking(&self, timeout: Option<Seconds>) -> bool {
-        self.stopped(portlease::wait(self.core.stop(timeout.map(Seconds::limit))))
+    pub fn stop_blocking(&self, timeout: Option<Seconds>) -> Release {
+        self.ended(portlease::wait(self.core.stop(timeout.map(Seconds::limit))))
     }
 }
 

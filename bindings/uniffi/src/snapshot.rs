@@ -15,9 +15,10 @@ pub struct LeaseSnapshot {
     pub state: LeaseState,
     /// Whether a granted, unexpired mapping is published.
     pub active: bool,
-    /// The external address and port, `address:port`, while active; the address is `0.0.0.0` if the gateway does not
-    /// know its own.
+    /// The external address and port, `address:port`, while active and if the gateway knows its address.
     pub external: Option<String>,
+    /// The external port, while active; also if the gateway does not know its address.
+    pub external_port: Option<Port>,
     /// The local port.
     pub internal_port: Port,
     /// UDP or TCP.
@@ -38,7 +39,7 @@ pub struct LeaseSnapshot {
     pub failures: i64,
     /// The latest failure; cleared by the next success.
     pub last_error: Option<ErrorReport>,
-    /// `open` while active.
+    /// `open` while active with a public external address.
     pub nat_class: NatClass,
     /// The class of the external address; `unknown` while not active.
     pub address_class: AddressClass,
@@ -52,6 +53,7 @@ impl From<portlease::LeaseSnapshot> for LeaseSnapshot {
             state: lease.state.into(),
             active: lease.active,
             external: text(lease.external()),
+            external_port: lease.external_port().map(Into::into),
             internal_port: lease.internal_port.into(),
             transport: lease.transport.into(),
             protocol: lease.protocol().map(Into::into),

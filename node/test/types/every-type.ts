@@ -35,6 +35,7 @@ import {
   PortLeaseError,
   Protocol,
   type ProtocolReport,
+  Release,
   type RetryPolicy,
   type RevokedEvent,
   type SignalOptions,
@@ -76,6 +77,7 @@ same<MappingProtocol, Protocol | 'none'>();
 same<Transport, 'udp' | 'tcp'>();
 same<NatClass, 'open' | 'unknown'>();
 same<AddressClass, 'public' | 'cgnat' | 'private' | 'reserved' | 'unknown'>();
+same<Release, 'released' | 'unconfirmed' | 'pending'>();
 same<AddressFamily, 'ipv4'>();
 same<LeaseSnapshot, ActiveLeaseSnapshot | InactiveLeaseSnapshot>();
 same<Extract<ErrorCode, `${string}REFUSED`>, 'ERR_PORTLEASE_REFUSED'>();
@@ -85,9 +87,9 @@ same<MapperEvent['kind'], EventKind>();
 function describe(snapshot: LeaseSnapshot): string {
   if (snapshot.active) {
     same<typeof snapshot, ActiveLeaseSnapshot>();
-    const external: Endpoint = snapshot.external;
-    const { lifetime }: { lifetime: number | null } = snapshot;
-    return `${external.address}:${external.port} by ${snapshot.protocol}, ${lifetime}`;
+    const external: Endpoint | null = snapshot.external;
+    const { lifetime, externalPort }: { lifetime: number | null; externalPort: number } = snapshot;
+    return `${external?.address}:${externalPort} by ${snapshot.protocol}, ${lifetime}`;
   }
   same<typeof snapshot.external, null>();
   const error: ErrorReport | null = snapshot.lastError;
@@ -99,7 +101,7 @@ function tell(event: MapperEvent): string {
   const { kind } = event;
   if (kind === EventKind.INSTALLED || kind === EventKind.RENEWED || kind === EventKind.CHANGED) {
     same<typeof event, MappedEvent<'installed'> | MappedEvent<'renewed'> | MappedEvent<'changed'>>();
-    return `${event.external.port}`;
+    return `${event.external ?? event.externalPort}`;
   }
   if (kind === EventKind.FAILED) same<typeof event, FailedEvent>();
   if (kind === EventKind.REVOKED) same<typeof event, RevokedEvent>();
@@ -191,7 +193,8 @@ async function main(): Promise<void> {
     await gateway.stop();
   }
 
-  await lease.detach();
+  const release: Release = await lease.detach();
+  assert.equal(release, Release.RELEASED);
   assert.deepEqual(
     [lease.snapshot().state, NatClass.OPEN, AddressClass.PUBLIC, MappingProtocol.NONE],
     [LeaseState.EXITED, 'open', 'public', 'none'],

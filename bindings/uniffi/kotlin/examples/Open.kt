@@ -3,7 +3,7 @@ import io.portlease.open
 
 suspend fun main() {
     open(4000, Transport.UDP).use { lease ->
-        println("reachable at ${lease.snapshot().external}")
+        println("external address: ${lease.snapshot().external}")
         readlnOrNull() // until Enter
-    } // nothing is left on the router
+    } // deletes the mapping on the router
 }

@@ -46,18 +46,19 @@ public class Lease internal constructor(
     public fun snapshot(): LeaseSnapshot = guarded { handle.snapshot() }
 
     /**
-     * Releases the mapping on the gateway and ends the lease; waits for that, at most for [timeout] (default 5 s). If the
-     * time runs out, the answer is `false` and the release goes on in the background. May be called again; never fails.
+     * Releases the mapping on the gateway and ends the lease; waits for that, at most for [timeout] (default 5 s), and answers
+     * how it went. If the time runs out, the answer is [Release.PENDING] and the release goes on in the background. May be
+     * called again; never fails: a gateway that is gone is [Release.UNCONFIRMED].
      */
-    public suspend fun stop(timeout: Duration? = null): Boolean = guarded { handle.stop(timeout) }
+    public suspend fun stop(timeout: Duration? = null): Release = guarded { handle.stop(timeout) }
 
     /**
      * Ends the lease and leaves the mapping on the gateway until its lifetime ends; a permanent one stays until it is
-     * deleted. The mapper of a lease that [open] returned ends as well.
+     * deleted. The mapper of a lease that [open] returned ends as well. Answers as [stop] does.
      */
-    public suspend fun detach(): Unit = guarded { handle.detach() }
+    public suspend fun detach(): Release = guarded { handle.detach() }
 
-    /** As [stop], but blocks the thread: commonly for one round trip to the gateway, at most for 5 s. */
+    /** As [stop] without an answer, but blocks the thread: commonly for one round trip to the gateway, at most for 5 s. */
     override fun close() {
         guarded { handle.stopBlocking() }
     }

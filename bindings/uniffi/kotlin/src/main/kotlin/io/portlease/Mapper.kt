@@ -76,12 +76,14 @@ public class Mapper private constructor(private val handle: MapperHandle) : Auto
     public suspend fun probe(): GatewayReport = guarded { handle.probe() }
 
     /**
-     * Releases every mapping on the gateway and ends the engine; waits for that, at most for [timeout] (default 5 s). If
-     * the time runs out, the answer is `false` and the release goes on in the background. May be called again; never fails.
+     * Releases every mapping on the gateway and ends the engine; waits for that, at most for [timeout] (default 5 s, and 0.1 s
+     * more for each lease), and answers how it went for all leases, also for those that ended before. If the time runs out,
+     * the answer is [Release.PENDING] and the release goes on in the background. May be called again; never fails: a gateway
+     * that is gone is [Release.UNCONFIRMED].
      */
-    public suspend fun stop(timeout: Duration? = null): Boolean = guarded { handle.stop(timeout) }
+    public suspend fun stop(timeout: Duration? = null): Release = guarded { handle.stop(timeout) }
 
-    /** As [stop], but blocks the thread: commonly for one round trip to the gateway, at most for 5 s. */
+    /** As [stop] without an answer, but blocks the thread: commonly for one round trip to the gateway. */
     override fun close() {
         guarded { handle.stopBlocking() }
     }

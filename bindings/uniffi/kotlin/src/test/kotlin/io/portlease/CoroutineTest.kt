@@ -162,7 +162,7 @@ class CoroutineTest {
     fun `every dispatcher will do`() = home { _, mapper ->
         for ((index, dispatcher) in listOf(Dispatchers.Default, Dispatchers.IO, Dispatchers.Unconfined).withIndex()) {
             val lease = mapper.map(4000 + index, Transport.UDP)
-            runBlocking(dispatcher) { assertTrue(lease.ready(5.seconds).active && lease.stop()) }
+            runBlocking(dispatcher) { assertTrue(lease.ready(5.seconds).active && lease.stop() == Release.RELEASED) }
         }
     }
 }

@@ -1,6 +1,7 @@
 package io.portlease
 
 import java.lang.ref.WeakReference
+import kotlin.time.Duration
 import kotlin.time.Duration.Companion.hours
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
@@ -89,7 +90,33 @@ class HandleTest {
         lease.ready(5.seconds)
         repeat(2) { lease.close() }
         repeat(2) { mapper.close() }
-        assertTrue(lease.stop() && mapper.stop())
+        assertEquals(Release.RELEASED to Release.RELEASED, lease.stop() to mapper.stop())
+    }
+
+    @Test
+    fun `a router that is gone makes a stop pending and in the end unconfirmed, and close says nothing`() = home { gateway ->
+        Mapper.start(gateway.config()).use { mapper ->
+            mapper.map(4000, Transport.UDP).use { lease ->
+                lease.ready(5.seconds)
+                gateway.tell("""{"set":{"pcp":"silent","nat_pmp":"silent","upnp":"silent"}}""")
+                assertEquals(Release.PENDING, lease.stop(Duration.ZERO))
+                assertEquals(Release.PENDING, mapper.stop(Duration.ZERO))
+                assertEquals(Release.UNCONFIRMED, lease.stop())
+            }
+            assertEquals(Release.UNCONFIRMED, mapper.stop())
+        }
+    }
+
+    @Test
+    fun `the external port is known also if the router does not know its address`() = home { gateway ->
+        gateway.tell("""{"set":{"empty_external_address":true}}""")
+        val config = gateway.config().copy(protocols = listOf(Protocol.UPNP))
+        Mapper.start(config).use { mapper ->
+            val ready = mapper.map(4000, Transport.UDP).ready(5.seconds)
+            assertEquals(listOf(true, null, 4000, NatClass.UNKNOWN), listOf(ready.active, ready.external, ready.externalPort, ready.natClass))
+            val event = mapper.nextEvent()
+            assertEquals(listOf(EventKind.INSTALLED, null, 4000), listOf(event.kind, event.external, event.externalPort))
+        }
     }
 
     @Test
@@ -101,7 +128,7 @@ class HandleTest {
         assertEquals(ErrorKind.STOPPED, kindOf { mapper.map(4001, Transport.UDP) })
         assertEquals(ErrorKind.STOPPED, kindOf { mapper.probe() })
         assertEquals(ErrorKind.STOPPED, kindOf { lease.ready() })
-        lease.detach()
+        assertEquals(Release.RELEASED, lease.detach())
         assertEquals(LeaseState.EXITED, lease.snapshot().state)
         assertTrue(mapper.snapshot().stopped)
         assertEquals(1, lease.id)
@@ -245,7 +272,7 @@ class HandleTest {
     @Test
     fun `a lease of open that is detached leaves its mapping and is over`() = home { gateway ->
         val lease = open(4000, Transport.UDP, config = gateway.config())
-        lease.detach()
+        assertEquals(Release.RELEASED, lease.detach())
         lease.close()
         assertEquals(LeaseState.EXITED, lease.snapshot().state)
         assertEquals(1, gateway.mappings())
@@ -256,7 +283,7 @@ class HandleTest {
         Mapper.start(gateway.config()).use { mapper ->
             val lease = mapper.map(4000, Transport.UDP)
             lease.ready(5.seconds)
-            lease.detach()
+            assertEquals(Release.RELEASED, lease.detach())
         }
         assertEquals(1, gateway.mappings())
     }
@@ -363,8 +390,8 @@ class HandleTest {
         Mapper.start(gateway.config()).use { mapper ->
             assertEquals(ErrorKind.TIMEOUT, kindOf { mapper.nextEvent((-1).seconds) })
             mapper.map(4000, Transport.UDP)
-            assertEquals(EventKind.INSTALLED, mapper.nextEvent(kotlin.time.Duration.INFINITE).kind)
-            assertTrue(mapper.stop(kotlin.time.Duration.INFINITE))
+            assertEquals(EventKind.INSTALLED, mapper.nextEvent(Duration.INFINITE).kind)
+            assertEquals(Release.RELEASED, mapper.stop(Duration.INFINITE))
         }
     }
 
