@@ -183,7 +183,7 @@ def test_a_forked_child_gets_stopped_and_the_parent_goes_on(gateway: Gateway, pr
         "stopped stopped stopped stopped stopped stopped",
         "released released",
         "192.0.1.1:9003 released",
-        "installed installed True exited",
+        "installed installed released exited",
     ]
     assert gateway.mappings == []
 
