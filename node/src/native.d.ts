@@ -17,7 +17,7 @@ export declare class LeaseHandle {
   changed(token: number, since: number, timeout?: number | undefined | null): void
   /** Asks for the release and does not wait. */
   beginStop(): void
-  /** Stops; `true` if everything is over. */
+  /** Stops, and answers how the mapping left the gateway. */
   stop(token: number, timeout?: number | undefined | null): void
   /** Asks for the end of the lease, which leaves the mapping, and does not wait. */
   beginDetach(): void
@@ -77,7 +77,7 @@ export declare class MapperHandle {
   probe(token: number): void
   /** Asks for the end and does not wait. */
   beginStop(): void
-  /** Stops; `true` if everything is over. */
+  /** Stops, and answers how the mappings left the gateway. */
   stop(token: number, timeout?: number | undefined | null): void
 }
 
@@ -140,6 +140,8 @@ export interface EventView {
   internalPort?: number
   /** The external address and port. */
   external?: string
+  /** The external port. */
+  externalPort?: number
   /** The protocol of the mapping. */
   protocol?: string
   /** The granted lifetime, in milliseconds. */
@@ -161,11 +163,11 @@ export declare class Host {
   /** The number of the next wait that is over, if there is one; `take` has its outcome. Does not wait. */
   next(): number | null
   /** The answer of the wait that `next` found last, or its error; `null` the second time. */
-  take(): boolean | LeaseView | EventView | ReportView | null
+  take(): string | LeaseView | EventView | ReportView | null
   /** Ends a wait; what was waited for goes on. */
   cancel(token: number): void
   /** Stops every mapper and waits for that, at most for so many milliseconds: for the end of the process. */
-  stopAll(timeout: number): boolean
+  stopAll(timeout: number): void
 }
 
 /** The texts of a snapshot. */

@@ -86,7 +86,10 @@ describe('a lease', () => {
     gateway.setFaults({ emptyExternalAddress: true });
     const lease = mapper.map({ port: 9001 });
     const { active, external, externalPort, natClass } = await lease.ready();
-    assert.deepEqual({ active, external, externalPort, natClass }, { active: true, external: null, externalPort: 9001, natClass: 'unknown' });
+    assert.deepEqual(
+      { active, external, externalPort, natClass },
+      { active: true, external: null, externalPort: 9001, natClass: 'unknown' },
+    );
     assert.deepEqual([lease.snapshot().external, lease.snapshot().externalPort], [null, 9001]);
     const event = await mapper.nextEvent();
     assert.deepEqual([event.kind, event.external, event.externalPort], ['installed', null, 9001]);

@@ -78,7 +78,11 @@ describe('the client for libp2p', { concurrency: 4 }, () => {
   });
 
   it('rejects a mapping whose external address the router does not know, and leaves nothing there', async (t) => {
-    const { gateway, router } = await routerFor(t, { pcp: false, natPmp: false, faults: { emptyExternalAddress: true } });
+    const { gateway, router } = await routerFor(t, {
+      pcp: false,
+      natPmp: false,
+      faults: { emptyExternalAddress: true },
+    });
     await assert.rejects(router.map(9001, '127.0.0.1'), { kind: 'unavailable', message: /external address/ });
     await gateway.waitFor(({ mappings }) => mappings.length === 0);
   });

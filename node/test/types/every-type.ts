@@ -101,7 +101,8 @@ function tell(event: MapperEvent): string {
   const { kind } = event;
   if (kind === EventKind.INSTALLED || kind === EventKind.RENEWED || kind === EventKind.CHANGED) {
     same<typeof event, MappedEvent<'installed'> | MappedEvent<'renewed'> | MappedEvent<'changed'>>();
-    return `${event.external ?? event.externalPort}`;
+    const external: Endpoint | null = event.external;
+    return `${external?.port ?? event.externalPort}`;
   }
   if (kind === EventKind.FAILED) same<typeof event, FailedEvent>();
   if (kind === EventKind.REVOKED) same<typeof event, RevokedEvent>();
