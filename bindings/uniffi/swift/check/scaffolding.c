@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONTRACT_VERSION = 30, POLL_READY = 0, OK = 0, ERROR = 1, PORT = 4000, TRANSPORT_UDP = 1 };
+enum { CONTRACT_VERSION = 30, POLL_READY = 0, OK = 0, ERROR = 1, PORT = 4000, TRANSPORT_UDP = 1, RELEASED = 1 };
 
 static void require(int condition, const char *what) {
   if (!condition) {
@@ -151,9 +151,11 @@ int main(int count, char **arguments) {
 
   uint64_t stop = uniffi_portlease_uniffi_fn_method_mapper_stop(
       uniffi_portlease_uniffi_fn_clone_mapper(mapper, &status), nothing());
-  await(stop, ffi_portlease_uniffi_rust_future_poll_i8);
-  require(ffi_portlease_uniffi_rust_future_complete_i8(stop, &status) == 1 && status.code == OK, "the mapper has stopped");
-  ffi_portlease_uniffi_rust_future_free_i8(stop);
+  await(stop, ffi_portlease_uniffi_rust_future_poll_rust_buffer);
+  RustBuffer how = ffi_portlease_uniffi_rust_future_complete_rust_buffer(stop, &status);
+  require(status.code == OK && how.len == 4 && how.data[3] == RELEASED, "the mapper has stopped, and nothing is left");
+  release(how);
+  ffi_portlease_uniffi_rust_future_free_rust_buffer(stop);
 
   uniffi_portlease_uniffi_fn_free_lease(lease, &status);
   uniffi_portlease_uniffi_fn_free_mapper(mapper, &status);

@@ -747,9 +747,9 @@ public protocol LeaseProtocol: AnyObject, Sendable {
 
     /**
      * Ends the lease and leaves the mapping on the gateway until its lifetime ends; a permanent one stays until it is
-     * deleted. The mapper of a lease that `open` returned ends as well.
+     * deleted. The mapper of a lease that `open` returned ends as well. Answers as `stop` does.
      */
-    func detach() async
+    func detach() async  -> Release
 
     /**
      * The lease's number within its mapper, from 1, as events name it.
@@ -772,11 +772,11 @@ public protocol LeaseProtocol: AnyObject, Sendable {
     func snapshot()  -> LeaseSnapshot
 
     /**
-     * Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` (default 5 s). If
-     * the time runs out, the answer is `false` and the release goes on in the background. May be called again; never
-     * fails.
+     * Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` (default 5 s), and
+     * answers how it went. If the time runs out, the answer is `pending` and the release goes on in the background. May
+     * be called again; never fails.
      */
-    func stop(timeout: Seconds?) async  -> Bool
+    func stop(timeout: Seconds?) async  -> Release
 
 }
 /**
@@ -862,9 +862,9 @@ open func changed(since: Int64? = nil, timeout: Seconds? = nil)async throws  -> 
 
     /**
      * Ends the lease and leaves the mapping on the gateway until its lifetime ends; a permanent one stays until it is
-     * deleted. The mapper of a lease that `open` returned ends as well.
+     * deleted. The mapper of a lease that `open` returned ends as well. Answers as `stop` does.
      */
-open func detach()async   {
+open func detach()async  -> Release  {
     return
         try!  await uniffiRustCallAsync(
             rustFutureFunc: {
@@ -872,10 +872,10 @@ open func detach()async   {
                         self.uniffiCloneHandle()
                 )
             },
-            pollFunc: ffi_portlease_uniffi_rust_future_poll_void,
-            completeFunc: ffi_portlease_uniffi_rust_future_complete_void,
-            freeFunc: ffi_portlease_uniffi_rust_future_free_void,
-            liftFunc: { $0 },
+            pollFunc: ffi_portlease_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_portlease_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_portlease_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeRelease_lift,
             errorHandler: nil
 
         )
@@ -930,11 +930,11 @@ open func snapshot() -> LeaseSnapshot  {
 }
 
     /**
-     * Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` (default 5 s). If
-     * the time runs out, the answer is `false` and the release goes on in the background. May be called again; never
-     * fails.
+     * Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` (default 5 s), and
+     * answers how it went. If the time runs out, the answer is `pending` and the release goes on in the background. May
+     * be called again; never fails.
      */
-open func stop(timeout: Seconds? = nil)async  -> Bool  {
+open func stop(timeout: Seconds? = nil)async  -> Release  {
     return
         try!  await uniffiRustCallAsync(
             rustFutureFunc: {
@@ -942,10 +942,10 @@ open func stop(timeout: Seconds? = nil)async  -> Bool  {
                         self.uniffiCloneHandle(),FfiConverterOptionTypeSeconds.lower(timeout)
                 )
             },
-            pollFunc: ffi_portlease_uniffi_rust_future_poll_i8,
-            completeFunc: ffi_portlease_uniffi_rust_future_complete_i8,
-            freeFunc: ffi_portlease_uniffi_rust_future_free_i8,
-            liftFunc: FfiConverterBool.lift,
+            pollFunc: ffi_portlease_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_portlease_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_portlease_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeRelease_lift,
             errorHandler: nil
 
         )
@@ -1043,11 +1043,11 @@ public protocol MapperProtocol: AnyObject, Sendable {
     func snapshot()  -> MapperSnapshot
 
     /**
-     * Releases every mapping on the gateway and ends the engine; waits for that, at most for `timeout` (default 5 s). If
-     * the time runs out, the answer is `false` and the release goes on in the background. May be called again; never
-     * fails.
+     * Releases every mapping on the gateway and ends the engine; waits for that, at most for `timeout` (default 5 s, and
+     * 0.1 s more for each lease), and answers how it went for all leases, also for those that ended before. If the time
+     * runs out, the answer is `pending` and the release goes on in the background. May be called again; never fails.
      */
-    func stop(timeout: Seconds?) async  -> Bool
+    func stop(timeout: Seconds?) async  -> Release
 
 }
 /**
@@ -1207,11 +1207,11 @@ open func snapshot() -> MapperSnapshot  {
 }
 
     /**
-     * Releases every mapping on the gateway and ends the engine; waits for that, at most for `timeout` (default 5 s). If
-     * the time runs out, the answer is `false` and the release goes on in the background. May be called again; never
-     * fails.
+     * Releases every mapping on the gateway and ends the engine; waits for that, at most for `timeout` (default 5 s, and
+     * 0.1 s more for each lease), and answers how it went for all leases, also for those that ended before. If the time
+     * runs out, the answer is `pending` and the release goes on in the background. May be called again; never fails.
      */
-open func stop(timeout: Seconds? = nil)async  -> Bool  {
+open func stop(timeout: Seconds? = nil)async  -> Release  {
     return
         try!  await uniffiRustCallAsync(
             rustFutureFunc: {
@@ -1219,10 +1219,10 @@ open func stop(timeout: Seconds? = nil)async  -> Bool  {
                         self.uniffiCloneHandle(),FfiConverterOptionTypeSeconds.lower(timeout)
                 )
             },
-            pollFunc: ffi_portlease_uniffi_rust_future_poll_i8,
-            completeFunc: ffi_portlease_uniffi_rust_future_complete_i8,
-            freeFunc: ffi_portlease_uniffi_rust_future_free_i8,
-            liftFunc: FfiConverterBool.lift,
+            pollFunc: ffi_portlease_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_portlease_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_portlease_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeRelease_lift,
             errorHandler: nil
 
         )
@@ -1306,7 +1306,8 @@ public struct Config: Equatable, Hashable {
      */
     public let renewalInterval: Seconds?
     /**
-     * Consecutive failed renewals after which the mapping is revoked, 1 or more. Default 3.
+     * After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
+     * revoked, 1 or more; its expiry and a certain loss revoke it in any case. Default 3.
      */
     public let failureThreshold: Int32?
     /**
@@ -1350,7 +1351,8 @@ public struct Config: Equatable, Hashable {
          * The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min.
          */renewalInterval: Seconds? = nil,
         /**
-         * Consecutive failed renewals after which the mapping is revoked, 1 or more. Default 3.
+         * After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
+         * revoked, 1 or more; its expiry and a certain loss revoke it in any case. Default 3.
          */failureThreshold: Int32? = nil,
         /**
          * What happens after a failure. Default: try again, backing off from 1 s to 5 min.
@@ -1529,9 +1531,13 @@ public struct Event: Equatable, Hashable {
      */
     public let internalPort: Port?
     /**
-     * The external address and port, `address:port`, if there is a mapping.
+     * The external address and port, `address:port`, if there is a mapping and the gateway knows its address.
      */
     public let external: String?
+    /**
+     * The external port, if there is a mapping.
+     */
+    public let externalPort: Port?
     /**
      * The protocol of the mapping.
      */
@@ -1573,8 +1579,11 @@ public struct Event: Equatable, Hashable {
          * The local port, if the event is about a lease.
          */internalPort: Port?,
         /**
-         * The external address and port, `address:port`, if there is a mapping.
+         * The external address and port, `address:port`, if there is a mapping and the gateway knows its address.
          */external: String?,
+        /**
+         * The external port, if there is a mapping.
+         */externalPort: Port?,
         /**
          * The protocol of the mapping.
          */`protocol`: MappingProtocol?,
@@ -1598,6 +1607,7 @@ public struct Event: Equatable, Hashable {
         self.transport = transport
         self.internalPort = internalPort
         self.external = external
+        self.externalPort = externalPort
         self.`protocol` = `protocol`
         self.lifetime = lifetime
         self.addressClass = addressClass
@@ -1627,6 +1637,7 @@ public struct FfiConverterTypeEvent: FfiConverterRustBuffer {
                 transport: FfiConverterOptionTypeTransport.read(from: &buf),
                 internalPort: FfiConverterOptionTypePort.read(from: &buf),
                 external: FfiConverterOptionString.read(from: &buf),
+                externalPort: FfiConverterOptionTypePort.read(from: &buf),
                 protocol: FfiConverterOptionTypeMappingProtocol.read(from: &buf),
                 lifetime: FfiConverterOptionTypeSeconds.read(from: &buf),
                 addressClass: FfiConverterTypeAddressClass.read(from: &buf),
@@ -1642,6 +1653,7 @@ public struct FfiConverterTypeEvent: FfiConverterRustBuffer {
         FfiConverterOptionTypeTransport.write(value.transport, into: &buf)
         FfiConverterOptionTypePort.write(value.internalPort, into: &buf)
         FfiConverterOptionString.write(value.external, into: &buf)
+        FfiConverterOptionTypePort.write(value.externalPort, into: &buf)
         FfiConverterOptionTypeMappingProtocol.write(value.`protocol`, into: &buf)
         FfiConverterOptionTypeSeconds.write(value.lifetime, into: &buf)
         FfiConverterTypeAddressClass.write(value.addressClass, into: &buf)
@@ -1777,10 +1789,13 @@ public struct LeaseSnapshot: Equatable, Hashable {
      */
     public let active: Bool
     /**
-     * The external address and port, `address:port`, while active; the address is `0.0.0.0` if the gateway does not
-     * know its own.
+     * The external address and port, `address:port`, while active and if the gateway knows its address.
      */
     public let external: String?
+    /**
+     * The external port, while active; also if the gateway does not know its address.
+     */
+    public let externalPort: Port?
     /**
      * The local port.
      */
@@ -1822,7 +1837,7 @@ public struct LeaseSnapshot: Equatable, Hashable {
      */
     public let lastError: ErrorReport?
     /**
-     * `open` while active.
+     * `open` while active with a public external address.
      */
     public let natClass: NatClass
     /**
@@ -1846,9 +1861,11 @@ public struct LeaseSnapshot: Equatable, Hashable {
          * Whether a granted, unexpired mapping is published.
          */active: Bool,
         /**
-         * The external address and port, `address:port`, while active; the address is `0.0.0.0` if the gateway does not
-         * know its own.
+         * The external address and port, `address:port`, while active and if the gateway knows its address.
          */external: String?,
+        /**
+         * The external port, while active; also if the gateway does not know its address.
+         */externalPort: Port?,
         /**
          * The local port.
          */internalPort: Port,
@@ -1880,7 +1897,7 @@ public struct LeaseSnapshot: Equatable, Hashable {
          * The latest failure; cleared by the next success.
          */lastError: ErrorReport?,
         /**
-         * `open` while active.
+         * `open` while active with a public external address.
          */natClass: NatClass,
         /**
          * The class of the external address; `unknown` while not active.
@@ -1890,6 +1907,7 @@ public struct LeaseSnapshot: Equatable, Hashable {
         self.state = state
         self.active = active
         self.external = external
+        self.externalPort = externalPort
         self.internalPort = internalPort
         self.transport = transport
         self.`protocol` = `protocol`
@@ -1925,6 +1943,7 @@ public struct FfiConverterTypeLeaseSnapshot: FfiConverterRustBuffer {
                 state: FfiConverterTypeLeaseState.read(from: &buf),
                 active: FfiConverterBool.read(from: &buf),
                 external: FfiConverterOptionString.read(from: &buf),
+                externalPort: FfiConverterOptionTypePort.read(from: &buf),
                 internalPort: FfiConverterTypePort.read(from: &buf),
                 transport: FfiConverterTypeTransport.read(from: &buf),
                 protocol: FfiConverterOptionTypeMappingProtocol.read(from: &buf),
@@ -1946,6 +1965,7 @@ public struct FfiConverterTypeLeaseSnapshot: FfiConverterRustBuffer {
         FfiConverterTypeLeaseState.write(value.state, into: &buf)
         FfiConverterBool.write(value.active, into: &buf)
         FfiConverterOptionString.write(value.external, into: &buf)
+        FfiConverterOptionTypePort.write(value.externalPort, into: &buf)
         FfiConverterTypePort.write(value.internalPort, into: &buf)
         FfiConverterTypeTransport.write(value.transport, into: &buf)
         FfiConverterOptionTypeMappingProtocol.write(value.`protocol`, into: &buf)
@@ -3009,11 +3029,11 @@ public func FfiConverterTypeMappingProtocol_lower(_ value: MappingProtocol) -> R
 public enum NatClass: Equatable, Hashable, CustomStringConvertible {
 
     /**
-     * A granted, unexpired mapping is published.
+     * A granted, unexpired mapping with a public address is published.
      */
     case `open`
     /**
-     * Nothing is known.
+     * Nothing is known, or the external address is not known to be public.
      */
     case unknown
 
@@ -3233,6 +3253,103 @@ public func FfiConverterTypePortLeaseError_lift(_ buf: RustBuffer) throws -> Por
 public func FfiConverterTypePortLeaseError_lower(_ value: PortLeaseError) -> RustBuffer {
     return FfiConverterTypePortLeaseError.lower(value)
 }
+
+
+/**
+ * How the end of a lease, or of all leases of a mapper, left the gateway; from the best outcome to the worst.
+ */
+
+public enum Release: Equatable, Hashable, CustomStringConvertible {
+
+    /**
+     * Over, and nothing is left: the gateway has confirmed the delete or had nothing to delete. Also the answer if
+     * `detach` left the mapping on purpose.
+     */
+    case released
+    /**
+     * Over, but the delete was not confirmed: the mapping may stay until its lifetime ends.
+     */
+    case unconfirmed
+    /**
+     * Not over yet: the release goes on in the background.
+     */
+    case pending
+
+
+
+
+
+// The local Rust `Display` implementation.
+public var description: String {
+    return try!  FfiConverterString.lift(
+        try! rustCall() {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_method_release_uniffi_trait_display(
+            FfiConverterTypeRelease_lower(self),uniffiCallStatus
+    )
+}
+    )
+}
+}
+
+#if compiler(>=6)
+extension Release: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRelease: FfiConverterRustBuffer {
+    typealias SwiftType = Release
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Release {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .released
+
+        case 2: return .unconfirmed
+
+        case 3: return .pending
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Release, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .released:
+            writeInt(&buf, Int32(1))
+
+
+        case .unconfirmed:
+            writeInt(&buf, Int32(2))
+
+
+        case .pending:
+            writeInt(&buf, Int32(3))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRelease_lift(_ buf: RustBuffer) throws -> Release {
+    return try FfiConverterTypeRelease.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRelease_lower(_ value: Release) -> RustBuffer {
+    return FfiConverterTypeRelease.lower(value)
+}
+
 
 
 /**
@@ -3947,7 +4064,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_portlease_uniffi_checksum_method_lease_changed() != 129) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_method_lease_detach() != 36463) {
+    if (uniffi_portlease_uniffi_checksum_method_lease_detach() != 43355) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_portlease_uniffi_checksum_method_lease_id() != 44533) {
@@ -3959,7 +4076,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_portlease_uniffi_checksum_method_lease_snapshot() != 6030) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_method_lease_stop() != 42461) {
+    if (uniffi_portlease_uniffi_checksum_method_lease_stop() != 46273) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_portlease_uniffi_checksum_method_mapper_events() != 64030) {
@@ -3977,7 +4094,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_portlease_uniffi_checksum_method_mapper_snapshot() != 21942) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_method_mapper_stop() != 51489) {
+    if (uniffi_portlease_uniffi_checksum_method_mapper_stop() != 36375) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_portlease_uniffi_checksum_constructor_mapper_start() != 42005) {
