@@ -188,7 +188,8 @@ typedef struct portlease_config {
   double ttl; ///< The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default 1 h. In seconds.
   /// The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min. In seconds.
   double renewal_interval;
-  /// Consecutive failed renewals after which the mapping is revoked, 1 or more. Default 3.
+  /// After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
+  /// revoked, 1 or more; its expiry and a certain loss revoke it in any case. Default 3.
   uint32_t failure_threshold;
   uint16_t pcp_port; ///< The gateway's PCP and NAT-PMP port. Default 5351.
   bool retry_never; ///< After a failure: false tries again, true ends the lease.

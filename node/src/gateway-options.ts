@@ -62,8 +62,8 @@ export type WanService =
   | 'none';
 
 /**
- * A second root device of the same router, at the same address, that answers searches and is not connected. For a
- * device with an address of its own start a second gateway: see `Gateway::add_neighbour`.
+ * A second root device of the same router, at the same address, that answers searches and is not connected. A device
+ * with an address of its own is a second gateway.
  */
 export type SecondDevice =
   /** There is none. */
@@ -129,6 +129,11 @@ export interface Faults {
   wrongSourcePort?: boolean | undefined;
   /** PCP answers carry another nonce. */
   wrongNonce?: boolean | undefined;
+  /**
+   * PCP answers are errors with this result code in the header alone: 24 bytes without a nonce. The request is carried
+   * out all the same.
+   */
+  pcpHeaderError?: number | null | undefined;
   /** Map answers name another internal port. */
   wrongInternalPort?: boolean | undefined;
   /** Answers carry another opcode. */
@@ -214,6 +219,13 @@ export interface Faults {
   controlMissing?: boolean | undefined;
   /** The LOCATION in SSDP answers; default the true one. */
   location?: string | null | undefined;
+  /**
+   * This many answers with a LOCATION on the router that leads nowhere come before each true one, from the same
+   * address.
+   */
+  ssdpBogusLocations?: number | undefined;
+  /** The bogus answers carry the UDN of the true device, as if it had moved; else each has one of its own. */
+  ssdpBogusUdnIsTrue?: boolean | undefined;
   /** Extra copies of each SSDP answer. */
   ssdpDuplicates?: number | undefined;
   /** SSDP answers leave from another port. */
@@ -273,6 +285,7 @@ export const FAULTS: readonly string[] = [
   'reorder',
   'wrongSourcePort',
   'wrongNonce',
+  'pcpHeaderError',
   'wrongInternalPort',
   'wrongOpcode',
   'truncate',
@@ -313,6 +326,8 @@ export const FAULTS: readonly string[] = [
   'scpdMissing',
   'controlMissing',
   'location',
+  'ssdpBogusLocations',
+  'ssdpBogusUdnIsTrue',
   'ssdpDuplicates',
   'ssdpOtherPort',
   'ssdpOnlySt',

@@ -38,9 +38,9 @@ WanService = Literal["normal", "ip2_only", "ip1_only", "ppp", "dslforum", "none"
 device's version. `ppp`: WANPPPConnection:1 instead of WANIPConnection. `dslforum`: `urn:dslforum-org` device and
 service types. `none`: No WAN connection at all."""
 SecondDevice = Literal["none", "first", "last"]
-"""A second root device of the same router, at the same address, that answers searches and is not connected. For a
-device with an address of its own start a second gateway: see `Gateway::add_neighbour`. `none`: There is none. `first`:
-It answers before the working device. `last`: It answers after the working device."""
+"""A second root device of the same router, at the same address, that answers searches and is not connected. A device
+with an address of its own is a second gateway. `none`: There is none. `first`: It answers before the working device.
+`last`: It answers after the working device."""
 
 
 class SwitchesBesideSettings(TypedDict, total=False):
@@ -95,6 +95,9 @@ class SwitchesBesideSettings(TypedDict, total=False):
     # What PCP and NAT-PMP answers say
     wrong_nonce: bool
     """PCP answers carry another nonce."""
+    pcp_header_error: int | None
+    """PCP answers are errors with this result code in the header alone: 24 bytes without a nonce. The request is
+    carried out all the same."""
     wrong_internal_port: bool
     """Map answers name another internal port."""
     wrong_opcode: bool
@@ -185,6 +188,11 @@ class SwitchesBesideSettings(TypedDict, total=False):
     # SSDP
     location: str | None
     """The LOCATION in SSDP answers; default the true one."""
+    ssdp_bogus_locations: int
+    """This many answers with a LOCATION on the router that leads nowhere come before each true one, from the same
+    address."""
+    ssdp_bogus_udn_is_true: bool
+    """The bogus answers carry the UDN of the true device, as if it had moved; else each has one of its own."""
     ssdp_duplicates: int
     """Extra copies of each SSDP answer."""
     ssdp_other_port: bool
