@@ -10,8 +10,9 @@ fn main() -> Result<(), PortMappingError> {
     let open = wait(open(port, Transport::Udp))?;
     let took = started.elapsed();
     let snapshot = open.snapshot();
-    if let (Some(external), Some(protocol)) = (snapshot.external(), snapshot.protocol()) {
-        eprintln!("udp port {port} is reachable at {external} by {protocol} ({took:.1?}); Enter closes it");
+    let external = snapshot.external().map_or_else(|| "an unknown address".to_owned(), |external| external.to_string());
+    if let Some(protocol) = snapshot.protocol() {
+        eprintln!("udp port {port} is mapped to {external} by {protocol} ({took:.1?}); Enter closes it");
     }
     std::io::stdin().read_line(&mut String::new()).ok();
     wait(open.stop(None));

@@ -6,8 +6,8 @@
 //! ```no_run
 //! # async fn example() -> Result<(), portlease::PortMappingError> {
 //! let port = portlease::open(4000, portlease::Transport::Udp).await?;
-//! println!("reachable at {:?}", port.snapshot().external());
-//! port.stop(None).await; // nothing is left on the router
+//! println!("external address: {:?}", port.snapshot().external());
+//! port.stop(None).await; // deletes the mapping on the router
 //! # Ok(())
 //! # }
 //! ```

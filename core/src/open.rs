@@ -101,7 +101,7 @@ impl OpenPort {
 /// ```no_run
 /// # async fn example() -> Result<(), portlease::PortMappingError> {
 /// let port = portlease::open(4000, portlease::Transport::Udp).await?;
-/// println!("reachable at {:?}", port.snapshot().external());
+/// println!("external address: {:?}", port.snapshot().external());
 /// port.stop(None).await;
 /// # Ok(())
 /// # }

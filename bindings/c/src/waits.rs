@@ -10,8 +10,8 @@ use crate::gateway::{ReportOut, portlease_gateway_report, portlease_protocol_rep
 use crate::lease::portlease_lease;
 use crate::mapper::portlease_mapper;
 use crate::memory::{Caller, Out, To, field, growing};
-use crate::names::{portlease_kind, portlease_release};
 use crate::names::portlease_kind::{PORTLEASE_CANCELLED, PORTLEASE_INTERNAL, PORTLEASE_OK};
+use crate::names::{portlease_kind, portlease_release};
 use crate::reader::portlease_events;
 use crate::snapshot::{portlease_lease_snapshot, put_lease};
 use crate::thread::living;

@@ -7,7 +7,9 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use portlease::{ErrorKind, GatewayReport, LeaseSnapshot, PortMappingError, PulledEvent, Release, WaitEnd, Waits, wait_for};
+use portlease::{
+    ErrorKind, GatewayReport, LeaseSnapshot, PortMappingError, PulledEvent, Release, WaitEnd, Waits, wait_for,
+};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
