@@ -105,6 +105,11 @@ pub(crate) const UPNP_HEDGE_BEHIND_NAT_PMP: Duration = Duration::from_millis(500
 
 /// How long the protocol that won before is asked alone, before the others join in.
 pub(crate) const DECIDED_HEAD_START: Duration = Duration::from_millis(200);
+/// The same while another lease has the others join in already: twice as long, and what is left of two seconds is
+/// still enough for a search.
+pub(crate) const DECIDED_PATIENCE: Duration = DECIDED_HEAD_START.saturating_mul(2);
+/// How long a lease lets another one race for both: by then a race that nothing answers is over.
+pub(crate) const RACE_TURN_DEADLINE: Duration = SSDP_DEADLINE.saturating_add(Duration::from_millis(100));
 
 /// How long a task that is told to stop still waits for the answer to a request that may have made a mapping.
 pub(crate) const SHUTDOWN_GRACE: Duration = UPNP_DEADLINE;

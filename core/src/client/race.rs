@@ -2,28 +2,34 @@
 
 mod contest;
 mod contestant;
+mod failure;
+mod gateways;
+mod holdings;
+mod known;
 
 use std::collections::HashMap;
-use std::io;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::port_mapper::{GatewayView, PortMapperClient};
 use crate::config::Config;
-use crate::error::{ErrorKind, PortMappingError, reasons};
-use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken};
-use crate::net::address::AddressClass;
+use crate::error::{ErrorKind, PortMappingError};
+use crate::mapping::{MapRequest, PortMapping, Protocol};
 use crate::net::route::{NetworkPath, find_path};
-use crate::schedule::MAX_REFUSAL_HOLD;
 use crate::snapshot::{GatewayReport, ProtocolReport};
-use contest::{Failure, Wanted, contest};
-use contestant::{Contestant, behind_decided, contestants};
+use contest::Contest;
+use contestant::{Contestant, contestants, line_up};
+use failure::{Failure, combine};
+use gateways::{Gateway, Gateways};
+use holdings::{Holdings, Port, port_of};
 
 /// How the gateway and the clients for its protocols are found.
 type Finder = Box<dyn Fn() -> Result<(NetworkPath, Vec<Contestant>), PortMappingError> + Send + Sync>;
@@ -47,33 +53,23 @@ type Finder = Box<dyn Fn() -> Result<(NetworkPath, Vec<Contestant>), PortMapping
 /// [`Mapper::start`]: crate::Mapper::start
 pub struct RaceMapper {
     find: Finder,
-    state: Mutex<State>,
-    wanted: Arc<Wanted>,
-    /// Contests and the releases of late losers, which outlive the call that began them.
+    gateways: Mutex<Gateways>,
+    holdings: Arc<Holdings>,
+    /// Contests and what they put right, which outlive the call that began them.
     behind: TaskTracker,
-}
-
-/// What is known about the gateway and its protocols.
-#[derive(Default)]
-struct State {
-    path: Option<NetworkPath>,
-    contestants: Option<Arc<[Contestant]>>,
-    /// Nothing answered: the path is to be looked for anew, because it may be another by now.
-    stale: bool,
-    /// The protocol that won; it is asked first until it fails.
-    decided: Option<Protocol>,
-    seen: Vec<Protocol>,
-    /// Refusals that hold for a while by the gateway's word (RFC 6887 7.4).
-    holds: HashMap<(Protocol, MapRequest), (Instant, PortMappingError)>,
+    /// The same by port.
+    contests: Mutex<HashMap<Port, TaskTracker>>,
+    /// Changes when there is another gateway.
+    found: watch::Sender<()>,
 }
 
 impl std::fmt::Debug for RaceMapper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let state = self.state();
+        let present = self.present();
         f.debug_struct("RaceMapper")
-            .field("path", &state.path)
-            .field("decided", &state.decided)
-            .field("seen", &state.seen)
+            .field("path", &present.as_ref().map(|gateway| &gateway.path))
+            .field("decided", &present.as_ref().and_then(|gateway| gateway.known.decided()))
+            .field("seen", &present.as_ref().map(|gateway| gateway.known.seen()))
             .finish_non_exhaustive()
     }
 }
@@ -91,145 +87,125 @@ impl RaceMapper {
     }
 
     fn with_finder(find: Finder) -> Self {
-        Self { find, state: Mutex::default(), wanted: Arc::default(), behind: TaskTracker::new() }
+        Self {
+            find,
+            gateways: Mutex::default(),
+            holdings: Arc::default(),
+            behind: TaskTracker::new(),
+            contests: Mutex::default(),
+            found: watch::Sender::new(()),
+        }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Every change under this lock is a single assignment, so a poisoned state is still whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn gateways(&self) -> MutexGuard<'_, Gateways> {
+        // A list left half-way by a panic is still a list.
+        self.gateways.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn contestants(&self) -> Result<Arc<[Contestant]>, PortMappingError> {
-        let known = |state: &State| state.contestants.clone().filter(|_| !state.stale);
-        if let Some(contestants) = known(&self.state()) {
-            return Ok(contestants);
+    fn present(&self) -> Option<Gateway> {
+        self.gateways().present()
+    }
+
+    /// The present gateway; looked for where there is none, or where it may be another by now.
+    fn gateway(&self) -> Result<Gateway, PortMappingError> {
+        if let Some(gateway) = self.gateways().fresh() {
+            return Ok(gateway);
         }
         let (path, contestants) = (self.find)()?;
-        let mut state = self.state();
-        state.stale = false;
-        // The clients stay as long as the path does: they know of requests that are still under way.
-        if let Some(contestants) = known(&state).filter(|_| state.path.as_ref() == Some(&path)) {
-            return Ok(contestants);
-        }
-        let contestants: Arc<[Contestant]> = contestants.into();
-        *state = State { path: Some(path), contestants: Some(Arc::clone(&contestants)), ..State::default() };
-        Ok(contestants)
+        let gateway = self.gateways().arrive(path, contestants);
+        self.found.send_replace(());
+        Ok(gateway)
     }
 
-    /// The client that made `mapping`.
+    /// The client that made `mapping`, else the present one for its protocol. That the gateway may be another by now is no
+    /// reason to look for it: what was made there is deleted there.
     fn maker(&self, mapping: &PortMapping) -> Result<Contestant, PortMappingError> {
-        self.contestants()?.iter().find(|contestant| contestant.protocol == mapping.protocol).cloned().ok_or_else(
-            || {
-                PortMappingError::internal(format!(
-                    "there is no client for {}, which made the mapping",
-                    mapping.protocol
-                ))
-            },
-        )
-    }
-
-    /// A refusal that still holds, with what is left of its time.
-    fn held(&self, protocol: Protocol, request: &MapRequest) -> Option<PortMappingError> {
-        let now = Instant::now();
-        let mut state = self.state();
-        state.holds.retain(|_, (until, _)| *until > now);
-        state.holds.get(&(protocol, *request)).map(|(until, error)| {
-            PortMappingError::refused_for(error.to_string(), until.saturating_duration_since(now))
-        })
-    }
-
-    fn remember_refusal(&self, failure: &Failure, request: &MapRequest) {
-        if let Some(hold) = failure.error.retry_after() {
-            let until = Instant::now() + hold.min(MAX_REFUSAL_HOLD);
-            self.state().holds.insert((failure.protocol, *request), (until, failure.error.clone()));
+        if let Some(maker) = self.holdings.maker(mapping) {
+            return Ok(maker);
         }
-    }
-
-    fn saw(&self, protocol: Protocol) {
-        let mut state = self.state();
-        if !state.seen.contains(&protocol) {
-            state.seen.push(protocol);
-        }
+        let gateway = self.present().map_or_else(|| self.gateway(), Ok)?;
+        gateway.client_for(mapping)
     }
 
     /// Lets the contestants race in a task of their own, so that neither a loser's late mapping nor a winner's
     /// mapping that nobody waits for any more is left on the gateway.
     async fn race(
         &self,
+        gateway: &Gateway,
         contestants: Vec<Contestant>,
         request: &MapRequest,
         ttl: Duration,
     ) -> Result<PortMapping, Vec<Failure>> {
         let (answer, outcome) = oneshot::channel();
-        self.behind.spawn(contest(contestants, *request, ttl, Arc::clone(&self.wanted), answer));
-        outcome.await.unwrap_or_else(|_| Err(vec![no_outcome()]))
+        let contest = Contest {
+            order: line_up(contestants, &gateway.known),
+            request: *request,
+            ttl,
+            known: Arc::clone(&gateway.known),
+            holdings: Arc::clone(&self.holdings),
+        };
+        let of_the_port = {
+            let mut contests = self.contests.lock().unwrap_or_else(PoisonError::into_inner);
+            contests.retain(|_, contests| !contests.is_empty());
+            contests.entry(port_of(request)).or_default().clone()
+        };
+        self.behind.spawn(of_the_port.track_future(contest.run(answer)));
+        outcome
+            .await
+            .unwrap_or_else(|_| Err(vec![Failure::internal("the race of the protocols ended without an outcome")]))
     }
 
-    /// A host whose own address is public, and to which no gateway answers, stands in no NAT.
-    fn own_public_address(&self, request: &MapRequest, ttl: Duration) -> Option<PortMapping> {
-        let address = self.state().path.as_ref()?.local_address;
-        (AddressClass::of(address) == AddressClass::Public
-            && (!request.exact || request.suggested_port() == request.internal_port))
-            .then(|| PortMapping {
-                request: *request,
-                external: (address, request.internal_port).into(),
-                requested_ttl: ttl,
-                lifetime: Some(ttl),
-                protocol: Protocol::None,
-                token: ProtocolToken::None,
-            })
-    }
-
-    /// Everything failed: remember what holds, look for the gateway anew next time, and say why.
-    fn lost(&self, failures: &[Failure], request: &MapRequest) -> PortMappingError {
-        for failure in failures {
-            self.remember_refusal(failure, request);
+    /// Waits until the races for this port are over: what is still under way in them may be granted yet.
+    async fn contests_settled(&self, request: &MapRequest) {
+        let contests = {
+            let contests = self.contests.lock().unwrap_or_else(PoisonError::into_inner);
+            contests.get(&port_of(request)).cloned()
+        };
+        if let Some(contests) = contests {
+            contests.close();
+            contests.wait().await;
+            contests.reopen();
         }
-        let error = combine(failures, request);
-        let mut state = self.state();
-        state.decided = None;
-        state.stale |= error.kind() != ErrorKind::Refused;
-        error
     }
-}
 
-fn no_outcome() -> Failure {
-    let error = PortMappingError::internal("the race of the protocols ended without an outcome");
-    Failure { protocol: Protocol::None, alive: true, error }
-}
-
-/// One error out of the failures of all protocols: a refusal says more than silence, and contact more than none.
-fn combine(failures: &[Failure], request: &MapRequest) -> PortMappingError {
-    let context = format!("{} port {} could not be mapped", request.transport, request.internal_port);
-    let message = format!("{context}: {}", reasons(failures.iter().map(|failure| &failure.error)));
-    let has = |kind| failures.iter().any(|failure| failure.error.kind() == kind);
-    if has(ErrorKind::Internal) {
-        PortMappingError::internal(message)
-    } else if has(ErrorKind::Refused) {
-        // Only where every protocol says for how long is it useless to come back earlier.
-        let holds: Option<Vec<Duration>> = failures.iter().map(|failure| failure.error.retry_after()).collect();
-        match holds.and_then(|holds| holds.into_iter().min()) {
-            Some(hold) => PortMappingError::refused_for(message, hold),
-            None => PortMappingError::refused(message),
+    /// Where nothing is decided, one lease races, and the others wait for what it finds: the protocol that won, which they
+    /// ask then, or what kept all of them from an answer, which is true for them too.
+    async fn ask(
+        &self,
+        gateway: &Gateway,
+        mut free: Vec<Contestant>,
+        request: &MapRequest,
+        ttl: Duration,
+    ) -> Result<PortMapping, Vec<Failure>> {
+        let known = &gateway.known;
+        let (start, losses) = (Instant::now(), known.losses());
+        let mut turn = if known.decided().is_none() { known.turn().await } else { None };
+        let mut failures = Vec::new();
+        if known.decided().is_some() {
+            turn = None;
+        } else if let Some(lost) = known.lost_since(losses) {
+            turn = None;
+            let all = lost.iter().all(Failure::is_about_the_gateway);
+            let shared = |failure: &&Failure| failure.is_about_the_gateway() && (all || !failure.alive);
+            failures = lost.iter().filter(shared).cloned().collect();
+            free.retain(|one| failures.iter().all(|failure| failure.protocol != one.protocol));
+            if free.is_empty() {
+                return Err(failures);
+            }
         }
-    } else if failures.iter().any(|failure| failure.alive && failure.error.kind() == ErrorKind::Timeout) {
-        PortMappingError::timeout(message)
-    } else if let Some(source) = common_cause(failures) {
-        // The cause is told once, as the source.
-        let without: Vec<String> = failures.iter().map(|failure| failure.error.to_string()).collect();
-        PortMappingError::Transport { message: format!("{context}: {}", without.join("; ")), source: Some(source) }
-    } else if !failures.is_empty() && failures.iter().all(|failure| failure.error.kind() == ErrorKind::Transport) {
-        PortMappingError::Transport { message, source: None }
-    } else {
-        PortMappingError::unavailable(message)
+        let outcome = self.race(gateway, free, request, ttl).await;
+        if let Err(lost) = &outcome {
+            if turn.is_some() {
+                known.lost(lost);
+            }
+            if lost.iter().all(Failure::is_about_the_gateway) {
+                known.nothing_answered(start);
+                self.gateways().stale = true;
+            }
+        }
+        drop(turn);
+        outcome.map_err(|lost| failures.into_iter().chain(lost).collect())
     }
-}
-
-/// The system's error, if every protocol failed because of the same one.
-fn common_cause(failures: &[Failure]) -> Option<Arc<io::Error>> {
-    let mut causes = failures.iter().map(|failure| failure.error.cause());
-    let first = causes.next()??;
-    causes.all(|cause| cause.is_some_and(|cause| cause.to_string() == first.to_string())).then(|| Arc::clone(first))
 }
 
 #[async_trait]
@@ -244,31 +220,25 @@ impl PortMapperClient for RaceMapper {
     }
 
     async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
-        let contestants = self.contestants()?;
+        let gateway = self.gateway()?;
         let mut failures = Vec::new();
         let mut free = Vec::new();
-        for contestant in contestants.iter() {
-            match self.held(contestant.protocol, request) {
-                Some(error) => failures.push(Failure { protocol: contestant.protocol, alive: true, error }),
+        for contestant in gateway.contestants.iter() {
+            match gateway.known.held(contestant.protocol, request) {
+                Some(error) => failures.push(contestant.failure(error)),
                 None => free.push(contestant.clone()),
             }
         }
-        if let Some(decided) = self.state().decided {
-            free = behind_decided(free, decided);
-        }
         if !free.is_empty() {
-            match self.race(free, request, ttl).await {
-                Ok(mapping) => {
-                    self.state().decided = Some(mapping.protocol);
-                    self.saw(mapping.protocol);
-                    return Ok(mapping);
-                }
+            match self.ask(&gateway, free, request, ttl).await {
+                Ok(mapping) => return Ok(mapping),
                 Err(lost) => failures.extend(lost),
             }
         }
-        let error = self.lost(&failures, request);
+        let error =
+            combine(&failures, &format!("{} port {} could not be mapped", request.transport, request.internal_port));
         if error.kind() == ErrorKind::Unavailable
-            && let Some(mapping) = self.own_public_address(request, ttl)
+            && let Some(mapping) = gateway.own_public_address(request, ttl)
         {
             return Ok(mapping);
         }
@@ -286,44 +256,141 @@ impl PortMapperClient for RaceMapper {
                 }
             };
         }
-        self.maker(mapping)?.client.renew(mapping).await
+        let gateway = self.gateway()?;
+        let client = gateway.client_for(mapping)?;
+        let renewed = client.client.renew(mapping).await;
+        match &renewed {
+            Ok(renewed) => {
+                gateway.known.heard(client.protocol);
+                self.holdings.renewed(mapping, renewed, &client);
+            }
+            Err(error) => {
+                if error.kind() == ErrorKind::Refused {
+                    gateway.known.heard(client.protocol);
+                }
+                if error.mapping_lost() {
+                    self.holdings.let_go(mapping);
+                }
+            }
+        }
+        renewed
     }
 
     async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
         if mapping.protocol == Protocol::None {
             return Ok(());
         }
-        self.wanted.remove(mapping);
-        self.maker(mapping)?.client.remove(mapping).await
+        let maker = self.maker(mapping)?;
+        self.holdings.let_go(mapping);
+        maker.client.remove(mapping).await?;
+        if let Some(present) = self.present().filter(|present| present.has(&maker)) {
+            present.known.heard(maker.protocol);
+        }
+        self.holdings.forget(mapping);
+        Ok(())
+    }
+
+    async fn verify(&self, mapping: &PortMapping) -> Result<Option<PortMapping>, PortMappingError> {
+        if mapping.protocol == Protocol::None {
+            return Ok(None);
+        }
+        let maker = self.maker(mapping)?;
+        let verified = maker.client.verify(mapping).await;
+        match &verified {
+            Ok(Some(corrected)) => self.holdings.renewed(mapping, corrected, &maker),
+            Ok(None) => {}
+            Err(error) if error.mapping_lost() => self.holdings.let_go(mapping),
+            Err(_) => {}
+        }
+        verified
+    }
+
+    async fn abandon(&self, request: &MapRequest) -> Result<(), PortMappingError> {
+        self.contests_settled(request).await;
+        let mut asked = JoinSet::new();
+        let all = self.gateways().all();
+        for gateway in all {
+            for contestant in gateway.contestants.iter().cloned() {
+                let (known, request) = (Arc::clone(&gateway.known), *request);
+                asked.spawn(async move {
+                    match contestant.client.abandon(&request).await {
+                        Ok(()) => {
+                            known.is_cleared(contestant.protocol, &request);
+                            None
+                        }
+                        Err(error) => Some(contestant.failure(error)),
+                    }
+                });
+            }
+        }
+        let mut failures = Vec::new();
+        while let Some(answer) = asked.join_next().await {
+            match answer {
+                Ok(failure) => failures.extend(failure),
+                Err(panic) => failures.push(Failure::internal(format!("a protocol's client failed: {panic}"))),
+            }
+        }
+        if failures.is_empty() {
+            return Ok(());
+        }
+        failures.sort_by_key(|failure| Protocol::ALL.iter().position(|protocol| *protocol == failure.protocol));
+        let context = format!("{} port {} may still be mapped", request.transport, request.internal_port);
+        Err(combine(&failures, &context))
+    }
+
+    async fn news(&self) {
+        let mut found = self.found.subscribe();
+        loop {
+            found.borrow_and_update();
+            let present = self.present();
+            let contestants = present.as_ref().map_or(&[][..], |gateway| &gateway.contestants);
+            let mut news: Vec<_> = contestants.iter().map(|contestant| contestant.client.news()).collect();
+            let any = poll_fn(|context| match news.iter_mut().any(|news| news.as_mut().poll(context).is_ready()) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            });
+            tokio::select! {
+                () = any => return,
+                // The sender is ours, so it is there.
+                _ = found.changed() => {}
+            }
+        }
     }
 
     async fn report(&self) -> Result<GatewayReport, PortMappingError> {
-        let contestants = self.contestants()?;
+        let gateway = self.gateway()?;
         let mut asked = JoinSet::new();
-        for (position, contestant) in contestants.iter().cloned().enumerate() {
+        for (position, contestant) in gateway.contestants.iter().cloned().enumerate() {
             asked.spawn(async move { (position, contestant.protocol, contestant.client.probe_protocol().await) });
         }
         let mut answers = asked.join_all().await;
         answers.sort_by_key(|(position, ..)| *position);
-        for (_, protocol, _) in answers.iter().filter(|(_, _, outcome)| outcome.is_ok()) {
-            self.saw(*protocol);
-        }
-        if answers.iter().all(|(_, _, outcome)| outcome.is_err()) {
-            self.state().stale = true;
-        }
         let reports = answers.into_iter().map(|(_, protocol, outcome)| ProtocolReport { protocol, outcome });
-        Ok(GatewayReport::new(self.state().path.clone()).protocols(reports.collect::<Vec<_>>()))
+        let report = GatewayReport::new(Some(gateway.path.clone())).protocols(reports.collect::<Vec<_>>());
+        if !gateway.learn(&report) {
+            self.gateways().stale = true;
+        }
+        Ok(report)
     }
 
     fn view(&self) -> GatewayView {
-        let state = self.state();
-        GatewayView { path: state.path.clone(), protocols: state.seen.clone() }
+        let present = self.present();
+        let protocols = present.as_ref().map(|gateway| gateway.known.seen()).unwrap_or_default();
+        GatewayView { path: present.map(|gateway| gateway.path), protocols }
     }
 
     async fn settle(&self) {
         self.behind.close();
         self.behind.wait().await;
         self.behind.reopen();
+        let mut settling = JoinSet::new();
+        let all = self.gateways().all();
+        for gateway in all {
+            for contestant in gateway.contestants.iter().cloned() {
+                settling.spawn(async move { contestant.client.settle().await });
+            }
+        }
+        while settling.join_next().await.is_some() {}
     }
 }
 

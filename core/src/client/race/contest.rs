@@ -1,52 +1,19 @@
 //! One race: who may ask when, who wins, and what becomes of the rest.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::contestant::Contestant;
-use crate::error::PortMappingError;
-use crate::mapping::{MapRequest, PortMapping, Protocol, Transport};
-
-/// The mappings that leases hold: what is not wanted any more must not be taken over.
-#[derive(Debug, Default)]
-pub(super) struct Wanted(Mutex<HashSet<(Transport, u16)>>);
-
-impl Wanted {
-    fn with<T>(&self, act: impl FnOnce(&mut HashSet<(Transport, u16)>) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(super) fn insert(&self, mapping: &PortMapping) {
-        self.with(|ports| ports.insert(entry(mapping)));
-    }
-
-    pub(super) fn remove(&self, mapping: &PortMapping) {
-        self.with(|ports| ports.remove(&entry(mapping)));
-    }
-
-    fn contains(&self, mapping: &PortMapping) -> bool {
-        self.with(|ports| ports.contains(&entry(mapping)))
-    }
-}
-
-/// What identifies an entry in a gateway's table.
-fn entry(mapping: &PortMapping) -> (Transport, u16) {
-    (mapping.request.transport, mapping.external.port())
-}
-
-/// Why one protocol made no mapping.
-#[derive(Debug, Clone)]
-pub(super) struct Failure {
-    pub(super) protocol: Protocol,
-    /// Whether the gateway had answered by this protocol before the failure.
-    pub(super) alive: bool,
-    pub(super) error: PortMappingError,
-}
+use super::contestant::{Contestant, Order};
+use super::failure::Failure;
+use super::holdings::{Holding, Holdings};
+use super::known::Known;
+use crate::mapping::{MapRequest, PortMapping};
+use crate::schedule::DECIDED_PATIENCE;
 
 /// How far a contestant has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,152 +32,237 @@ struct Course {
     stages: Vec<Stage>,
     /// A mapping was granted: who has not asked for one by now must not.
     decided: bool,
+    /// Of all that wait for the decided protocol, this race asks the others first.
+    first_to_doubt: bool,
 }
 
 type Outcome = (usize, Result<PortMapping, Option<Failure>>);
 
-/// Runs one race and answers with the first mapping, or with every failure. Then waits for those who had asked
-/// for a mapping by then, and puts right what they still bring.
-pub(super) async fn contest(
-    contestants: Vec<Contestant>,
-    request: MapRequest,
-    ttl: Duration,
-    wanted: Arc<Wanted>,
-    mut answer: oneshot::Sender<Result<PortMapping, Vec<Failure>>>,
-) {
-    let course = watch::Sender::new(Course { stages: vec![Stage::Asking; contestants.len()], decided: false });
-    let course = Arc::new(course);
-    let start = Instant::now();
-    let mut running = JoinSet::new();
-    for (position, contestant) in contestants.iter().cloned().enumerate() {
-        let course = Arc::clone(&course);
-        running.spawn(async move {
-            let outcome = run(&contestant, position, &course, start, request, ttl).await;
-            if outcome.is_err() {
-                course.send_modify(|course| course.stages[position] = Stage::Failed);
-            }
-            (position, outcome)
-        });
-    }
-    let mut failures = Vec::new();
-    let winner = loop {
-        let outcome = tokio::select! {
-            outcome = running.join_next() => outcome,
-            // Nobody waits any more: who has not asked for a mapping by now must not.
-            () = answer.closed(), if !course.borrow().decided => {
-                course.send_modify(|course| course.decided = true);
-                continue;
-            }
-        };
-        match outcome {
-            Some(Ok((position, Ok(mapping)))) => break (position, mapping),
-            Some(Ok((_, Err(failure)))) => failures.extend(failure),
-            Some(Err(panic)) => {
-                let error = PortMappingError::internal(format!("a protocol's client failed: {panic}"));
-                failures.push(Failure { protocol: Protocol::None, alive: true, error });
-            }
-            None => {
-                drop(answer.send(Err(failures)));
-                return;
-            }
-        }
-    };
-    course.send_modify(|course| course.decided = true);
-    let (position, mapping) = winner;
-    wanted.insert(&mapping);
-    if answer.send(Ok(mapping.clone())).is_err() {
-        wanted.remove(&mapping);
-        release(&contestants[position], &mapping).await;
-    }
-    settle_late(&contestants, running, (position, mapping), &wanted).await;
+/// What a race is about.
+pub(super) struct Contest {
+    pub(super) order: Order,
+    pub(super) request: MapRequest,
+    pub(super) ttl: Duration,
+    pub(super) known: Arc<Known>,
+    pub(super) holdings: Arc<Holdings>,
 }
 
-/// One contestant's way: see whether the gateway answers, let better ones go first, ask for the mapping.
-/// An error of `None` means that another won before this one asked.
-async fn run(
-    contestant: &Contestant,
-    position: usize,
-    course: &watch::Sender<Course>,
-    start: Instant,
-    request: MapRequest,
-    ttl: Duration,
-) -> Result<PortMapping, Option<Failure>> {
-    let failed = |alive, error| Some(Failure { protocol: contestant.protocol, alive, error });
-    let mut view = course.subscribe();
-    let mut alive = contestant.proven;
-    if !contestant.head_start.is_zero() {
-        wait_for_turn(position, &mut view, |_| start + contestant.head_start).await;
+impl Contest {
+    /// Runs the race and answers with the first mapping, or with every failure. Then waits for those who had asked for
+    /// a mapping by then, and puts right what they still bring or may have left.
+    pub(super) async fn run(self, mut answer: oneshot::Sender<Result<PortMapping, Vec<Failure>>>) {
+        let contest = Arc::new(self);
+        let stages = vec![Stage::Asking; contest.order.contestants.len()];
+        let course = Arc::new(watch::Sender::new(Course { stages, decided: false, first_to_doubt: false }));
+        let mut running = contest.start(&course);
+        let mut first_to_doubt = pin!(Arc::clone(&contest.known.first_to_doubt).acquire_owned());
+        let mut doubts = None;
+        let mut failures = Vec::new();
+        let (winner, mapping) = loop {
+            let outcome = tokio::select! {
+                outcome = running.join_next() => outcome,
+                // Nobody waits any more: who has not asked for a mapping by now must not.
+                () = answer.closed(), if !course.borrow().decided => {
+                    course.send_modify(|course| course.decided = true);
+                    doubts = None;
+                    continue;
+                }
+                turn = &mut first_to_doubt, if contest.order.decided && doubts.is_none() && !course.borrow().decided => {
+                    doubts = Some(turn);
+                    course.send_modify(|course| course.first_to_doubt = true);
+                    continue;
+                }
+            };
+            match outcome {
+                Some(Ok((position, Ok(mapping)))) => break (position, mapping),
+                Some(Ok((_, Err(failure)))) => failures.extend(failure.inspect(|failure| contest.note(failure))),
+                Some(Err(panic)) => failures.push(Failure::internal(format!("a protocol's client failed: {panic}"))),
+                None => {
+                    drop(answer.send(Err(failures)));
+                    return;
+                }
+            }
+        };
+        contest.known.won(mapping.protocol, &contest.request);
+        contest.holdings.hold(&mapping, &contest.order.contestants[winner]);
+        course.send_modify(|course| course.decided = true);
+        drop(doubts);
+        if answer.send(Ok(mapping.clone())).is_err() {
+            contest.holdings.let_go(&mapping);
+            if release(&contest.order.contestants[winner], &mapping).await {
+                contest.holdings.forget(&mapping);
+            }
+        }
+        contest.settle_late(failures, running).await;
+        contest.clear_doubts(&mapping).await;
+    }
+
+    fn start(self: &Arc<Self>, course: &Arc<watch::Sender<Course>>) -> JoinSet<Outcome> {
+        let start = Instant::now();
+        let mut running = JoinSet::new();
+        for position in 0..self.order.contestants.len() {
+            let (contest, course) = (Arc::clone(self), Arc::clone(course));
+            running.spawn(async move {
+                let outcome = contest.run_one(position, &course, start).await;
+                if outcome.is_err() {
+                    course.send_modify(|course| course.stages[position] = Stage::Failed);
+                }
+                (position, outcome)
+            });
+        }
+        running
+    }
+
+    /// One contestant's way: see whether the gateway answers, let better ones go first, ask for the mapping.
+    /// An error of `None` means that another won before this one asked.
+    async fn run_one(
+        &self,
+        position: usize,
+        course: &watch::Sender<Course>,
+        start: Instant,
+    ) -> Result<PortMapping, Option<Failure>> {
+        let contestant = &self.order.contestants[position];
+        let mut view = course.subscribe();
+        let mut begin = start;
+        if !contestant.head_start.is_zero() {
+            // Where one is decided, the failure of that one is enough to begin.
+            let better = if self.order.decided { 1 } else { position };
+            wait_for_turn(better, &mut view, |course| self.end_of_head_start(contestant, start, course)).await;
+            if course.borrow().decided {
+                return Err(None);
+            }
+            if self.order.decided {
+                begin = Instant::now();
+            }
+        }
+        if !contestant.install_is_probe {
+            tokio::select! {
+                biased;
+                _ = view.wait_for(|course| course.decided) => return Err(None),
+                probed = contestant.client.probe() => probed.map_err(|error| Some(contestant.failure(error)))?,
+            }
+            self.known.heard(contestant.protocol);
+            course.send_modify(|course| course.stages[position] = Stage::Alive);
+        }
+        let hedge = |alive| if alive { contestant.hedge_behind_alive } else { contestant.hedge };
+        wait_for_turn(position, &mut view, |course| begin + hedge(course.stages[..position].contains(&Stage::Alive)))
+            .await;
         if course.borrow().decided {
             return Err(None);
         }
+        let granted = contestant.client.install(&self.request, self.ttl).await;
+        granted.map_err(|error| {
+            let failure = contestant.failure(error);
+            Some(Failure { asked: true, alive: failure.alive || !contestant.install_is_probe, ..failure })
+        })
     }
-    if !contestant.install_is_probe {
-        tokio::select! {
-            biased;
-            _ = view.wait_for(|course| course.decided) => return Err(None),
-            probed = contestant.client.probe() => probed.map_err(|error| failed(false, error))?,
+
+    /// Behind a decided protocol nobody stirs as long as that one answers anybody: a lease whose turn has not come yet is
+    /// no sign of silence. When it falls silent, one race asks the others, and the rest are more patient.
+    fn end_of_head_start(&self, contestant: &Contestant, start: Instant, course: &Course) -> Instant {
+        if !self.order.decided {
+            return start + contestant.head_start;
         }
-        alive = true;
-        course.send_modify(|course| course.stages[position] = Stage::Alive);
+        let heard = self.known.last_heard(self.order.contestants[0].protocol);
+        let patience = if course.first_to_doubt { contestant.head_start } else { DECIDED_PATIENCE };
+        heard.map_or(start, |heard| heard.max(start)) + patience
     }
-    let hedge = |alive| if alive { contestant.hedge_behind_alive } else { contestant.hedge };
-    wait_for_turn(position, &mut view, |better_alive| start + hedge(better_alive)).await;
-    if course.borrow().decided {
-        return Err(None);
+
+    fn note(&self, failure: &Failure) {
+        self.known.failed(failure, &self.request);
     }
-    contestant.client.install(&request, ttl).await.map_err(|error| failed(alive, error))
+
+    /// Those who asked before the winner was known may still be granted a mapping, or fail.
+    async fn settle_late(&self, mut failures: Vec<Failure>, mut running: JoinSet<Outcome>) {
+        while let Some(outcome) = running.join_next().await {
+            match outcome {
+                Ok((position, Ok(late))) => self.settle_grant(&self.order.contestants[position], &late).await,
+                Ok((_, Err(failure))) => failures.extend(failure.inspect(|failure| self.note(failure))),
+                Err(panic) => tracing::error!(%panic, "a protocol's client failed behind the race"),
+            }
+        }
+        for failure in failures.iter().filter(|failure| failure.is_absence()) {
+            self.known.is_missing(failure.protocol);
+        }
+    }
+
+    /// Most daemons keep one table for all protocols: a late mapping on the port that the lease has *is* the lease's
+    /// entry, and deleting it would kill it, so whoever made the lease's mapping takes the entry over again by renewing.
+    /// Any other late mapping is released.
+    async fn settle_grant(&self, contestant: &Contestant, late: &PortMapping) {
+        self.known.heard(contestant.protocol);
+        match self.holdings.holder(late) {
+            Some(holding) => self.take_over(&holding).await,
+            None => drop(release(contestant, late).await),
+        }
+    }
+
+    async fn take_over(&self, Holding { mapping, maker, .. }: &Holding) {
+        if let Err(error) = maker.client.renew(mapping).await {
+            tracing::warn!(error = %error.message(), protocol = %mapping.protocol, "could not take over an entry that two protocols share");
+        }
+        // The lease may have ended, and its mapping been deleted, while the renewal brought it back.
+        if self.holdings.holder(mapping).is_none() {
+            release(maker, mapping).await;
+        }
+    }
+
+    /// A protocol that the gateway speaks and that did not answer, in this race or an earlier one, may have made a
+    /// mapping all the same. It is deleted, and because in a table for all protocols that can hit the winner's entry,
+    /// the winner renews. Protocols that the gateway never spoke are left for the end of the lease.
+    async fn clear_doubts(&self, mapping: &PortMapping) {
+        let mut cleared = false;
+        for contestant in &self.order.contestants {
+            let doubtful =
+                contestant.protocol != mapping.protocol && self.known.is_doubtful(contestant.protocol, &self.request);
+            // A lease that is over, or that has lost this mapping, may use the other protocol by now.
+            if !doubtful || self.holdings.holder(mapping).is_none() {
+                continue;
+            }
+            cleared = true;
+            match contestant.client.abandon(&self.request).await {
+                Ok(()) => self.known.is_cleared(contestant.protocol, &self.request),
+                Err(error) => {
+                    tracing::warn!(error = %error.message(), protocol = %contestant.protocol, "a mapping that may have been granted was not deleted");
+                }
+            }
+        }
+        if cleared && let Some(holding) = self.holdings.holder(mapping) {
+            self.take_over(&holding).await;
+        }
+    }
 }
 
-/// Waits until every better contestant has failed, or until the time that `turn` names: it is told whether a better
-/// one has shown that it is alive.
-async fn wait_for_turn(position: usize, view: &mut watch::Receiver<Course>, turn: impl Fn(bool) -> Instant) {
+/// Waits until the first `better` contestants have failed, or until the time that `turn` names.
+async fn wait_for_turn(better: usize, view: &mut watch::Receiver<Course>, turn: impl Fn(&Course) -> Instant) {
     loop {
         let turn = {
             let course = view.borrow_and_update();
-            let better = &course.stages[..position];
-            if course.decided || better.iter().all(|stage| *stage == Stage::Failed) {
+            if course.decided || course.stages[..better].iter().all(|stage| *stage == Stage::Failed) {
                 return;
             }
-            turn(better.contains(&Stage::Alive))
+            turn(&course)
         };
+        if turn <= Instant::now() {
+            return;
+        }
         tokio::select! {
             biased;
-            () = sleep_until(turn) => return,
+            // Looked at again then: it may have moved.
+            () = sleep_until(turn) => {}
             changed = view.changed() => if changed.is_err() { return },
         }
     }
 }
 
-/// Those who asked before the winner was known may still be granted a mapping. Most daemons keep one table for
-/// all protocols: a late mapping on the winner's port *is* the winner's entry, and deleting it would kill the
-/// winner's, so the winner takes the entry over again by renewing. Any other late mapping is released.
-async fn settle_late(
-    contestants: &[Contestant],
-    mut running: JoinSet<Outcome>,
-    (winner, mapping): (usize, PortMapping),
-    wanted: &Wanted,
-) {
-    while let Some(outcome) = running.join_next().await {
-        let Ok((position, Ok(late))) = outcome else { continue };
-        if entry(&late) != entry(&mapping) || !wanted.contains(&mapping) {
-            release(&contestants[position], &late).await;
-            continue;
-        }
-        if let Err(error) = contestants[winner].client.renew(&mapping).await {
-            tracing::warn!(error = %error.message(), protocol = %mapping.protocol, "could not take over an entry that two protocols share");
-        }
-        // The lease may have ended, and its mapping been deleted, while the renewal brought it back.
-        if !wanted.contains(&mapping) {
-            release(&contestants[winner], &mapping).await;
-        }
-    }
-}
-
-async fn release(contestant: &Contestant, mapping: &PortMapping) {
+/// Whether the mapping is gone from the gateway.
+async fn release(contestant: &Contestant, mapping: &PortMapping) -> bool {
     match contestant.client.remove(mapping).await {
         Ok(()) => tracing::debug!(protocol = %mapping.protocol, external = %mapping.external, "late mapping released"),
-        Err(error) => {
+        Err(ref error) => {
             tracing::warn!(error = %error.message(), protocol = %mapping.protocol, external = %mapping.external, "late mapping not released");
+            return false;
         }
     }
+    true
 }

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::failure::Failure;
+use super::known::Known;
 use crate::client::natpmp::NatPmpMapper;
 use crate::client::pcp::PcpMapper;
 use crate::client::port_mapper::PortMapperClient;
 use crate::client::udp::GatewayPort;
 use crate::client::upnp::{UpnpConfig, UpnpMapper};
 use crate::config::Config;
-use crate::error::PortMappingError;
+use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::Protocol;
 use crate::net::route::NetworkPath;
 use crate::schedule::{DECIDED_HEAD_START, NAT_PMP_HEDGE, RACE_HEAD_START, UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP};
@@ -43,20 +45,43 @@ pub(super) struct Contestant {
     pub(super) hedge_behind_alive: Duration,
 }
 
-/// The same contestants for a race in which `decided` is known to work: it goes first and without a probe, and the others
-/// only stir when it does not answer.
-pub(super) fn behind_decided(mut contestants: Vec<Contestant>, decided: Protocol) -> Vec<Contestant> {
-    let Some(position) = contestants.iter().position(|one| one.protocol == decided) else { return contestants };
-    let mut first = contestants.remove(position);
-    first.install_is_probe = true;
-    first.proven = true;
-    for late in &mut contestants {
-        late.head_start = DECIDED_HEAD_START;
-        late.hedge += DECIDED_HEAD_START;
-        late.hedge_behind_alive += DECIDED_HEAD_START;
+impl Contestant {
+    /// Why this one failed, before it asked for a mapping.
+    pub(super) fn failure(&self, error: PortMappingError) -> Failure {
+        let alive = self.proven || error.kind() == ErrorKind::Refused;
+        Failure { protocol: self.protocol, alive, asked: false, error }
     }
-    contestants.insert(0, first);
-    contestants
+}
+
+/// The contestants of one race.
+pub(super) struct Order {
+    pub(super) contestants: Vec<Contestant>,
+    /// Whether the first is known to work, so that the others only stir when it does not answer.
+    pub(super) decided: bool,
+}
+
+/// Lines the contestants up by what is known. The decided protocol goes first and without a probe, and all others give it
+/// a long head start. Protocols by which the gateway did not answer when it did by others go last and give these a head
+/// start too, so that nobody waits for them, but they are found when they come back.
+pub(super) fn line_up(mut contestants: Vec<Contestant>, known: &Known) -> Order {
+    for contestant in &mut contestants {
+        contestant.proven = known.last_heard(contestant.protocol).is_some();
+    }
+    let decided = known.decided().filter(|decided| contestants.iter().any(|one| one.protocol == *decided));
+    let (mut present, mut absent): (Vec<_>, Vec<_>) =
+        contestants.into_iter().partition(|one| Some(one.protocol) == decided || !known.is_absent(one.protocol));
+    present.sort_by_key(|one| Some(one.protocol) != decided);
+    for late in present.iter_mut().skip(1).filter(|_| decided.is_some()).chain(&mut absent) {
+        late.head_start = DECIDED_HEAD_START;
+    }
+    present.append(&mut absent);
+    if let Some(first) = present.first_mut() {
+        (first.head_start, first.hedge, first.hedge_behind_alive) = Default::default();
+        if decided.is_some() {
+            first.install_is_probe = true;
+        }
+    }
+    Order { contestants: present, decided: decided.is_some() }
 }
 
 /// The configured protocols over `path`, in the configured order. The first never holds back.

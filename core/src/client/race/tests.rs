@@ -1,5 +1,11 @@
+use std::collections::VecDeque;
 use std::error::Error;
+use std::io;
 use std::net::Ipv4Addr;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use tokio::sync::Notify;
 
 use super::*;
 use crate::client::mock::MockPortMapperClient;
@@ -10,24 +16,108 @@ use crate::schedule::{
 use crate::snapshot::ProtocolOffer;
 use contestant::ProtocolClient;
 
+mod behind_tests;
+mod known_tests;
+mod network_tests;
+mod turn_tests;
+
 const REQUEST: MapRequest = MapRequest::new(4000, Transport::Udp);
 const HOUR: Duration = Duration::from_secs(3600);
 const MS: Duration = Duration::from_millis(1);
 
+/// A scripted client that also counts what the script has no verb for.
+#[derive(Default)]
+struct Racer {
+    script: MockPortMapperClient,
+    /// The answers to `abandon`; without one it succeeds at once.
+    abandons: Mutex<VecDeque<(Duration, Result<(), PortMappingError>)>>,
+    abandoned: AtomicUsize,
+    verified: AtomicUsize,
+    settled: AtomicUsize,
+    news: Notify,
+}
+
+impl Deref for Racer {
+    type Target = MockPortMapperClient;
+
+    fn deref(&self) -> &MockPortMapperClient {
+        &self.script
+    }
+}
+
+impl Racer {
+    fn on_abandon(&self, delay: Duration, answer: Result<(), PortMappingError>) -> &Self {
+        self.abandons.lock().unwrap().push_back((delay, answer));
+        self
+    }
+
+    fn abandoned(&self) -> usize {
+        self.abandoned.load(Relaxed)
+    }
+}
+
 #[async_trait]
-impl ProtocolClient for Arc<MockPortMapperClient> {
+impl PortMapperClient for Racer {
+    async fn probe(&self) -> Result<(), PortMappingError> {
+        self.script.probe().await
+    }
+
+    async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
+        self.script.install(request, ttl).await
+    }
+
+    async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
+        self.script.renew(mapping).await
+    }
+
+    async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
+        self.script.remove(mapping).await
+    }
+
+    async fn verify(&self, mapping: &PortMapping) -> Result<Option<PortMapping>, PortMappingError> {
+        self.verified.fetch_add(1, Relaxed);
+        Ok(Some(mapping.clone()))
+    }
+
+    async fn abandon(&self, _: &MapRequest) -> Result<(), PortMappingError> {
+        self.abandoned.fetch_add(1, Relaxed);
+        let answer = self.abandons.lock().unwrap().pop_front();
+        let Some((delay, answer)) = answer else { return Ok(()) };
+        tokio::time::sleep(delay).await;
+        answer
+    }
+
+    async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    async fn settle(&self) {
+        self.settled.fetch_add(1, Relaxed);
+    }
+}
+
+#[async_trait]
+impl ProtocolClient for Racer {
     async fn probe_protocol(&self) -> Result<ProtocolOffer, PortMappingError> {
         self.probe().await?;
         Ok(ProtocolOffer { external_address: None, device: None, round_trip: MS })
     }
 }
 
-/// A race of three mocks on a paused clock.
+/// What the finder finds.
+struct Network {
+    path: Result<NetworkPath, PortMappingError>,
+    clients: [Arc<Racer>; 3],
+    looked_for: usize,
+}
+
+/// A race of three scripted clients on a paused clock.
 struct Setup {
     race: Arc<RaceMapper>,
-    pcp: Arc<MockPortMapperClient>,
-    nat_pmp: Arc<MockPortMapperClient>,
-    upnp: Arc<MockPortMapperClient>,
+    network: Arc<Mutex<Network>>,
+    pcp: Arc<Racer>,
+    nat_pmp: Arc<Racer>,
+    upnp: Arc<Racer>,
     start: Instant,
 }
 
@@ -39,31 +129,77 @@ fn silent(limit: Duration) -> PortMappingError {
     PortMappingError::timeout(format!("no answer within {limit:?}"))
 }
 
+fn path(local_address: [u8; 4]) -> NetworkPath {
+    NetworkPath::new([192, 168, 1, 1], local_address).interface("eth0".to_owned())
+}
+
+/// The request for the port that many above 4000.
+fn nth(number: u16) -> MapRequest {
+    MapRequest::new(4000 + number, Transport::Udp)
+}
+
+/// What [`nth`] asks for.
+fn granted(protocol: Protocol, number: u16) -> PortMapping {
+    PortMapping { request: nth(number), ..mapping(protocol, 4000 + number) }
+}
+
 impl Setup {
     fn from(local_address: [u8; 4]) -> Self {
-        let clients: [Arc<MockPortMapperClient>; 3] = Default::default();
+        let clients: [Arc<Racer>; 3] = Default::default();
         let [pcp, nat_pmp, upnp] = clients.clone();
-        let path = NetworkPath {
-            gateway: [192, 168, 1, 1].into(),
-            local_address: local_address.into(),
-            interface: Some("eth0".into()),
-        };
+        let network = Arc::new(Mutex::new(Network { path: Ok(path(local_address)), clients, looked_for: 0 }));
+        let found = Arc::clone(&network);
         let finder = move || {
+            let mut network = found.lock().unwrap();
+            network.looked_for += 1;
+            let path = network.path.clone()?;
             let hedges = [(Duration::ZERO, Duration::ZERO), (NAT_PMP_HEDGE, NAT_PMP_HEDGE)];
             let hedges = hedges.into_iter().chain([(UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP)]);
-            let contestants = Protocol::ALL.into_iter().zip(&clients).zip(hedges);
+            let contestants = Protocol::ALL.into_iter().zip(&network.clients).zip(hedges);
             let contestants = contestants.map(|((protocol, client), (hedge, hedge_behind_alive))| Contestant {
                 protocol,
-                client: Arc::new(Arc::clone(client)),
+                client: Arc::clone(client) as _,
                 install_is_probe: protocol == Protocol::Pcp,
                 proven: false,
                 head_start: Duration::ZERO,
                 hedge,
                 hedge_behind_alive,
             });
-            Ok((path.clone(), contestants.collect()))
+            Ok((path, contestants.collect()))
         };
-        Self { race: Arc::new(RaceMapper::with_finder(Box::new(finder))), pcp, nat_pmp, upnp, start: Instant::now() }
+        let race = Arc::new(RaceMapper::with_finder(Box::new(finder)));
+        Self { race, network, pcp, nat_pmp, upnp, start: Instant::now() }
+    }
+
+    /// The machine is in another network now; these are the clients there.
+    fn move_to(&self, local_address: [u8; 4]) -> [Arc<Racer>; 3] {
+        let mut network = self.network.lock().unwrap();
+        network.path = Ok(path(local_address));
+        network.clients = Default::default();
+        network.clients.clone()
+    }
+
+    fn lose_network(&self) {
+        self.network.lock().unwrap().path = Err(PortMappingError::unavailable("there is no default route"));
+    }
+
+    fn looked_for(&self) -> usize {
+        self.network.lock().unwrap().looked_for
+    }
+
+    /// The first `count` of [`nth`], and how long each took.
+    async fn install_at_once(&self, count: u16) -> Vec<(Result<PortMapping, PortMappingError>, Duration)> {
+        let mut installs = JoinSet::new();
+        for number in 0..count {
+            let (race, start) = (Arc::clone(&self.race), Instant::now());
+            installs.spawn(async move {
+                let outcome = race.install(&nth(number), HOUR).await;
+                (number, outcome, start.elapsed())
+            });
+        }
+        let mut outcomes = installs.join_all().await;
+        outcomes.sort_by_key(|(number, ..)| *number);
+        outcomes.into_iter().map(|(_, outcome, elapsed)| (outcome, elapsed)).collect()
     }
 
     fn new() -> Self {
@@ -337,11 +473,12 @@ async fn a_refusal_that_holds_is_not_asked_again_but_the_other_protocols_are() {
 #[tokio::test(start_paused = true)]
 async fn the_hold_is_passed_on_only_where_every_protocol_has_one() {
     let hold = Duration::from_secs(600);
-    let held = |protocol| Failure { protocol, alive: true, error: PortMappingError::refused_for("no", hold) };
-    let both = combine(&[held(Protocol::Pcp), held(Protocol::NatPmp)], &REQUEST);
+    let failure = |protocol, error| Failure { protocol, alive: false, asked: true, error };
+    let held = |protocol| failure(protocol, PortMappingError::refused_for("no", hold));
+    let both = combine(&[held(Protocol::Pcp), held(Protocol::NatPmp)], "it failed");
     assert_eq!(both.retry_after(), Some(hold));
-    let silent = Failure { protocol: Protocol::Upnp, alive: false, error: PortMappingError::unavailable("none") };
-    let mixed = combine(&[held(Protocol::Pcp), silent], &REQUEST);
+    let silent = failure(Protocol::Upnp, PortMappingError::unavailable("none"));
+    let mixed = combine(&[held(Protocol::Pcp), silent], "it failed");
     assert_eq!((mixed.kind(), mixed.retry_after()), (ErrorKind::Refused, None));
 }
 

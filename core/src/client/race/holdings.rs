@@ -1,0 +1,92 @@
+//! The mappings that leases hold, each with the client that made it.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use super::contestant::Contestant;
+use crate::mapping::{MapRequest, PortMapping, Transport};
+
+/// What a lease maps: a mapper has one lease for each.
+pub(super) type Port = (Transport, u16);
+
+pub(super) fn port_of(request: &MapRequest) -> Port {
+    (request.transport, request.internal_port)
+}
+
+/// What identifies an entry in a gateway's table.
+fn entry(mapping: &PortMapping) -> (Transport, u16) {
+    (mapping.request.transport, mapping.external.port())
+}
+
+/// The present mapping of each port. It stays after the end of its lease until the delete is confirmed: only its maker
+/// can delete it, also when the machine has moved to another network since.
+#[derive(Default)]
+pub(super) struct Holdings(Mutex<HashMap<Port, Holding>>);
+
+#[derive(Clone)]
+pub(super) struct Holding {
+    pub(super) mapping: PortMapping,
+    pub(super) maker: Contestant,
+    /// Whether a lease still wants it: what is not wanted any more must not be taken over.
+    wanted: bool,
+}
+
+impl Holdings {
+    fn with<T>(&self, act: impl FnOnce(&mut HashMap<Port, Holding>) -> T) -> T {
+        // Every change is a single call of the map, so a poisoned one is still whole.
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn hold(&self, mapping: &PortMapping, maker: &Contestant) {
+        let holding = Holding { mapping: mapping.clone(), maker: maker.clone(), wanted: true };
+        self.with(|all| all.insert(port_of(&mapping.request), holding));
+    }
+
+    /// `renewed` replaces `old`, unless the lease let go of it in the meantime.
+    pub(super) fn renewed(&self, old: &PortMapping, renewed: &PortMapping, maker: &Contestant) {
+        self.with(|all| {
+            let held = all.get_mut(&port_of(&old.request)).filter(|holding| entry(&holding.mapping) == entry(old));
+            if let Some(holding) = held {
+                (holding.mapping, holding.maker) = (renewed.clone(), maker.clone());
+            }
+        });
+    }
+
+    /// The lease no longer wants `mapping`.
+    pub(super) fn let_go(&self, mapping: &PortMapping) {
+        self.with(|all| {
+            let held =
+                all.get_mut(&port_of(&mapping.request)).filter(|holding| entry(&holding.mapping) == entry(mapping));
+            if let Some(holding) = held {
+                holding.wanted = false;
+            }
+        });
+    }
+
+    /// `mapping` is gone from the gateway.
+    pub(super) fn forget(&self, mapping: &PortMapping) {
+        self.with(|all| {
+            let port = port_of(&mapping.request);
+            if all.get(&port).is_some_and(|holding| !holding.wanted && entry(&holding.mapping) == entry(mapping)) {
+                all.remove(&port);
+            }
+        });
+    }
+
+    /// The client that made `mapping`, whether or not it is still wanted.
+    pub(super) fn maker(&self, mapping: &PortMapping) -> Option<Contestant> {
+        self.with(|all| {
+            let holding = all.get(&port_of(&mapping.request))?;
+            (holding.mapping.protocol == mapping.protocol).then(|| holding.maker.clone())
+        })
+    }
+
+    /// Who holds the entry of `mapping`, if a lease still wants it; the holder may have it by another protocol.
+    pub(super) fn holder(&self, mapping: &PortMapping) -> Option<Holding> {
+        self.with(|all| {
+            all.get(&port_of(&mapping.request))
+                .filter(|holding| holding.wanted && entry(&holding.mapping) == entry(mapping))
+                .cloned()
+        })
+    }
+}

@@ -1,0 +1,200 @@
+//! What a gateway has shown of its protocols so far.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+
+use super::failure::Failure;
+use super::holdings::{Port, port_of};
+use crate::error::{ErrorKind, PortMappingError};
+use crate::mapping::{MapRequest, Protocol};
+use crate::schedule::{MAX_REFUSAL_HOLD, RACE_TURN_DEADLINE};
+
+/// The most refusals that are remembered; beyond that the one that ends first is forgotten, and so asked for again early.
+pub(super) const MAX_HOLDS: usize = 1024;
+
+/// What was learned about one gateway. Shared with the contests, which learn more after their callers have an answer.
+pub(super) struct Known {
+    learned: Mutex<Learned>,
+    /// Held by the one lease that races while no protocol is decided.
+    turn: Arc<Semaphore>,
+    /// Held by the one lease that asks other protocols as soon as the decided one falls silent.
+    pub(super) first_to_doubt: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct Learned {
+    /// The protocol that is asked first until it fails.
+    decided: Option<Protocol>,
+    /// The protocols that mapped or offered to, in the order in which they were seen.
+    seen: Vec<Protocol>,
+    /// When the gateway last answered by a protocol.
+    heard: HashMap<Protocol, Instant>,
+    /// Protocols by which the gateway gave no answer while it answered by another.
+    absent: HashSet<Protocol>,
+    /// Refusals that hold for a while by the gateway's word (RFC 6887 7.4).
+    holds: HashMap<(Protocol, MapRequest), (Instant, PortMappingError)>,
+    /// Ports for which a mapping was asked and no answer came.
+    unanswered: HashSet<(Protocol, Port)>,
+    /// How many races in turn were lost, and what the latest of them met.
+    losses: u64,
+    lost: Arc<[Failure]>,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        let one = || Arc::new(Semaphore::new(1));
+        Self { learned: Mutex::default(), turn: one(), first_to_doubt: one() }
+    }
+}
+
+impl Known {
+    fn learned(&self) -> MutexGuard<'_, Learned> {
+        // Each field is true by itself, so a poisoned state is still usable.
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn decided(&self) -> Option<Protocol> {
+        self.learned().decided
+    }
+
+    pub(super) fn seen(&self) -> Vec<Protocol> {
+        self.learned().seen.clone()
+    }
+
+    pub(super) fn last_heard(&self, protocol: Protocol) -> Option<Instant> {
+        self.learned().heard.get(&protocol).copied()
+    }
+
+    pub(super) fn is_absent(&self, protocol: Protocol) -> bool {
+        self.learned().absent.contains(&protocol)
+    }
+
+    /// The gateway answered by `protocol`.
+    pub(super) fn heard(&self, protocol: Protocol) {
+        let mut learned = self.learned();
+        learned.heard.insert(protocol, Instant::now());
+        learned.absent.remove(&protocol);
+    }
+
+    /// The gateway mapped by `protocol`, or offered to.
+    pub(super) fn saw(&self, protocol: Protocol) {
+        self.heard(protocol);
+        let mut learned = self.learned();
+        if !learned.seen.contains(&protocol) {
+            learned.seen.push(protocol);
+        }
+    }
+
+    pub(super) fn won(&self, protocol: Protocol, request: &MapRequest) {
+        self.saw(protocol);
+        let mut learned = self.learned();
+        learned.decided = Some(protocol);
+        learned.unanswered.remove(&(protocol, port_of(request)));
+    }
+
+    /// `protocol` gave no answer while another one did.
+    pub(super) fn is_missing(&self, protocol: Protocol) {
+        self.learned().absent.insert(protocol);
+    }
+
+    /// What the answers to a probe say: whoever answered first in the configured order is as good as decided, unless
+    /// another one is and is not missing.
+    pub(super) fn offered(&self, first: Protocol) {
+        let mut learned = self.learned();
+        if learned.decided.is_none_or(|decided| learned.absent.contains(&decided)) {
+            learned.decided = Some(first);
+        }
+    }
+
+    /// Nothing answered a request that began at `start`. A decided protocol that answered others since then stays.
+    pub(super) fn nothing_answered(&self, start: Instant) {
+        let mut learned = self.learned();
+        let heard = learned.decided.and_then(|decided| learned.heard.get(&decided).copied());
+        if heard.is_none_or(|heard| heard < start) {
+            learned.decided = None;
+        }
+    }
+
+    /// Remembers what a failure says about the protocol and the port.
+    pub(super) fn failed(&self, failure: &Failure, request: &MapRequest) {
+        match failure.error.kind() {
+            ErrorKind::Refused => {
+                self.heard(failure.protocol);
+                self.hold(failure, request);
+            }
+            ErrorKind::Timeout if failure.asked => {
+                self.learned().unanswered.insert((failure.protocol, port_of(request)));
+            }
+            ErrorKind::Timeout
+            | ErrorKind::Unavailable
+            | ErrorKind::Transport
+            | ErrorKind::Invalid
+            | ErrorKind::Stopped
+            | ErrorKind::Internal => {}
+        }
+    }
+
+    fn hold(&self, failure: &Failure, request: &MapRequest) {
+        let Some(hold) = failure.error.retry_after() else { return };
+        let mut learned = self.learned();
+        learned
+            .holds
+            .insert((failure.protocol, *request), (Instant::now() + hold.min(MAX_REFUSAL_HOLD), failure.error.clone()));
+        if learned.holds.len() > MAX_HOLDS
+            && let Some(first) = learned.holds.iter().min_by_key(|(_, (until, _))| *until).map(|(key, _)| *key)
+        {
+            learned.holds.remove(&first);
+        }
+    }
+
+    /// A refusal that still holds, with what is left of its time.
+    pub(super) fn held(&self, protocol: Protocol, request: &MapRequest) -> Option<PortMappingError> {
+        let now = Instant::now();
+        let mut learned = self.learned();
+        learned.holds.retain(|_, (until, _)| *until > now);
+        learned.holds.get(&(protocol, *request)).map(|(until, error)| {
+            PortMappingError::refused_for(error.to_string(), until.saturating_duration_since(now))
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn holds(&self) -> usize {
+        self.learned().holds.len()
+    }
+
+    /// Whether `protocol`, which the gateway speaks, may have made a mapping of the port without saying so.
+    pub(super) fn is_doubtful(&self, protocol: Protocol, request: &MapRequest) -> bool {
+        let learned = self.learned();
+        learned.heard.contains_key(&protocol) && learned.unanswered.contains(&(protocol, port_of(request)))
+    }
+
+    /// Whatever `protocol` may have left for the port is deleted.
+    pub(super) fn is_cleared(&self, protocol: Protocol, request: &MapRequest) {
+        self.learned().unanswered.remove(&(protocol, port_of(request)));
+    }
+
+    /// Waits, first come first served, until no other lease races, at most for as long as a race takes that nothing answers.
+    pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        timeout(RACE_TURN_DEADLINE, Arc::clone(&self.turn).acquire_owned()).await.ok()?.ok()
+    }
+
+    pub(super) fn losses(&self) -> u64 {
+        self.learned().losses
+    }
+
+    /// Tells those who wait for a turn what the race met.
+    pub(super) fn lost(&self, failures: &[Failure]) {
+        let mut learned = self.learned();
+        learned.losses += 1;
+        learned.lost = failures.into();
+    }
+
+    /// What the latest race met, if it was lost after the count of losses was `before`.
+    pub(super) fn lost_since(&self, before: u64) -> Option<Arc<[Failure]>> {
+        let learned = self.learned();
+        (learned.losses > before).then(|| Arc::clone(&learned.lost))
+    }
+}
