@@ -451,3 +451,18 @@ async fn a_lost_mapping_is_asked_for_again_at_its_own_external_port() {
         assert_eq!(lease.snapshot().external(), granted, "{protocol}");
     }
 }
+
+#[tokio::test]
+async fn leases_that_come_when_the_decided_protocol_has_died_are_told_within_two_seconds() {
+    let gateway = gateway();
+    let mapper = Mapper::start(config(&gateway)).unwrap();
+    let first = mapper.map(UDP_4000).unwrap();
+    first.ready(LONG).await.unwrap();
+    gateway.update_faults(all(Mode::Silent));
+    let asked = Instant::now();
+    let leases: Vec<_> = (4001..4101).map(|port| mapper.map(MapRequest::new(port, Transport::Udp)).unwrap()).collect();
+    for lease in &leases {
+        assert!(lease.ready(LONG).await.is_err());
+    }
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+}

@@ -133,12 +133,14 @@ impl RaceMapper {
         &self,
         gateway: &Gateway,
         contestants: Vec<Contestant>,
+        leads: bool,
         request: &MapRequest,
         ttl: Duration,
     ) -> Result<PortMapping, Vec<Failure>> {
         let (answer, outcome) = oneshot::channel();
         let contest = Contest {
             order: line_up(contestants, &gateway.known),
+            leads,
             request: *request,
             ttl,
             known: Arc::clone(&gateway.known),
@@ -193,15 +195,19 @@ impl RaceMapper {
                 return Err(failures);
             }
         }
-        let outcome = self.race(gateway, free, request, ttl).await;
-        if let Err(lost) = &outcome {
-            if turn.is_some() {
-                known.lost(lost);
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.race(gateway, free, turn.is_some(), request, ttl) => outcome,
+            silence = known.silence_for_all(losses, start), if turn.is_none() => {
+                failures.clear();
+                Err(silence)
             }
-            if lost.iter().all(Failure::is_about_the_gateway) {
-                known.nothing_answered(start);
-                self.gateways().stale = true;
-            }
+        };
+        if let Err(lost) = &outcome
+            && lost.iter().all(Failure::is_about_the_gateway)
+        {
+            known.nothing_answered(start);
+            self.gateways().stale = true;
         }
         drop(turn);
         outcome.map_err(|lost| failures.into_iter().chain(lost).collect())

@@ -97,14 +97,14 @@ async fn the_end_of_a_lease_waits_for_requests_that_are_still_under_way_before_i
 #[tokio::test(start_paused = true)]
 async fn settling_covers_what_is_abandoned_behind_a_race_and_what_each_client_does_behind_its_answers() {
     let setup = pcp_falls_silent().await;
-    let settled = setup.pcp.settled.load(Relaxed);
+    let settled = setup.pcp.settled();
     setup.pcp.on_abandon(3 * PCP_DEADLINE, Ok(()));
     setup.install().await.unwrap();
     let before = Instant::now();
     setup.race.settle().await;
     assert!(before.elapsed() > 3 * PCP_DEADLINE, "{:?}", before.elapsed());
     assert_eq!(setup.upnp.calls().renew, 1);
-    assert_eq!(setup.pcp.settled.load(Relaxed), settled + 1);
+    assert_eq!(setup.pcp.settled(), settled + 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,7 +144,7 @@ async fn the_client_that_made_a_mapping_is_the_one_that_looks_whether_it_is_ther
     let setup = Setup::new();
     let upnp = mapping(Protocol::Upnp, 4000);
     assert_eq!(setup.race.verify(&upnp).await.unwrap(), Some(upnp));
-    let verified = [&setup.pcp, &setup.nat_pmp, &setup.upnp].map(|racer| racer.verified.load(Relaxed));
+    let verified = [&setup.pcp, &setup.nat_pmp, &setup.upnp].map(|racer| racer.verified());
     assert_eq!(verified, [0, 0, 1]);
 }
 
@@ -155,6 +155,6 @@ async fn a_host_without_a_gateway_has_nothing_to_verify_or_to_delete() {
     assert_eq!(setup.race.verify(&own).await.unwrap(), None);
     setup.race.remove(&own).await.unwrap();
     setup.race.abandon(&REQUEST).await.unwrap();
-    let verified = [&setup.pcp, &setup.nat_pmp, &setup.upnp].map(|racer| racer.verified.load(Relaxed));
+    let verified = [&setup.pcp, &setup.nat_pmp, &setup.upnp].map(|racer| racer.verified());
     assert_eq!(verified, [0; 3]);
 }

@@ -41,6 +41,8 @@ type Outcome = (usize, Result<PortMapping, Option<Failure>>);
 /// What a race is about.
 pub(super) struct Contest {
     pub(super) order: Order,
+    /// Whether others wait for what it finds.
+    pub(super) leads: bool,
     pub(super) request: MapRequest,
     pub(super) ttl: Duration,
     pub(super) known: Arc<Known>,
@@ -78,6 +80,9 @@ impl Contest {
                 Some(Ok((_, Err(failure)))) => failures.extend(failure.inspect(|failure| contest.note(failure))),
                 Some(Err(panic)) => failures.push(Failure::internal(format!("a protocol's client failed: {panic}"))),
                 None => {
+                    if contest.leads || doubts.is_some() {
+                        contest.known.lost(&failures);
+                    }
                     drop(answer.send(Err(failures)));
                     return;
                 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 use super::failure::Failure;
@@ -18,6 +18,7 @@ pub(super) const MAX_HOLDS: usize = 1024;
 /// What was learned about one gateway. Shared with the contests, which learn more after their callers have an answer.
 pub(super) struct Known {
     learned: Mutex<Learned>,
+    losses: watch::Sender<Losses>,
     /// Held by the one lease that races while no protocol is decided.
     turn: Arc<Semaphore>,
     /// Held by the one lease that asks other protocols as soon as the decided one falls silent.
@@ -38,15 +39,19 @@ struct Learned {
     holds: HashMap<(Protocol, MapRequest), (Instant, PortMappingError)>,
     /// Ports for which a mapping was asked and no answer came.
     unanswered: HashSet<(Protocol, Port)>,
-    /// How many races in turn were lost, and what the latest of them met.
-    losses: u64,
-    lost: Arc<[Failure]>,
+}
+
+/// How many of the races that speak for others were lost, and what the latest of them met.
+#[derive(Clone, Default)]
+struct Losses {
+    count: u64,
+    latest: Arc<[Failure]>,
 }
 
 impl Default for Known {
     fn default() -> Self {
         let one = || Arc::new(Semaphore::new(1));
-        Self { learned: Mutex::default(), turn: one(), first_to_doubt: one() }
+        Self { learned: Mutex::default(), losses: watch::Sender::default(), turn: one(), first_to_doubt: one() }
     }
 }
 
@@ -113,7 +118,7 @@ impl Known {
     pub(super) fn nothing_answered(&self, start: Instant) {
         let mut learned = self.learned();
         let heard = learned.decided.and_then(|decided| learned.heard.get(&decided).copied());
-        if heard.is_none_or(|heard| heard < start) {
+        if heard.is_none_or(|heard| heard <= start) {
             learned.decided = None;
         }
     }
@@ -182,19 +187,33 @@ impl Known {
     }
 
     pub(super) fn losses(&self) -> u64 {
-        self.learned().losses
+        self.losses.borrow().count
     }
 
-    /// Tells those who wait for a turn what the race met.
+    /// A race that speaks for others was lost.
     pub(super) fn lost(&self, failures: &[Failure]) {
-        let mut learned = self.learned();
-        learned.losses += 1;
-        learned.lost = failures.into();
+        self.losses.send_modify(|losses| *losses = Losses { count: losses.count + 1, latest: failures.into() });
     }
 
-    /// What the latest race met, if it was lost after the count of losses was `before`.
+    /// What the latest race that speaks for others met, if it was lost after the count of losses was `before`.
     pub(super) fn lost_since(&self, before: u64) -> Option<Arc<[Failure]>> {
-        let learned = self.learned();
-        (learned.losses > before).then(|| Arc::clone(&learned.lost))
+        let losses = self.losses.borrow();
+        (losses.count > before).then(|| Arc::clone(&losses.latest))
+    }
+
+    /// Waits until another race shows that the gateway answers nobody: it is lost, and nothing was heard since `start`.
+    pub(super) async fn silence_for_all(&self, before: u64, start: Instant) -> Vec<Failure> {
+        let mut losses = self.losses.subscribe();
+        let silence = |losses: &Losses| {
+            losses.count > before
+                && losses.latest.iter().all(Failure::is_about_the_gateway)
+                && self.learned().heard.values().all(|heard| *heard <= start)
+        };
+        let met = losses.wait_for(silence).await.ok().map(|losses| losses.latest.to_vec());
+        match met {
+            Some(failures) => failures,
+            // The sender is ours, so it is there.
+            None => std::future::pending().await,
+        }
     }
 }

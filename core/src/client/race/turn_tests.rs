@@ -144,3 +144,20 @@ async fn while_the_decided_protocol_is_silent_one_lease_tries_the_others_before_
         assert!(outcome.is_err() && elapsed < Duration::from_secs(2), "{elapsed:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_in_the_queue_of_the_decided_protocol_hears_of_the_silence_that_another_met() {
+    let setup = Setup::new();
+    setup.pcp.on_install(MS, Ok(mapping(Protocol::Pcp, 4000)));
+    setup.install().await.unwrap();
+    setup.race.settle().await;
+    setup.pcp.on_install(PCP_DEADLINE, Err(silent(PCP_DEADLINE)));
+    setup.pcp.on_install(10 * PCP_DEADLINE, Ok(granted(Protocol::Pcp, 1)));
+    for (outcome, elapsed) in setup.install_at_once(2).await {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Timeout);
+        assert_eq!(elapsed, PCP_DEADLINE);
+    }
+    // What still comes of it is released.
+    setup.race.settle().await;
+    assert_eq!(setup.pcp.calls().remove, 1);
+}

@@ -1,0 +1,225 @@
+//! Scripted clients, and a race of three of them.
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use tokio::sync::Notify;
+
+use crate::client::mock::MockPortMapperClient;
+use crate::client::race::contestant::ProtocolClient;
+use crate::client::race::*;
+use crate::mapping::Transport;
+use crate::schedule::{NAT_PMP_HEDGE, PCP_DEADLINE, UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP};
+use crate::snapshot::ProtocolOffer;
+
+pub(super) const REQUEST: MapRequest = MapRequest::new(4000, Transport::Udp);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const MS: Duration = Duration::from_millis(1);
+
+/// A scripted client that also counts what the script has no verb for.
+#[derive(Default)]
+pub(super) struct Racer {
+    script: MockPortMapperClient,
+    /// The answers to `abandon`; without one it succeeds at once.
+    abandons: Mutex<VecDeque<(Duration, Result<(), PortMappingError>)>>,
+    abandoned: AtomicUsize,
+    verified: AtomicUsize,
+    settled: AtomicUsize,
+    pub(super) news: Notify,
+}
+
+impl Deref for Racer {
+    type Target = MockPortMapperClient;
+
+    fn deref(&self) -> &MockPortMapperClient {
+        &self.script
+    }
+}
+
+impl Racer {
+    pub(super) fn on_abandon(&self, delay: Duration, answer: Result<(), PortMappingError>) -> &Self {
+        self.abandons.lock().unwrap().push_back((delay, answer));
+        self
+    }
+
+    pub(super) fn abandoned(&self) -> usize {
+        self.abandoned.load(Relaxed)
+    }
+
+    pub(super) fn verified(&self) -> usize {
+        self.verified.load(Relaxed)
+    }
+
+    pub(super) fn settled(&self) -> usize {
+        self.settled.load(Relaxed)
+    }
+}
+
+#[async_trait]
+impl PortMapperClient for Racer {
+    async fn probe(&self) -> Result<(), PortMappingError> {
+        self.script.probe().await
+    }
+
+    async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
+        self.script.install(request, ttl).await
+    }
+
+    async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
+        self.script.renew(mapping).await
+    }
+
+    async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
+        self.script.remove(mapping).await
+    }
+
+    async fn verify(&self, mapping: &PortMapping) -> Result<Option<PortMapping>, PortMappingError> {
+        self.verified.fetch_add(1, Relaxed);
+        Ok(Some(mapping.clone()))
+    }
+
+    async fn abandon(&self, _: &MapRequest) -> Result<(), PortMappingError> {
+        self.abandoned.fetch_add(1, Relaxed);
+        let answer = self.abandons.lock().unwrap().pop_front();
+        let Some((delay, answer)) = answer else { return Ok(()) };
+        tokio::time::sleep(delay).await;
+        answer
+    }
+
+    async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    async fn settle(&self) {
+        self.settled.fetch_add(1, Relaxed);
+    }
+}
+
+#[async_trait]
+impl ProtocolClient for Racer {
+    async fn probe_protocol(&self) -> Result<ProtocolOffer, PortMappingError> {
+        self.probe().await?;
+        Ok(ProtocolOffer { external_address: None, device: None, round_trip: MS })
+    }
+}
+
+/// What the finder finds.
+pub(super) struct Network {
+    path: Result<NetworkPath, PortMappingError>,
+    clients: [Arc<Racer>; 3],
+    looked_for: usize,
+}
+
+/// A race of three scripted clients on a paused clock.
+pub(super) struct Setup {
+    pub(super) race: Arc<RaceMapper>,
+    network: Arc<Mutex<Network>>,
+    pub(super) pcp: Arc<Racer>,
+    pub(super) nat_pmp: Arc<Racer>,
+    pub(super) upnp: Arc<Racer>,
+    pub(super) start: Instant,
+}
+
+pub(super) fn mapping(protocol: Protocol, port: u16) -> PortMapping {
+    PortMapping { protocol, ..MockPortMapperClient::mapping(REQUEST, (Ipv4Addr::new(192, 0, 1, 1), port), HOUR) }
+}
+
+pub(super) fn silent(limit: Duration) -> PortMappingError {
+    PortMappingError::timeout(format!("no answer within {limit:?}"))
+}
+
+pub(super) fn path(local_address: [u8; 4]) -> NetworkPath {
+    NetworkPath::new([192, 168, 1, 1], local_address).interface("eth0".to_owned())
+}
+
+/// The request for the port that many above 4000.
+pub(super) fn nth(number: u16) -> MapRequest {
+    MapRequest::new(4000 + number, Transport::Udp)
+}
+
+/// What [`nth`] asks for.
+pub(super) fn granted(protocol: Protocol, number: u16) -> PortMapping {
+    PortMapping { request: nth(number), ..mapping(protocol, 4000 + number) }
+}
+
+impl Setup {
+    pub(super) fn from(local_address: [u8; 4]) -> Self {
+        let clients: [Arc<Racer>; 3] = Default::default();
+        let [pcp, nat_pmp, upnp] = clients.clone();
+        let network = Arc::new(Mutex::new(Network { path: Ok(path(local_address)), clients, looked_for: 0 }));
+        let found = Arc::clone(&network);
+        let finder = move || {
+            let mut network = found.lock().unwrap();
+            network.looked_for += 1;
+            let path = network.path.clone()?;
+            let hedges = [(Duration::ZERO, Duration::ZERO), (NAT_PMP_HEDGE, NAT_PMP_HEDGE)];
+            let hedges = hedges.into_iter().chain([(UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP)]);
+            let contestants = Protocol::ALL.into_iter().zip(&network.clients).zip(hedges);
+            let contestants = contestants.map(|((protocol, client), (hedge, hedge_behind_alive))| Contestant {
+                protocol,
+                client: Arc::clone(client) as _,
+                install_is_probe: protocol == Protocol::Pcp,
+                proven: false,
+                head_start: Duration::ZERO,
+                hedge,
+                hedge_behind_alive,
+            });
+            Ok((path, contestants.collect()))
+        };
+        let race = Arc::new(RaceMapper::with_finder(Box::new(finder)));
+        Self { race, network, pcp, nat_pmp, upnp, start: Instant::now() }
+    }
+
+    /// The machine is in another network now; these are the clients there.
+    pub(super) fn move_to(&self, local_address: [u8; 4]) -> [Arc<Racer>; 3] {
+        let mut network = self.network.lock().unwrap();
+        network.path = Ok(path(local_address));
+        network.clients = Default::default();
+        network.clients.clone()
+    }
+
+    pub(super) fn lose_network(&self) {
+        self.network.lock().unwrap().path = Err(PortMappingError::unavailable("there is no default route"));
+    }
+
+    pub(super) fn looked_for(&self) -> usize {
+        self.network.lock().unwrap().looked_for
+    }
+
+    /// The first `count` of [`nth`], and how long each took.
+    pub(super) async fn install_at_once(&self, count: u16) -> Vec<(Result<PortMapping, PortMappingError>, Duration)> {
+        let mut installs = JoinSet::new();
+        for number in 0..count {
+            let (race, start) = (Arc::clone(&self.race), Instant::now());
+            installs.spawn(async move {
+                let outcome = race.install(&nth(number), HOUR).await;
+                (number, outcome, start.elapsed())
+            });
+        }
+        let mut outcomes = installs.join_all().await;
+        outcomes.sort_by_key(|(number, ..)| *number);
+        outcomes.into_iter().map(|(_, outcome, elapsed)| (outcome, elapsed)).collect()
+    }
+
+    pub(super) fn new() -> Self {
+        Self::from([192, 168, 1, 10])
+    }
+
+    /// PCP and NAT-PMP are silent until their deadline.
+    pub(super) fn with_silent_port() -> Self {
+        let setup = Self::new();
+        setup.pcp.on_install(PCP_DEADLINE, Err(silent(PCP_DEADLINE)));
+        setup.nat_pmp.on_probe(PCP_DEADLINE, Err(silent(PCP_DEADLINE)));
+        setup
+    }
+
+    pub(super) async fn install(&self) -> Result<PortMapping, PortMappingError> {
+        self.race.install(&REQUEST, HOUR).await
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
