@@ -105,10 +105,10 @@ pub(crate) const UPNP_HEDGE_BEHIND_NAT_PMP: Duration = Duration::from_millis(500
 
 /// How long the protocol that won before is asked alone, before the others join in.
 pub(crate) const DECIDED_HEAD_START: Duration = Duration::from_millis(200);
-/// The same while another lease has the others join in already: twice as long, and what is left of two seconds is
-/// still enough for a search.
+/// The same if another lease already asks the other protocols. Twice as long, which leaves enough of the two seconds within
+/// which the user is told that nothing answers for a search.
 pub(crate) const DECIDED_PATIENCE: Duration = DECIDED_HEAD_START.saturating_mul(2);
-/// How long a lease lets another one race for both: by then a race that nothing answers is over.
+/// How long a lease waits for the outcome of another lease's race. A race without any answer is over by then.
 pub(crate) const RACE_TURN_DEADLINE: Duration = SSDP_DEADLINE.saturating_add(Duration::from_millis(100));
 
 /// How long a task that is told to stop still waits for the answer to a request that may have made a mapping.

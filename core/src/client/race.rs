@@ -55,11 +55,11 @@ pub struct RaceMapper {
     find: Finder,
     gateways: Mutex<Gateways>,
     holdings: Arc<Holdings>,
-    /// Contests and what they put right, which outlive the call that began them.
+    /// Running races and their clean-up, which outlive the call that began them.
     behind: TaskTracker,
     /// The same by port.
     contests: Mutex<HashMap<Port, TaskTracker>>,
-    /// Changes when there is another gateway.
+    /// Changes when the present gateway becomes another one.
     found: watch::Sender<()>,
 }
 
@@ -117,8 +117,8 @@ impl RaceMapper {
         Ok(gateway)
     }
 
-    /// The client that made `mapping`, else the present one for its protocol. That the gateway may be another by now is no
-    /// reason to look for it: what was made there is deleted there.
+    /// The client that made `mapping`, or else the present gateway's client for its protocol. Never looks for the gateway anew
+    /// if one is known: the mapping must be deleted on the gateway that made it.
     fn maker(&self, mapping: &PortMapping) -> Result<Contestant, PortMappingError> {
         if let Some(maker) = self.holdings.maker(mapping) {
             return Ok(maker);
@@ -157,7 +157,7 @@ impl RaceMapper {
             .unwrap_or_else(|_| Err(vec![Failure::internal("the race of the protocols ended without an outcome")]))
     }
 
-    /// Waits until the races for this port are over: what is still under way in them may be granted yet.
+    /// Waits until the races for this port are over: their requests in flight may still be granted.
     async fn contests_settled(&self, request: &MapRequest) {
         let contests = {
             let contests = self.contests.lock().unwrap_or_else(PoisonError::into_inner);
@@ -170,8 +170,8 @@ impl RaceMapper {
         }
     }
 
-    /// Where nothing is decided, one lease races, and the others wait for what it finds: the protocol that won, which they
-    /// ask then, or what kept all of them from an answer, which is true for them too.
+    /// While no protocol is decided, one lease races and the others wait for its outcome. If it wins, they ask the protocol
+    /// that won. If it loses, they share each failure that is about the gateway and not about the request.
     async fn ask(
         &self,
         gateway: &Gateway,
@@ -357,7 +357,7 @@ impl PortMapperClient for RaceMapper {
             });
             tokio::select! {
                 () = any => return,
-                // The sender is ours, so it is there.
+                // The sender is a field of `self`, so this is no error.
                 _ = found.changed() => {}
             }
         }

@@ -32,7 +32,7 @@ struct Course {
     stages: Vec<Stage>,
     /// A mapping was granted: who has not asked for one by now must not.
     decided: bool,
-    /// Of all that wait for the decided protocol, this race asks the others first.
+    /// Of all races that wait for the decided protocol, this one may ask the other protocols first.
     first_to_doubt: bool,
 }
 
@@ -41,7 +41,7 @@ type Outcome = (usize, Result<PortMapping, Option<Failure>>);
 /// What a race is about.
 pub(super) struct Contest {
     pub(super) order: Order,
-    /// Whether others wait for what it finds.
+    /// Whether other leases wait for its outcome.
     pub(super) leads: bool,
     pub(super) request: MapRequest,
     pub(super) ttl: Duration,
@@ -130,7 +130,7 @@ impl Contest {
         let mut view = course.subscribe();
         let mut begin = start;
         if !contestant.head_start.is_zero() {
-            // Where one is decided, the failure of that one is enough to begin.
+            // The failure of the decided protocol is enough to begin.
             let better = if self.order.decided { 1 } else { position };
             wait_for_turn(better, &mut view, |course| self.end_of_head_start(contestant, start, course)).await;
             if course.borrow().decided {
@@ -162,8 +162,8 @@ impl Contest {
         })
     }
 
-    /// Behind a decided protocol nobody stirs as long as that one answers anybody: a lease whose turn has not come yet is
-    /// no sign of silence. When it falls silent, one race asks the others, and the rest are more patient.
+    /// The head start of a decided protocol begins anew with each of its answers to any lease: a request that still waits
+    /// in its queue is no sign of silence. When the protocol falls silent, one race asks the others before the rest do.
     fn end_of_head_start(&self, contestant: &Contestant, start: Instant, course: &Course) -> Instant {
         if !self.order.decided {
             return start + contestant.head_start;
@@ -177,13 +177,13 @@ impl Contest {
         self.known.failed(failure, &self.request);
     }
 
-    /// Those who asked before the winner was known may still be granted a mapping, or fail.
+    /// Waits for the contestants that had asked before the winner was known; they may still be granted a mapping.
     async fn settle_late(&self, mut failures: Vec<Failure>, mut running: JoinSet<Outcome>) {
         while let Some(outcome) = running.join_next().await {
             match outcome {
                 Ok((position, Ok(late))) => self.settle_grant(&self.order.contestants[position], &late).await,
                 Ok((_, Err(failure))) => failures.extend(failure.inspect(|failure| self.note(failure))),
-                Err(panic) => tracing::error!(%panic, "a protocol's client failed behind the race"),
+                Err(panic) => tracing::error!(%panic, "a protocol's client failed after the race"),
             }
         }
         for failure in failures.iter().filter(|failure| failure.is_absence()) {
@@ -212,9 +212,9 @@ impl Contest {
         }
     }
 
-    /// A protocol that the gateway speaks and that did not answer, in this race or an earlier one, may have made a
-    /// mapping all the same. It is deleted, and because in a table for all protocols that can hit the winner's entry,
-    /// the winner renews. Protocols that the gateway never spoke are left for the end of the lease.
+    /// If a protocol that the gateway speaks did not answer, in this race or an earlier one, it may have made a mapping all
+    /// the same. That mapping is deleted. If the gateway keeps one table for all protocols, the delete can hit the winner's
+    /// entry, so the winner renews. Protocols that the gateway never spoke are left for the end of the lease.
     async fn clear_doubts(&self, mapping: &PortMapping) {
         let mut cleared = false;
         for contestant in &self.order.contestants {

@@ -56,13 +56,13 @@ impl Contestant {
 /// The contestants of one race.
 pub(super) struct Order {
     pub(super) contestants: Vec<Contestant>,
-    /// Whether the first is known to work, so that the others only stir when it does not answer.
+    /// Whether the first is known to work. Then the others are asked only if it does not answer.
     pub(super) decided: bool,
 }
 
-/// Lines the contestants up by what is known. The decided protocol goes first and without a probe, and all others give it
-/// a long head start. Protocols by which the gateway did not answer when it did by others go last and give these a head
-/// start too, so that nobody waits for them, but they are found when they come back.
+/// Puts the contestants in order by what is known. The decided protocol goes first and without a probe, and all others give
+/// it a long head start. Absent protocols (the gateway did not answer by them while it answered by another) go last, after a
+/// head start too: no lease waits for them, but they are found if they come back.
 pub(super) fn line_up(mut contestants: Vec<Contestant>, known: &Known) -> Order {
     for contestant in &mut contestants {
         contestant.proven = known.last_heard(contestant.protocol).is_some();

@@ -13,18 +13,18 @@ pub(super) struct Failure {
     pub(super) protocol: Protocol,
     /// Whether the gateway answers by this protocol.
     pub(super) alive: bool,
-    /// Whether a mapping was asked for, which may have been granted where the answer is missing.
+    /// Whether a mapping was asked for: without an answer, it may have been granted all the same.
     pub(super) asked: bool,
     pub(super) error: PortMappingError,
 }
 
 impl Failure {
-    /// The failure of something that is neither the gateway's nor the network's fault.
+    /// A defect: neither the gateway nor the network is the cause.
     pub(super) fn internal(message: impl Into<String>) -> Self {
         Self { protocol: Protocol::None, alive: true, asked: false, error: PortMappingError::internal(message) }
     }
 
-    /// Whether every other request would have failed in the same way: the gateway cannot be reached by this protocol.
+    /// Whether any other request would have failed in the same way, because the gateway cannot be reached by this protocol.
     pub(super) fn is_about_the_gateway(&self) -> bool {
         match self.error.kind() {
             ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Transport => true,
@@ -32,7 +32,7 @@ impl Failure {
         }
     }
 
-    /// Whether the gateway gave no sign of the protocol. Not so for a transport error: that is this machine's.
+    /// Whether the gateway does not seem to speak the protocol. A transport error does not count: its cause is this machine.
     pub(super) fn is_absence(&self) -> bool {
         matches!(self.error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
     }

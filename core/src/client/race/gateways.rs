@@ -14,12 +14,12 @@ use crate::snapshot::{GatewayReport, ProtocolReport};
 /// The gateways of this many networks are remembered, the present one included.
 const MAX_GATEWAYS: usize = 4;
 
-/// The gateways that were found: the last one is the present one. The earlier ones are kept for the deletes, and in case the
-/// machine comes back to their networks: the clients know of requests that are under way or were not answered.
+/// The gateways that were found; the last one is the present one. The earlier ones are kept for deletes, and in case the
+/// machine returns to their networks: their clients know which requests are in flight or were not answered.
 #[derive(Default)]
 pub(super) struct Gateways {
     all: Vec<Gateway>,
-    /// Nothing answered: the path is to be looked for anew, because it may be another by now.
+    /// Nothing answered, so the machine may be in another network: the path must be looked up again.
     pub(super) stale: bool,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Gateway {
 }
 
 impl Gateways {
-    /// Those that may have something of ours, the present one last.
+    /// All gateways that may hold a mapping of ours, the present one last.
     pub(super) fn all(&self) -> Vec<Gateway> {
         self.all.clone()
     }
@@ -41,12 +41,12 @@ impl Gateways {
         self.all.last().cloned()
     }
 
-    /// The same, unless it may be another by now.
+    /// The same, unless it is stale.
     pub(super) fn fresh(&self) -> Option<Gateway> {
         self.present().filter(|_| !self.stale)
     }
 
-    /// `path` is the present one from now on. Its clients are those of the last time that it was.
+    /// Makes `path` the present one. If it was known before, its earlier clients are used again.
     pub(super) fn arrive(&mut self, path: NetworkPath, contestants: Vec<Contestant>) -> Gateway {
         self.stale = false;
         let gateway = match self.all.iter().position(|gateway| gateway.path == path) {
@@ -68,12 +68,12 @@ impl Gateway {
         })
     }
 
-    /// Whether `client` speaks to this one.
+    /// Whether `client` is one of this gateway's.
     pub(super) fn has(&self, client: &Contestant) -> bool {
         self.contestants.iter().any(|own| Arc::ptr_eq(&own.client, &client.client))
     }
 
-    /// Goes by what a report says of the protocols; answers whether any made an offer.
+    /// Learns from a report which protocols the gateway speaks. Returns whether any made an offer.
     pub(super) fn learn(&self, report: &GatewayReport) -> bool {
         let offer = report.protocols.iter().find(|report| report.outcome.is_ok());
         for ProtocolReport { protocol, outcome } in &report.protocols {

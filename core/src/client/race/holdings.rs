@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::contestant::Contestant;
 use crate::mapping::{MapRequest, PortMapping, Transport};
 
-/// What a lease maps: a mapper has one lease for each.
+/// What a lease maps. A mapper has at most one lease for each.
 pub(super) type Port = (Transport, u16);
 
 pub(super) fn port_of(request: &MapRequest) -> Port {
@@ -18,8 +18,8 @@ fn entry(mapping: &PortMapping) -> (Transport, u16) {
     (mapping.request.transport, mapping.external.port())
 }
 
-/// The present mapping of each port. It stays after the end of its lease until the delete is confirmed: only its maker
-/// can delete it, also when the machine has moved to another network since.
+/// The present mapping of each port. It is kept after the end of its lease until the delete is confirmed, because only the
+/// client that made it can delete it, also after the machine has moved to another network.
 #[derive(Default)]
 pub(super) struct Holdings(Mutex<HashMap<Port, Holding>>);
 
@@ -27,7 +27,7 @@ pub(super) struct Holdings(Mutex<HashMap<Port, Holding>>);
 pub(super) struct Holding {
     pub(super) mapping: PortMapping,
     pub(super) maker: Contestant,
-    /// Whether a lease still wants it: what is not wanted any more must not be taken over.
+    /// Whether a lease still wants it. Otherwise a late grant of the same entry must be deleted, not taken over.
     wanted: bool,
 }
 
@@ -81,7 +81,7 @@ impl Holdings {
         })
     }
 
-    /// Who holds the entry of `mapping`, if a lease still wants it; the holder may have it by another protocol.
+    /// The holding with the same entry as `mapping`, if a lease still wants it; it may be by another protocol.
     pub(super) fn holder(&self, mapping: &PortMapping) -> Option<Holding> {
         self.with(|all| {
             all.get(&port_of(&mapping.request))

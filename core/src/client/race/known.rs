@@ -12,7 +12,7 @@ use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{MapRequest, Protocol};
 use crate::schedule::{MAX_REFUSAL_HOLD, RACE_TURN_DEADLINE};
 
-/// The most refusals that are remembered; beyond that the one that ends first is forgotten, and so asked for again early.
+/// The most refusals that are remembered. Beyond that, the one that ends first is forgotten.
 pub(super) const MAX_HOLDS: usize = 1024;
 
 /// What was learned about one gateway. Shared with the contests, which learn more after their callers have an answer.
@@ -21,7 +21,7 @@ pub(super) struct Known {
     losses: watch::Sender<Losses>,
     /// Held by the one lease that races while no protocol is decided.
     turn: Arc<Semaphore>,
-    /// Held by the one lease that asks other protocols as soon as the decided one falls silent.
+    /// Held by the one race that asks the other protocols as soon as the decided one falls silent.
     pub(super) first_to_doubt: Arc<Semaphore>,
 }
 
@@ -37,11 +37,11 @@ struct Learned {
     absent: HashSet<Protocol>,
     /// Refusals that hold for a while by the gateway's word (RFC 6887 7.4).
     holds: HashMap<(Protocol, MapRequest), (Instant, PortMappingError)>,
-    /// Ports for which a mapping was asked and no answer came.
+    /// Ports for which a mapping was requested and no answer came.
     unanswered: HashSet<(Protocol, Port)>,
 }
 
-/// How many of the races that speak for others were lost, and what the latest of them met.
+/// How many of the races whose outcome counts for other leases were lost, and why the latest of them was.
 #[derive(Clone, Default)]
 struct Losses {
     count: u64,
@@ -105,8 +105,8 @@ impl Known {
         self.learned().absent.insert(protocol);
     }
 
-    /// What the answers to a probe say: whoever answered first in the configured order is as good as decided, unless
-    /// another one is and is not missing.
+    /// `first` is the first protocol in the configured order that answered a probe. It is asked first from now on, unless
+    /// another one is decided and has not gone missing.
     pub(super) fn offered(&self, first: Protocol) {
         let mut learned = self.learned();
         if learned.decided.is_none_or(|decided| learned.absent.contains(&decided)) {
@@ -114,7 +114,8 @@ impl Known {
         }
     }
 
-    /// Nothing answered a request that began at `start`. A decided protocol that answered others since then stays.
+    /// Nothing answered a request that began at `start`. The decision is dropped, unless its protocol has answered another
+    /// lease since.
     pub(super) fn nothing_answered(&self, start: Instant) {
         let mut learned = self.learned();
         let heard = learned.decided.and_then(|decided| learned.heard.get(&decided).copied());
@@ -176,12 +177,12 @@ impl Known {
         learned.heard.contains_key(&protocol) && learned.unanswered.contains(&(protocol, port_of(request)))
     }
 
-    /// Whatever `protocol` may have left for the port is deleted.
+    /// A mapping of the port that `protocol` may have left is deleted.
     pub(super) fn is_cleared(&self, protocol: Protocol, request: &MapRequest) {
         self.learned().unanswered.remove(&(protocol, port_of(request)));
     }
 
-    /// Waits, first come first served, until no other lease races, at most for as long as a race takes that nothing answers.
+    /// Waits until no other lease races, first come first served, and no longer than a race without any answer takes.
     pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         timeout(RACE_TURN_DEADLINE, Arc::clone(&self.turn).acquire_owned()).await.ok()?.ok()
     }
@@ -190,18 +191,18 @@ impl Known {
         self.losses.borrow().count
     }
 
-    /// A race that speaks for others was lost.
+    /// A race whose outcome counts for other leases was lost.
     pub(super) fn lost(&self, failures: &[Failure]) {
         self.losses.send_modify(|losses| *losses = Losses { count: losses.count + 1, latest: failures.into() });
     }
 
-    /// What the latest race that speaks for others met, if it was lost after the count of losses was `before`.
+    /// Why the latest race whose outcome counts for other leases was lost, if there was one after the count was `before`.
     pub(super) fn lost_since(&self, before: u64) -> Option<Arc<[Failure]>> {
         let losses = self.losses.borrow();
         (losses.count > before).then(|| Arc::clone(&losses.latest))
     }
 
-    /// Waits until another race shows that the gateway answers nobody: it is lost, and nothing was heard since `start`.
+    /// Waits until another race shows that the gateway is silent: it was lost, and nothing was heard since `start`.
     pub(super) async fn silence_for_all(&self, before: u64, start: Instant) -> Vec<Failure> {
         let mut losses = self.losses.subscribe();
         let silence = |losses: &Losses| {
@@ -212,7 +213,7 @@ impl Known {
         let met = losses.wait_for(silence).await.ok().map(|losses| losses.latest.to_vec());
         match met {
             Some(failures) => failures,
-            // The sender is ours, so it is there.
+            // The sender is a field of `self`, so this is no error.
             None => std::future::pending().await,
         }
     }
