@@ -141,6 +141,7 @@ impl RaceMapper {
         let contest = Contest {
             order: line_up(contestants, &gateway.known),
             leads,
+            began: Instant::now(),
             request: *request,
             ttl,
             known: Arc::clone(&gateway.known),

@@ -12,7 +12,7 @@ use super::contestant::{Contestant, Order};
 use super::failure::Failure;
 use super::holdings::{Holding, Holdings};
 use super::known::Known;
-use crate::mapping::{MapRequest, PortMapping};
+use crate::mapping::{MapRequest, PortMapping, Protocol};
 use crate::schedule::DECIDED_PATIENCE;
 
 /// How far a contestant has come.
@@ -43,6 +43,7 @@ pub(super) struct Contest {
     pub(super) order: Order,
     /// Whether other leases wait for its outcome.
     pub(super) leads: bool,
+    pub(super) began: Instant,
     pub(super) request: MapRequest,
     pub(super) ttl: Duration,
     pub(super) known: Arc<Known>,
@@ -88,7 +89,10 @@ impl Contest {
                 }
             }
         };
-        contest.known.won(mapping.protocol, &contest.request);
+        contest.known.granted(mapping.protocol, &contest.request);
+        if !contest.decision_stands(&failures) {
+            contest.known.decide(mapping.protocol);
+        }
         contest.holdings.hold(&mapping, &contest.order.contestants[winner]);
         course.send_modify(|course| course.decided = true);
         drop(doubts);
@@ -103,12 +107,11 @@ impl Contest {
     }
 
     fn start(self: &Arc<Self>, course: &Arc<watch::Sender<Course>>) -> JoinSet<Outcome> {
-        let start = Instant::now();
         let mut running = JoinSet::new();
         for position in 0..self.order.contestants.len() {
             let (contest, course) = (Arc::clone(self), Arc::clone(course));
             running.spawn(async move {
-                let outcome = contest.run_one(position, &course, start).await;
+                let outcome = contest.run_one(position, &course).await;
                 if outcome.is_err() {
                     course.send_modify(|course| course.stages[position] = Stage::Failed);
                 }
@@ -120,19 +123,14 @@ impl Contest {
 
     /// One contestant's way: see whether the gateway answers, let better ones go first, ask for the mapping.
     /// An error of `None` means that another won before this one asked.
-    async fn run_one(
-        &self,
-        position: usize,
-        course: &watch::Sender<Course>,
-        start: Instant,
-    ) -> Result<PortMapping, Option<Failure>> {
+    async fn run_one(&self, position: usize, course: &watch::Sender<Course>) -> Result<PortMapping, Option<Failure>> {
         let contestant = &self.order.contestants[position];
         let mut view = course.subscribe();
-        let mut begin = start;
+        let mut begin = self.began;
         if !contestant.head_start.is_zero() {
             // The failure of the decided protocol is enough to begin.
             let better = if self.order.decided { 1 } else { position };
-            wait_for_turn(better, &mut view, |course| self.end_of_head_start(contestant, start, course)).await;
+            wait_for_turn(better, &mut view, |course| self.end_of_head_start(contestant, course)).await;
             if course.borrow().decided {
                 return Err(None);
             }
@@ -164,13 +162,26 @@ impl Contest {
 
     /// The head start of a decided protocol begins anew with each of its answers to any lease: a request that still waits
     /// in its queue is no sign of silence. When the protocol falls silent, one race asks the others before the rest do.
-    fn end_of_head_start(&self, contestant: &Contestant, start: Instant, course: &Course) -> Instant {
+    fn end_of_head_start(&self, contestant: &Contestant, course: &Course) -> Instant {
         if !self.order.decided {
-            return start + contestant.head_start;
+            return self.began + contestant.head_start;
         }
         let heard = self.known.last_heard(self.order.contestants[0].protocol);
         let patience = if course.first_to_doubt { contestant.head_start } else { DECIDED_PATIENCE };
-        heard.map_or(start, |heard| heard.max(start)) + patience
+        heard.map_or(self.began, |heard| heard.max(self.began)) + patience
+    }
+
+    /// Whether the gateway has answered anybody by `protocol` since the race began.
+    fn was_heard(&self, protocol: Protocol) -> bool {
+        self.known.last_heard(protocol).is_some_and(|heard| heard > self.began)
+    }
+
+    /// A decided protocol that did not answer this request, but has answered others meanwhile, stays decided.
+    fn decision_stands(&self, failures: &[Failure]) -> bool {
+        let first = self.order.contestants[0].protocol;
+        self.order.decided
+            && self.was_heard(first)
+            && failures.iter().any(|failure| failure.protocol == first && failure.is_absence())
     }
 
     fn note(&self, failure: &Failure) {
@@ -187,7 +198,9 @@ impl Contest {
             }
         }
         for failure in failures.iter().filter(|failure| failure.is_absence()) {
-            self.known.is_missing(failure.protocol);
+            if !self.was_heard(failure.protocol) {
+                self.known.is_missing(failure.protocol);
+            }
         }
     }
 

@@ -93,11 +93,15 @@ impl Known {
         }
     }
 
-    pub(super) fn won(&self, protocol: Protocol, request: &MapRequest) {
+    /// The gateway granted `request` by `protocol`.
+    pub(super) fn granted(&self, protocol: Protocol, request: &MapRequest) {
         self.saw(protocol);
-        let mut learned = self.learned();
-        learned.decided = Some(protocol);
-        learned.unanswered.remove(&(protocol, port_of(request)));
+        self.is_cleared(protocol, request);
+    }
+
+    /// `protocol` is asked first from now on.
+    pub(super) fn decide(&self, protocol: Protocol) {
+        self.learned().decided = Some(protocol);
     }
 
     /// `protocol` gave no answer while another one did.

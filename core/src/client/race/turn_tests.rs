@@ -161,3 +161,24 @@ async fn a_lease_in_the_queue_of_the_decided_protocol_hears_of_the_silence_that_
     setup.race.settle().await;
     assert_eq!(setup.pcp.calls().remove, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_lost_request_does_not_undo_the_decision_while_the_protocol_answers_other_leases() {
+    let setup = Setup::new();
+    setup.pcp.on_install(MS, Ok(mapping(Protocol::Pcp, 4000)));
+    setup.install().await.unwrap();
+    setup.race.settle().await;
+    setup.pcp.on_install(PCP_DEADLINE, Err(silent(PCP_DEADLINE)));
+    for number in 1..10 {
+        setup.pcp.on_install(100 * MS * u32::from(number), Ok(granted(Protocol::Pcp, number)));
+    }
+    setup.nat_pmp.on_probe(MS, Ok(())).on_install(MS, Ok(granted(Protocol::NatPmp, 0)));
+    setup.nat_pmp.on_renew(MS, Ok(granted(Protocol::NatPmp, 0)));
+    let outcomes = setup.install_at_once(10).await;
+    assert_eq!(outcomes[0].0.as_ref().unwrap().protocol, Protocol::NatPmp);
+    assert!(outcomes[1..].iter().all(|(outcome, _)| outcome.as_ref().unwrap().protocol == Protocol::Pcp));
+    setup.race.settle().await;
+    setup.pcp.on_install(MS, Ok(granted(Protocol::Pcp, 10)));
+    assert_eq!(setup.race.install(&nth(10), HOUR).await.unwrap().protocol, Protocol::Pcp);
+    assert_eq!(setup.nat_pmp.calls().install, 1);
+}
