@@ -210,12 +210,12 @@ impl Contest {
     async fn settle_grant(&self, contestant: &Contestant, late: &PortMapping) {
         self.known.heard(contestant.protocol);
         match self.holdings.holder(late) {
-            Some(holding) => self.take_over(&holding).await,
+            Some(Holding { mapping, maker, .. }) => self.take_over(&maker, &mapping).await,
             None => drop(release(contestant, late).await),
         }
     }
 
-    async fn take_over(&self, Holding { mapping, maker, .. }: &Holding) {
+    async fn take_over(&self, maker: &Contestant, mapping: &PortMapping) {
         if let Err(error) = maker.client.renew(mapping).await {
             tracing::warn!(error = %error.message(), protocol = %mapping.protocol, "could not take over an entry that two protocols share");
         }
@@ -245,8 +245,8 @@ impl Contest {
                 }
             }
         }
-        if cleared && let Some(holding) = self.holdings.holder(mapping) {
-            self.take_over(&holding).await;
+        if cleared && let Some(Holding { mapping, maker, .. }) = self.holdings.holder(mapping) {
+            self.take_over(&maker, &mapping).await;
         }
     }
 }
