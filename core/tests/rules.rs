@@ -466,3 +466,13 @@ async fn leases_that_come_when_the_decided_protocol_has_died_are_told_within_two
     }
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
 }
+
+#[tokio::test]
+async fn a_probe_ends_when_every_protocol_has_answered_or_was_refused() {
+    let gateway = gateway_with(|config| config.upnp = false);
+    let mapper = Mapper::start(config(&gateway)).unwrap();
+    let asked = Instant::now();
+    let report = mapper.probe().await.unwrap();
+    assert_eq!(report.protocols.iter().filter(|report| report.outcome.is_ok()).count(), 2);
+    assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+}
