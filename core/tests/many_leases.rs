@@ -1,0 +1,77 @@
+//! Many leases at once: what goes over the wire, and how soon they are told.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{LONG, config, gateway};
+use portlease::{ErrorKind, MapRequest, Mapper, Protocol, Transport};
+use portlease_gateway::{Faults, Mode};
+
+const UDP_4000: MapRequest = MapRequest::new(4000, Transport::Udp);
+
+fn silent(faults: &mut Faults) {
+    (faults.pcp, faults.nat_pmp, faults.upnp) = (Mode::Silent, Mode::Silent, Mode::Silent);
+}
+
+#[tokio::test]
+async fn a_hundred_leases_at_once_are_one_race_and_one_request_each() {
+    const LEASES: u16 = 100;
+    for winner in Protocol::ALL {
+        let gateway = gateway();
+        let mode = |protocol| if protocol == winner { Mode::Normal } else { Mode::Silent };
+        gateway.update_faults(|faults| {
+            (faults.pcp, faults.nat_pmp, faults.upnp) =
+                (mode(Protocol::Pcp), mode(Protocol::NatPmp), mode(Protocol::Upnp));
+        });
+        let mapper = Mapper::start(config(&gateway)).unwrap();
+        let map = |port| mapper.map(MapRequest::new(port, Transport::Udp)).unwrap();
+        let leases: Vec<_> = (4000..4000 + LEASES).map(map).collect();
+        for lease in &leases {
+            assert_eq!(lease.ready(LONG).await.unwrap().protocol(), Some(winner));
+        }
+        let counters = gateway.counters();
+        let asked = |kind| counters.get(kind);
+        if winner != Protocol::Pcp {
+            // One request, and what is sent again until it is given up.
+            assert!(asked("pcp_map") <= 4, "{winner}: {counters:?}");
+        }
+        if winner != Protocol::NatPmp {
+            assert_eq!(asked("natpmp_map_udp"), 0, "{winner}: {counters:?}");
+            assert!(asked("natpmp_address") <= 4, "{winner}: {counters:?}");
+        }
+        if winner != Protocol::Upnp {
+            assert!(asked("ssdp_search") <= 42, "{winner}: {counters:?}");
+        }
+        mapper.stop(None).await;
+        assert!(gateway.mappings().is_empty(), "{winner}");
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_leases_at_once_are_told_within_two_seconds_that_nothing_answers() {
+    let gateway = gateway();
+    gateway.update_faults(silent);
+    let mapper = Mapper::start(config(&gateway)).unwrap();
+    let asked = Instant::now();
+    let leases: Vec<_> = (4000..4100).map(|port| mapper.map(MapRequest::new(port, Transport::Udp)).unwrap()).collect();
+    for lease in &leases {
+        assert_eq!(lease.ready(LONG).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn leases_that_come_when_the_decided_protocol_has_died_are_told_within_two_seconds() {
+    let gateway = gateway();
+    let mapper = Mapper::start(config(&gateway)).unwrap();
+    let first = mapper.map(UDP_4000).unwrap();
+    first.ready(LONG).await.unwrap();
+    gateway.update_faults(silent);
+    let asked = Instant::now();
+    let leases: Vec<_> = (4001..4101).map(|port| mapper.map(MapRequest::new(port, Transport::Udp)).unwrap()).collect();
+    for lease in &leases {
+        assert!(lease.ready(LONG).await.is_err());
+    }
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+}
