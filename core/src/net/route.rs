@@ -171,12 +171,23 @@ fn interface_with(address: IpAddr) -> Result<String, PortMappingError> {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn default_routes() -> Result<Vec<DefaultRoute>, PortMappingError> {
     const TABLE: &str = "/proc/net/route";
-    match std::fs::read_to_string(TABLE) {
-        Ok(table) => Ok(parse_route_table(&table)),
+    match read_whole(TABLE) {
+        Ok(table) => Ok(parse_route_table(&String::from_utf8_lossy(&table))),
         // Newer Androids hide the file from apps.
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => platform_default_route(),
         Err(error) => Err(PortMappingError::transport(format_args!("cannot read {TABLE}"), error)),
     }
+}
+
+/// A file of the kernel's, which has no length of its own: with a large buffer it is made and read in one piece.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn read_whole(path: &str) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+
+    const USUAL_LENGTH: usize = 4096;
+    let mut content = Vec::with_capacity(USUAL_LENGTH);
+    std::fs::File::open(path)?.take(u64::MAX).read_to_end(&mut content)?;
+    Ok(content)
 }
 
 /// Elsewhere the platform's own choice of the default interface, which follows the metrics.
