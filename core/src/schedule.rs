@@ -145,8 +145,9 @@ pub const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much longer `stop` of a mapper waits for each lease that is left: twice what a slow home router takes for a delete.
 pub(crate) const STOP_TIMEOUT_PER_LEASE: Duration = Duration::from_millis(100);
 
-/// The oldest that a grant can be when the call that brought it ends: two exchanges of NAT-PMP one after another.
-pub(crate) const GRANT_MAX_AGE: Duration = UDP_DEADLINE_MAX.saturating_mul(2);
+/// The oldest that a grant can be when the call that brought it ends: a NAT-PMP exchange with a slow gateway, and a second
+/// question for the address behind it, which is given the usual deadline only.
+pub(crate) const GRANT_MAX_AGE: Duration = UDP_DEADLINE_MAX.saturating_add(PCP_DEADLINE);
 
 /// The lifetime of a mapping that was granted for `granted` and asked for with `asked`. A gateway must not be able to
 /// keep us from renewing for years: RFC 6887 15 lets it grant a day at most, and RFC 6886 3.3 no more than was asked for.

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use natpmp::{AsyncUdpSocket, new_natpmp_async_with};
+use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
 
 use super::port_mapper::PortMapperClient;
 use super::udp::{Behind, GatewayPort, Late, Manner, another_port, wire_lifetime};
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
-use crate::schedule::granted_lifetime;
+use crate::schedule::{PCP_DEADLINE, granted_lifetime};
 
 /// The longest answer (RFC 6886 3.3); the natpmp crate reads this many bytes whatever the answer's length.
 pub(crate) const ANSWER_LENGTH: usize = 16;
@@ -95,16 +96,18 @@ impl NatPmpMapper {
         }
         let address = match address {
             // The gateway is there, as the mapping shows: datagrams were lost. Once more, for the mapping is made.
-            Err(error) if error.kind() == ErrorKind::Timeout => self.external_address().await,
+            Err(error) if error.kind() == ErrorKind::Timeout => {
+                timeout(PCP_DEADLINE, self.external_address()).await.unwrap_or(Err(error))
+            }
             address => address,
         };
-        let address = address.unwrap_or_else(|error| {
+        let (address, _) = address.unwrap_or_else(|error| {
             tracing::warn!(error = %error.message(), "the gateway made the mapping but does not say its external address");
             (None, Duration::ZERO)
         });
         Ok(PortMapping {
             request: *request,
-            external: SocketAddr::from((address.0.unwrap_or(Ipv4Addr::UNSPECIFIED), granted.port)),
+            external: SocketAddr::from((address.unwrap_or(Ipv4Addr::UNSPECIFIED), granted.port)),
             requested_ttl: ttl,
             lifetime: Some(granted_lifetime(granted.lifetime, ttl)),
             protocol: Protocol::NatPmp,
