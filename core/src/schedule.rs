@@ -41,8 +41,19 @@ pub(crate) const RETRY_JITTER: f64 = 0.1;
 /// A refusal that says how long it holds is believed up to here: the long error lifetime of RFC 6887 7.4.
 pub(crate) const MAX_REFUSAL_HOLD: Duration = Duration::from_secs(30 * 60);
 
-/// The deadline of one PCP or NAT-PMP call, retransmissions included.
+/// The deadline of one PCP or NAT-PMP exchange, retransmissions included, with a gateway that is not known to be slow.
 pub(crate) const PCP_DEADLINE: Duration = Duration::from_secs(1);
+/// The longest deadline of an exchange, with a gateway that is known to be slow: twice its round trip up to here.
+pub(crate) const UDP_DEADLINE_MAX: Duration = Duration::from_secs(4);
+/// For how long after a request was first sent its answer is still listened for, behind the caller: a second longer than
+/// the longest deadline. Without this a gateway that takes longer than the deadline would never be heard.
+pub(crate) const LATE_ANSWER_WINDOW: Duration = Duration::from_secs(5);
+/// A round trip that is longer by this than twice the shortest one shows that requests queue up in the gateway. Less is
+/// harmless: it stays well below [`RETRANSMIT_INITIAL`], so that nothing is repeated because of it.
+pub(crate) const QUEUE_TOLERANCE: Duration = Duration::from_millis(100);
+/// For how long a PCP error without a nonce may hold up the next attempt, whatever it says itself: anybody who can forge
+/// the gateway's address can send one. The short error lifetime of RFC 6887 7.4.
+pub(crate) const UNPROVEN_REFUSAL_HOLD: Duration = Duration::from_secs(30);
 /// The first retransmission of a NAT-PMP or PCP request; doubles from there (RFC 6886 3.1). RFC 6887 8.1.1
 /// starts at 3 s, which our deadline would never reach, so PCP uses the same figure with that section's jitter.
 pub(crate) const RETRANSMIT_INITIAL: Duration = Duration::from_millis(250);
@@ -134,8 +145,15 @@ pub const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much longer `stop` of a mapper waits for each lease that is left: twice what a slow home router takes for a delete.
 pub(crate) const STOP_TIMEOUT_PER_LEASE: Duration = Duration::from_millis(100);
 
-/// The oldest that a grant can be when the call that brought it ends: two exchanges of NAT-PMP one after another.
-pub(crate) const GRANT_MAX_AGE: Duration = PCP_DEADLINE.saturating_mul(2);
+/// The oldest that a grant can be when the call that brought it ends: a NAT-PMP exchange with a slow gateway, and a second
+/// question for the address behind it, which is given the usual deadline only.
+pub(crate) const GRANT_MAX_AGE: Duration = UDP_DEADLINE_MAX.saturating_add(PCP_DEADLINE);
+
+/// The lifetime of a mapping that was granted for `granted` and asked for with `asked`. A gateway must not be able to
+/// keep us from renewing for years: RFC 6887 15 lets it grant a day at most, and RFC 6886 3.3 no more than was asked for.
+pub(crate) fn granted_lifetime(granted: Duration, asked: Duration) -> Duration {
+    granted.min(asked.max(MAX_TTL))
+}
 
 /// From when the lifetime of a grant counts that is here `now`: from when it was asked for, because an address must
 /// not outlive its lease; but what was spent waiting for a turn before that is no part of the lease.

@@ -58,6 +58,20 @@ async fn deleting_one_transport_leaves_the_other() {
 }
 
 #[tokio::test]
+async fn a_delete_never_removes_the_mapping_of_another_host() {
+    let (gateway, mapper) = gateway();
+    let others = SocketAddr::from(([127, 0, 0, 9], 4000));
+    gateway.add_mapping(portlease_gateway::Transport::Udp, 4000, others, None).unwrap();
+    let mapping = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
+    let mut moved = mapping.clone();
+    moved.external.set_port(4000);
+    mapper.remove(&moved).await.unwrap();
+    mapper.remove(&mapping).await.unwrap();
+    let left: Vec<_> = gateway.mappings().iter().map(|mapping| mapping.internal).collect();
+    assert_eq!(left, [others]);
+}
+
+#[tokio::test]
 async fn a_datagram_to_the_external_port_arrives_while_mapped() {
     let (gateway, mapper) = gateway();
     let app = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -216,4 +230,31 @@ async fn silence_is_a_timeout_at_the_deadline() {
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     assert!((PCP_DEADLINE..PCP_DEADLINE * 2).contains(&start.elapsed()), "{:?}", start.elapsed());
     assert!(gateway.counters().get("natpmp_map_udp") >= 2, "the request is repeated");
+}
+
+#[tokio::test]
+async fn a_router_that_always_takes_longer_than_the_deadline_is_mapped_at_the_second_attempt_and_released() {
+    let slow = Faults { nat_pmp_processing_ms: 1200, ..Faults::default() };
+    let (gateway, mapper) = gateway_with(slow);
+    let request = MapRequest::new(4000, Transport::Udp);
+    assert_eq!(mapper.install(&request, HOUR).await.unwrap_err().kind(), ErrorKind::Timeout);
+    tokio::time::timeout(PCP_DEADLINE * 10, mapper.news()).await.expect("the late answer is news");
+    let mapping = mapper.install(&request, HOUR).await.unwrap();
+    assert_eq!(gateway.mappings().len(), 1);
+    mapper.remove(&mapping).await.unwrap();
+    mapper.abandon(&request).await.unwrap();
+    assert!(gateway.mappings().is_empty());
+}
+
+#[tokio::test]
+async fn a_mapping_whose_grant_was_lost_is_deleted_when_the_lease_ends() {
+    let lost = Faults { nat_pmp_lose_answers: 3, ..Faults::default() };
+    let (gateway, mapper) = gateway_with(lost);
+    mapper.probe().await.unwrap();
+    let request = MapRequest::new(4000, Transport::Udp);
+    mapper.install(&request, HOUR).await.unwrap_err();
+    assert_eq!(gateway.mappings().len(), 1);
+    gateway.update_faults(|faults| faults.nat_pmp_lose_answers = 0);
+    mapper.abandon(&request).await.unwrap();
+    assert!(gateway.mappings().is_empty());
 }

@@ -284,3 +284,48 @@ async fn five_hundred_mappings_at_once_are_all_made_and_all_deleted() {
     }
     assert!(gateway.mappings().is_empty());
 }
+
+#[tokio::test]
+async fn a_router_that_always_takes_longer_than_the_deadline_is_mapped_at_the_second_attempt_and_released() {
+    let slow = Faults { pcp_processing_ms: 1200, ..Faults::default() };
+    let (gateway, mapper) = gateway_with(slow);
+    let request = MapRequest::new(4000, Transport::Udp);
+    assert_eq!(mapper.install(&request, HOUR).await.unwrap_err().kind(), ErrorKind::Timeout);
+    tokio::time::timeout(PCP_DEADLINE * 10, mapper.news()).await.expect("the late answer is news");
+    let mapping = mapper.install(&request, HOUR).await.unwrap();
+    assert_eq!(gateway.mappings().len(), 1);
+    mapper.remove(&mapping).await.unwrap();
+    mapper.abandon(&request).await.unwrap();
+    assert!(gateway.mappings().is_empty());
+}
+
+#[tokio::test]
+async fn a_mapping_whose_grant_was_lost_is_deleted_when_the_lease_ends() {
+    let lost = Faults { pcp_lose_answers: 3, ..Faults::default() };
+    let (gateway, mapper) = gateway_with(lost);
+    mapper.probe().await.unwrap();
+    let request = MapRequest::new(4000, Transport::Udp);
+    mapper.install(&request, HOUR).await.unwrap_err();
+    assert_eq!(gateway.mappings().len(), 1);
+    gateway.update_faults(|faults| faults.pcp_lose_answers = 0);
+    mapper.abandon(&request).await.unwrap();
+    assert!(gateway.mappings().is_empty());
+}
+
+#[tokio::test]
+async fn many_requests_to_a_slow_router_are_hardly_ever_repeated() {
+    let (gateway, mapper) = gateway_with(Faults { service_ms: 50, ..Faults::default() });
+    let mapper = Arc::new(mapper);
+    let installs: JoinSet<_> = (0..40)
+        .map(|index| {
+            let mapper = Arc::clone(&mapper);
+            async move { mapper.install(&MapRequest::new(20_000 + index, Transport::Udp), HOUR).await }
+        })
+        .collect();
+    for installed in installs.join_all().await {
+        installed.unwrap();
+    }
+    assert_eq!(gateway.mappings().len(), 40);
+    // A busy machine may well repeat some.
+    assert!(gateway.counters().get("pcp_map") < 60, "{}", gateway.counters().get("pcp_map"));
+}

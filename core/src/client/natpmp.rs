@@ -2,16 +2,19 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use natpmp::{AsyncUdpSocket, new_natpmp_async_with};
+use tokio::time::timeout;
+use tokio_util::sync::DropGuard;
 
 use super::port_mapper::PortMapperClient;
-use super::udp::{GatewayPort, another_port, wire_lifetime};
+use super::udp::{Behind, GatewayPort, Late, Manner, another_port, wire_lifetime};
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
+use crate::schedule::{PCP_DEADLINE, granted_lifetime};
 
 /// The longest answer (RFC 6886 3.3); the natpmp crate reads this many bytes whatever the answer's length.
 pub(crate) const ANSWER_LENGTH: usize = 16;
@@ -38,7 +41,8 @@ const UNSUPPORTED_OPCODE: u16 = 5;
 /// ```
 #[derive(Debug)]
 pub struct NatPmpMapper {
-    port: Arc<GatewayPort>,
+    channel: Channel,
+    _end: DropGuard,
 }
 
 impl NatPmpMapper {
@@ -50,7 +54,9 @@ impl NatPmpMapper {
 
     /// Speaks to the gateway behind `port`, which other clients use too.
     pub(crate) fn on(port: Arc<GatewayPort>) -> Self {
-        Self { port }
+        let behind = Arc::<Behind>::default();
+        let end = behind.guard();
+        Self { channel: Channel { port, behind }, _end: end }
     }
 
     /// Asks for the gateway's external address (RFC 6886 3.2) and answers with the round-trip time too; `None` where
@@ -58,7 +64,7 @@ impl NatPmpMapper {
     ///
     /// Fails as every exchange does, and with kind `refused` or `unavailable` by the gateway's result code.
     pub async fn external_address(&self) -> Result<(Option<Ipv4Addr>, Duration), PortMappingError> {
-        let answer = self.ask(&Request::ExternalAddress).await?;
+        let answer = self.channel.ask(Request::ExternalAddress, || ()).await?;
         match answer.response {
             Ok(natpmp::Response::Gateway(gateway)) => {
                 Ok((Some(*gateway.public_address()).filter(|address| !address.is_unspecified()), answer.round_trip))
@@ -68,105 +74,131 @@ impl NatPmpMapper {
         }
     }
 
-    /// The map request and the request for the address, together. `known` is the address to go by where the
-    /// gateway grants the mapping but does not answer the question for its address.
-    async fn install_known(
+    /// The map request and the request for the address, together. The address is 0.0.0.0 if the gateway grants the
+    /// mapping but does not say its address.
+    async fn map(
         &self,
         request: &MapRequest,
         ttl: Duration,
         suggested_port: u16,
-        known: IpAddr,
     ) -> Result<PortMapping, PortMappingError> {
         // A mapping that is refused ends both: then nobody wants the address.
-        let (granted, address) = tokio::try_join!(self.map(request, suggested_port, wire_lifetime(ttl)), async {
-            Ok(self.external_address().await)
-        })?;
+        let (granted, address) =
+            tokio::try_join!(self.channel.map(request, suggested_port, wire_lifetime(ttl)), async {
+                Ok(self.external_address().await)
+            })?;
         if request.exact && granted.port != request.suggested_port() {
             // Whether or not the delete succeeds, the answer to the caller is the same, and the lease ends by itself.
-            if let Err(error) = self.delete(request).await {
+            if let Err(error) = self.channel.delete(request).await {
                 tracing::warn!(error = %error.message(), "a mapping to another port than the one insisted on could not be deleted");
             }
             return Err(another_port(Protocol::NatPmp, request.suggested_port(), granted.port));
         }
         let address = match address {
             // The gateway is there, as the mapping shows: datagrams were lost. Once more, for the mapping is made.
-            Err(error) if error.kind() == ErrorKind::Timeout => self.external_address().await,
+            Err(error) if error.kind() == ErrorKind::Timeout => {
+                timeout(PCP_DEADLINE, self.external_address()).await.unwrap_or(Err(error))
+            }
             address => address,
         };
-        let address = match address {
-            Ok((address, _)) => IpAddr::V4(address.unwrap_or(Ipv4Addr::UNSPECIFIED)),
-            Err(error) => {
-                tracing::warn!(error = %error.message(), "the gateway made the mapping but does not say its external address");
-                known
-            }
-        };
+        let (address, _) = address.unwrap_or_else(|error| {
+            tracing::warn!(error = %error.message(), "the gateway made the mapping but does not say its external address");
+            (None, Duration::ZERO)
+        });
         Ok(PortMapping {
             request: *request,
-            external: SocketAddr::new(address, granted.port),
+            external: SocketAddr::from((address.unwrap_or(Ipv4Addr::UNSPECIFIED), granted.port)),
             requested_ttl: ttl,
-            lifetime: Some(granted.lifetime),
+            lifetime: Some(granted_lifetime(granted.lifetime, ttl)),
             protocol: Protocol::NatPmp,
             token: ProtocolToken::None,
         })
     }
+}
 
+/// The requests, and what is remembered of those that were not answered.
+#[derive(Debug, Clone)]
+struct Channel {
+    port: Arc<GatewayPort>,
+    behind: Arc<Behind>,
+}
+
+impl Channel {
     async fn map(&self, request: &MapRequest, suggested_port: u16, lifetime: u32) -> Result<Granted, PortMappingError> {
-        let granted = self.ask_map(request, suggested_port, lifetime).await?;
-        if granted.lifetime.is_zero() || granted.port == 0 {
-            return Err(PortMappingError::refused(format!(
-                "nat-pmp: the gateway granted external port {} for {} s, which is no mapping",
-                granted.port,
-                granted.lifetime.as_secs()
-            )));
+        let mut before = None;
+        let map = Request::Map { request: *request, external_port: suggested_port, lifetime };
+        let answer = self.ask(map, || before = self.behind.asking(request)).await?;
+        let granted = granted(answer).and_then(|granted| match granted {
+            Granted { port: 0, .. } | Granted { lifetime: Duration::ZERO, .. } => {
+                Err(PortMappingError::refused(format!(
+                    "nat-pmp: the gateway granted external port {} for {} s, which is no mapping",
+                    granted.port,
+                    granted.lifetime.as_secs()
+                )))
+            }
+            _ => Ok(granted),
+        });
+        match granted {
+            Ok(_) => self.behind.granted(request),
+            Err(_) => self.behind.refused(request, before),
         }
-        Ok(granted)
+        granted
     }
 
-    /// Lifetime 0 and external port 0, which the gateway ignores (RFC 6886 3.4).
+    /// The gateway deletes by internal port and by the address that the request came from (RFC 6886 3.4), so this never
+    /// deletes the mapping of another host.
     async fn delete(&self, request: &MapRequest) -> Result<(), PortMappingError> {
-        self.ask_map(request, 0, 0).await.map(|_| ())
+        granted(self.ask(Request::delete(request), || ()).await?)?;
+        self.behind.deleted(request);
+        Ok(())
     }
 
-    async fn ask_map(
-        &self,
-        request: &MapRequest,
-        external_port: u16,
-        lifetime: u32,
-    ) -> Result<Granted, PortMappingError> {
-        let transport = match request.transport {
-            Transport::Udp => natpmp::Protocol::UDP,
-            Transport::Tcp => natpmp::Protocol::TCP,
+    /// One exchange. Calls `sending` when the request is about to be sent.
+    async fn ask(&self, request: Request, sending: impl FnOnce()) -> Result<Answer, PortMappingError> {
+        let gateway = self.gateway()?;
+        let bytes = request.encode(gateway).await?;
+        let socket = self.port.open(Protocol::NatPmp).await?;
+        sending();
+        let (channel, asked) = (self.clone(), bytes.clone());
+        let late = Late {
+            end: self.behind.end(),
+            heard: Box::new(move |answer, round_trip| channel.heard_late(&answer, round_trip, request)),
         };
-        let map = Request::Map { transport, internal_port: request.internal_port, external_port, lifetime };
-        let answer = self.ask(&map).await?;
-        match answer.response {
-            Ok(natpmp::Response::UDP(map) | natpmp::Response::TCP(map)) => {
-                Ok(Granted { port: map.public_port(), lifetime: *map.lifetime() })
+        // RFC 6886 3.1 spreads nothing.
+        let manner = Manner { jitter: 0.0, insist: matches!(request, Request::Map { lifetime: 0, .. }) };
+        let matcher = move |datagram: &[u8]| match_answer(&asked, datagram);
+        let (answer, round_trip) = socket.exchange(&bytes, manner, matcher, late).await?;
+        self.heard(&answer);
+        let response = new_natpmp_async_with(&Carrier::from(answer), gateway).read_response_or_retry().await;
+        Ok(Answer { result: result(&answer), response, round_trip })
+    }
+
+    fn gateway(&self) -> Result<Ipv4Addr, PortMappingError> {
+        match self.port.gateway().ip() {
+            IpAddr::V4(gateway) => Ok(gateway),
+            IpAddr::V6(gateway) => {
+                Err(PortMappingError::unavailable(format!("nat-pmp: {gateway} is IPv6, and NAT-PMP is for IPv4 alone")))
             }
-            response => Err(refusal(answer.result, response)),
         }
     }
 
-    /// One exchange.
-    async fn ask(&self, request: &Request) -> Result<Answer, PortMappingError> {
-        let IpAddr::V4(gateway) = self.port.gateway().ip() else {
-            return Err(PortMappingError::unavailable(format!(
-                "nat-pmp: {} is IPv6, and NAT-PMP is for IPv4 alone",
-                self.port.gateway()
-            )));
-        };
-        let exchange = Exchange::new(&self.port);
-        let mut client = new_natpmp_async_with(&exchange, gateway);
-        let built = match *request {
-            Request::ExternalAddress => client.send_public_address_request().await,
-            Request::Map { transport, internal_port, external_port, lifetime } => {
-                client.send_port_mapping_request(transport, internal_port, external_port, lifetime).await
-            }
-        };
-        built.map_err(|error| PortMappingError::internal(format!("nat-pmp: cannot build the request: {error:?}")))?;
-        let response = client.read_response_or_retry().await;
-        let (answer, round_trip) = exchange.into_outcome()?;
-        Ok(Answer { result: u16::from_be_bytes([answer[2], answer[3]]), response, round_trip })
+    fn heard(&self, answer: &[u8; ANSWER_LENGTH]) {
+        if result(answer) != UNSUPPORTED_VERSION {
+            self.behind.spoke();
+        }
+    }
+
+    fn heard_late(&self, answer: &[u8; ANSWER_LENGTH], round_trip: Duration, request: Request) {
+        self.heard(answer);
+        self.behind.answered_late(round_trip);
+        let [.., high, low, l0, l1, l2, l3] = *answer;
+        let is_grant = result(answer) == 0 && [high, low] != [0; 2] && [l0, l1, l2, l3] != [0; 4];
+        if let Request::Map { request, lifetime: 1.., .. } = request
+            && is_grant
+        {
+            let channel = self.clone();
+            self.behind.delete_unwanted(request, async move { channel.delete(&request).await });
+        }
     }
 }
 
@@ -178,18 +210,42 @@ impl PortMapperClient for NatPmpMapper {
 
     async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
         request.validate()?;
-        self.install_known(request, ttl, request.suggested_port(), IpAddr::V4(Ipv4Addr::UNSPECIFIED)).await
+        self.map(request, ttl, request.suggested_port()).await
     }
 
     async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
         check(mapping)?;
-        let external = mapping.external;
-        self.install_known(&mapping.request, mapping.requested_ttl, external.port(), external.ip()).await
+        self.map(&mapping.request, mapping.requested_ttl, mapping.external.port()).await
     }
 
     async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
         check(mapping)?;
-        self.delete(&mapping.request).await
+        self.channel.delete(&mapping.request).await
+    }
+
+    /// Waits for the gateway's answer only if it has ever given one: a gateway that is mute in NAT-PMP must not hold up
+    /// the end of every lease. A grant of such a gateway that comes later is deleted behind the caller.
+    async fn abandon(&self, request: &MapRequest) -> Result<(), PortMappingError> {
+        let Channel { port, behind } = &self.channel;
+        if !behind.abandoned(request) {
+            return Ok(());
+        }
+        if behind.has_spoken() {
+            return self.channel.delete(request).await;
+        }
+        let delete = Request::delete(request).encode(self.channel.gateway()?).await?;
+        if let Err(error) = port.tell(Protocol::NatPmp, |_| delete) {
+            tracing::debug!(error = %error.message(), "a mapping that may have been granted could not be deleted");
+        }
+        Ok(())
+    }
+
+    async fn news(&self) {
+        self.channel.behind.news().await;
+    }
+
+    async fn settle(&self) {
+        self.channel.behind.settle().await;
     }
 }
 
@@ -200,9 +256,34 @@ fn check(mapping: &PortMapping) -> Result<(), PortMappingError> {
     Err(PortMappingError::internal(format!("nat-pmp was given a mapping by {}", mapping.protocol)))
 }
 
+#[derive(Debug, Clone, Copy)]
 enum Request {
     ExternalAddress,
-    Map { transport: natpmp::Protocol, internal_port: u16, external_port: u16, lifetime: u32 },
+    Map { request: MapRequest, external_port: u16, lifetime: u32 },
+}
+
+impl Request {
+    /// Lifetime 0 deletes, and the external port is 0 then (RFC 6886 3.4).
+    fn delete(request: &MapRequest) -> Self {
+        Self::Map { request: *request, external_port: 0, lifetime: 0 }
+    }
+
+    async fn encode(&self, gateway: Ipv4Addr) -> Result<Vec<u8>, PortMappingError> {
+        let carrier = Carrier::default();
+        let mut client = new_natpmp_async_with(&carrier, gateway);
+        let built = match *self {
+            Self::ExternalAddress => client.send_public_address_request().await,
+            Self::Map { request, external_port, lifetime } => {
+                let transport = match request.transport {
+                    Transport::Udp => natpmp::Protocol::UDP,
+                    Transport::Tcp => natpmp::Protocol::TCP,
+                };
+                client.send_port_mapping_request(transport, request.internal_port, external_port, lifetime).await
+            }
+        };
+        built.map_err(|error| PortMappingError::internal(format!("nat-pmp: cannot build the request: {error:?}")))?;
+        Ok(carrier.into_sent())
+    }
 }
 
 struct Answer {
@@ -212,9 +293,25 @@ struct Answer {
     round_trip: Duration,
 }
 
+#[derive(Debug, Clone, Copy)]
 struct Granted {
     port: u16,
     lifetime: Duration,
+}
+
+/// What a map request was answered with, a delete included.
+fn granted(answer: Answer) -> Result<Granted, PortMappingError> {
+    match answer.response {
+        Ok(natpmp::Response::UDP(map) | natpmp::Response::TCP(map)) => {
+            Ok(Granted { port: map.public_port(), lifetime: *map.lifetime() })
+        }
+        response => Err(refusal(answer.result, response)),
+    }
+}
+
+/// The result code of an answer.
+fn result(answer: &[u8; ANSWER_LENGTH]) -> u16 {
+    u16::from_be_bytes([answer[2], answer[3]])
 }
 
 /// The error for an answer that is no success.
@@ -265,69 +362,41 @@ pub(crate) fn match_answer(request: &[u8], datagram: &[u8]) -> Option<[u8; ANSWE
     ours.then_some(answer)
 }
 
-type Outcome = Result<([u8; ANSWER_LENGTH], Duration), PortMappingError>;
-
-/// One exchange in the shape of the socket that the natpmp crate wants: `send` keeps the request, `recv` runs the
-/// whole exchange, once. The crate calls `recv` again after an error and drops the error, so both are kept here.
-struct Exchange<'a> {
-    port: &'a GatewayPort,
-    request: Mutex<Vec<u8>>,
-    outcome: Mutex<Option<Outcome>>,
+/// The natpmp crate's socket: keeps the request that the crate sends, or hands it an answer that has come.
+#[derive(Default)]
+struct Carrier {
+    sent: Mutex<Vec<u8>>,
+    answer: [u8; ANSWER_LENGTH],
 }
 
-impl<'a> Exchange<'a> {
-    fn new(port: &'a GatewayPort) -> Self {
-        Self { port, request: Mutex::default(), outcome: Mutex::default() }
+impl From<[u8; ANSWER_LENGTH]> for Carrier {
+    fn from(answer: [u8; ANSWER_LENGTH]) -> Self {
+        Self { sent: Mutex::default(), answer }
     }
+}
 
-    async fn run(&self) -> Outcome {
-        let request = lock(&self.request).clone();
-        let mut socket = self.port.open(Protocol::NatPmp).await?;
-        // RFC 6886 3.1 spreads nothing.
-        socket.exchange(&request, 0.0, |datagram| match_answer(&request, datagram)).await
-    }
-
-    fn into_outcome(self) -> Outcome {
-        self.outcome
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-            .unwrap_or_else(|| Err(PortMappingError::internal("nat-pmp: the request was never sent")))
+impl Carrier {
+    fn into_sent(self) -> Vec<u8> {
+        self.sent.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
-impl AsyncUdpSocket for &Exchange<'_> {
+impl AsyncUdpSocket for &Carrier {
     async fn connect(&self, _address: &str) -> io::Result<()> {
-        // The socket of the exchange is connected when it is opened.
         Ok(())
     }
 
     async fn send(&self, request: &[u8]) -> io::Result<usize> {
-        *lock(&self.request) = request.to_vec();
+        *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = request.to_vec();
         Ok(request.len())
     }
 
     async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if lock(&self.outcome).is_some() {
-            return Err(io::Error::other("the exchange is over"));
-        }
-        let outcome = self.run().await;
-        let received = match &outcome {
-            Ok((answer, _)) => {
-                let length = buffer.len().min(answer.len());
-                buffer[..length].copy_from_slice(&answer[..length]);
-                Ok(length)
-            }
-            Err(error) => Err(io::Error::other(error.message())),
-        };
-        *lock(&self.outcome) = Some(outcome);
-        received
+        let length = buffer.len().min(ANSWER_LENGTH);
+        buffer[..length].copy_from_slice(&self.answer[..length]);
+        Ok(length)
     }
-}
-
-/// Nothing can panic while it holds one of these locks.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -165,7 +165,7 @@ async fn a_refused_mapping_does_not_wait_for_the_address() {
     let start = tokio::time::Instant::now();
     let error = install_at(answers, udp_4000()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
-    assert!(start.elapsed() < crate::schedule::PCP_DEADLINE, "{:?}", start.elapsed());
+    assert!(start.elapsed() < PCP_DEADLINE, "{:?}", start.elapsed());
 }
 
 #[tokio::test]
@@ -197,15 +197,28 @@ async fn an_address_that_is_lost_once_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_renewal_keeps_the_address_that_is_known_where_the_gateway_does_not_say() {
-    let refuse = Arc::new(Mutex::new(false));
-    let refused = refuse.clone();
-    let answers = addressing(move |request| vec![answer(request, if *refused.lock().unwrap() { 2 } else { 0 })]);
-    let (_requests, port) = FakeGateway::answering(answers).await;
-    let mapper = NatPmpMapper::on(port);
-    let mapping = mapper.install(&udp_4000(), HOUR).await.unwrap();
-    *refuse.lock().unwrap() = true;
-    assert_eq!(mapper.renew(&mapping).await.unwrap().external, "192.0.1.1:4000".parse().unwrap());
+async fn a_renewal_whose_address_is_unknown_says_0_0_0_0_however_the_gateway_says_it() {
+    type Answers = fn(&[u8]) -> Vec<Vec<u8>>;
+    let unknown: [Answers; 4] = [
+        |request| vec![answer(request, 2)],
+        |request| vec![answer(request, 3)],
+        |request| vec![with(answer(request, 0), 8, &[0; 4])],
+        |_| vec![],
+    ];
+    for unknown in unknown {
+        let blinks = Arc::new(Mutex::new(false));
+        let blinking = Arc::clone(&blinks);
+        let answers = addressing(
+            move |request| {
+                if *blinking.lock().unwrap() { unknown(request) } else { vec![answer(request, 0)] }
+            },
+        );
+        let (_requests, port) = FakeGateway::answering(answers).await;
+        let mapper = NatPmpMapper::on(port);
+        let mapping = mapper.install(&udp_4000(), HOUR).await.unwrap();
+        *blinks.lock().unwrap() = true;
+        assert_eq!(mapper.renew(&mapping).await.unwrap().external, "0.0.0.0:4000".parse().unwrap());
+    }
 }
 
 #[tokio::test]
@@ -250,7 +263,7 @@ async fn silence_is_waited_for_once_and_reported_as_a_timeout() {
     let start = tokio::time::Instant::now();
     let error = NatPmpMapper::on(port).install(&udp_4000(), HOUR).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
-    assert!(start.elapsed() < crate::schedule::PCP_DEADLINE * 2, "{:?}", start.elapsed());
+    assert!(start.elapsed() < PCP_DEADLINE * 2, "{:?}", start.elapsed());
 }
 
 #[tokio::test]
@@ -325,3 +338,6 @@ async fn datagrams_of_every_length_are_survived() {
         }
     }
 }
+
+#[path = "natpmp_late_tests.rs"]
+mod late;

@@ -1,55 +1,47 @@
 //! The gateway's port 5351, which PCP and NAT-PMP share: connected sockets, retransmission and matching.
 
+mod behind;
+mod late;
+mod pace;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::error::PortMappingError;
+pub(crate) use self::behind::Behind;
+pub(crate) use self::late::Late;
+use self::late::{MAX_LISTENERS, Question, Unsettled};
+use self::pace::{Lane, Turn, Unanswered};
+use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::Protocol;
-use crate::schedule::{PCP_DEADLINE, RETRANSMIT_INITIAL};
+use crate::schedule::UDP_DEADLINE_MAX;
 
 /// The longest answer that is read: the limit of PCP (RFC 6887 7); NAT-PMP's are shorter.
 pub(crate) const MAX_DATAGRAM: usize = 1100;
 /// Exchanges that may be under way with one gateway at once; each holds a file descriptor, of which a process
 /// may have as few as 256.
 pub(crate) const MAX_EXCHANGES: usize = 64;
-/// Requests of one protocol that a gateway which answers is given at once. miniupnpd needs some 10 ms for each as
-/// its table grows: with many more, requests are repeated, and so done twice, before their turn has come.
-pub(crate) const MAX_IN_FLIGHT: usize = 8;
 
 /// The gateway's port as PCP and NAT-PMP share it.
 ///
 /// Every exchange has a socket of its own, so that answers cannot be mixed up, but all know of each other: an ICMP
-/// port unreachable that one of them sees ends all that are pending, because gateways limit how many they send.
+/// port unreachable that one of them sees ends all that are pending in either protocol. It is about the port, which
+/// both use, and gateways limit how many they send, so that the other exchanges may never see one.
 #[derive(Debug)]
 pub(crate) struct GatewayPort {
     gateway: SocketAddr,
     local_address: Option<IpAddr>,
     sockets: Semaphore,
-    pcp: Lane,
-    nat_pmp: Lane,
+    listeners: Arc<Semaphore>,
+    pcp: Arc<Lane>,
+    nat_pmp: Arc<Lane>,
     /// Counts the ICMP port unreachables.
     unreachable: watch::Sender<u64>,
-}
-
-/// One protocol's share of the port. Each has its own, because a gateway may be silent in one and answer in another.
-#[derive(Debug)]
-struct Lane {
-    turns: Semaphore,
-    /// Counts the answers.
-    heard: AtomicU64,
-}
-
-impl Lane {
-    fn new() -> Self {
-        Self { turns: Semaphore::new(MAX_IN_FLIGHT), heard: AtomicU64::new(0) }
-    }
 }
 
 impl GatewayPort {
@@ -60,8 +52,9 @@ impl GatewayPort {
             gateway,
             local_address,
             sockets: Semaphore::new(MAX_EXCHANGES),
-            pcp: Lane::new(),
-            nat_pmp: Lane::new(),
+            listeners: Arc::new(Semaphore::new(MAX_LISTENERS)),
+            pcp: Arc::new(Lane::new()),
+            nat_pmp: Arc::new(Lane::new()),
             unreachable: watch::Sender::new(0),
         })
     }
@@ -71,9 +64,9 @@ impl GatewayPort {
         self.gateway
     }
 
-    /// Opens a socket for one exchange in `protocol`. Waits for its turn where [`MAX_IN_FLIGHT`] or [`MAX_EXCHANGES`]
-    /// are before it; each of them is over within [`PCP_DEADLINE`], and gives up its turn at the first repetition
-    /// if the gateway says nothing to anybody.
+    /// Opens a socket for one exchange in `protocol`. Waits for its turn behind those that asked before, where the
+    /// gateway has as many requests as it can take, or [`MAX_EXCHANGES`] are under way. Each of them ends at its
+    /// deadline, and gives up its turn at the first repetition if the gateway says nothing to anybody.
     ///
     /// Fails with kind `transport` where the system has no such local address, no route or no socket left, and with
     /// kind `unavailable` where an ICMP port unreachable came while waiting; with kind `internal` for a protocol that
@@ -88,20 +81,41 @@ impl GatewayPort {
             }
         };
         let waited = tokio::select! {
-            waited = async { Ok((lane.turns.acquire().await?, self.sockets.acquire().await?)) } => waited,
+            waited = async { Ok((lane.turn().await?, self.sockets.acquire().await?)) } => waited,
             _ = unreachable.changed() => return Err(self.nothing_listens(protocol)),
         };
         let (turn, slot) =
             waited.map_err(|_: AcquireError| PortMappingError::internal("the queue to the gateway was closed"))?;
+        let socket = self.connect(protocol)?;
+        let context = |what| move |error| PortMappingError::transport(format!("{protocol}: {what}"), error);
+        let local = socket.local_addr().map_err(context("cannot read the local address"))?.ip();
+        let socket = UdpSocket::from_std(socket).map_err(context("cannot watch a socket"))?;
+        let place = Place { port: self, lane, protocol, unreachable, turn: Some(turn), _slot: slot };
+        Ok(GatewaySocket { socket, local, place })
+    }
+
+    /// Sends the request that `build` makes of the local address, once, without a turn and without waiting for an answer.
+    pub(crate) fn tell(
+        &self,
+        protocol: Protocol,
+        build: impl FnOnce(IpAddr) -> Vec<u8>,
+    ) -> Result<(), PortMappingError> {
+        let socket = self.connect(protocol)?;
+        let sent = socket.local_addr().and_then(|local| socket.send(&build(local.ip())));
+        sent.map(|_| ()).map_err(|error| self.failure(protocol, error))
+    }
+
+    fn connect(&self, protocol: Protocol) -> Result<std::net::UdpSocket, PortMappingError> {
         let context = |what: String| move |error| PortMappingError::transport(format!("{protocol}: {what}"), error);
         let local = self.local_address.unwrap_or(match self.gateway {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         });
-        let socket = UdpSocket::bind((local, 0)).await.map_err(context(format!("cannot use local address {local}")))?;
-        socket.connect(self.gateway).await.map_err(context(format!("cannot reach {}", self.gateway)))?;
-        let local = socket.local_addr().map_err(context("cannot read the local address".to_owned()))?.ip();
-        Ok(GatewaySocket { port: self, lane, protocol, socket, local, unreachable, turn: Some(turn), _slot: slot })
+        let socket = std::net::UdpSocket::bind((local, 0))
+            .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+            .map_err(context(format!("cannot use local address {local}")))?;
+        socket.connect(self.gateway).map_err(context(format!("cannot reach {}", self.gateway)))?;
+        Ok(socket)
     }
 
     fn nothing_listens(&self, protocol: Protocol) -> PortMappingError {
@@ -110,20 +124,29 @@ impl GatewayPort {
             self.gateway
         ))
     }
+
+    fn failure(&self, protocol: Protocol, error: io::Error) -> PortMappingError {
+        match error.kind() {
+            // Windows reports the ICMP port unreachable as a reset.
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
+                self.unreachable.send_modify(|count| *count += 1);
+                self.nothing_listens(protocol)
+            }
+            _ => PortMappingError::transport(
+                format!("{protocol}: cannot exchange datagrams with {}", self.gateway),
+                error,
+            ),
+        }
+    }
 }
 
 /// A socket connected to the gateway, for one exchange: only the gateway's answers get in, and the ICMP port
 /// unreachable of a gateway without the service is heard.
 #[derive(Debug)]
 pub(crate) struct GatewaySocket<'a> {
-    port: &'a GatewayPort,
-    lane: &'a Lane,
-    protocol: Protocol,
     socket: UdpSocket,
     local: IpAddr,
-    unreachable: watch::Receiver<u64>,
-    turn: Option<SemaphorePermit<'a>>,
-    _slot: SemaphorePermit<'a>,
+    place: Place<'a>,
 }
 
 impl GatewaySocket<'_> {
@@ -133,40 +156,84 @@ impl GatewaySocket<'_> {
     }
 
     /// Sends `request` and waits for the datagram for which `matcher` answers `Some`; all others are ignored and the
-    /// wait goes on. The request is sent again after [`RETRANSMIT_INITIAL`], doubling, each time spread by `jitter`
-    /// (a share, 0 for none). Answers also with the time between the first sending and the answer.
+    /// wait goes on. Deadline and repetitions are as `manner` says, and count from the first sending. Answers also with
+    /// the time between the first sending and the answer.
     ///
-    /// Fails with kind `timeout` after [`PCP_DEADLINE`], `unavailable` as soon as the gateway says that nothing
-    /// listens (to this exchange or to another one), `transport` on any other socket error.
-    pub(crate) async fn exchange<T>(
-        &mut self,
+    /// An answer that comes after the exchange has ended, at its deadline or because its future was dropped, goes to
+    /// `late`.
+    ///
+    /// Fails with kind `timeout` at the deadline, `unavailable` as soon as the gateway says that nothing listens (to
+    /// this exchange or to another one), `transport` on any other socket error.
+    pub(crate) async fn exchange<T: Send + 'static>(
+        self,
         request: &[u8],
-        jitter: f64,
-        matcher: impl Fn(&[u8]) -> Option<T>,
+        manner: Manner,
+        matcher: impl Fn(&[u8]) -> Option<T> + Send + Sync + 'static,
+        late: Late<T>,
     ) -> Result<(T, Duration), PortMappingError> {
-        let start = Instant::now();
-        let deadline = start + PCP_DEADLINE;
-        let mut gap = spread(RETRANSMIT_INITIAL, jitter);
-        let mut next = start + gap;
-        let heard_before = self.lane.heard.load(Ordering::Relaxed);
-        // One byte more than the longest answer: a longer one is noticed, not taken for its own beginning.
-        let mut buffer = [0; MAX_DATAGRAM + 1];
-        self.send(request, deadline).await?;
+        let Self { socket, place, .. } = self;
+        let mut open = Unsettled {
+            question: Arc::new(Question { socket, matcher, late }),
+            lane: place.lane,
+            listeners: &place.port.listeners,
+            sent_at: Instant::now(),
+            settled: false,
+        };
+        let outcome = place.ask(&open.question, open.sent_at, request, manner).await;
+        open.settled = !outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Timeout);
+        outcome
+    }
+}
+
+/// How a request is repeated.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    /// The waits double from sending to sending, and each is longer or shorter by up to this share. They double only
+    /// once if the gateway answers other requests meanwhile, so that this one must have been lost.
+    pub(crate) jitter: f64,
+    /// Whether a gateway that answers other requests is asked for longer, up to [`UDP_DEADLINE_MAX`]. For deletes,
+    /// which nobody tries again later.
+    pub(crate) insist: bool,
+}
+
+/// An exchange's place among the others.
+#[derive(Debug)]
+struct Place<'a> {
+    port: &'a GatewayPort,
+    lane: &'a Arc<Lane>,
+    protocol: Protocol,
+    unreachable: watch::Receiver<u64>,
+    turn: Option<Turn<'a>>,
+    _slot: SemaphorePermit<'a>,
+}
+
+impl Place<'_> {
+    async fn ask<T, M: Fn(&[u8]) -> Option<T>>(
+        mut self,
+        question: &Question<T, M>,
+        sent_at: Instant,
+        request: &[u8],
+        Manner { jitter, insist }: Manner,
+    ) -> Result<(T, Duration), PortMappingError> {
+        let (mut patience, repeat_after) = self.lane.times();
+        let mut deadline = sent_at + patience;
+        let mut gap = spread(repeat_after, jitter);
+        let mut next = sent_at + gap;
+        let mut repeated = false;
+        let sent = self.lane.send();
+        self.send(&question.socket, request, deadline, patience).await?;
         loop {
             // The socket comes first: an answer that is there when a stalled runtime goes on is not too late.
             tokio::select! {
                 biased;
-                received = self.socket.recv(&mut buffer) => match received {
-                    Ok(length) if length <= MAX_DATAGRAM => {
-                        if let Some(answer) = matcher(&buffer[..length]) {
-                            self.lane.heard.fetch_add(1, Ordering::Relaxed);
-                            return Ok((answer, start.elapsed()));
-                        }
-                        tracing::trace!(protocol = %self.protocol, length, "ignored a datagram that is no answer");
+                received = question.receive() => match received {
+                    Ok(Some(answer)) => {
+                        let round_trip = sent_at.elapsed();
+                        self.lane.answered(sent, (!repeated).then_some(round_trip));
+                        return Ok((answer, round_trip));
                     }
-                    Ok(_) => {}
-                    Err(error) if cut_short(&error) => {}
-                    Err(error) => return Err(self.failure(error)),
+                    Ok(None) => tracing::trace!(protocol = %self.protocol, "ignored a datagram that is no answer"),
+                    Err(error) => return Err(self.port.failure(self.protocol, error)),
                 },
                 _ = self.unreachable.changed() => return Err(self.port.nothing_listens(self.protocol)),
                 () = sleep_until(next.min(deadline)) => {}
@@ -174,47 +241,46 @@ impl GatewaySocket<'_> {
             // Looked at after every event, so that a flood of datagrams holds up neither.
             let now = Instant::now();
             if now >= deadline {
-                return Err(self.timeout());
+                if !insist || patience >= UDP_DEADLINE_MAX || !self.lane.heard_since(sent) {
+                    return Err(self.timeout(patience));
+                }
+                (patience, deadline) = (UDP_DEADLINE_MAX, sent_at + UDP_DEADLINE_MAX);
             }
             if now >= next {
-                // Lost, or busy with others? Where nobody is answered, those behind need not wait for this one.
-                if self.lane.heard.load(Ordering::Relaxed) == heard_before {
-                    self.turn = None;
-                }
-                self.send(request, deadline).await?;
-                gap = spread(gap * 2, jitter);
+                let longest = match self.lane.unanswered(sent, self.turn.is_some()) {
+                    Unanswered::Lost => repeat_after * 2,
+                    // Those behind need not wait for this one if nobody is answered.
+                    Unanswered::Silence => {
+                        self.turn = None;
+                        gap * 2
+                    }
+                };
+                self.send(&question.socket, request, deadline, patience).await?;
+                (gap, repeated) = (spread((gap * 2).min(longest), jitter), true);
                 next = now + gap;
             }
         }
     }
 
-    async fn send(&self, request: &[u8], deadline: Instant) -> Result<(), PortMappingError> {
-        match timeout_at(deadline, self.socket.send(request)).await {
+    async fn send(
+        &self,
+        socket: &UdpSocket,
+        request: &[u8],
+        deadline: Instant,
+        patience: Duration,
+    ) -> Result<(), PortMappingError> {
+        match timeout_at(deadline, socket.send(request)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(self.failure(error)),
-            Err(_) => Err(self.timeout()),
+            Ok(Err(error)) => Err(self.port.failure(self.protocol, error)),
+            Err(_) => Err(self.timeout(patience)),
         }
     }
 
-    fn timeout(&self) -> PortMappingError {
+    fn timeout(&self, patience: Duration) -> PortMappingError {
         PortMappingError::timeout(format!(
-            "{}: {} did not answer within {PCP_DEADLINE:?}",
+            "{}: {} did not answer within {patience:?}",
             self.protocol, self.port.gateway
         ))
-    }
-
-    fn failure(&self, error: io::Error) -> PortMappingError {
-        match error.kind() {
-            // Windows reports the ICMP port unreachable as a reset.
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
-                self.port.unreachable.send_modify(|count| *count += 1);
-                self.port.nothing_listens(self.protocol)
-            }
-            _ => PortMappingError::transport(
-                format!("{}: cannot exchange datagrams with {}", self.protocol, self.port.gateway),
-                error,
-            ),
-        }
     }
 }
 

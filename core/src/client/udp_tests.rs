@@ -2,9 +2,10 @@ use std::net::Ipv4Addr;
 
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::error::ErrorKind;
+use crate::schedule::{LATE_ANSWER_WINDOW, PCP_DEADLINE, UDP_DEADLINE_MAX};
 
 /// Longer than anything that is bounded here may take: a test that hangs fails.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -63,15 +64,35 @@ pub(crate) async fn closed_port() -> Arc<GatewayPort> {
     port
 }
 
-/// One exchange in which `answer` is the answer and nothing else is.
+/// One exchange in which `answer` is the answer and nothing else is. Late answers go to the channel.
+async fn exchange_with(
+    port: &GatewayPort,
+    end: &CancellationToken,
+    late: mpsc::UnboundedSender<Vec<u8>>,
+) -> Result<(Vec<u8>, Duration), PortMappingError> {
+    let late = Late { end: end.clone(), heard: Box::new(move |answer, _| drop(late.send(answer))) };
+    let matcher = |datagram: &[u8]| datagram.starts_with(b"answer").then(|| datagram.to_vec());
+    port.open(Protocol::NatPmp).await?.exchange(b"request", Manner { jitter: 0.0, insist: false }, matcher, late).await
+}
+
 async fn exchange(port: &GatewayPort) -> Result<(Vec<u8>, Duration), PortMappingError> {
-    let mut socket = port.open(Protocol::NatPmp).await?;
-    socket.exchange(b"request", 0.0, |datagram| datagram.starts_with(b"answer").then(|| datagram.to_vec())).await
+    exchange_with(port, &CancellationToken::new(), mpsc::unbounded_channel().0).await
+}
+
+fn many(port: &Arc<GatewayPort>, count: usize) -> tokio::task::JoinSet<Result<(Vec<u8>, Duration), PortMappingError>> {
+    (0..count)
+        .map(|_| {
+            let port = Arc::clone(port);
+            async move { exchange(&port).await }
+        })
+        .collect()
 }
 
 fn assert_all_free(port: &GatewayPort) {
     assert_eq!(port.sockets.available_permits(), MAX_EXCHANGES);
-    assert_eq!([&port.pcp, &port.nat_pmp].map(|lane| lane.turns.available_permits()), [MAX_IN_FLIGHT; 2]);
+    for lane in [&port.pcp, &port.nat_pmp] {
+        assert_eq!(lane.free(), lane.size());
+    }
 }
 
 #[tokio::test]
@@ -211,81 +232,143 @@ async fn an_exchange_that_waits_for_its_turn_is_ended_by_an_unreachable_too() {
 #[tokio::test]
 async fn more_exchanges_than_turns_and_sockets_are_all_answered() {
     let (_requests, port) = FakeGateway::answering(|_| vec![b"answer".to_vec()]).await;
-    let exchanges: Vec<_> = (0..3 * MAX_EXCHANGES)
-        .map(|_| {
-            let port = port.clone();
-            tokio::spawn(async move { exchange(&port).await })
-        })
-        .collect();
-    for outcome in exchanges {
-        outcome.await.unwrap().unwrap();
+    for outcome in many(&port, 3 * MAX_EXCHANGES).join_all().await {
+        outcome.unwrap();
     }
     assert_all_free(&port);
 }
 
 #[tokio::test]
-async fn a_gateway_that_answers_is_given_few_requests_at_once() {
-    let (gateway, port) = FakeGateway::silent().await;
-    let exchanges: Vec<_> = (0..3 * MAX_IN_FLIGHT)
-        .map(|_| {
-            let port = port.clone();
-            tokio::spawn(async move { exchange(&port).await })
-        })
-        .collect();
-    let mut waiting = std::collections::VecDeque::new();
-    for _ in 0..MAX_IN_FLIGHT {
-        waiting.push_back(gateway.hear().await.1);
+async fn a_gateway_is_given_few_requests_at_once() {
+    let (_gateway, port) = FakeGateway::silent().await;
+    let mut under_way = Vec::new();
+    for _ in 0..port.nat_pmp.size() {
+        under_way.push(port.open(Protocol::NatPmp).await.unwrap());
     }
-    for _ in 0..2 * MAX_IN_FLIGHT {
-        // However slow this run is: to those that wait, others are being answered.
-        port.nat_pmp.heard.fetch_add(1, Ordering::Relaxed);
-        assert_eq!(port.nat_pmp.turns.available_permits(), 0);
-        assert_eq!(MAX_EXCHANGES - port.sockets.available_permits(), MAX_IN_FLIGHT);
-        gateway.say(b"answer", waiting.pop_front().unwrap()).await;
-        // Repetitions of a slow run come from addresses that are known.
-        loop {
-            let (_, from) = gateway.hear().await;
-            if !waiting.contains(&from) {
-                waiting.push_back(from);
-                break;
-            }
+    assert!(under_way.len() <= 8);
+    assert!(timeout(Duration::ZERO, port.open(Protocol::NatPmp)).await.is_err());
+    under_way.pop();
+    port.open(Protocol::NatPmp).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_to_a_gateway_that_answers_nobody_do_not_wait_for_one_another() {
+    let (_gateway, port) = FakeGateway::silent().await;
+    let start = Instant::now();
+    for outcome in many(&port, 200).join_all().await {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Timeout);
+    }
+    assert!(start.elapsed() < 6 * PCP_DEADLINE, "{:?}", start.elapsed());
+    assert_all_free(&port);
+}
+
+/// How long a request that is never answered is asked, and how often, if others are answered meanwhile or not.
+async fn given_up_after(insist: bool, others_are_answered: bool) -> (Duration, usize) {
+    let (gateway, port) = FakeGateway::silent().await;
+    let late = Late { end: CancellationToken::new(), heard: Box::new(|(), _| ()) };
+    let socket = port.open(Protocol::NatPmp).await.unwrap();
+    let start = Instant::now();
+    let exchange = socket.exchange(b"request", Manner { jitter: 0.0, insist }, |_| None::<()>, late);
+    let others = async {
+        tokio::task::yield_now().await;
+        if others_are_answered {
+            port.nat_pmp.answered(port.nat_pmp.send(), Some(Duration::from_millis(1)));
         }
+    };
+    let (outcome, ()) = tokio::join!(exchange, others);
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Timeout);
+    let elapsed = start.elapsed();
+    let mut heard = 0;
+    while timeout(Duration::ZERO, gateway.socket.recv(&mut [0; 16])).await.is_ok() {
+        heard += 1;
     }
-    for client in waiting {
-        gateway.say(b"answer", client).await;
-    }
-    for outcome in exchanges {
-        outcome.await.unwrap().unwrap();
-    }
-    assert_all_free(&port);
+    (elapsed, heard)
 }
 
-#[tokio::test]
-async fn in_silence_nobody_waits_for_more_than_the_first_repetition_of_those_before() {
-    let (gateway, port) = FakeGateway::silent().await;
-    let exchanges: Vec<_> = (0..2 * MAX_IN_FLIGHT)
-        .map(|_| {
-            let port = port.clone();
-            tokio::spawn(async move { exchange(&port).await })
-        })
-        .collect();
-    let mut clients = std::collections::HashSet::new();
-    while clients.len() < 2 * MAX_IN_FLIGHT {
-        clients.insert(gateway.hear().await.1);
-        assert!(exchanges.iter().all(|exchange| !exchange.is_finished()), "a turn was kept until the deadline");
-    }
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_answers_others_is_asked_for_a_delete_until_the_longest_deadline() {
+    // At 0, 0.25, 0.75 s, and from then on every half second.
+    assert_eq!(given_up_after(true, true).await, (UDP_DEADLINE_MAX, 9));
+    assert_eq!(given_up_after(true, false).await, (PCP_DEADLINE, 3));
+    assert_eq!(given_up_after(false, true).await, (PCP_DEADLINE, 3));
 }
 
 #[tokio::test]
 async fn a_protocol_that_is_not_answered_does_not_hold_up_the_other() {
     let (gateway, port) = FakeGateway::silent().await;
-    let _pcp = port.pcp.turns.acquire_many(u32::try_from(MAX_IN_FLIGHT).unwrap()).await.unwrap();
+    let mut pcp = Vec::new();
+    for _ in 0..port.pcp.size() {
+        pcp.push(port.open(Protocol::Pcp).await.unwrap());
+    }
     let play = async {
         let (_, client) = gateway.hear().await;
         gateway.say(b"answer", client).await;
     };
     let (outcome, ()) = tokio::join!(exchange(&port), play);
     outcome.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_behind_the_deadline_is_heard_and_the_next_exchange_is_given_twice_its_time() {
+    let (gateway, port) = FakeGateway::silent().await;
+    let (late, mut answers) = mpsc::unbounded_channel();
+    let end = CancellationToken::new();
+    let ((outcome, at), (_, client)) =
+        tokio::join!(async { (exchange_with(&port, &end, late).await, Instant::now()) }, gateway.hear());
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(port.nat_pmp.times().0, PCP_DEADLINE);
+    gateway.say(b"no answer", client).await;
+    gateway.say(b"answer", client).await;
+    assert_eq!(timeout(PATIENCE, answers.recv()).await.unwrap().unwrap(), b"answer");
+    let patience = port.nat_pmp.times().0;
+    assert!(patience >= PCP_DEADLINE * 2 && patience <= UDP_DEADLINE_MAX, "{patience:?} after {:?}", at.elapsed());
+    assert_eq!(port.pcp.times().0, PCP_DEADLINE, "the other protocol is as it was");
+}
+
+#[tokio::test]
+async fn an_exchange_that_is_dropped_in_flight_is_listened_for_too() {
+    let (gateway, port) = FakeGateway::silent().await;
+    let (late, mut answers) = mpsc::unbounded_channel();
+    let end = CancellationToken::new();
+    let (_, client) = tokio::select! {
+        _ = exchange_with(&port, &end, late) => unreachable!("nobody answers"),
+        heard = gateway.hear() => heard,
+    };
+    gateway.say(b"answer", client).await;
+    assert_eq!(timeout(PATIENCE, answers.recv()).await.unwrap().unwrap(), b"answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_answers_are_listened_for_on_few_sockets_and_for_a_bounded_time() {
+    let (_gateway, port) = FakeGateway::silent().await;
+    let start = Instant::now();
+    many(&port, 2 * MAX_LISTENERS).join_all().await;
+    assert_eq!(port.listeners.available_permits(), 0);
+    let all = port.listeners.acquire_many(u32::try_from(MAX_LISTENERS).unwrap()).await.unwrap();
+    assert!(start.elapsed() < 2 * LATE_ANSWER_WINDOW, "{:?}", start.elapsed());
+    drop(all);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_listeners_end_with_their_client() {
+    let (_gateway, port) = FakeGateway::silent().await;
+    let end = CancellationToken::new();
+    exchange_with(&port, &end, mpsc::unbounded_channel().0).await.unwrap_err();
+    assert_eq!(port.listeners.available_permits(), MAX_LISTENERS - 1);
+    let start = Instant::now();
+    end.cancel();
+    let _all = port.listeners.acquire_many(u32::try_from(MAX_LISTENERS).unwrap()).await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answered_or_refused_exchange_leaves_no_listener() {
+    let (_requests, port) = FakeGateway::answering(|_| vec![b"answer".to_vec()]).await;
+    exchange(&port).await.unwrap();
+    assert_eq!(port.listeners.available_permits(), MAX_LISTENERS);
+    let closed = closed_port().await;
+    exchange(&closed).await.unwrap_err();
+    assert_eq!(closed.listeners.available_permits(), MAX_LISTENERS);
 }
 
 #[tokio::test]
@@ -304,10 +387,11 @@ async fn the_local_address_that_was_asked_for_is_the_one_that_the_gateway_sees()
     let (gateway, port) = FakeGateway::silent().await;
     let ours = IpAddr::from([127, 0, 0, 2]);
     let port = GatewayPort::new(port.gateway(), Some(ours));
-    let mut socket = port.open(Protocol::Pcp).await.unwrap();
+    let socket = port.open(Protocol::Pcp).await.unwrap();
     assert_eq!(socket.local_address(), ours);
+    let late = Late { end: CancellationToken::new(), heard: Box::new(|(), _| ()) };
     tokio::select! {
-        _ = socket.exchange(b"request", 0.0, |_| None::<()>) => unreachable!("nobody answers"),
+        _ = socket.exchange(b"request", Manner { jitter: 0.0, insist: false }, |_| None, late) => unreachable!("nobody answers"),
         (_, from) = gateway.hear() => assert_eq!(from.ip(), ours),
     }
 }

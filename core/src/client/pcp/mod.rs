@@ -4,17 +4,18 @@ pub(crate) mod wire;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio_util::sync::DropGuard;
 
 use self::wire::{MapFields, Opcode, Reply, Response, ResultCode};
 use super::port_mapper::PortMapperClient;
-use super::udp::{GatewayPort, another_port, wire_lifetime};
+use super::udp::{Behind, GatewayPort, Late, Manner, another_port, wire_lifetime};
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
-use crate::schedule::PCP_RETRANSMIT_JITTER;
+use crate::schedule::{PCP_RETRANSMIT_JITTER, UNPROVEN_REFUSAL_HOLD, granted_lifetime};
 
 /// Suggests no address: any will do (RFC 6887 11.1).
 const ANY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -37,10 +38,11 @@ const ANY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// ```
 #[derive(Debug)]
 pub struct PcpMapper {
-    port: Arc<GatewayPort>,
+    channel: Channel,
     /// The nonce of each port, kept beyond its mapping: where the answer to a request was lost, or a mapping was given
     /// up while the gateway was away, the gateway has an entry that only its first nonce can renew or delete.
     nonces: Mutex<HashMap<(Transport, u16), [u8; 12]>>,
+    _end: DropGuard,
 }
 
 impl PcpMapper {
@@ -52,19 +54,25 @@ impl PcpMapper {
 
     /// Speaks to the gateway behind `port`, which other clients use too.
     pub(crate) fn on(port: Arc<GatewayPort>) -> Self {
-        Self { port, nonces: Mutex::default() }
+        let behind = Arc::<Behind>::default();
+        let end = behind.guard();
+        Self { channel: Channel { port, behind }, nonces: Mutex::default(), _end: end }
     }
 
     fn nonce_of(&self, request: &MapRequest) -> [u8; 12] {
-        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
-        *nonces.entry((request.transport, request.internal_port)).or_insert_with(rand::random)
+        *self.nonces().entry((request.transport, request.internal_port)).or_insert_with(rand::random)
+    }
+
+    fn nonces(&self) -> MutexGuard<'_, HashMap<(Transport, u16), [u8; 12]>> {
+        self.nonces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks the gateway for a sign of life (ANNOUNCE, RFC 6887 14.1) and answers with the round-trip time. Maps nothing.
     ///
     /// Fails as every exchange does, and with kind `refused` or `unavailable` by the gateway's result code.
     pub async fn announce(&self) -> Result<Duration, PortMappingError> {
-        let (response, round_trip) = self.ask(Opcode::Announce, wire::announce_request, |_| true).await?;
+        let (reply, round_trip) = self.channel.ask(Opcode::Announce, None, wire::announce_request).await?;
+        let response = in_our_version(reply)?;
         match response.result {
             // A gateway that knows MAP only has answered all the same.
             ResultCode::Success | ResultCode::UnsuppOpcode => Ok(round_trip),
@@ -81,33 +89,25 @@ impl PcpMapper {
         nonce: [u8; 12],
     ) -> Result<PortMapping, PortMappingError> {
         request.validate()?;
-        self.map(request, ttl, nonce, SocketAddr::new(ANY_ADDRESS, request.suggested_port())).await
+        let suggested = SocketAddr::new(ANY_ADDRESS, request.suggested_port());
+        self.map(request, ttl, &fields(request, nonce, suggested), false).await
     }
 
     async fn map(
         &self,
         request: &MapRequest,
         ttl: Duration,
-        nonce: [u8; 12],
-        suggested: SocketAddr,
+        fields: &MapFields,
+        renewal: bool,
     ) -> Result<PortMapping, PortMappingError> {
-        let fields = fields(request, nonce, suggested);
-        let lifetime = wire_lifetime(ttl);
-        let (response, map) = self.ask_map(lifetime, &fields, request.exact).await?;
-        if response.result != ResultCode::Success {
-            return Err(refusal(&response));
-        }
-        if response.lifetime.is_zero() || map.external_port == 0 {
-            return Err(PortMappingError::refused(format!(
-                "pcp: the gateway granted external port {} for {} s, which is no mapping",
-                map.external_port,
-                response.lifetime.as_secs()
-            )));
-        }
+        let nonce = fields.nonce;
+        // Whatever this request leaves on the gateway has this nonce.
+        self.nonces().insert((request.transport, request.internal_port), nonce);
+        let (lifetime, map) = self.channel.map(request, ttl, fields, renewal).await?;
         if request.exact && map.external_port != request.suggested_port() {
             // PREFER_FAILURE was not heeded: miniupnpd on nftables, for one. Whether or not the delete succeeds, the
             // answer to the caller is the same, and the lease ends by itself.
-            if let Err(error) = self.delete(request, nonce).await {
+            if let Err(error) = self.channel.delete(request, nonce).await {
                 tracing::warn!(error = %error.message(), "a mapping to another port than the one insisted on could not be deleted");
             }
             return Err(another_port(Protocol::Pcp, request.suggested_port(), map.external_port));
@@ -118,68 +118,158 @@ impl PcpMapper {
             request: *request,
             external: SocketAddr::new(address, map.external_port),
             requested_ttl: ttl,
-            lifetime: Some(response.lifetime),
+            lifetime: Some(granted_lifetime(lifetime, ttl)),
             protocol: Protocol::Pcp,
             token: ProtocolToken::Pcp { nonce },
         })
     }
+}
 
-    /// Lifetime 0, same nonce, no suggestion (RFC 6887 15.1).
+/// The requests, and what is remembered of those that were not answered.
+#[derive(Debug, Clone)]
+struct Channel {
+    port: Arc<GatewayPort>,
+    behind: Arc<Behind>,
+}
+
+/// What a MAP request is about.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    fields: MapFields,
+    /// The mapping that is wanted; `None` for a delete.
+    wanted: Option<MapRequest>,
+}
+
+impl Channel {
+    /// Asks for a mapping. `renewal` is whether the gateway had granted it before.
+    async fn map(
+        &self,
+        request: &MapRequest,
+        ttl: Duration,
+        fields: &MapFields,
+        renewal: bool,
+    ) -> Result<(Duration, MapFields), PortMappingError> {
+        let mut before = None;
+        let asked = Asked { fields: *fields, wanted: Some(*request) };
+        let ask = self.ask(Opcode::Map, Some(asked), |client| {
+            before = self.behind.asking(request);
+            wire::map_request(client, wire_lifetime(ttl), fields, request.exact)
+        });
+        let (reply, _) = ask.await?;
+        let granted = grant(reply, renewal && request.exact);
+        match granted {
+            Ok(_) => self.behind.granted(request),
+            Err(_) => self.behind.refused(request, before),
+        }
+        granted
+    }
+
     async fn delete(&self, request: &MapRequest, nonce: [u8; 12]) -> Result<(), PortMappingError> {
-        let (response, _) = self.ask_map(0, &fields(request, nonce, SocketAddr::new(ANY_ADDRESS, 0)), false).await?;
-        match response.result {
+        let asked = Asked { fields: delete_fields(request, nonce), wanted: None };
+        let (reply, _) =
+            self.ask(Opcode::Map, Some(asked), |client| wire::map_request(client, 0, &asked.fields, false)).await?;
+        let response = in_our_version(reply)?;
+        match (response.result, response.map) {
             // To delete what is not there is a success (RFC 6887 15.1); older miniupnpd says NO_RESOURCES.
-            ResultCode::Success | ResultCode::NoResources => Ok(()),
+            (ResultCode::Success | ResultCode::NoResources, Some(_)) => {
+                self.behind.deleted(request);
+                Ok(())
+            }
             _ => Err(refusal(&response)),
         }
     }
 
-    async fn ask_map(
-        &self,
-        lifetime: u32,
-        fields: &MapFields,
-        prefer_failure: bool,
-    ) -> Result<(Response, MapFields), PortMappingError> {
-        let same_mapping = |map: &MapFields| {
-            (map.nonce, map.protocol, map.internal_port) == (fields.nonce, fields.protocol, fields.internal_port)
-        };
-        let (response, _) = self
-            .ask(
-                Opcode::Map,
-                |client| wire::map_request(client, lifetime, fields, prefer_failure),
-                |response| match &response.map {
-                    Some(map) => same_mapping(map),
-                    // Some servers answer an error with the header alone.
-                    None => response.result != ResultCode::Success,
-                },
-            )
-            .await?;
-        Ok((response, response.map.unwrap_or(*fields)))
-    }
-
-    /// One exchange. `request` is given the local address, `ours` the responses to `opcode`.
+    /// One exchange. `build` is given the local address when the request is about to be sent.
     async fn ask(
         &self,
         opcode: Opcode,
-        request: impl FnOnce(IpAddr) -> Vec<u8>,
-        ours: impl Fn(&Response) -> bool,
-    ) -> Result<(Response, Duration), PortMappingError> {
-        let mut socket = self.port.open(Protocol::Pcp).await?;
-        let request = request(socket.local_address());
-        let matcher = |datagram: &[u8]| {
-            wire::parse(datagram).filter(|reply| match reply {
-                Reply::Response(response) => response.opcode == opcode as u8 && ours(response),
-                Reply::OtherVersion(_) => true,
-            })
+        asked: Option<Asked>,
+        build: impl FnOnce(IpAddr) -> Vec<u8>,
+    ) -> Result<(Reply, Duration), PortMappingError> {
+        let socket = self.port.open(Protocol::Pcp).await?;
+        let request = build(socket.local_address());
+        let matcher = move |datagram: &[u8]| {
+            wire::parse(datagram).filter(|reply| fits(reply, opcode, asked.map(|asked| asked.fields)))
         };
-        match socket.exchange(&request, PCP_RETRANSMIT_JITTER, matcher).await? {
-            (Reply::Response(response), round_trip) => Ok((response, round_trip)),
-            (Reply::OtherVersion(version), _) => Err(PortMappingError::unavailable(format!(
-                "pcp UNSUPP_VERSION: the gateway speaks no PCP version {}, but version {version}{}",
-                wire::VERSION,
-                if version == 0 { ", which is NAT-PMP" } else { "" }
-            ))),
+        let channel = self.clone();
+        let late = Late {
+            end: self.behind.end(),
+            heard: Box::new(move |reply, round_trip| channel.heard_late(reply, round_trip, asked)),
+        };
+        let insist = asked.is_some_and(|asked| asked.wanted.is_none());
+        let manner = Manner { jitter: PCP_RETRANSMIT_JITTER, insist };
+        let answer = socket.exchange(&request, manner, matcher, late).await?;
+        self.heard(answer.0);
+        Ok(answer)
+    }
+
+    fn heard(&self, reply: Reply) {
+        if in_our_version(reply).is_ok() {
+            self.behind.spoke();
         }
+    }
+
+    fn heard_late(&self, reply: Reply, round_trip: Duration, asked: Option<Asked>) {
+        self.heard(reply);
+        self.behind.answered_late(round_trip);
+        if let Some(Asked { fields, wanted: Some(request) }) = asked
+            && grant(reply, false).is_ok()
+        {
+            let channel = self.clone();
+            let delete = async move { channel.delete(&request, fields.nonce).await };
+            self.behind.delete_unwanted(request, delete);
+        }
+    }
+}
+
+/// Whether `reply` answers a request with `opcode` about `asked`.
+///
+/// Anybody who can forge the gateway's address can send an answer without a nonce, so it must at least be one that the
+/// gateway could give. A refusal of the version comes in another one, because a server that answers in ours speaks it
+/// (RFC 6887 9). Other errors may be the header alone, which some servers send.
+fn fits(reply: &Reply, opcode: Opcode, asked: Option<MapFields>) -> bool {
+    match reply {
+        Reply::OtherVersion { opcode: answered, .. } => *answered == opcode as u8,
+        Reply::Response(response) if response.opcode != opcode as u8 => false,
+        Reply::Response(response) => match (asked, response.map) {
+            (Some(asked), Some(map)) => {
+                (map.nonce, map.protocol, map.internal_port) == (asked.nonce, asked.protocol, asked.internal_port)
+            }
+            (Some(_), None) => !matches!(response.result, ResultCode::Success | ResultCode::UnsuppVersion),
+            (None, _) => response.result != ResultCode::UnsuppVersion,
+        },
+    }
+}
+
+/// The response, if the gateway speaks our version.
+fn in_our_version(reply: Reply) -> Result<Response, PortMappingError> {
+    match reply {
+        Reply::Response(response) => Ok(response),
+        Reply::OtherVersion { version, .. } => Err(PortMappingError::unavailable(format!(
+            "pcp UNSUPP_VERSION: the gateway speaks no PCP version {}, but version {version}{}",
+            wire::VERSION,
+            if version == 0 { ", which is NAT-PMP" } else { "" }
+        ))),
+    }
+}
+
+/// The lifetime and the fields of a mapping that was granted. `exact_renewal` is whether the gateway held that very port
+/// for us: if it cannot provide it any more, the mapping is gone.
+fn grant(reply: Reply, exact_renewal: bool) -> Result<(Duration, MapFields), PortMappingError> {
+    let response = in_our_version(reply)?;
+    match (response.result, response.map) {
+        (ResultCode::Success, Some(map)) if !response.lifetime.is_zero() && map.external_port != 0 => {
+            Ok((response.lifetime, map))
+        }
+        (ResultCode::Success, map) => Err(PortMappingError::refused(format!(
+            "pcp: the gateway granted external port {} for {} s, which is no mapping",
+            map.map_or(0, |map| map.external_port),
+            response.lifetime.as_secs()
+        ))),
+        (ResultCode::CannotProvideExternal, Some(_)) if exact_renewal => {
+            Err(PortMappingError::refused_and_lost(refusal(&response).to_string()))
+        }
+        _ => Err(refusal(&response)),
     }
 }
 
@@ -202,11 +292,38 @@ impl PortMapperClient for PcpMapper {
         // Not with PREFER_FAILURE: that is about the port, and would turn a new external address into a refusal.
         let address = if mapping.request.exact { ANY_ADDRESS } else { mapping.external.ip() };
         let suggested = SocketAddr::new(address, mapping.external.port());
-        self.map(&mapping.request, mapping.requested_ttl, nonce(mapping)?, suggested).await
+        self.map(&mapping.request, mapping.requested_ttl, &fields(&mapping.request, nonce(mapping)?, suggested), true)
+            .await
     }
 
     async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
-        self.delete(&mapping.request, nonce(mapping)?).await
+        self.channel.delete(&mapping.request, nonce(mapping)?).await
+    }
+
+    /// Waits for the gateway's answer only if it has ever given one: a gateway that is mute in PCP must not hold up the
+    /// end of every lease. A grant of such a gateway that comes later is deleted behind the caller.
+    async fn abandon(&self, request: &MapRequest) -> Result<(), PortMappingError> {
+        let Channel { port, behind } = &self.channel;
+        if !behind.abandoned(request) {
+            return Ok(());
+        }
+        let nonce = self.nonce_of(request);
+        if behind.has_spoken() {
+            return self.channel.delete(request, nonce).await;
+        }
+        let fields = delete_fields(request, nonce);
+        if let Err(error) = port.tell(Protocol::Pcp, |client| wire::map_request(client, 0, &fields, false)) {
+            tracing::debug!(error = %error.message(), "a mapping that may have been granted could not be deleted");
+        }
+        Ok(())
+    }
+
+    async fn news(&self) {
+        self.channel.behind.news().await;
+    }
+
+    async fn settle(&self) {
+        self.channel.behind.settle().await;
     }
 }
 
@@ -230,13 +347,22 @@ fn fields(request: &MapRequest, nonce: [u8; 12], suggested: SocketAddr) -> MapFi
     }
 }
 
+/// Lifetime 0 deletes, and nothing is suggested (RFC 6887 15.1).
+fn delete_fields(request: &MapRequest, nonce: [u8; 12]) -> MapFields {
+    fields(request, nonce, SocketAddr::new(ANY_ADDRESS, 0))
+}
+
 /// The error for a response that is no success.
 fn refusal(response: &Response) -> PortMappingError {
     let message = format!("pcp {}: {}", response.result, hint(response.result));
+    let hold = match response.map {
+        Some(_) => response.lifetime,
+        None => response.lifetime.min(UNPROVEN_REFUSAL_HOLD),
+    };
     match response.result {
         ResultCode::UnsuppVersion | ResultCode::UnsuppOpcode => PortMappingError::unavailable(message),
-        _ if response.lifetime.is_zero() => PortMappingError::refused(message),
-        _ => PortMappingError::refused_for(message, response.lifetime),
+        _ if hold.is_zero() => PortMappingError::refused(message),
+        _ => PortMappingError::refused_for(message, hold),
     }
 }
 

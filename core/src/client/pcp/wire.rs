@@ -136,7 +136,12 @@ pub(crate) enum Reply {
     /// An answer in version 2.
     Response(Response),
     /// A server of another version says that it does not speak ours; NAT-PMP is version 0 (RFC 6887 9, RFC 6886 3.5).
-    OtherVersion(u8),
+    OtherVersion {
+        /// The version that it speaks.
+        version: u8,
+        /// The request's opcode.
+        opcode: u8,
+    },
 }
 
 /// An ANNOUNCE request from `client` (RFC 6887 14.1).
@@ -170,7 +175,7 @@ pub(crate) fn parse(datagram: &[u8]) -> Option<Reply> {
     let result = ResultCode::from(result);
     if version != VERSION {
         let refusal = result == ResultCode::UnsuppVersion && datagram.len() >= MIN_OTHER_VERSION;
-        return refusal.then_some(Reply::OtherVersion(version));
+        return refusal.then_some(Reply::OtherVersion { version, opcode: opcode & !RESPONSE });
     }
     if datagram.len() < HEADER_LENGTH || !datagram.len().is_multiple_of(4) {
         return None;

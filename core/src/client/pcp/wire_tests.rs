@@ -7,7 +7,7 @@ use crate::client::vectors;
 fn read(datagram: &[u8]) -> String {
     match parse(datagram) {
         None => "ignored".to_owned(),
-        Some(Reply::OtherVersion(version)) => format!("other version {version}"),
+        Some(Reply::OtherVersion { version, .. }) => format!("other version {version}"),
         Some(Reply::Response(Response { opcode, result, lifetime, epoch, map })) => {
             let head = format!("opcode {opcode} {result} lifetime {} epoch {epoch}", lifetime.as_secs());
             let Some(map) = map else { return head };
