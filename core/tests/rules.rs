@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::{LONG, UdpApp, config, config_for, gateway, gateway_with};
 use portlease::client::{PcpMapper, PortMapperClient, UpnpConfig, UpnpMapper};
-use portlease::{ErrorKind, EventKind, MapRequest, Mapper, Protocol, RetryPolicy, Transport};
+use portlease::{ErrorKind, EventKind, MapRequest, Mapper, Protocol, Release, RetryPolicy, Transport};
 use portlease_gateway::{Faults, Gateway, Mode, Transport as Wire};
 use tokio::task::JoinSet;
 
@@ -413,4 +413,27 @@ async fn a_probe_ends_when_every_protocol_has_answered_or_was_refused() {
     let report = mapper.probe().await.unwrap();
     assert_eq!(report.protocols.iter().filter(|report| report.outcome.is_ok()).count(), 2);
     assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn a_grant_of_the_decided_protocol_whose_answer_was_lost_is_put_right_when_another_protocol_wins() {
+    let gateway = gateway();
+    let mapper = Mapper::start(config(&gateway).protocols([Protocol::Pcp, Protocol::NatPmp])).unwrap();
+    let first = mapper.map(UDP_4000).unwrap();
+    first.ready(LONG).await.unwrap();
+    gateway.update_faults(|faults| faults.pcp_lose_answers = 1000);
+    let app = UdpApp::start();
+    let lease = mapper.map(MapRequest::new(app.port(), Transport::Udp)).unwrap();
+    assert_eq!(lease.ready(LONG).await.unwrap().protocol(), Some(Protocol::NatPmp));
+    // The delete hits the entry that both protocols share, and the renewal behind it brings it back.
+    assert!(gateway.wait_for(LONG, |state| state.counters.get("pcp_delete") > 0), "{:?}", gateway.counters());
+    gateway.update_faults(|faults| faults.pcp_lose_answers = 0);
+    let renewed =
+        gateway.wait_for(LONG, |state| state.counters.get("natpmp_map_udp") >= 2 && state.mappings.len() == 2);
+    assert!(renewed, "{:?}", gateway.counters());
+    let table = gateway.mappings();
+    let entry = table.iter().find(|entry| entry.internal.port() == app.port()).expect("the lease's entry");
+    assert!(app.answers_through(entry.reach));
+    assert_eq!(mapper.stop(LONG).await, Release::Released);
+    assert!(gateway.mappings().is_empty(), "{:?}", gateway.mappings());
 }
