@@ -209,6 +209,16 @@ impl PortMapping {
         token(ProtocolToken),
     }
 
+    /// The mapping as one that this program has made, because another of its protocols turns out to have made the entry
+    /// that this one found and adopted.
+    pub(crate) fn made_by_us(&self) -> Self {
+        let mut mapping = self.clone();
+        if let ProtocolToken::Upnp { adopted, .. } = &mut mapping.token {
+            *adopted = false;
+        }
+        mapping
+    }
+
     /// Whether the mapping stays on the gateway until it is deleted.
     pub const fn permanent(&self) -> bool {
         self.lifetime.is_none()

@@ -75,11 +75,15 @@ pub(crate) const SSDP_REFUSED_GRACE: Duration = Duration::from_millis(300);
 /// When the M-SEARCH burst is sent again, after its start: it is UDP (UDA 1.1 1.3.2).
 pub(crate) const SSDP_REPEATS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(350)];
 
-/// How long a search waits for GetStatusInfo and for GetExternalIPAddress: their answers are good to have, and some routers
-/// give none.
+/// How long GetStatusInfo and GetExternalIPAddress are waited for: their answers are good to have, and some routers give
+/// none.
 pub(crate) const UPNP_STATUS_DEADLINE: Duration = Duration::from_millis(500);
-/// How long a call waits for its turn behind other calls to the same device. Each of them is bounded by
-/// [`UPNP_DEADLINE`], so only a device that answers none of many gets here.
+/// How long a call is waited for behind an address that never came: both together as long as one call.
+pub(crate) const UPNP_HURRIED_DEADLINE: Duration = UPNP_DEADLINE.saturating_sub(UPNP_STATUS_DEADLINE);
+/// An entry whose lease ends this much earlier than granted was cut; less is rounding and the way of the answers.
+pub(crate) const UPNP_LEASE_TOLERANCE: Duration = Duration::from_secs(5);
+/// How long a delete waits for its turn behind other calls to the same device. A call may wait for as long as the device
+/// answers those before it.
 pub(crate) const UPNP_TURN_DEADLINE: Duration = Duration::from_secs(30);
 /// No further step begins after this: a slow router gets a few calls, not all.
 pub(crate) const UPNP_LADDER_DEADLINE: Duration = UPNP_DEADLINE.saturating_mul(2);

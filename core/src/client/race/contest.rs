@@ -210,7 +210,8 @@ impl Contest {
     async fn settle_grant(&self, contestant: &Contestant, late: &PortMapping) {
         self.known.heard(contestant.protocol);
         match self.holdings.holder(late) {
-            Some(Holding { mapping, maker, .. }) => self.take_over(&maker, &mapping).await,
+            // The entry that the lease's protocol may have found and adopted was this program's own, as the late grant shows.
+            Some(Holding { mapping, maker, .. }) => self.take_over(&maker, &mapping.made_by_us()).await,
             None => drop(release(contestant, late).await),
         }
     }

@@ -12,10 +12,10 @@ use igd_next::{PortMappingProtocol, RequestError};
 
 use super::description::Service;
 use super::http::{endpoint, shown};
-use super::soap::{Answer, CallError, Caller};
+use super::ledger::Claim;
+use super::soap::{Action, Answer, CallError, Caller, Need};
 use super::xml::escape;
 use crate::mapping::Transport;
-use crate::schedule::{UPNP_DEADLINE, UPNP_STATUS_DEADLINE};
 
 /// The arguments of the actions in the order of the standard (WANIPConnection:1 2.4, WANIPConnection:2 2.5), which is
 /// the order in which simple routers expect them. They are the same everywhere, so the SCPD is never fetched.
@@ -83,9 +83,14 @@ impl TableEntry {
         }
     }
 
+    /// The host inside, if it is given by its address.
+    pub(super) fn client(&self) -> Option<IpAddr> {
+        self.internal_client.parse().ok()
+    }
+
     /// Whether the entry forwards to this address and port.
     pub(super) fn leads_to(&self, internal: SocketAddr) -> bool {
-        self.internal_port == internal.port() && self.internal_client.parse() == Ok(internal.ip())
+        self.internal_port == internal.port() && self.client() == Some(internal.ip())
     }
 }
 
@@ -110,6 +115,8 @@ pub(super) struct Control<'a> {
 struct Exchange {
     caller: Caller,
     service: Service,
+    need: Need,
+    claim: Option<Claim>,
     outcome: Arc<Mutex<Option<Result<Answer, CallError>>>>,
 }
 
@@ -124,7 +131,8 @@ struct Transporter;
 impl Provider for Transporter {
     async fn send_async(_url: &str, action: &str, body: &str) -> Result<String, RequestError> {
         let exchange = EXCHANGE.with(Clone::clone);
-        let outcome = exchange.caller.call(&exchange.service, action, body, UPNP_DEADLINE).await;
+        let call = Action { name: action, body, need: exchange.need, claim: exchange.claim };
+        let outcome = exchange.caller.call(&exchange.service, call).await;
         let result = match &outcome {
             Ok(answer) => Ok(clean_answer(action, answer)),
             Err(error) => Err(RequestError::from(error)),
@@ -152,6 +160,8 @@ impl Control<'_> {
     /// comes along for those who need it.
     async fn run<T, E, F>(
         &self,
+        need: Need,
+        claim: Option<Claim>,
         action: impl FnOnce(Gateway<Transporter>) -> F,
     ) -> Result<(Answer, Result<T, E>), CallError>
     where
@@ -174,8 +184,14 @@ impl Control<'_> {
             service_type: self.service.service_type.clone(),
             provider: Transporter,
         };
-        let exchange = Exchange { caller: self.caller.clone(), service: self.service.clone(), outcome: Arc::default() };
-        let outcome = Arc::clone(&exchange.outcome);
+        let outcome = Arc::default();
+        let exchange = Exchange {
+            caller: self.caller.clone(),
+            service: self.service.clone(),
+            need,
+            claim,
+            outcome: Arc::clone(&outcome),
+        };
         let read = EXCHANGE.scope(exchange, action(gateway)).await;
         let outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (outcome, read) {
@@ -197,35 +213,44 @@ impl Control<'_> {
 
     /// GetExternalIPAddress. An empty, unspecified or unreadable address is none.
     pub(super) async fn external_address(&self) -> Result<External, CallError> {
-        let (answer, read) = self.run(|gateway| async move { gateway.get_external_ip().await }).await?;
+        let (answer, read) =
+            self.run(Need::Optional, None, |gateway| async move { gateway.get_external_ip().await }).await?;
         let address = read.ok().filter(|address| !address.is_unspecified());
         Ok(External { address, local: answer.local })
     }
 
     /// GetStatusInfo: whether the WAN connection is up. `None`: the answer does not tell.
     pub(super) async fn connected(&self) -> Result<Option<bool>, CallError> {
-        let answer = self.own_action("GetStatusInfo", "", UPNP_STATUS_DEADLINE).await?;
+        let answer = self.own_action("GetStatusInfo", "", Need::Optional).await?;
         let status = answer.argument("NewConnectionStatus");
         Ok(status.map(|status| status.eq_ignore_ascii_case("Connected") || status.eq_ignore_ascii_case("Up")))
     }
 
     /// AddPortMapping. A lease of 0 has no end.
-    pub(super) async fn add(&self, entry: &Entry<'_>, external_port: u16, lease: u32) -> Result<(), CallError> {
+    pub(super) async fn add(
+        &self,
+        entry: &Entry<'_>,
+        external_port: u16,
+        lease: u32,
+        claim: Option<Claim>,
+    ) -> Result<(), CallError> {
         let transport = protocol(entry.transport);
         let (internal, description) = (entry.internal, entry.description);
-        self.run(
-            |gateway| async move { gateway.add_port(transport, external_port, internal, lease, description).await },
-        )
+        self.run(Need::Full, claim, |gateway| async move {
+            gateway.add_port(transport, external_port, internal, lease, description).await
+        })
         .await
         .map(drop)
     }
 
     /// AddAnyPortMapping (WANIPConnection:2 2.5.20): the router chooses the external port.
-    pub(super) async fn add_any(&self, entry: &Entry<'_>, lease: u32) -> Result<u16, CallError> {
+    pub(super) async fn add_any(&self, entry: &Entry<'_>, lease: u32, claim: Option<Claim>) -> Result<u16, CallError> {
         let transport = protocol(entry.transport);
         let (internal, description) = (entry.internal, entry.description);
         let (_, read) = self
-            .run(|gateway| async move { gateway.add_any_port(transport, internal, lease, description).await })
+            .run(Need::Full, claim, |gateway| async move {
+                gateway.add_any_port(transport, internal, lease, description).await
+            })
             .await?;
         match read {
             Ok(port) if port != 0 => Ok(port),
@@ -236,13 +261,20 @@ impl Control<'_> {
 
     /// DeletePortMapping.
     pub(super) async fn delete(&self, transport: Transport, external_port: u16) -> Result<(), CallError> {
-        self.run(|gateway| async move { gateway.remove_port(protocol(transport), external_port).await }).await.map(drop)
+        self.run(
+            Need::Full,
+            None,
+            |gateway| async move { gateway.remove_port(protocol(transport), external_port).await },
+        )
+        .await
+        .map(drop)
     }
 
     /// GetGenericPortMappingEntry: line `index` of the table.
     pub(super) async fn entry(&self, index: u32) -> Result<TableEntry, CallError> {
-        let (answer, _) =
-            self.run(|gateway| async move { gateway.get_generic_port_mapping_entry(index).await }).await?;
+        let (answer, _) = self
+            .run(Need::Full, None, |gateway| async move { gateway.get_generic_port_mapping_entry(index).await })
+            .await?;
         // Read leniently: many routers leave out a field, which igd-next takes for a broken answer.
         let number = |name| answer.argument(name).and_then(|text| text.parse::<u16>().ok());
         let transport = answer.argument("NewProtocol").and_then(|text| text.to_ascii_lowercase().parse().ok());
@@ -253,18 +285,23 @@ impl Control<'_> {
     }
 
     /// GetSpecificPortMappingEntry: the entry for an external port.
-    pub(super) async fn specific(&self, transport: Transport, external_port: u16) -> Result<TableEntry, CallError> {
+    pub(super) async fn specific(
+        &self,
+        transport: Transport,
+        external_port: u16,
+        need: Need,
+    ) -> Result<TableEntry, CallError> {
         let arguments = format!(
             "<NewRemoteHost></NewRemoteHost><NewExternalPort>{external_port}</NewExternalPort>\
              <NewProtocol>{}</NewProtocol>",
             protocol(transport)
         );
-        let answer = self.own_action("GetSpecificPortMappingEntry", &arguments, UPNP_DEADLINE).await?;
+        let answer = self.own_action("GetSpecificPortMappingEntry", &arguments, need).await?;
         Ok(table_entry(&answer, transport, external_port))
     }
 
     /// An action that igd-next does not have.
-    async fn own_action(&self, action: &str, arguments: &str, deadline: Duration) -> Result<Answer, CallError> {
+    async fn own_action(&self, action: &str, arguments: &str, need: Need) -> Result<Answer, CallError> {
         // The description's reader lets only plain characters through in a service type.
         let service_type = &self.service.service_type;
         let body = format!(
@@ -273,7 +310,8 @@ impl Control<'_> {
              s:encodingStyle=\"http://schemas.xmlsoap.org/soap/encoding/\">\
              <s:Body><u:{action} xmlns:u=\"{service_type}\">{arguments}</u:{action}></s:Body></s:Envelope>\r\n"
         );
-        self.caller.call(self.service, &format!("\"{service_type}#{action}\""), &body, deadline).await
+        let name = format!("\"{service_type}#{action}\"");
+        self.caller.call(self.service, Action { name: &name, body: &body, need, claim: None }).await
     }
 }
 

@@ -242,6 +242,12 @@ pub(super) fn refuses_for_good(error: &CallError) -> bool {
             None => NO_SUCH_SERVICE.contains(&fault.status),
         },
         CallError::Gone(status) => NO_SUCH_SERVICE.contains(status),
-        CallError::Http(_) | CallError::Nonsense(_) | CallError::AnotherHost { .. } | CallError::Crowded => false,
+        CallError::Http(_)
+        | CallError::Nonsense(_)
+        | CallError::AnotherHost { .. }
+        | CallError::Taken { .. }
+        | CallError::Lost(_)
+        | CallError::Untold(_)
+        | CallError::Unanswered => false,
     }
 }

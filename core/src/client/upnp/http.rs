@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -290,13 +291,21 @@ pub(super) struct Reply {
 
 /// Sends one request and reads the answer. No redirect is followed.
 pub(super) async fn send(request: &Request<'_>) -> Result<Reply, HttpError> {
-    tokio::time::timeout(request.deadline, exchange(request)).await.unwrap_or(Err(HttpError::Timeout(request.deadline)))
+    send_noting(request, &AtomicBool::new(false)).await
 }
 
-async fn exchange(request: &Request<'_>) -> Result<Reply, HttpError> {
+/// As [`send`]; notes in `sent` when the request begins to leave this machine: from then on it may have had an effect,
+/// whether it is answered or not.
+pub(super) async fn send_noting(request: &Request<'_>, sent: &AtomicBool) -> Result<Reply, HttpError> {
+    let exchange = exchange(request, sent);
+    tokio::time::timeout(request.deadline, exchange).await.unwrap_or(Err(HttpError::Timeout(request.deadline)))
+}
+
+async fn exchange(request: &Request<'_>, sent: &AtomicBool) -> Result<Reply, HttpError> {
     let peer = endpoint(request.url).ok_or_else(|| malformed(format!("{} is no safe address", request.url)))?;
     let mut stream = connect(peer, request.local).await?;
     let local = stream.local_addr()?.ip();
+    sent.store(true, Ordering::Relaxed);
     let written = stream.write_all(message(request, peer).as_bytes()).await;
     let mut decoder = Decoder::default();
     let mut buffer = vec![0; 16 * 1024];

@@ -3,7 +3,6 @@ use std::net::Ipv4Addr;
 use url::Url;
 
 use super::*;
-use crate::client::upnp::soap::Turns;
 
 const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const IP1: &str = "urn:schemas-upnp-org:service:WANIPConnection:1";
@@ -35,7 +34,7 @@ fn lead(path: &str) -> Lead {
 async fn a_search_sleeps_while_it_waits_for_the_gateway_and_has_another_device() {
     let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let config = UpnpConfig::new(GATEWAY).ssdp_address(silent.local_addr().unwrap());
-    let caller = Caller { local: None, turns: Turns::default() };
+    let caller = Caller::new(None);
     let mut hunt = Hunt::start(&config, &caller, Vec::new()).await.unwrap();
     while !hunt.ssdp.over() {
         hunt.ssdp.next().await;

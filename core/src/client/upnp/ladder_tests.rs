@@ -2,7 +2,8 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::peer::{Call, IP2, Ssdp, Web, entry, fault, gateway, mapper};
+use super::peer::{Call, IP2, Ssdp, Web, fault, gateway, mapper};
+use super::peer_table::{DESCRIPTION, line, router};
 use crate::client::port_mapper::PortMapperClient;
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{MapRequest, PortMapping, Transport};
@@ -35,7 +36,11 @@ async fn a_router_that_knows_permanent_leases_only_gets_one() {
         let (outcome, changes) = install(false, move |call| (lease(call) > 0).then_some(code)).await;
         let mapping = outcome.unwrap();
         assert_eq!((mapping.lifetime, mapping.requested_ttl, mapping.external.port()), (None, HOUR, 4000), "{code}");
-        assert_eq!(changes, ["AddPortMapping 4000 3600", "AddPortMapping 4000 0"], "{code}");
+        // Other codes than 725 may pass.
+        let finite = if code == 725 { 1 } else { 2 };
+        assert_eq!(changes.len(), finite + 1, "{code}");
+        assert!(changes[..finite].iter().all(|change| change == "AddPortMapping 4000 3600"), "{changes:?}");
+        assert_eq!(changes[finite], "AddPortMapping 4000 0", "{code}");
     }
 }
 
@@ -56,7 +61,8 @@ async fn a_permanent_mapping_on_a_router_that_refuses_0_is_renewed_with_a_lease(
     let switch = std::sync::Arc::clone(&strict);
     let (web, _ssdp, mapper) = gateway(move |call| {
         let refuses_lease = !switch.load(std::sync::atomic::Ordering::Relaxed);
-        (call.action == "AddPortMapping" && (lease(call) > 0) == refuses_lease).then(|| fault(402))
+        let refused = call.action == "AddPortMapping" && (lease(call) > 0) == refuses_lease;
+        refused.then(|| fault(if refuses_lease { 725 } else { 402 }))
     })
     .await;
     let mapping = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
@@ -98,14 +104,14 @@ async fn a_conflict_on_every_port_says_that_the_router_takes_us_for_another_host
         "{text}"
     );
     let ports: HashSet<_> = changes.iter().collect();
-    assert!(changes.len() == 9 && ports.len() >= 8, "{changes:?}");
+    assert!(changes.len() == 3 && ports.len() == 3, "{changes:?}");
 }
 
 #[tokio::test]
 async fn a_router_that_is_only_busy_does_not_get_asked_for_ever() {
     let (outcome, changes) = install(false, |_| Some(501)).await;
     assert!(outcome.unwrap_err().to_string().starts_with("upnp 501 ActionFailed"));
-    assert_eq!(changes.len(), 18, "{changes:?}");
+    assert_eq!(changes.len(), 4, "{changes:?}");
 }
 
 #[tokio::test]
@@ -163,19 +169,13 @@ async fn a_well_known_port_that_is_not_permitted_leads_to_another_one() {
 #[tokio::test]
 async fn our_own_entry_that_the_router_does_not_extend_is_replaced() {
     let deleted = Mutex::new(false);
-    let (web, _ssdp, mapper) = gateway(move |call| {
+    let (table, web, _ssdp, mapper) = router(move |call, _| {
         let mut deleted = deleted.lock().unwrap();
-        match &*call.action {
-            "AddPortMapping" if !*deleted => Some(fault(718)),
-            "GetSpecificPortMappingEntry" => Some(entry("127.0.0.1", 4000, 100)),
-            "DeletePortMapping" => {
-                *deleted = true;
-                None
-            }
-            _ => None,
-        }
+        *deleted |= call.action == "DeletePortMapping";
+        (call.action == "AddPortMapping" && !*deleted).then(|| fault(718))
     })
     .await;
+    table.put(4000, line("127.0.0.1", 4000, 100, DESCRIPTION));
     let mapping = mapper.install(&MapRequest::new(4000, Transport::Udp).exact(), HOUR).await.unwrap();
     assert_eq!((mapping.external.port(), mapping.lifetime), (4000, Some(HOUR)));
     let expected = ["AddPortMapping 4000 3600", "DeletePortMapping 4000", "AddPortMapping 4000 3600"];
@@ -184,12 +184,8 @@ async fn our_own_entry_that_the_router_does_not_extend_is_replaced() {
 
 #[tokio::test]
 async fn our_own_permanent_entry_is_left_as_it_is() {
-    let (web, _ssdp, mapper) = gateway(|call| match &*call.action {
-        "AddPortMapping" => Some(fault(718)),
-        "GetSpecificPortMappingEntry" => Some(entry("127.0.0.1", 4000, 0)),
-        _ => None,
-    })
-    .await;
+    let (table, web, _ssdp, mapper) = router(|call, _| (call.action == "AddPortMapping").then(|| fault(718))).await;
+    table.put(4000, line("127.0.0.1", 4000, 0, DESCRIPTION));
     let mapping = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
     assert!(mapping.permanent() && mapping.external.port() == 4000);
     assert_eq!(web.changes(), ["AddPortMapping 4000 3600"]);
@@ -201,7 +197,7 @@ async fn a_renewal_never_takes_another_port() {
     let switch = std::sync::Arc::clone(&taken);
     let (web, _ssdp, mapper) = gateway(move |call| match &*call.action {
         "AddPortMapping" if switch.load(std::sync::atomic::Ordering::Relaxed) => Some(fault(718)),
-        "GetSpecificPortMappingEntry" => Some(entry("192.168.1.99", 4000, 0)),
+        "GetSpecificPortMappingEntry" => Some(fault(501)),
         _ => None,
     })
     .await;

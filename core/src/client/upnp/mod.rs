@@ -4,9 +4,14 @@
 //! The device that a search found is remembered for the life of the mapper. A device that refuses connections or answers 404 has
 //! probably restarted on another port: it is searched for once more, and the action is tried again.
 //!
+//! Routers with no checks of their own let anybody overwrite and delete anybody's entry, so every change is preceded by a
+//! look at the table (`look`), and a `ledger` knows what this process has added. Only that, or what has our description,
+//! is deleted.
+//!
 //! An answer that makes no sense is of kind `unavailable`: whatever answered, it offers no service that we can use.
 
 mod action;
+mod attempt;
 mod config;
 pub(crate) mod description;
 mod device;
@@ -14,30 +19,35 @@ mod finder;
 pub(crate) mod http;
 mod ladder;
 mod leads;
+mod ledger;
+mod look;
+mod release;
+mod renewal;
 mod search;
 pub(crate) mod soap;
 pub(crate) mod ssdp;
 mod table;
+mod target;
+mod turns;
+mod verify;
 mod xml;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use self::action::{Control, Entry, External};
+use self::action::External;
 use self::description::Service;
-use self::device::Device;
-use self::finder::Finder;
-use self::ladder::{Granted, Ladder};
-use self::soap::{CallError, Caller, NO_SUCH_ENTRY, Turns};
+use self::finder::{Finder, refuses_for_good};
+use self::ledger::Ledger;
+use self::soap::{CallError, Caller, NO_SUCH_ENTRY};
+use self::target::Target;
 use super::port_mapper::PortMapperClient;
 use crate::config::MAX_DESCRIPTION_LENGTH;
 use crate::error::PortMappingError;
-use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
-use crate::schedule::UPNP_EXTERNAL_ADDRESS_FRESH;
+use crate::mapping::{MapRequest, PortMapping, Transport};
 
 pub use self::action::TableEntry;
 pub use self::config::UpnpConfig;
@@ -61,14 +71,18 @@ pub struct UpnpMapper {
     description: String,
     caller: Caller,
     finder: Finder,
+    ledger: Ledger,
+    /// What a service said last about its address, and when.
+    told: Mutex<Option<(Service, External, Instant)>>,
 }
 
 impl UpnpMapper {
     /// A mapper that has found nothing yet. Sends nothing.
     pub fn new(config: UpnpConfig) -> Self {
         let description = config.description.chars().filter(|c| !c.is_control()).take(MAX_DESCRIPTION_LENGTH).collect();
-        let caller = Caller { local: config.local_address, turns: Turns::default() };
-        Self { description, finder: Finder::new(config, caller.clone()), caller }
+        let caller = Caller::new(config.local_address);
+        let finder = Finder::new(config, caller.clone());
+        Self { description, caller, finder, ledger: Ledger::default(), told: Mutex::default() }
     }
 
     /// Searches for the gateway anew, and remembers it. Maps nothing.
@@ -83,9 +97,10 @@ impl UpnpMapper {
     /// Fails as [`search`](Self::search), and with `refused` where the router does not show its table.
     pub async fn mappings(&self) -> Result<Vec<TableEntry>, PortMappingError> {
         let device = self.finder.device().await?;
-        let mut target = Target::at(device.service.clone());
+        let mut target = Target::of_device(&device);
         loop {
-            let result = table::read(self.control(&target)).await;
+            let caller = self.caller.timed();
+            let result = table::read(target.control(&caller)).await;
             if let Some(result) = self.settled(&mut target, result).await {
                 return result.map_err(|error| self.failed(error, "GetGenericPortMappingEntry", &target));
             }
@@ -97,39 +112,52 @@ impl UpnpMapper {
     /// Fails as [`search`](Self::search), and with `refused` where the router says no.
     pub async fn delete(&self, transport: Transport, external_port: u16) -> Result<(), PortMappingError> {
         let device = self.finder.device().await?;
-        self.delete_at(device.service.clone(), transport, external_port).await
-    }
-
-    async fn delete_at(&self, service: Service, transport: Transport, port: u16) -> Result<(), PortMappingError> {
-        let mut target = Target::at(service);
+        let mut target = Target::of_device(&device);
         loop {
-            let result = match self.control(&target).delete(transport, port).await {
+            let result = match target.control(&self.caller).delete(transport, external_port).await {
                 // It is gone, which is what was asked for.
                 Err(CallError::Fault(fault)) if fault.code == Some(NO_SUCH_ENTRY) => Ok(()),
                 result => result,
             };
-            if let Some(result) = self.settled(&mut target, result).await {
+            if let Some(result) = self.settled_same(&mut target, result).await {
                 return result.map_err(|error| self.failed(error, "DeletePortMapping", &target));
             }
         }
     }
 
-    fn control<'a>(&'a self, target: &'a Target) -> Control<'a> {
-        Control { caller: &self.caller, service: &target.service }
-    }
-
     /// Looks at what an action on `target` brought. `None`: the service was gone, the gateway has been found elsewhere,
     /// and the action is to be tried there. That happens once.
     async fn settled<T>(&self, target: &mut Target, result: Result<T, CallError>) -> Option<Result<T, CallError>> {
+        self.settled_at(target, result, |_| true).await
+    }
+
+    /// As [`settled`](Self::settled), for what must not happen at another device: only one that proves by its unique name
+    /// to be the same is tried.
+    async fn settled_same<T>(&self, target: &mut Target, result: Result<T, CallError>) -> Option<Result<T, CallError>> {
+        let same = target.identity.clone();
+        self.settled_at(target, result, |found| !same.udn().is_empty() && found.identity == same).await
+    }
+
+    async fn settled_at<T>(
+        &self,
+        target: &mut Target,
+        result: Result<T, CallError>,
+        fits: impl FnOnce(&Target) -> bool,
+    ) -> Option<Result<T, CallError>> {
         let Err(error) = &result else { return Some(result) };
         if target.moved || !error.may_have_moved() {
             return Some(result);
         }
         tracing::debug!(url = %target.service.control_url, %error, "the gateway may have moved: searching for it");
-        match self.finder.search_since(target.asked).await {
-            Ok(device) => {
-                *target = Target { service: device.service.clone(), asked: Instant::now(), moved: true };
+        let found = self.finder.search_since(target.asked).await.map(|device| Target::of_device(&device));
+        match found {
+            Ok(found) if fits(&found) => {
+                *target = Target { moved: true, ..found };
                 None
+            }
+            Ok(found) => {
+                tracing::debug!(url = %found.service.control_url, "another device was found");
+                Some(result)
             }
             Err(search) => {
                 tracing::debug!(error = %search.message(), "and it is not found");
@@ -154,12 +182,16 @@ impl PortMapperClient for UpnpMapper {
         let Some(device) = self.finder.known() else {
             return self.finder.search_since(Instant::now()).await.map(drop);
         };
-        let mut target = Target::at(device.service.clone());
+        let mut target = Target::of_device(&device);
         loop {
-            let result = self.control(&target).external_address().await;
+            let control = target.control(&self.caller);
+            let result = match control.external_address().await {
+                Err(error) if attempt::maps_all_the_same(&error) => control.connected().await.map(drop),
+                result => result.map(drop),
+            };
             match self.settled(&mut target, result).await {
                 // A refusal is an answer, and that is what was asked.
-                Some(Ok(_) | Err(CallError::Fault(_))) => return Ok(()),
+                Some(Ok(()) | Err(CallError::Fault(_))) => return Ok(()),
                 Some(Err(error)) => return Err(self.failed(error, "GetExternalIPAddress", &target)),
                 None => {}
             }
@@ -168,19 +200,28 @@ impl PortMapperClient for UpnpMapper {
 
     async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
         request.validate()?;
-        let mut target = Target::at(self.finder.device().await?.service.clone());
+        let device = self.finder.device().await?;
+        let mut target = Target::of_device(&device);
         loop {
             let result = self.try_install(&target, request, ttl).await;
-            if let Some(result) = self.settled(&mut target, result).await {
-                return result.map_err(|error| self.failed(error, "AddPortMapping", &target));
+            let Some(result) = self.settled(&mut target, result).await else { continue };
+            if let Err(error) = &result
+                && refuses_for_good(error)
+                && let Some(next) = self.finder.refused(&target.service).await
+            {
+                tracing::debug!(url = %target.service.control_url, %error, "asking the next best device");
+                target = Target::of_device(&next);
+                continue;
             }
+            return result.map_err(|error| self.failed(error, "AddPortMapping", &target));
         }
     }
 
     async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
-        let mut target = Target::at(service_of(mapping)?);
+        let before = Target::of_mapping(mapping)?;
+        let mut target = Target::of_mapping(mapping)?;
         loop {
-            let result = self.try_renew(&target, mapping).await;
+            let result = self.try_renew(&target, &before, mapping).await;
             if let Some(result) = self.settled(&mut target, result).await {
                 return result.map_err(|error| self.failed(error, "AddPortMapping", &target));
             }
@@ -188,140 +229,44 @@ impl PortMapperClient for UpnpMapper {
     }
 
     async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
-        self.delete_at(service_of(mapping)?, mapping.request.transport, mapping.external.port()).await
+        self.release(mapping).await
+    }
+
+    async fn verify(&self, mapping: &PortMapping) -> Result<Option<PortMapping>, PortMappingError> {
+        let target = Target::of_mapping(mapping)?;
+        let result = self.try_verify(&target, mapping).await;
+        result.map_err(|error| self.failed(error, "GetSpecificPortMappingEntry", &target))
+    }
+
+    async fn abandon(&self, request: &MapRequest) -> Result<(), PortMappingError> {
+        self.release_doubtful(request).await
     }
 
     /// Waits until a search that went on behind its failure has found a gateway.
     async fn news(&self) {
         self.finder.news().await;
     }
-}
 
-impl UpnpMapper {
-    async fn try_install(
-        &self,
-        target: &Target,
-        request: &MapRequest,
-        ttl: Duration,
-    ) -> Result<PortMapping, CallError> {
-        let control = self.control(target);
-        let device = self.known_at(target);
-        // What a search brought a moment ago is good enough: in a race every round trip counts.
-        let fresh = device.as_ref().and_then(|device| device.external);
-        let external = match fresh.filter(|(_, since)| since.elapsed() < UPNP_EXTERNAL_ADDRESS_FRESH) {
-            Some((external, _)) => external,
-            None => external_address(control, None).await?,
-        };
-        let ladder = Ladder {
-            control,
-            entry: self.entry(request, external),
-            lease: whole_seconds(ttl),
-            permanent_first: device.as_ref().is_some_and(|device| device.permanent_only()),
-            device: device.as_deref(),
-        };
-        let granted = ladder.install(request.suggested_port(), request.exact).await?;
-        Ok(granted_mapping(request, ttl, external, granted, target))
-    }
-
-    async fn try_renew(&self, target: &Target, old: &PortMapping) -> Result<PortMapping, CallError> {
-        let control = self.control(target);
-        let device = self.known_at(target);
-        let external = external_address(control, Some(old.external.ip())).await?;
-        let ladder = Ladder {
-            control,
-            entry: self.entry(&old.request, external),
-            lease: whole_seconds(old.requested_ttl),
-            permanent_first: old.permanent() || device.as_ref().is_some_and(|device| device.permanent_only()),
-            device: device.as_deref(),
-        };
-        let granted = ladder.renew(old.external.port()).await?;
-        Ok(granted_mapping(&old.request, old.requested_ttl, external, granted, target))
-    }
-
-    /// What is known of the device at `target`.
-    fn known_at(&self, target: &Target) -> Option<Arc<Device>> {
-        self.finder.known().filter(|device| device.service == target.service)
-    }
-
-    fn entry(&self, request: &MapRequest, external: External) -> Entry<'_> {
-        Entry {
-            transport: request.transport,
-            internal: SocketAddr::new(external.local, request.internal_port),
-            description: &self.description,
-        }
+    async fn settle(&self) {
+        let calls = &self.caller.turns.calls;
+        calls.close();
+        calls.wait().await;
+        calls.reopen();
     }
 }
 
-/// Where an action goes.
-struct Target {
-    service: Service,
-    /// When it was known to be there.
-    asked: Instant,
-    /// Whether it has been searched for since.
-    moved: bool,
-}
-
-impl Target {
-    fn at(service: Service) -> Self {
-        Self { service, asked: Instant::now(), moved: false }
-    }
-}
-
-/// The lease to ask for: at least a second, because 0 means for ever.
-fn whole_seconds(ttl: Duration) -> u32 {
-    let seconds = ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0)).max(1);
-    u32::try_from(seconds).unwrap_or(u32::MAX)
-}
-
-/// The router's address and ours. Comes before AddPortMapping, because nothing that can fail may come after it. A router
-/// that refuses to tell its address still maps ports: `otherwise` is what is shown then.
-async fn external_address(control: Control<'_>, otherwise: Option<IpAddr>) -> Result<External, CallError> {
-    match control.external_address().await {
-        Err(CallError::Fault(fault)) => {
-            tracing::debug!(%fault, "GetExternalIPAddress");
-            let local = control.local_address().map_err(http::HttpError::Io)?;
-            Ok(External { address: otherwise.filter(|address| !address.is_unspecified()), local })
-        }
-        result => result,
-    }
-}
-
-fn service_of(mapping: &PortMapping) -> Result<Service, PortMappingError> {
-    let ProtocolToken::Upnp { control_url, service_type, .. } = &mapping.token else {
-        return Err(PortMappingError::internal(format!("a mapping by {} came to upnp", mapping.protocol)));
-    };
-    Service::known(control_url, service_type).ok_or_else(|| {
-        PortMappingError::internal(format!("`{control_url}` with `{service_type}` is no upnp service that maps ports"))
-    })
-}
-
-fn granted_mapping(
-    request: &MapRequest,
-    ttl: Duration,
-    external: External,
-    granted: Granted,
-    target: &Target,
-) -> PortMapping {
-    let address = external.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    PortMapping {
-        request: *request,
-        external: SocketAddr::new(address, granted.external_port),
-        requested_ttl: ttl,
-        lifetime: granted.lifetime(),
-        protocol: Protocol::Upnp,
-        token: ProtocolToken::Upnp {
-            control_url: target.service.control_url.to_string(),
-            service_type: target.service.service_type.clone(),
-            udn: String::new(),
-            adopted: false,
-        },
-    }
-}
-
+#[cfg(test)]
+mod doubt_tests;
 #[cfg(test)]
 mod ladder_tests;
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod ownership_tests;
+#[cfg(test)]
 mod peer;
+#[cfg(test)]
+mod peer_table;
 #[cfg(test)]
 mod search_tests;
 #[cfg(test)]
@@ -329,3 +274,5 @@ mod search_tests;
 mod tests;
 #[cfg(test)]
 mod vector_tests;
+#[cfg(test)]
+mod verify_tests;

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 
+use super::peer_table::router;
 use super::{UpnpConfig, UpnpMapper};
 
 pub(super) const IP1: &str = "urn:schemas-upnp-org:service:WANIPConnection:1";
@@ -44,7 +45,15 @@ type Rule = Box<dyn Fn(&Call) -> Option<String> + Send + Sync>;
 pub(super) struct Web {
     pub(super) address: SocketAddr,
     calls: Arc<Mutex<Vec<Call>>>,
+    busy: Arc<Busy>,
     _tasks: JoinSet<()>,
+}
+
+/// The actions that are being answered.
+#[derive(Debug, Default)]
+struct Busy {
+    now: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl Web {
@@ -67,15 +76,29 @@ impl Web {
         let rule: Arc<Rule> = Arc::new(Box::new(rule));
         let page = Arc::new(description(services));
         let mut tasks = JoinSet::new();
-        let log = Arc::clone(&calls);
+        let (log, busy) = (Arc::clone(&calls), Arc::<Busy>::default());
+        let counts = Arc::clone(&busy);
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                connections.spawn(serve(stream, Arc::clone(&log), Arc::clone(&rule), Arc::clone(&page)));
+                let (log, rule, page, counts) = (log.clone(), rule.clone(), page.clone(), counts.clone());
+                connections.spawn(serve(stream, log, rule, page, counts));
             }
         });
-        Self { address, calls, _tasks: tasks }
+        Self { address, calls, busy, _tasks: tasks }
+    }
+
+    /// The most actions that were ever under way together.
+    pub(super) fn most_at_once(&self) -> usize {
+        self.busy.most.load(Ordering::Relaxed)
+    }
+
+    /// Waits until an action has come that changes the router's table.
+    pub(super) async fn changed(&self) {
+        while self.changes().is_empty() {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// The requests so far.
@@ -177,9 +200,7 @@ pub(super) fn mapper(ssdp: &Ssdp) -> UpnpMapper {
 
 /// A router with one WANIPConnection:1, the way to find it, and a mapper.
 pub(super) async fn gateway(rule: impl Fn(&Call) -> Option<String> + Send + Sync + 'static) -> (Web, Ssdp, UpnpMapper) {
-    let web = Web::start(&[(IP1, "/ctl")], rule).await;
-    let ssdp = Ssdp::start(vec![web.location()]).await;
-    let mapper = mapper(&ssdp);
+    let (_, web, ssdp, mapper) = router(move |call, _| rule(call)).await;
     (web, ssdp, mapper)
 }
 
@@ -200,16 +221,12 @@ pub(super) fn page(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// The table's line for a mapping.
-pub(super) fn entry(client: &str, port: u16, lease: u32) -> String {
-    let (port, lease) = (port.to_string(), lease.to_string());
-    ok(
-        "GetSpecificPortMappingEntry",
-        &[("NewInternalPort", &port), ("NewInternalClient", client), ("NewEnabled", "1"), ("NewLeaseDuration", &lease)],
-    )
+fn description(services: &[(&str, &str)]) -> String {
+    description_of("uuid:test-router", services)
 }
 
-fn description(services: &[(&str, &str)]) -> String {
+/// The description of the device with this UDN.
+pub(super) fn description_of(udn: &str, services: &[(&str, &str)]) -> String {
     let services: String = services
         .iter()
         .map(|(kind, url)| {
@@ -217,7 +234,7 @@ fn description(services: &[(&str, &str)]) -> String {
         })
         .collect();
     format!(
-        "<root><device><UDN>uuid:test-router</UDN><friendlyName>Test router</friendlyName><manufacturer>Acme</manufacturer>\
+        "<root><device><UDN>{udn}</UDN><friendlyName>Test router</friendlyName><manufacturer>Acme</manufacturer>\
          <modelName>Gate</modelName><modelNumber>7</modelNumber><serviceList>{services}</serviceList></device></root>"
     )
 }
@@ -234,7 +251,13 @@ fn healthy(call: &Call, description: &str) -> String {
     }
 }
 
-async fn serve(mut stream: TcpStream, log: Arc<Mutex<Vec<Call>>>, rule: Arc<Rule>, description: Arc<String>) {
+async fn serve(
+    mut stream: TcpStream,
+    log: Arc<Mutex<Vec<Call>>>,
+    rule: Arc<Rule>,
+    description: Arc<String>,
+    busy: Arc<Busy>,
+) {
     let mut request = String::new();
     let mut buffer = [0; 8192];
     let (head, body) = loop {
@@ -255,7 +278,16 @@ async fn serve(mut stream: TcpStream, log: Arc<Mutex<Vec<Call>>>, rule: Arc<Rule
     let path = head.split(' ').nth(1).unwrap().to_owned();
     let call = Call { action: action.to_owned(), path, body };
     log.lock().unwrap().push(call.clone());
+    let action = !call.action.is_empty();
+    if action {
+        busy.most.fetch_max(busy.now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        // Whoever does not wait for the answer gets to the next call now.
+        tokio::task::yield_now().await;
+    }
     let answer = rule(&call).unwrap_or_else(|| healthy(&call, &description));
+    if action && !answer.is_empty() {
+        busy.now.fetch_sub(1, Ordering::Relaxed);
+    }
     if answer.is_empty() {
         // Silence: the connection stays open until the client gives up.
         while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {}

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::finder::refuses_for_good;
-use super::peer::{Answer, Call, IP1, IP2, Ssdp, Web, answer, answer_of, gateway, mapper, ok, page};
+use super::peer::{Answer, Call, IP1, IP2, Ssdp, Web, answer, answer_of, fault, gateway, mapper, ok, page};
 use super::soap::{CallError, Fault};
 use super::*;
 use crate::error::ErrorKind;
@@ -140,6 +140,25 @@ async fn a_gateway_that_refuses_for_good_is_passed_over_for_the_next_best_but_as
     assert_eq!(mapper.finder.device().await.unwrap().description_url.as_str(), router.location());
 }
 
+#[tokio::test]
+async fn an_install_that_the_gateway_refuses_for_good_asks_the_next_best_device_once() {
+    for code in [401, 602, 606] {
+        let refuses = move |call: &Call| (call.action == "AddPortMapping").then(|| fault(code));
+        let router = web_at(Ipv4Addr::LOCALHOST, Box::new(refuses)).await;
+        let other = web_at(OTHER, healthy()).await;
+        let ssdp = Ssdp::start_among(vec![from(&router, AT_ONCE), from(&other, AT_ONCE)]).await;
+        let mapper = mapper(&ssdp);
+        let request = MapRequest::new(4000, Transport::Udp);
+        mapper.install(&request, HOUR).await.unwrap();
+        assert_eq!((router.changes().len(), other.changes().len()), (1, 1), "{code}");
+        let alone = web_at(Ipv4Addr::LOCALHOST, Box::new(refuses)).await;
+        let ssdp = Ssdp::start_among(vec![from(&alone, AT_ONCE)]).await;
+        let error = peer::mapper(&ssdp).install(&request, HOUR).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused);
+        assert_eq!(alone.changes().len(), 1, "{code}");
+    }
+}
+
 #[test]
 fn a_refusal_for_good_is_one_that_holds_for_every_mapping() {
     let coded = |code| CallError::Fault(Fault { code: Some(code), description: String::new(), status: 500 });
@@ -147,7 +166,7 @@ fn a_refusal_for_good_is_one_that_holds_for_every_mapping() {
     for error in [coded(401), coded(602), coded(606), bare(403), bare(405), bare(501), CallError::Gone(404)] {
         assert!(refuses_for_good(&error), "{error:?}");
     }
-    for error in [coded(501), coded(402), coded(718), coded(725), bare(500), bare(503), CallError::Crowded] {
+    for error in [coded(501), coded(402), coded(718), coded(725), bare(500), bare(503), CallError::Unanswered] {
         assert!(!refuses_for_good(&error), "{error:?}");
     }
 }

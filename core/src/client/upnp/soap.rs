@@ -3,16 +3,19 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::description::Service;
 use super::http::{self, HttpError, Request, shown};
+use super::ledger::Claim;
+use super::turns::{Patience, Turns};
 use super::xml;
 use crate::error::PortMappingError;
-use crate::schedule::UPNP_TURN_DEADLINE;
+use crate::schedule::{UPNP_DEADLINE, UPNP_HURRIED_DEADLINE, UPNP_STATUS_DEADLINE};
 
 /// What a device answered no with (UDA 1.1, 3.2.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +55,9 @@ impl std::fmt::Display for Fault {
     }
 }
 
+/// AddPortMapping's lease for a mapping without an end.
+pub(super) const PERMANENT: u32 = 0;
+
 pub(super) const INVALID_ARGS: u16 = 402;
 pub(super) const ACTION_FAILED: u16 = 501;
 pub(super) const NOT_AUTHORIZED: u16 = 606;
@@ -60,7 +66,9 @@ pub(super) const NO_SUCH_ENTRY: u16 = 714;
 pub(super) const CONFLICT: u16 = 718;
 pub(super) const SAME_PORT_REQUIRED: u16 = 724;
 pub(super) const ONLY_PERMANENT: u16 = 725;
+pub(super) const NO_ROOM: u16 = 728;
 pub(super) const CONFLICT_ELSEWHERE: u16 = 729;
+pub(super) const NOT_FOUND: u16 = 730;
 
 /// The name of a code (UDA 1.1 table 3-3, WANIPConnection:2 table 2-19).
 fn code_name(code: u16) -> Option<&'static str> {
@@ -154,9 +162,23 @@ pub(super) enum CallError {
         /// The address by which the router should know us.
         local: IpAddr,
     },
-    /// Too many calls before this one, none of them answered.
-    #[error("no turn within {} s", UPNP_TURN_DEADLINE.as_secs())]
-    Crowded,
+    /// The port is another's by the router's own table.
+    #[error("upnp {CONFLICT} ConflictInMappingEntry: port {port} {why}")]
+    Taken {
+        /// The external port.
+        port: u16,
+        /// For instance `leads to 192.168.1.9:80`.
+        why: String,
+    },
+    /// Our mapping is gone, for certain.
+    #[error("{0}")]
+    Lost(String),
+    /// Not deleted: nothing shows that the entry is ours; what the router says instead.
+    #[error("the router does not tell whose the entry is ({0})")]
+    Untold(String),
+    /// Not sent: the device left the calls before this one unanswered.
+    #[error("it did not answer the calls before this one")]
+    Unanswered,
 }
 
 impl CallError {
@@ -182,7 +204,10 @@ impl CallError {
             Self::Nonsense(why) => {
                 PortMappingError::unavailable(format!("{context}: the answer makes no sense: {why}"))
             }
-            Self::Crowded => PortMappingError::timeout(format!("{context}: {}", Self::Crowded)),
+            Self::Unanswered => PortMappingError::timeout(format!("{context}: {}", Self::Unanswered)),
+            error @ Self::Taken { .. } => PortMappingError::refused(error.to_string()),
+            error @ Self::Untold(_) => PortMappingError::refused(format!("{context}: {error}")),
+            Self::Lost(why) => PortMappingError::refused_and_lost(why),
         }
     }
 }
@@ -198,19 +223,6 @@ pub(super) fn explain_http(error: HttpError, context: &str) -> PortMappingError 
     }
 }
 
-/// One turn at a time for each device: some routers choke on parallel calls.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Turns(Arc<Mutex<HashMap<IpAddr, Arc<Semaphore>>>>);
-
-impl Turns {
-    fn of(&self, device: IpAddr) -> Arc<Semaphore> {
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A device that nobody is calling needs no entry.
-        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-        Arc::clone(turns.entry(device).or_insert_with(|| Arc::new(Semaphore::new(1))))
-    }
-}
-
 /// How calls leave this machine.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
@@ -218,31 +230,112 @@ pub(super) struct Caller {
     pub(super) local: Option<IpAddr>,
     /// Who may call when.
     pub(super) turns: Turns,
+    patience: Patience,
+    /// Microseconds that the calls of this caller and of its copies took, without the wait for their turns.
+    spent: Arc<AtomicU64>,
+}
+
+/// How much an answer is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// It is good to have, and some routers never give it.
+    Optional,
+    /// Whoever waits has waited for an optional answer before, in vain.
+    Hurried,
+    Full,
+}
+
+impl Need {
+    /// For how long the answer is waited for, from the moment of sending.
+    const fn deadline(self) -> Duration {
+        match self {
+            Self::Optional => UPNP_STATUS_DEADLINE,
+            Self::Hurried => UPNP_HURRIED_DEADLINE,
+            Self::Full => UPNP_DEADLINE,
+        }
+    }
+}
+
+/// One action to be called.
+#[derive(Debug, Clone)]
+pub(super) struct Action<'a> {
+    /// The quoted header value, `service#Action`.
+    pub(super) name: &'a str,
+    pub(super) body: &'a str,
+    pub(super) need: Need,
+    /// Where it is written down that the action may make an entry.
+    pub(super) claim: Option<Claim>,
 }
 
 impl Caller {
-    /// Sends one action. `action` is the quoted header value, `service#Action`.
-    pub(super) async fn call(
-        &self,
-        service: &Service,
-        action: &str,
-        body: &str,
-        deadline: Duration,
-    ) -> Result<Answer, CallError> {
-        let device = http::endpoint(&service.control_url).map(|address| address.ip());
-        let turn = device.map(|device| self.turns.of(device));
-        let _permit = match &turn {
-            Some(turn) => match tokio::time::timeout(UPNP_TURN_DEADLINE, turn.acquire()).await {
-                Ok(permit) => permit.ok(),
-                Err(_) => return Err(CallError::Crowded),
-            },
-            None => None,
-        };
-        let request = Request { url: &service.control_url, local: self.local, action: Some((action, body)), deadline };
-        let reply = http::send(&request).await?;
-        tracing::trace!(action, status = reply.response.status, "upnp answer");
-        judge(reply.response.status, &reply.response.body).map(|arguments| Answer { arguments, local: reply.local })
+    pub(super) fn new(local: Option<IpAddr>) -> Self {
+        Self { local, turns: Turns::default(), patience: Patience::default(), spent: Arc::default() }
     }
+
+    /// The same caller with a clock of its own.
+    pub(super) fn timed(&self) -> Self {
+        Self { spent: Arc::default(), ..self.clone() }
+    }
+
+    /// The same caller for calls that nobody tries again.
+    pub(super) fn for_deletes(&self) -> Self {
+        Self { patience: Patience::Last, ..self.clone() }
+    }
+
+    /// How long the calls so far took, without the wait for their turns.
+    pub(super) fn spent(&self) -> Duration {
+        Duration::from_micros(self.spent.load(Ordering::Relaxed))
+    }
+
+    /// Sends one action in its turn. A call that has begun goes on to its end, even if the caller is dropped: otherwise
+    /// the next call could overtake it in a router that serves connections in parallel.
+    pub(super) async fn call(&self, service: &Service, action: Action<'_>) -> Result<Answer, CallError> {
+        let url = service.control_url.clone();
+        let device = http::endpoint(&url).ok_or_else(|| CallError::Nonsense(format!("{url} is no safe address")))?.ip();
+        let patience = match action.need {
+            Need::Optional => Patience::Optional,
+            Need::Hurried | Need::Full => self.patience,
+        };
+        let turn = self.turns.take(device, patience).await.ok_or(CallError::Unanswered)?;
+        let (name, body, local) = (action.name.to_owned(), action.body.to_owned(), self.local);
+        let (spent, deadline, claim) = (Arc::clone(&self.spent), action.need.deadline(), action.claim);
+        let call = self.turns.calls.spawn(async move {
+            let started = Instant::now();
+            let request = Request { url: &url, local, action: Some((&name, &body)), deadline };
+            let outcome = exchange(&request, claim.as_ref()).await;
+            let took = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            spent.fetch_add(took, Ordering::Relaxed);
+            if matches!(outcome, Err(CallError::Http(HttpError::Timeout(_)))) {
+                turn.met_silence();
+            } else {
+                turn.answered();
+            }
+            outcome
+        });
+        call.await.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(HttpError::Io(io::Error::other("the runtime has ended")).into()),
+        })
+    }
+}
+
+async fn exchange(request: &Request<'_>, claim: Option<&Claim>) -> Result<Answer, CallError> {
+    let sending = claim.map(Claim::sending);
+    let sent = AtomicBool::new(false);
+    let reply = http::send_noting(request, &sent).await;
+    let outcome = match reply {
+        Ok(reply) => {
+            tracing::trace!(status = reply.response.status, "upnp answer");
+            judge(reply.response.status, &reply.response.body).map(|arguments| Answer { arguments, local: reply.local })
+        }
+        Err(error) => Err(error.into()),
+    };
+    if let Some(sending) = sending
+        && (!sent.into_inner() || matches!(outcome, Err(CallError::Fault(_) | CallError::Gone(_))))
+    {
+        sending.made_nothing();
+    }
+    outcome
 }
 
 /// A fault counts whatever the status; an answer counts with a status of success only.
@@ -267,9 +360,12 @@ impl From<&CallError> for igd_next::RequestError {
                 Self::ErrorCode(fault.effective_code(), fault.description.clone())
             }
             CallError::Nonsense(why) => Self::InvalidResponse(why.clone()),
-            CallError::Gone(_) | CallError::Http(_) | CallError::Crowded => {
-                Self::IoError(io::Error::other(error.to_string()))
-            }
+            CallError::Gone(_)
+            | CallError::Http(_)
+            | CallError::Unanswered
+            | CallError::Taken { .. }
+            | CallError::Untold(_)
+            | CallError::Lost(_) => Self::IoError(io::Error::other(error.to_string())),
         }
     }
 }

@@ -43,20 +43,10 @@ fn a_call_that_failed_is_explained_by_the_kind_that_it_deserves() {
         (CallError::Http(HttpError::Timeout(UPNP_DEADLINE)), ErrorKind::Timeout, "no answer within 1.8 s"),
         (CallError::Http(HttpError::Refused(io::Error::other("r"))), ErrorKind::Transport, "http://192.168.1.1/c: r"),
         (CallError::Http(HttpError::Malformed("m".into())), ErrorKind::Unavailable, "makes no sense: m"),
-        (CallError::Crowded, ErrorKind::Timeout, "no turn"),
+        (CallError::Unanswered, ErrorKind::Timeout, "did not answer"),
     ] {
         let explained = error.explain("AddPortMapping", &service);
         assert_eq!(explained.kind(), kind, "{explained}");
         assert!(explained.message().contains(part), "{}", explained.message());
     }
-}
-
-#[test]
-fn a_turn_is_forgotten_when_nobody_waits_for_it() {
-    let turns = Turns::default();
-    let first = turns.of([10, 0, 0, 1].into());
-    assert!(Arc::ptr_eq(&first, &turns.of([10, 0, 0, 1].into())));
-    drop(first);
-    let _other = turns.of([10, 0, 0, 2].into());
-    assert_eq!(turns.0.lock().unwrap().len(), 1);
 }

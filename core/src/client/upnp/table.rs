@@ -1,43 +1,75 @@
 //! Reading the router's table of mappings, line by line.
 
-use tokio::time::Instant;
-
 use super::action::{Control, TableEntry};
 use super::soap::{ACTION_FAILED, CallError, INVALID_ARGS, INVALID_INDEX, NO_SUCH_ENTRY};
+use crate::mapping::Transport;
 use crate::schedule::UPNP_TABLE_DEADLINE;
 
 /// The most entries that are read.
 pub(super) const MAX_ENTRIES: u32 = 1024;
 
+/// The most lines that are read to find one.
+const MAX_SEARCHED: u32 = 64;
+
 /// Reads from index 0 on. Any fault ends the table, because routers disagree about which one says "no such index" (713 in
 /// the standard, 714, 402 and 501 in the field). Only a first line that is refused for another reason is a failure: an
 /// empty table would be a lie then.
 pub(super) async fn read(control: Control<'_>) -> Result<Vec<TableEntry>, CallError> {
-    let started = Instant::now();
+    read_until(control, MAX_ENTRIES, |_| false).await.map(|(entries, _)| entries)
+}
+
+/// The entry for an external port, by reading line after line. `None`: there is none.
+///
+/// Fails with `Untold` if the table is too long to be sure.
+pub(super) async fn find(
+    control: Control<'_>,
+    transport: Transport,
+    external_port: u16,
+) -> Result<Option<TableEntry>, CallError> {
+    let wanted = |entry: &TableEntry| (entry.transport, entry.external_port) == (transport, external_port);
+    let (mut entries, complete) = read_until(control, MAX_SEARCHED, wanted).await?;
+    match entries.pop_if(|entry| wanted(entry)) {
+        None if !complete => Err(CallError::Untold("its table is long".to_owned())),
+        entry => Ok(entry),
+    }
+}
+
+/// Reads at most `limit` lines, and no further than the one that is wanted. Says whether the table ended before that.
+async fn read_until(
+    control: Control<'_>,
+    limit: u32,
+    wanted: impl Fn(&TableEntry) -> bool,
+) -> Result<(Vec<TableEntry>, bool), CallError> {
     let mut entries: Vec<TableEntry> = Vec::new();
-    for index in 0..MAX_ENTRIES {
-        if started.elapsed() >= UPNP_TABLE_DEADLINE {
+    for index in 0..limit {
+        if control.caller.spent() >= UPNP_TABLE_DEADLINE {
             tracing::debug!(index, "the router's table takes too long");
-            break;
+            return Ok((entries, false));
         }
         match control.entry(index).await {
             // A router that gives the same line for every index.
-            Ok(entry) if entries.last() == Some(&entry) => break,
-            Ok(entry) => entries.push(entry),
+            Ok(entry) if entries.last() == Some(&entry) => return Ok((entries, true)),
+            Ok(entry) => {
+                let found = wanted(&entry);
+                entries.push(entry);
+                if found {
+                    return Ok((entries, false));
+                }
+            }
             Err(CallError::Fault(fault)) => {
                 let end = [INVALID_INDEX, NO_SUCH_ENTRY, INVALID_ARGS, ACTION_FAILED].contains(&fault.effective_code());
                 if index == 0 && !end {
                     return Err(CallError::Fault(fault));
                 }
-                break;
+                return Ok((entries, true));
             }
             // Some routers answer 200 with empty fields behind the last line.
             Err(CallError::Nonsense(why)) if index > 0 => {
                 tracing::debug!(index, why, "end of the router's table");
-                break;
+                return Ok((entries, true));
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(entries)
+    Ok((entries, false))
 }

@@ -1,9 +1,11 @@
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::peer::{Answer, Call, IP1, IP2, Ssdp, Web, answer, fault, gateway, mapper, ok, page};
 use super::*;
 use crate::error::ErrorKind;
+use crate::mapping::{Protocol, ProtocolToken};
 use crate::schedule::{SSDP_DEADLINE, UPNP_DEADLINE};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -20,7 +22,7 @@ fn status(status: &'static str) -> impl Fn(&Call) -> Option<String> + Send + Syn
 }
 
 fn token(control_url: String) -> ProtocolToken {
-    ProtocolToken::Upnp { control_url, service_type: IP1.into(), udn: String::new(), adopted: false }
+    ProtocolToken::Upnp { control_url, service_type: IP1.into(), udn: "uuid:test-router".into(), adopted: false }
 }
 
 async fn found_among(webs: &[&Web]) -> DeviceInfo {
@@ -60,7 +62,7 @@ async fn a_search_tells_what_the_device_is() {
 }
 
 #[tokio::test]
-async fn an_install_asks_for_the_address_first_and_adds_last_with_every_argument() {
+async fn an_install_asks_for_the_address_then_looks_and_adds_last_with_every_argument() {
     let (web, _ssdp, mapper) = gateway(|_| None).await;
     let request = MapRequest::new(4000, Transport::Udp);
     let mapping = mapper.install(&request, HOUR).await.unwrap();
@@ -68,7 +70,7 @@ async fn an_install_asks_for_the_address_first_and_adds_last_with_every_argument
     assert_eq!((mapping.lifetime, mapping.requested_ttl, mapping.protocol), (Some(HOUR), HOUR, Protocol::Upnp));
     let calls = web.calls();
     let actions: Vec<_> = calls.iter().map(|call| &*call.action).collect();
-    assert_eq!(actions, ["", "GetExternalIPAddress", "AddPortMapping"]);
+    assert_eq!(actions, ["", "GetExternalIPAddress", "GetSpecificPortMappingEntry", "AddPortMapping"]);
     for (argument, value) in [
         ("NewRemoteHost", ""),
         ("NewExternalPort", "4000"),
@@ -79,7 +81,7 @@ async fn an_install_asks_for_the_address_first_and_adds_last_with_every_argument
         ("NewPortMappingDescription", "test &lt;&amp;&gt; mapping"),
         ("NewLeaseDuration", "3600"),
     ] {
-        assert_eq!(calls[2].argument(argument), value, "{argument}");
+        assert_eq!(calls[3].argument(argument), value, "{argument}");
     }
 }
 
@@ -94,7 +96,16 @@ async fn a_renewal_and_a_removal_need_nothing_but_the_mapping() {
     assert_eq!(fresh.renew(&mapping).await.unwrap(), mapping);
     fresh.remove(&mapping).await.unwrap();
     let later: Vec<_> = web.calls()[calls..].iter().map(Call::short).collect();
-    assert_eq!(later, ["GetExternalIPAddress", "AddPortMapping 4100 3600", "DeletePortMapping 4100"]);
+    assert_eq!(
+        later,
+        [
+            "GetExternalIPAddress",
+            "GetSpecificPortMappingEntry 4100",
+            "AddPortMapping 4100 3600",
+            "GetSpecificPortMappingEntry 4100",
+            "DeletePortMapping 4100",
+        ]
+    );
     assert_eq!(web.calls().last().unwrap().argument("NewProtocol"), "TCP");
 }
 
@@ -135,9 +146,7 @@ async fn a_removal_of_what_is_gone_is_a_success_and_any_other_refusal_is_refused
 
 #[tokio::test]
 async fn a_gateway_that_has_moved_to_another_port_is_found_again() {
-    let web = Web::start(&[(IP1, "/ctl")], |_| None).await;
-    let ssdp = Ssdp::start(vec![web.location()]).await;
-    let mapper = mapper(&ssdp);
+    let (web, _ssdp, mapper) = gateway(|_| None).await;
     let mut mapping = mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
     // A port on which nobody listens any more, and a path that answers 404.
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
