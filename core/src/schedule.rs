@@ -75,16 +75,13 @@ pub(crate) const SSDP_REFUSED_GRACE: Duration = Duration::from_millis(300);
 /// When the M-SEARCH burst is sent again, after its start: it is UDP (UDA 1.1 1.3.2).
 pub(crate) const SSDP_REPEATS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(350)];
 
-/// How long GetStatusInfo and GetExternalIPAddress are waited for: their answers are good to have, and some routers give
-/// none.
+/// How long GetStatusInfo and GetExternalIPAddress are waited for at a router that is otherwise quick: their answers are
+/// good to have, and some routers give none. A slow router is given twice the time of its last answer.
 pub(crate) const UPNP_STATUS_DEADLINE: Duration = Duration::from_millis(500);
 /// How long a call is waited for behind an address that never came: both together as long as one call.
 pub(crate) const UPNP_HURRIED_DEADLINE: Duration = UPNP_DEADLINE.saturating_sub(UPNP_STATUS_DEADLINE);
 /// An entry whose lease ends this much earlier than granted was cut; less is rounding and the way of the answers.
 pub(crate) const UPNP_LEASE_TOLERANCE: Duration = Duration::from_secs(5);
-/// How long a delete waits for its turn behind other calls to the same device. A call may wait for as long as the device
-/// answers those before it.
-pub(crate) const UPNP_TURN_DEADLINE: Duration = Duration::from_secs(30);
 /// No further step begins after this: a slow router gets a few calls, not all.
 pub(crate) const UPNP_LADDER_DEADLINE: Duration = UPNP_DEADLINE.saturating_mul(2);
 /// For how long the external address that a search brought is good enough for an install behind it.
@@ -136,10 +133,9 @@ pub(crate) const VERIFY_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a lease waits for the release of the one that had its port before, before it asks whether the gateway answers at
 /// all: most releases take one round trip, and whoever waits is to be told of a dead gateway within two seconds.
 pub(crate) const PREDECESSOR_PATIENCE: Duration = Duration::from_millis(200);
-/// A net below a delete, which each client bounds by itself: its turn behind other calls, a search where the device
-/// has moved, and the call. How long a caller waits for it is the caller's own choice (`stop`).
-pub(crate) const RELEASE_DEADLINE: Duration =
-    UPNP_TURN_DEADLINE.saturating_add(UPNP_SEARCH_DEADLINE).saturating_add(UPNP_DEADLINE);
+/// A net below a delete, which each client bounds by itself once its turn has come: hundreds of them may wait for their turns
+/// at a slow router. How long a caller waits for it is the caller's own choice (`stop`).
+pub(crate) const RELEASE_DEADLINE: Duration = Duration::from_secs(300);
 /// How long an engine, all its leases done, still waits for late answers to be dealt with before its thread ends.
 pub(crate) const ENGINE_END_DEADLINE: Duration = Duration::from_secs(10);
 /// For how long a snapshot may take it for granted that the process has not forked.

@@ -21,7 +21,7 @@ use crate::error::PortMappingError;
 use crate::net::route::{Network, network_of};
 use crate::schedule::{
     SSDP_DEADLINE, UPNP_BETTER_DEVICE_GRACE, UPNP_DEADLINE, UPNP_DESCRIPTION_PACE, UPNP_LATE_SEARCH_DEADLINE,
-    UPNP_OTHER_DEVICES_AFTER, UPNP_SEARCH_DEADLINE, UPNP_SERVICES_DEADLINE, UPNP_STATUS_DEADLINE,
+    UPNP_OTHER_DEVICES_AFTER, UPNP_SEARCH_DEADLINE, UPNP_SERVICES_DEADLINE,
 };
 
 /// A search for the gateway that is going on. Dropping it ends it.
@@ -286,7 +286,9 @@ async fn examine(lead: &Lead, ranked: bool, caller: &Caller, started: Instant) -
     let context = || format!("upnp description {}", shown(lead.location.as_str()));
     let useless = |why: String| PortMappingError::unavailable(format!("{}: {why}", context()));
     let request = Request { url: &lead.location, local: caller.local, action: None, deadline: UPNP_DEADLINE };
+    let asked = Instant::now();
     let reply = http::send(&request).await.map_err(|error| explain_http(error, &context()))?;
+    caller.note_answer(asked.elapsed());
     if reply.response.status != 200 {
         return Err(useless(format!("http status {}", reply.response.status)));
     }
@@ -297,9 +299,13 @@ async fn examine(lead: &Lead, ranked: bool, caller: &Caller, started: Instant) -
     for service in description.services {
         let control = Control { caller, service: &service };
         let external = external_address(control).await;
-        let unsure = matches!(external, Some(External { address: None, .. }));
+        let unsure = matches!(external, Some(Told::Address(External { address: None, .. })));
         let connected = if ranked || unsure { connected(control).await } else { None };
-        let external = external.unwrap_or(External { address: None, local: reply.local });
+        let external = match external {
+            Some(Told::Address(external)) => Some((external, Instant::now())),
+            Some(Told::Nothing) => Some((External { address: None, local: reply.local }, Instant::now())),
+            None => None,
+        };
         let device = Device {
             responder: lead.from,
             description_url: lead.location.clone(),
@@ -309,7 +315,7 @@ async fn examine(lead: &Lead, ranked: bool, caller: &Caller, started: Instant) -
             udn: description.udn.clone(),
             service,
             connected,
-            external: Some((external, Instant::now())),
+            external,
             found: Instant::now(),
             round_trip: started.elapsed(),
             permanent_only: AtomicBool::new(false),
@@ -334,15 +340,27 @@ async fn connected(control: Control<'_>) -> Option<bool> {
     })
 }
 
-/// The router's address; `None` if it did not answer in time or not with sense. Such a router is usable all the same.
-async fn external_address(control: Control<'_>) -> Option<External> {
+/// What a router said when it was asked for its address.
+enum Told {
+    Address(External),
+    /// It did not answer in time, or not with sense. Such a router is usable all the same.
+    Nothing,
+}
+
+/// Asks for the router's address; `None` if it was not asked, because the turn did not come.
+async fn external_address(control: Control<'_>) -> Option<Told> {
     let url = &control.service.control_url;
-    match timeout(UPNP_STATUS_DEADLINE, control.external_address()).await {
-        Ok(Ok(external)) => return Some(external),
-        Ok(Err(error)) => tracing::debug!(%url, %error, "GetExternalIPAddress"),
-        Err(_) => tracing::debug!(%url, "GetExternalIPAddress: no answer in time"),
+    match timeout(UPNP_SERVICES_DEADLINE.max(control.caller.optional_deadline()), control.external_address()).await {
+        Ok(Ok(external)) => Some(Told::Address(external)),
+        Ok(Err(error)) => {
+            tracing::debug!(%url, %error, "GetExternalIPAddress");
+            Some(Told::Nothing)
+        }
+        Err(_) => {
+            tracing::debug!(%url, "GetExternalIPAddress: no turn in time");
+            None
+        }
     }
-    None
 }
 
 #[cfg(test)]

@@ -233,6 +233,8 @@ pub(super) struct Caller {
     patience: Patience,
     /// Microseconds that the calls of this caller and of its copies took, without the wait for their turns.
     spent: Arc<AtomicU64>,
+    /// Microseconds that the last answer took, of whatever kind.
+    answered_in: Arc<AtomicU64>,
 }
 
 /// How much an answer is needed.
@@ -246,14 +248,20 @@ pub(super) enum Need {
 }
 
 impl Need {
-    /// For how long the answer is waited for, from the moment of sending.
-    const fn deadline(self) -> Duration {
+    /// For how long the answer is waited for, from the moment of sending, where the last answer took `answered_in`: a slow
+    /// router is slow about everything.
+    fn deadline(self, answered_in: Duration) -> Duration {
         match self {
-            Self::Optional => UPNP_STATUS_DEADLINE,
+            Self::Optional => optional_deadline(answered_in),
             Self::Hurried => UPNP_HURRIED_DEADLINE,
             Self::Full => UPNP_DEADLINE,
         }
     }
+}
+
+/// For how long an answer that is only good to have is waited for, behind one that took `answered_in`.
+fn optional_deadline(answered_in: Duration) -> Duration {
+    answered_in.saturating_mul(2).clamp(UPNP_STATUS_DEADLINE, UPNP_DEADLINE)
 }
 
 /// One action to be called.
@@ -269,7 +277,13 @@ pub(super) struct Action<'a> {
 
 impl Caller {
     pub(super) fn new(local: Option<IpAddr>) -> Self {
-        Self { local, turns: Turns::default(), patience: Patience::default(), spent: Arc::default() }
+        Self {
+            local,
+            turns: Turns::default(),
+            patience: Patience::default(),
+            spent: Arc::default(),
+            answered_in: Arc::default(),
+        }
     }
 
     /// The same caller with a clock of its own.
@@ -287,6 +301,20 @@ impl Caller {
         Duration::from_micros(self.spent.load(Ordering::Relaxed))
     }
 
+    /// An answer came that took so long: the calls that follow go by that.
+    pub(super) fn note_answer(&self, took: Duration) {
+        self.answered_in.store(micros(took), Ordering::Relaxed);
+    }
+
+    /// For how long an answer that is only good to have is waited for.
+    pub(super) fn optional_deadline(&self) -> Duration {
+        optional_deadline(self.answered_in())
+    }
+
+    fn answered_in(&self) -> Duration {
+        Duration::from_micros(self.answered_in.load(Ordering::Relaxed))
+    }
+
     /// Sends one action in its turn. A call that has begun goes on to its end, even if the caller is dropped: otherwise
     /// the next call could overtake it in a router that serves connections in parallel.
     pub(super) async fn call(&self, service: &Service, action: Action<'_>) -> Result<Answer, CallError> {
@@ -298,16 +326,18 @@ impl Caller {
         };
         let turn = self.turns.take(device, patience).await.ok_or(CallError::Unanswered)?;
         let (name, body, local) = (action.name.to_owned(), action.body.to_owned(), self.local);
-        let (spent, deadline, claim) = (Arc::clone(&self.spent), action.need.deadline(), action.claim);
+        let (spent, answered_in) = (Arc::clone(&self.spent), Arc::clone(&self.answered_in));
+        let (deadline, claim) = (action.need.deadline(self.answered_in()), action.claim);
         let call = self.turns.calls.spawn(async move {
             let started = Instant::now();
             let request = Request { url: &url, local, action: Some((&name, &body)), deadline };
             let outcome = exchange(&request, claim.as_ref()).await;
-            let took = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let took = micros(started.elapsed());
             spent.fetch_add(took, Ordering::Relaxed);
             if matches!(outcome, Err(CallError::Http(HttpError::Timeout(_)))) {
                 turn.met_silence();
             } else {
+                answered_in.store(took, Ordering::Relaxed);
                 turn.answered();
             }
             outcome
@@ -317,6 +347,10 @@ impl Caller {
             Err(_) => Err(HttpError::Io(io::Error::other("the runtime has ended")).into()),
         })
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 async fn exchange(request: &Request<'_>, claim: Option<&Claim>) -> Result<Answer, CallError> {
