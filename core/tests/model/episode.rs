@@ -13,7 +13,7 @@ use crate::foreign::{Foreign, Key};
 use crate::ours::{Ours, PORT_STEP, PORTS, Trail};
 use crate::router::Traits;
 use crate::trouble;
-use crate::verdict::{Failure, Heard, Log};
+use crate::verdict::{Failure, Log};
 
 /// Who the second client is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,15 +53,15 @@ pub(crate) struct Episode {
     lingering_until: Instant,
     troubled: bool,
     log: Log,
-    heard: Heard,
 }
 
 impl Episode {
-    pub(crate) fn new(seed: u64, cast: Cast) -> Self {
+    /// `told`: how many of its last steps a failure tells.
+    pub(crate) fn new(seed: u64, cast: Cast, told: usize) -> Self {
         let mut dice = Dice::new(seed);
         let traits = Traits::draw(&mut dice);
         let gateway = traits.start(seed);
-        let heard = Heard::new(gateway.events());
+        let log = Log::new(gateway.events(), told);
         let now = Instant::now();
         Self {
             seed,
@@ -77,8 +77,7 @@ impl Episode {
             shaken: now,
             lingering_until: now,
             troubled: false,
-            log: Log::default(),
-            heard,
+            log,
         }
     }
 
@@ -86,9 +85,9 @@ impl Episode {
     pub(crate) fn play(mut self, steps: usize) -> Result<(), Box<Failure>> {
         let played = (0..steps).try_for_each(|_| self.step()).and_then(|()| self.end());
         let Err(what) = played else { return Ok(()) };
-        self.heard.pull();
+        self.log.hear();
         let (traits, table) = (format!("{:?}", self.traits), self.gateway.mappings());
-        Err(Box::new(Failure::new(self.seed, traits, what, &self.log, &self.heard, &table)))
+        Err(Box::new(Failure { seed: self.seed, traits, what, log: self.log, table }))
     }
 
     fn step(&mut self) -> Result<(), String> {
@@ -98,7 +97,7 @@ impl Episode {
 
     /// What must hold after every step.
     fn look(&mut self) -> Result<(), String> {
-        self.heard.pull();
+        self.log.hear();
         self.foreign.check(&self.gateway)?;
         let shaken = self.shaken;
         self.ours.iter_mut().for_each(|ours| ours.watch(shaken));

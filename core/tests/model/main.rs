@@ -3,7 +3,7 @@
 //! left behind a stop that says `released`, and no lease says that it is mapped when it is not.
 //!
 //! The steps follow from a seed, which a failure names; the times between them do not. `PORTLEASE_MODEL_STEPS` is the
-//! number of steps of a test, `PORTLEASE_MODEL_SEED` plays one episode alone.
+//! number of steps of a test, `PORTLEASE_MODEL_SEED` plays one episode alone and tells all of it if it fails.
 
 mod dice;
 mod episode;
@@ -36,9 +36,9 @@ fn number(variable: &str) -> Option<u64> {
 /// Plays episodes until `default_steps`, or what the environment says, are done. Every failure is told at the end.
 fn play(cast: Cast, default_steps: usize, episode_steps: usize) {
     let steps = number("PORTLEASE_MODEL_STEPS").map_or(default_steps, |steps| steps as usize);
-    let (first, episodes) = match number("PORTLEASE_MODEL_SEED") {
-        Some(seed) => (seed, 1),
-        None => (u64::from(rand::random::<u32>()), steps.div_ceil(episode_steps)),
+    let (first, episodes, told) = match number("PORTLEASE_MODEL_SEED") {
+        Some(seed) => (seed, 1, usize::MAX),
+        None => (u64::from(rand::random::<u32>()), steps.div_ceil(episode_steps), verdict::FEW),
     };
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
@@ -49,7 +49,7 @@ fn play(cast: Cast, default_steps: usize, episode_steps: usize) {
                     if number >= episodes {
                         return;
                     }
-                    if let Err(failure) = Episode::new(first + number as u64, cast).play(episode_steps) {
+                    if let Err(failure) = Episode::new(first + number as u64, cast, told).play(episode_steps) {
                         failures.lock().expect("no stage panics with the lock").push(failure);
                     }
                 }

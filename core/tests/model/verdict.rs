@@ -2,62 +2,65 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Instant;
 
 use portlease_gateway::{Event, Events, Mapping};
 
-/// Steps that a failure tells.
-const STEPS: usize = 30;
-/// Events of the router that a failure tells.
-const EVENTS: usize = 60;
+/// Steps that a failure tells, unless it is asked for alone: then it tells all.
+pub(crate) const FEW: usize = 30;
 
-/// The last steps of an episode.
-#[derive(Default)]
+/// What was done last, and what the router has done meanwhile.
 pub(crate) struct Log {
-    steps: VecDeque<String>,
+    began: Instant,
+    most: usize,
+    steps: VecDeque<Step>,
     count: usize,
+    events: Events,
+}
+
+#[derive(Default)]
+struct Step {
+    what: String,
+    heard: Vec<String>,
 }
 
 impl Log {
+    /// A log of the last `most` steps.
+    pub(crate) fn new(events: Events, most: usize) -> Self {
+        Self { began: Instant::now(), most, steps: VecDeque::from([Step::default()]), count: 0, events }
+    }
+
     pub(crate) fn step(&mut self, what: impl fmt::Display) {
+        self.hear();
         self.count += 1;
-        if self.steps.len() == STEPS {
+        if self.steps.len() == self.most {
             self.steps.pop_front();
         }
-        self.steps.push_back(format!("{:4} {what}", self.count));
+        let (count, at) = (self.count, self.began.elapsed().as_millis());
+        self.steps.push_back(Step { what: format!("{count:4} {at:5} ms  {what}"), heard: Vec::new() });
     }
 
     /// Says what came of the step.
     pub(crate) fn outcome(&mut self, what: impl fmt::Display) {
+        let at = self.began.elapsed().as_millis();
         if let Some(step) = self.steps.back_mut() {
-            step.push_str(&format!(" -> {what}"));
+            step.what.push_str(&format!(" -> {what} ({at} ms)"));
         }
     }
-}
 
-/// The last events of the router. They are pulled after each step, so that none is lost.
-pub(crate) struct Heard {
-    events: Events,
-    last: VecDeque<String>,
-}
-
-impl Heard {
-    pub(crate) fn new(events: Events) -> Self {
-        Self { events, last: VecDeque::new() }
-    }
-
-    pub(crate) fn pull(&mut self) {
+    /// Takes down what the router has done. Called after each step, so that nothing is lost.
+    pub(crate) fn hear(&mut self) {
         while let Some(event) = self.events.try_next() {
-            if self.last.len() == EVENTS {
-                self.last.pop_front();
+            if let Some(step) = self.steps.back_mut() {
+                step.heard.push(told(&event));
             }
-            self.last.push_back(told(&event));
         }
     }
 }
 
 fn told(event: &Event) -> String {
     match event {
-        Event::Request { kind, from } => format!("{kind} from {from}"),
+        Event::Request { kind, from } => format!("{kind} from port {}", from.port()),
         Event::Mapped(mapping) => format!("+ {}", line(mapping)),
         Event::Renewed(mapping) => format!("= {}", line(mapping)),
         Event::Unmapped(mapping) => format!("- {}", line(mapping)),
@@ -76,26 +79,15 @@ pub(crate) fn line(mapping: &Mapping) -> String {
 
 /// An invariant that did not hold.
 pub(crate) struct Failure {
-    seed: u64,
-    traits: String,
-    what: String,
-    steps: Vec<String>,
-    events: Vec<String>,
-    table: Vec<String>,
+    pub(crate) seed: u64,
+    /// What the router is.
+    pub(crate) traits: String,
+    pub(crate) what: String,
+    pub(crate) log: Log,
+    pub(crate) table: Vec<Mapping>,
 }
 
 impl Failure {
-    pub(crate) fn new(seed: u64, traits: String, what: String, log: &Log, heard: &Heard, table: &[Mapping]) -> Self {
-        Self {
-            seed,
-            traits,
-            what,
-            steps: log.steps.iter().cloned().collect(),
-            events: heard.last.iter().cloned().collect(),
-            table: table.iter().map(line).collect(),
-        }
-    }
-
     pub(crate) fn headline(&self) -> String {
         format!("PORTLEASE_MODEL_SEED={}: {}", self.seed, self.what)
     }
@@ -103,13 +95,14 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}\n  router: {}", self.headline(), self.traits)?;
-        for (title, lines) in [("last steps", &self.steps), ("router's log", &self.events), ("table", &self.table)] {
-            writeln!(f, "  {title}:")?;
-            for line in lines {
-                writeln!(f, "    {line}")?;
+        writeln!(f, "{}\n  router: {}\n  last steps:", self.headline(), self.traits)?;
+        for step in &self.log.steps {
+            writeln!(f, "    {}", step.what)?;
+            for event in &step.heard {
+                writeln!(f, "            {event}")?;
             }
         }
-        Ok(())
+        writeln!(f, "  table:")?;
+        self.table.iter().try_for_each(|mapping| writeln!(f, "    {}", line(mapping)))
     }
 }
