@@ -237,6 +237,9 @@ impl Ours {
 
     /// The lease that must be in the table and is not.
     pub(crate) fn missing(&self, table: impl Fn() -> Vec<Mapping>) -> Option<String> {
+        if self.stopping {
+            return None;
+        }
         for held in self.held.iter().filter(|held| held.sure && held.stage == Stage::Live) {
             let before = held.lease.snapshot();
             if !before.active || held.is_in(&before, &table()) {

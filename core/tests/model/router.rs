@@ -50,6 +50,12 @@ impl Traits {
         }
     }
 
+    /// Whether every stop is confirmed. A router that shows nothing says `not authorized` to the delete of what is another
+    /// host's by now, and nobody can know that it is.
+    pub(crate) fn always_confirms(&self) -> bool {
+        self.healthy && !self.blind
+    }
+
     /// The switches of this router when all is well.
     pub(crate) fn faults(&self) -> Faults {
         let mut faults = Faults {

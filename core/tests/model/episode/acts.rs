@@ -136,8 +136,9 @@ impl Episode {
         if began.elapsed() > limit + STOP_SLACK {
             return Err(format!("a stop of {limit:?} took {:?}", began.elapsed()));
         }
-        if self.traits.healthy && release == Release::Unconfirmed {
-            return Err("a stop was not confirmed, although the router was well all the time".to_owned());
+        if release == Release::Unconfirmed && self.traits.always_confirms() {
+            let why = self.ours[mapper].held[lease].lease.snapshot().last_error;
+            return Err(format!("a stop was not confirmed, although the router was well all the time: {why:?}"));
         }
         if release != Release::Pending {
             self.ours[mapper].held.swap_remove(lease);
@@ -213,7 +214,7 @@ impl Episode {
         if release == Release::Released && !left.is_empty() {
             return Err(format!("mapper {name} said released and left {}", left.join(", ")));
         }
-        if release == Release::Unconfirmed && self.traits.healthy {
+        if release == Release::Unconfirmed && self.traits.always_confirms() {
             return Err(format!("mapper {name} was not confirmed, although the router was well all the time"));
         }
         Ok(release)
