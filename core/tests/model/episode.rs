@@ -101,6 +101,11 @@ impl Episode {
         self.foreign.check(&self.gateway)?;
         let shaken = self.shaken;
         self.ours.iter_mut().for_each(|ours| ours.watch(shaken));
+        // Where an entry can be overwritten, two mappers that have both found the place empty can take it from each other.
+        // The one that has lost it notices when it looks.
+        if self.traits.overwrite {
+            return Ok(());
+        }
         match self.ours.iter().find_map(|ours| ours.missing(|| self.gateway.mappings())) {
             Some(missing) => Err(missing),
             None => Ok(()),

@@ -1,5 +1,7 @@
 //! The router of one episode: what it is, for as long as the episode lasts.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use portlease::{Config, Protocol};
 use portlease_gateway::{Faults, Gateway, GatewayConfig};
 
@@ -79,6 +81,7 @@ impl Traits {
             pcp: speaks(Protocol::Pcp),
             nat_pmp: speaks(Protocol::NatPmp),
             upnp: speaks(Protocol::Upnp),
+            bind: address_of(seed),
             forward: false,
             faults: self.faults(),
             seed,
@@ -91,6 +94,14 @@ impl Traits {
     pub(crate) fn speaks_any(&self, protocols: &[Protocol]) -> bool {
         protocols.iter().any(|protocol| self.protocols.contains(protocol))
     }
+}
+
+/// The address of an episode's router. Its own on Linux, where all of 127.0.0.0/8 is this host: a port that one router has
+/// closed may be another's soon.
+fn address_of(seed: u64) -> IpAddr {
+    let [.., a, b, c] = seed.to_be_bytes();
+    let own = Ipv4Addr::new(127, 64 | a & 63, b, 1 + c % 250);
+    IpAddr::V4(if cfg!(target_os = "linux") { own } else { Ipv4Addr::LOCALHOST })
 }
 
 /// A configuration that finds `gateway`.
