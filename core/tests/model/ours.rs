@@ -120,6 +120,12 @@ impl Trail {
             && self.dropped.iter().any(|(of, ports)| *of == transport && ports.contains(&port))
     }
 
+    /// Whether a rule by hand stands in the way of one of its leases.
+    pub(crate) fn is_ruled(&self, table: &[Mapping]) -> bool {
+        let on = |transport| self.internal_ports().any(|port| is_ruled((transport, port), table));
+        on(Wire::Udp) || on(Wire::Tcp)
+    }
+
     /// The entries of one internal port, or of every port of this mapper, that are neither the user's nor left on purpose.
     pub(crate) fn left(&self, port: Option<Key>, table: &[Mapping]) -> Vec<String> {
         let ports: Vec<u16> = self.internal_ports().collect();
@@ -135,6 +141,16 @@ impl Trail {
     }
 }
 
+/// Whether the user has made a rule by hand for this internal port of this host: PCP and NAT-PMP may not touch it, and refuse
+/// all that is asked about the port with the words for a policy, which say nothing about a mapping of ours.
+pub(crate) fn is_ruled(port: Key, table: &[Mapping]) -> bool {
+    table.iter().any(|entry| {
+        (entry.transport, entry.internal.port()) == port
+            && entry.internal.ip() == Ipv4Addr::LOCALHOST
+            && entry.protocol == Maker::Static
+    })
+}
+
 /// One mapper with its leases.
 pub(crate) struct Ours {
     pub(crate) trail: Trail,
@@ -142,6 +158,10 @@ pub(crate) struct Ours {
     pub(crate) held: Vec<Held>,
     /// It was told to stop.
     pub(crate) stopping: bool,
+    /// One of its leases was not confirmed.
+    pub(crate) unconfirmed: bool,
+    /// What ended leases said of their end.
+    pub(crate) complaints: Vec<String>,
     events: Events,
     pulled: Instant,
 }
@@ -151,7 +171,16 @@ impl Ours {
         let (dropped, tainted, detached) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         let trail = Trail { name, protocols, first_port, dropped, tainted, detached };
         let (events, pulled) = (mapper.events(), Instant::now());
-        Self { trail, mapper, held: Vec::new(), stopping: false, events, pulled }
+        Self {
+            trail,
+            mapper,
+            held: Vec::new(),
+            stopping: false,
+            unconfirmed: false,
+            complaints: Vec::new(),
+            events,
+            pulled,
+        }
     }
 
     /// Begins a lease, also one on the port of another that is still ending.
@@ -200,6 +229,9 @@ impl Ours {
     pub(crate) fn watch(&mut self, shaken: Instant) {
         let before = std::mem::replace(&mut self.pulled, Instant::now());
         while let Ok(event) = wait(self.events.next(Duration::ZERO)) {
+            if let (EventKind::Exited, Some(error)) = (event.kind, &event.error) {
+                self.complaints.push(format!("lease {:?}: {}", event.lease, error.message));
+            }
             let Some(held) = self.held.iter_mut().find(|held| Some(held.lease.id()) == event.lease) else { continue };
             held.ports.extend(event.external_port);
             if matches!(event.kind, EventKind::Installed | EventKind::Renewed | EventKind::Changed) {
@@ -268,6 +300,7 @@ impl Ours {
         self.held[index].stage = if release == Release::Pending { Stage::Ending } else { Stage::Ended };
         let (port, trail) = (self.held[index].port(), &mut self.trail);
         if release == Release::Unconfirmed {
+            self.unconfirmed = true;
             trail.tainted.insert(port);
         }
         let left = trail.left(Some(port), &table());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use portlease::{MapRequest, Mapper, Protocol, Release, RetryPolicy, Transport, wait};
 
 use super::{Episode, FIRST_WISH, MAX_MAPPERS, WISHES};
-use crate::ours::{Ours, PORT_STEP, Stage};
+use crate::ours::{Ours, PORT_STEP, Stage, is_ruled};
 use crate::router::config;
 use crate::trouble;
 
@@ -136,7 +136,8 @@ impl Episode {
         if began.elapsed() > limit + STOP_SLACK {
             return Err(format!("a stop of {limit:?} took {:?}", began.elapsed()));
         }
-        if release == Release::Unconfirmed && self.traits.always_confirms() {
+        let ruled = is_ruled(self.ours[mapper].held[lease].port(), &self.table());
+        if release == Release::Unconfirmed && self.traits.always_confirms() && !ruled {
             let why = self.ours[mapper].held[lease].lease.snapshot().last_error;
             return Err(format!("a stop was not confirmed, although the router was well all the time: {why:?}"));
         }
@@ -209,13 +210,16 @@ impl Episode {
         if release == Release::Pending {
             return Ok(release);
         }
-        let ours = self.ours.swap_remove(index);
+        let mut ours = self.ours.swap_remove(index);
+        ours.watch(self.shaken);
         let left = ours.trail.left(None, &self.table());
         if release == Release::Released && !left.is_empty() {
             return Err(format!("mapper {name} said released and left {}", left.join(", ")));
         }
-        if release == Release::Unconfirmed && self.traits.always_confirms() {
-            return Err(format!("mapper {name} was not confirmed, although the router was well all the time"));
+        let excused = ours.unconfirmed || ours.trail.is_ruled(&self.table());
+        if release == Release::Unconfirmed && self.traits.always_confirms() && !excused {
+            let why = ours.complaints.join("; ");
+            return Err(format!("mapper {name} was not confirmed, although the router was well all the time: {why}"));
         }
         Ok(release)
     }

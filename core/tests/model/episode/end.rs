@@ -7,7 +7,7 @@ use portlease::{LeaseState, Release};
 use portlease_gateway::Mapping;
 
 use super::Episode;
-use crate::ours::{Held, Ours, Stage};
+use crate::ours::{Held, Ours, Stage, is_ruled};
 
 /// How long leases may take to come to rest on a router that is well. The longest part of it is a renewal of the longest
 /// lease but one, or the lifetime of a PCP mapping that another nonce has.
@@ -76,13 +76,6 @@ impl Episode {
             (entry.transport, entry.external_port) == (transport, request.suggested_port())
                 && entry.internal.port() != internal
         });
-        // A rule by hand for our port: PCP and NAT-PMP may not touch it, and refuse a renewal with the words for a policy,
-        // which do not say that the mapping is lost.
-        let by_hand = table.iter().any(|entry| {
-            (entry.transport, entry.internal.port()) == (transport, internal)
-                && entry.internal.ip().is_loopback()
-                && entry.protocol == portlease_gateway::Protocol::Static
-        });
-        (request.exact && taken) || by_hand
+        (request.exact && taken) || is_ruled(held.port(), &table)
     }
 }
