@@ -104,6 +104,10 @@ pub(crate) struct Trail {
     /// Internal ports of leases whose end nobody has heard, or that may have left something. The next lease of the port
     /// cannot be told from them.
     tainted: BTreeSet<Key>,
+    /// Internal ports of this host for which the user has made a rule by hand: PCP and NAT-PMP may not touch it, and refuse
+    /// all that is asked about the port, perhaps for very long, with the words for a policy, which say nothing about a
+    /// mapping of ours.
+    ruled: BTreeSet<Key>,
     /// Internal ports whose mapping was left on purpose.
     detached: BTreeSet<Key>,
 }
@@ -120,10 +124,14 @@ impl Trail {
             && self.dropped.iter().any(|(of, ports)| *of == transport && ports.contains(&port))
     }
 
-    /// Whether a rule by hand stands in the way of one of its leases.
-    pub(crate) fn is_ruled(&self, table: &[Mapping]) -> bool {
-        let on = |transport| self.internal_ports().any(|port| is_ruled((transport, port), table));
-        on(Wire::Udp) || on(Wire::Tcp)
+    /// Whether the end of a lease of this port may be unconfirmed on a router that is well.
+    pub(crate) fn is_excused(&self, port: Key) -> bool {
+        self.tainted.contains(&port) || self.ruled.contains(&port)
+    }
+
+    /// Whether a lease of this port may have been refused for long on a router that is well.
+    pub(crate) fn is_ruled(&self, port: Key) -> bool {
+        self.ruled.contains(&port)
     }
 
     /// The entries of one internal port, or of every port of this mapper, that are neither the user's nor left on purpose.
@@ -141,16 +149,6 @@ impl Trail {
     }
 }
 
-/// Whether the user has made a rule by hand for this internal port of this host: PCP and NAT-PMP may not touch it, and refuse
-/// all that is asked about the port with the words for a policy, which say nothing about a mapping of ours.
-pub(crate) fn is_ruled(port: Key, table: &[Mapping]) -> bool {
-    table.iter().any(|entry| {
-        (entry.transport, entry.internal.port()) == port
-            && entry.internal.ip() == Ipv4Addr::LOCALHOST
-            && entry.protocol == Maker::Static
-    })
-}
-
 /// One mapper with its leases.
 pub(crate) struct Ours {
     pub(crate) trail: Trail,
@@ -158,7 +156,7 @@ pub(crate) struct Ours {
     pub(crate) held: Vec<Held>,
     /// It was told to stop.
     pub(crate) stopping: bool,
-    /// One of its leases was not confirmed.
+    /// The end of one of its leases was not confirmed, or need not be.
     pub(crate) unconfirmed: bool,
     /// What ended leases said of their end.
     pub(crate) complaints: Vec<String>,
@@ -168,8 +166,8 @@ pub(crate) struct Ours {
 
 impl Ours {
     pub(crate) fn new(name: usize, mapper: Mapper, protocols: Vec<Protocol>, first_port: u16) -> Self {
-        let (dropped, tainted, detached) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-        let trail = Trail { name, protocols, first_port, dropped, tainted, detached };
+        let (dropped, tainted, ruled, detached) = (Vec::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let trail = Trail { name, protocols, first_port, dropped, tainted, ruled, detached };
         let (events, pulled) = (mapper.events(), Instant::now());
         Self {
             trail,
@@ -248,6 +246,21 @@ impl Ours {
 
     fn speaks_upnp(&self) -> bool {
         self.trail.protocols.contains(&Protocol::Upnp)
+    }
+
+    /// The user makes a rule by hand that leads to this port of this host.
+    pub(crate) fn rule(&mut self, port: Key) {
+        if self.trail.internal_ports().any(|own| own == port.1) {
+            self.trail.ruled.insert(port);
+            self.unconfirmed = true;
+        }
+    }
+
+    /// The router was cut off, perhaps from what it was about to confirm.
+    pub(crate) fn cut_off(&mut self) {
+        let ending = self.held.iter().filter(|held| held.stage == Stage::Ending);
+        self.trail.tainted.extend(ending.map(Held::port));
+        self.unconfirmed |= self.stopping || !self.trail.dropped.is_empty();
     }
 
     /// Something has happened to the router's table.

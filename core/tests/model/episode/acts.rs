@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use portlease::{MapRequest, Mapper, Protocol, Release, RetryPolicy, Transport, wait};
 
 use super::{Episode, FIRST_WISH, MAX_MAPPERS, WISHES};
-use crate::ours::{Ours, PORT_STEP, Stage, is_ruled};
+use crate::ours::{Ours, PORT_STEP, Stage};
 use crate::router::config;
 use crate::trouble;
 
@@ -130,14 +130,15 @@ impl Episode {
         };
         let id = self.ours[mapper].held[lease].lease.id();
         self.log.step(format!("mapper {} lease {id} stops within {limit:?}", self.ours[mapper].trail.name));
+        let port = self.ours[mapper].held[lease].port();
+        let excused = self.ours[mapper].trail.is_excused(port);
         let (began, gateway) = (Instant::now(), &self.gateway);
         let release = self.ours[mapper].stop(lease, limit, || gateway.mappings())?;
         self.log.outcome(release);
         if began.elapsed() > limit + STOP_SLACK {
             return Err(format!("a stop of {limit:?} took {:?}", began.elapsed()));
         }
-        let ruled = is_ruled(self.ours[mapper].held[lease].port(), &self.table());
-        if release == Release::Unconfirmed && self.traits.always_confirms() && !ruled {
+        if release == Release::Unconfirmed && self.traits.always_confirms() && !excused {
             let why = self.ours[mapper].held[lease].lease.snapshot().last_error;
             return Err(format!("a stop was not confirmed, although the router was well all the time: {why:?}"));
         }
@@ -216,8 +217,7 @@ impl Episode {
         if release == Release::Released && !left.is_empty() {
             return Err(format!("mapper {name} said released and left {}", left.join(", ")));
         }
-        let excused = ours.unconfirmed || ours.trail.is_ruled(&self.table());
-        if release == Release::Unconfirmed && self.traits.always_confirms() && !excused {
+        if release == Release::Unconfirmed && self.traits.always_confirms() && !ours.unconfirmed {
             let why = ours.complaints.join("; ");
             return Err(format!("mapper {name} was not confirmed, although the router was well all the time: {why}"));
         }

@@ -7,7 +7,7 @@ use portlease::{LeaseState, Release};
 use portlease_gateway::Mapping;
 
 use super::Episode;
-use crate::ours::{Held, Ours, Stage, is_ruled};
+use crate::ours::{Held, Ours, Stage};
 
 /// How long leases may take to come to rest on a router that is well. The longest part of it is a renewal of the longest
 /// lease but one, or the lifetime of a PCP mapping that another nonce has.
@@ -59,7 +59,7 @@ impl Episode {
             let rests = match (snapshot.active, snapshot.state) {
                 (true, _) if held.is_in(&snapshot, &self.table()) => true,
                 (_, LeaseState::Exited) => true,
-                _ => self.has_excuse(held),
+                _ => ours.trail.is_ruled(held.port()) || self.has_excuse(held),
             };
             (!rests).then(|| {
                 format!("mapper {} lease {} does not come to rest: {snapshot:?}", ours.trail.name, snapshot.id)
@@ -67,15 +67,13 @@ impl Episode {
         })
     }
 
-    /// Whether others have what the lease needs.
+    /// Whether others have what the lease insists on.
     fn has_excuse(&self, held: &Held) -> bool {
-        let request = held.lease.request();
-        let (transport, internal) = held.port();
-        let table = self.table();
-        let taken = table.iter().any(|entry| {
+        let (request, (transport, internal)) = (held.lease.request(), held.port());
+        let others = |entry: &Mapping| {
             (entry.transport, entry.external_port) == (transport, request.suggested_port())
                 && entry.internal.port() != internal
-        });
-        (request.exact && taken) || is_ruled(held.port(), &table)
+        };
+        request.exact && self.table().iter().any(others)
     }
 }

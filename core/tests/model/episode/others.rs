@@ -6,7 +6,7 @@ use portlease_gateway::{Mode, NewMapping, Protocol as Maker};
 
 use super::{Cast, Episode};
 use crate::foreign::{Key, Maker as Who};
-use crate::ours::Stage;
+use crate::ours::{Ours, Stage};
 use crate::second::Wish;
 use crate::upnpc;
 
@@ -55,6 +55,10 @@ impl Episode {
         let NewMapping { protocol, transport, external_port, internal, lifetime, .. } = &mapping;
         self.log.step(format!("foreign: {transport} {external_port} -> {internal} by {protocol}, {lifetime:?}"));
         self.shake();
+        if *protocol == Maker::Static {
+            let port = (*transport, internal.port());
+            self.ours.iter_mut().for_each(|ours| ours.rule(port));
+        }
         let entry = self.gateway.put_mapping(mapping).expect("the table has room");
         self.foreign.add(Who::Other, entry);
     }
@@ -134,11 +138,16 @@ impl Episode {
         self.second_asks(&Wish::of(&entry, lifetime));
     }
 
+    fn power_cut(&mut self) {
+        self.gateway.reboot();
+        self.ours.iter_mut().for_each(Ours::cut_off);
+    }
+
     /// A power cut. Some routers keep their table.
     pub(super) fn reboot(&mut self) {
         if !self.dice.chance(50) {
             self.log.step("reboot, the table is lost");
-            self.gateway.reboot();
+            self.power_cut();
             self.foreign.clear();
             return self.shake();
         }
@@ -151,7 +160,7 @@ impl Episode {
             faults.table_full = false;
         });
         self.linger();
-        self.gateway.reboot();
+        self.power_cut();
         for entry in kept {
             let key = (entry.transport, entry.external_port);
             // The nonce cannot be put back, and without it the entry is not that of its owner.
@@ -182,8 +191,8 @@ impl Episode {
         }
         if self.dice.chance(50) {
             self.log.step("reboot, the table is lost");
+            self.power_cut();
             self.foreign.clear();
-            self.gateway.reboot();
             self.shake();
         }
         let mapping = self.entry_of_another_host(key);
