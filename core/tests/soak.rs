@@ -16,9 +16,9 @@ use portlease_gateway::{Faults, Gateway};
 use rand::RngExt;
 use tokio::task::JoinSet;
 
-const DEFAULT_CYCLES: usize = 100;
+const DEFAULT_CYCLES: usize = 60;
 /// Cycles with one mapper.
-const BATCH: usize = 50;
+const BATCH: usize = 30;
 /// Leases that are on their way at a time.
 const WORKERS: usize = 10;
 /// What a delete that nobody confirmed leaves is gone after this.
