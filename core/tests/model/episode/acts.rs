@@ -169,8 +169,8 @@ impl Episode {
     }
 
     fn trouble(&mut self) {
-        let (dice, mut told) = (&mut self.dice, None);
-        self.gateway.update_faults(|faults| told = Some(trouble::begin(dice, faults)));
+        let (dice, shows, mut told) = (&mut self.dice, !self.traits.secure || self.traits.overwrite, None);
+        self.gateway.update_faults(|faults| told = Some(trouble::begin(dice, faults, shows)));
         self.troubled = true;
         if let Some(trouble) = told {
             self.log.step(trouble.told);
