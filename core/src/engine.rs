@@ -38,9 +38,12 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Starts the thread. `settle` runs after the last task, before the thread ends. Fails with `internal` if the system
-    /// cannot give a thread or an event queue.
-    pub(crate) fn start<F>(settle: impl FnOnce() -> F + Send + 'static) -> Result<Self, PortMappingError>
+    /// Starts the thread. `prepare` runs there first, while the caller goes on; `settle` runs after the last task, before the
+    /// thread ends. Fails with `internal` if the system cannot give a thread or an event queue.
+    pub(crate) fn start<F>(
+        prepare: impl FnOnce() + Send + 'static,
+        settle: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<Self, PortMappingError>
     where
         F: Future<Output = ()> + Send,
     {
@@ -57,6 +60,7 @@ impl Engine {
             let (tasks, shutdown, engine_runtime) = (tasks.clone(), shutdown.clone(), engine_runtime.clone());
             move || {
                 let body = AssertUnwindSafe(|| {
+                    prepare();
                     runtime.block_on(async {
                         shutdown.cancelled().await;
                         tasks.close();
@@ -371,7 +375,7 @@ mod tests {
     use crate::waits::{WaitEnd, Waits};
 
     fn engine() -> Engine {
-        Engine::start(|| async {}).unwrap()
+        Engine::start(|| {}, || async {}).unwrap()
     }
 
     /// As a forked child sees it: the memory is there, the thread is not.

@@ -100,7 +100,12 @@ impl Mapper {
     pub fn start(config: Config) -> Result<Self, PortMappingError> {
         config.validate()?;
         let timing = Timing::from(&config);
-        Self::start_with(Arc::new(RaceMapper::new(config)), timing)
+        let race = Arc::new(RaceMapper::new(config));
+        let prepare = {
+            let race = Arc::clone(&race);
+            move || race.prepare()
+        };
+        Self::start_prepared(race, timing, prepare)
     }
 
     /// Starts an engine that uses the caller's client, for instance a mock in a test.
@@ -119,15 +124,24 @@ impl Mapper {
     ///
     /// Fails with `internal` if the system cannot start a thread.
     pub fn start_with(client: Arc<dyn PortMapperClient>, timing: Timing) -> Result<Self, PortMappingError> {
+        Self::start_prepared(client, timing, || {})
+    }
+
+    fn start_prepared(
+        client: Arc<dyn PortMapperClient>,
+        timing: Timing,
+        prepare: impl FnOnce() + Send + 'static,
+    ) -> Result<Self, PortMappingError> {
         let events = Arc::<EventLog>::default();
-        let engine = Engine::start({
+        let settle = {
             let client = Arc::clone(&client);
             let closing = CloseOnDrop(Arc::clone(&events));
             move || async move {
                 client.settle().await;
                 drop(closing);
             }
-        })?;
+        };
+        let engine = Engine::start(prepare, settle)?;
         Ok(Self { engine: Arc::new(engine), client, timing, events, queue: OnceLock::new(), leases: Mutex::default() })
     }
 

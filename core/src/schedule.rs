@@ -105,6 +105,9 @@ pub(crate) const UPNP_SERVICES_DEADLINE: Duration = Duration::from_secs(1);
 /// No further line is asked for after this.
 pub(crate) const UPNP_TABLE_DEADLINE: Duration = Duration::from_secs(20);
 
+/// For how long the gateway that was looked up at the start of a mapper is good enough for the first mapping.
+pub(crate) const PREPARED_FRESH: Duration = Duration::from_secs(1);
+
 /// How long the best protocol is asked before the others are: a PCP gateway on a wired LAN has answered by then, and is
 /// spared a NAT-PMP request and some fifteen SSDP datagrams, which it would have to handle before it could answer.
 pub(crate) const RACE_HEAD_START: Duration = Duration::from_millis(1);

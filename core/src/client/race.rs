@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{MapRequest, PortMapping, Protocol};
 use crate::net::route::{NetworkPath, find_path};
+use crate::schedule::PREPARED_FRESH;
 use crate::snapshot::{GatewayReport, ProtocolReport};
 use contest::Contest;
 use contestant::{Contestant, contestants, line_up};
@@ -32,7 +33,10 @@ use gateways::{Gateway, Gateways};
 use holdings::{Holdings, Port, port_of};
 
 /// How the gateway and the clients for its protocols are found.
-type Finder = Box<dyn Fn() -> Result<(NetworkPath, Vec<Contestant>), PortMappingError> + Send + Sync>;
+type Finder = Box<dyn Fn() -> Result<Found, PortMappingError> + Send + Sync>;
+
+/// The way to the gateway, and the clients for its protocols.
+type Found = (NetworkPath, Vec<Contestant>);
 
 /// Composes the configured protocols: races them for the first mapping and stays with the winner. [`Mapper::start`] uses
 /// one.
@@ -53,6 +57,8 @@ type Finder = Box<dyn Fn() -> Result<(NetworkPath, Vec<Contestant>), PortMapping
 /// [`Mapper::start`]: crate::Mapper::start
 pub struct RaceMapper {
     find: Finder,
+    /// What [`prepare`](Self::prepare) has found, and when.
+    prepared: Mutex<Option<(Instant, Found)>>,
     gateways: Mutex<Gateways>,
     holdings: Arc<Holdings>,
     /// Running races and their clean-up, which outlive the call that began them.
@@ -89,11 +95,28 @@ impl RaceMapper {
     fn with_finder(find: Finder) -> Self {
         Self {
             find,
+            prepared: Mutex::default(),
             gateways: Mutex::default(),
             holdings: Arc::default(),
             behind: TaskTracker::new(),
             contests: Mutex::default(),
             found: watch::Sender::new(()),
+        }
+    }
+
+    /// Looks the gateway up before anybody asks for it, on a thread that has nothing else to do: the first mapping need not
+    /// wait for that then. Sends nothing, and says nothing: what fails is found out again by the first call.
+    pub(crate) fn prepare(&self) {
+        let found = (self.find)().ok();
+        *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = found.map(|found| (Instant::now(), found));
+    }
+
+    /// The gateway of this moment.
+    fn look_up(&self) -> Result<Found, PortMappingError> {
+        let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match prepared.filter(|(since, _)| since.elapsed() < PREPARED_FRESH) {
+            Some((_, found)) => Ok(found),
+            None => (self.find)(),
         }
     }
 
@@ -111,7 +134,7 @@ impl RaceMapper {
         if let Some(gateway) = self.gateways().fresh() {
             return Ok(gateway);
         }
-        let (path, contestants) = (self.find)()?;
+        let (path, contestants) = self.look_up()?;
         let gateway = self.gateways().arrive(path, contestants);
         self.found.send_replace(());
         Ok(gateway)

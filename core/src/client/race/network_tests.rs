@@ -88,3 +88,26 @@ async fn news_are_those_of_any_protocol_also_where_no_gateway_was_found_before()
     setup.upnp.news.notify_waiters();
     news.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_was_looked_up_in_advance_serves_the_first_mapping_but_not_for_long() {
+    for (pause, lookups) in [(Duration::ZERO, 1), (PREPARED_FRESH, 2)] {
+        let setup = Setup::new();
+        setup.race.prepare();
+        assert!(setup.race.view().path.is_none(), "nobody has asked for it yet");
+        tokio::time::sleep(pause).await;
+        setup.pcp.on_install(MS, Ok(mapping(Protocol::Pcp, 4000)));
+        setup.install().await.unwrap();
+        assert_eq!(setup.looked_for(), lookups);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_without_a_network_at_the_start_finds_the_gateway_later() {
+    let setup = Setup::new();
+    setup.lose_network();
+    setup.race.prepare();
+    let there = setup.move_to(NEXT);
+    there[0].on_install(MS, Ok(mapping(Protocol::Pcp, 4000)));
+    setup.install().await.unwrap();
+}
