@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{LONG, config_for, gateway};
-use portlease::{EventKind, MapRequest, Mapper, Protocol, RetryPolicy, Transport};
+use portlease::{EventKind, MapRequest, Mapper, Protocol, Release, RetryPolicy, Transport};
 use portlease_gateway::{Gateway, Mode};
 
 const UDP_4000: MapRequest = MapRequest::new(4000, Transport::Udp);
@@ -67,4 +67,47 @@ async fn a_pcp_mapping_that_was_revoked_in_a_silence_is_taken_up_again_behind_it
     // The delete is lost, and one attempt to map again.
     until(&mapper, EventKind::Failed).await;
     assert_eq!(next_of(&gateway, &mapper).await, EventKind::Installed);
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_repetition_does_not_hide_that_the_first_request_was_granted() {
+    for protocol in [Protocol::Pcp, Protocol::NatPmp] {
+        let gateway = gateway();
+        gateway.update_faults(|faults| (faults.pcp_lose_answers, faults.nat_pmp_lose_answers) = (1, 1));
+        let mapper = Mapper::start(config_for(&gateway, protocol)).unwrap();
+        let lease = mapper.map(UDP_4000).unwrap();
+        assert!(gateway.wait_for_async(LONG, |state| state.mappings.len() == 1).await);
+        // The repetition comes 250 ms later.
+        gateway.update_faults(|faults| (faults.pcp, faults.nat_pmp) = (Mode::Refuse(7), Mode::Refuse(3)));
+        lease.ready(LONG).await.unwrap_err();
+        gateway.update_faults(|faults| (faults.pcp, faults.nat_pmp) = (Mode::Normal, Mode::Normal));
+        let release = lease.stop(LONG).await;
+        assert!(
+            release != Release::Released || gateway.mappings().is_empty(),
+            "{protocol}: {release}, {:?}",
+            gateway.mappings()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_refused_delete_is_not_confirmed_although_nothing_was_heard_before() {
+    let gateway = gateway();
+    gateway.update_faults(|faults| faults.pcp_delay_ms = 1300);
+    let mapper = Mapper::start(config_for(&gateway, Protocol::Pcp).retry(RetryPolicy::Never)).unwrap();
+    let lease = mapper.map(UDP_4000).unwrap();
+    assert!(gateway.wait_for_async(LONG, |state| state.mappings.len() == 1).await);
+    gateway.update_faults(|faults| faults.pcp = Mode::Refuse(2));
+    assert_eq!(lease.stop(LONG).await, Release::Unconfirmed);
+}
+
+#[tokio::test]
+async fn a_stop_is_not_confirmed_while_the_only_protocol_has_not_said_a_word() {
+    let gateway = gateway();
+    gateway.update_faults(|faults| faults.pcp_delay_ms = 1300);
+    let mapper = Mapper::start(config_for(&gateway, Protocol::Pcp).retry(RetryPolicy::Never)).unwrap();
+    let lease = mapper.map(UDP_4000).unwrap();
+    assert!(gateway.wait_for_async(LONG, |state| state.mappings.len() == 1).await);
+    let release = lease.stop(LONG).await;
+    assert!(release != Release::Released || gateway.mappings().is_empty(), "{release}, {:?}", gateway.mappings());
 }

@@ -5,7 +5,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{LONG, config, gateway};
-use portlease::{ErrorKind, MapRequest, Mapper, Protocol, Transport};
+use portlease::{ErrorKind, MapRequest, Mapper, Protocol, Release, Transport};
 use portlease_gateway::{Faults, Mode};
 
 const UDP_4000: MapRequest = MapRequest::new(4000, Transport::Udp);
@@ -74,4 +74,18 @@ async fn leases_that_come_when_the_decided_protocol_has_died_are_told_within_two
         assert!(lease.ready(LONG).await.is_err());
     }
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn the_releases_of_many_leases_at_a_silent_gateway_wait_side_by_side() {
+    let gateway = gateway();
+    gateway.update_faults(silent);
+    let mapper = Mapper::start(config(&gateway)).unwrap();
+    let leases: Vec<_> = (4000..4200).map(|port| mapper.map(MapRequest::new(port, Transport::Udp)).unwrap()).collect();
+    for lease in &leases {
+        lease.ready(LONG).await.unwrap_err();
+    }
+    let stopped = Instant::now();
+    assert_eq!(mapper.stop(LONG).await, Release::Released);
+    assert!(stopped.elapsed() < Duration::from_secs(20), "{:?}", stopped.elapsed());
 }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
 
 use super::port_mapper::PortMapperClient;
-use super::udp::{Behind, GatewayPort, Late, Manner, another_port, wire_lifetime};
+use super::udp::{Answered, Behind, GatewayPort, Late, Manner, another_port, wire_lifetime};
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
 use crate::schedule::{PCP_DEADLINE, granted_lifetime};
@@ -88,7 +88,8 @@ impl NatPmpMapper {
                 Ok(self.external_address().await)
             })?;
         if request.exact && granted.port != request.suggested_port() {
-            // Whether or not the delete succeeds, the answer to the caller is the same, and the lease ends by itself.
+            // Whether or not the delete succeeds, the answer to the caller is the same; what is left stays in doubt,
+            // and is deleted when the lease ends.
             if let Err(error) = self.channel.delete(request).await {
                 tracing::warn!(error = %error.message(), "a mapping to another port than the one insisted on could not be deleted");
             }
@@ -105,6 +106,7 @@ impl NatPmpMapper {
             tracing::warn!(error = %error.message(), "the gateway made the mapping but does not say its external address");
             (None, Duration::ZERO)
         });
+        self.channel.behind.granted(request);
         Ok(PortMapping {
             request: *request,
             external: SocketAddr::from((address.unwrap_or(Ipv4Addr::UNSPECIFIED), granted.port)),
@@ -124,10 +126,12 @@ struct Channel {
 }
 
 impl Channel {
+    /// Asks for a mapping, which stays in doubt until the caller accepts it.
     async fn map(&self, request: &MapRequest, suggested_port: u16, lifetime: u32) -> Result<Granted, PortMappingError> {
         let mut before = None;
         let map = Request::Map { request: *request, external_port: suggested_port, lifetime };
         let answer = self.ask(map, || before = self.behind.asking(request)).await?;
+        let repeated = answer.repeated;
         let granted = granted(answer).and_then(|granted| match granted {
             Granted { port: 0, .. } | Granted { lifetime: Duration::ZERO, .. } => {
                 Err(PortMappingError::refused(format!(
@@ -138,9 +142,8 @@ impl Channel {
             }
             _ => Ok(granted),
         });
-        match granted {
-            Ok(_) => self.behind.granted(request),
-            Err(_) => self.behind.refused(request, before),
+        if granted.is_err() {
+            self.behind.refused(request, before, repeated);
         }
         granted
     }
@@ -167,10 +170,10 @@ impl Channel {
         // RFC 6886 3.1 spreads nothing.
         let manner = Manner { jitter: 0.0, insist: matches!(request, Request::Map { lifetime: 0, .. }) };
         let matcher = move |datagram: &[u8]| match_answer(&asked, datagram);
-        let (answer, round_trip) = socket.exchange(&bytes, manner, matcher, late).await?;
+        let Answered { answer, round_trip, repeated } = socket.exchange(&bytes, manner, matcher, late).await?;
         self.heard(&answer);
         let response = new_natpmp_async_with(&Carrier::from(answer), gateway).read_response_or_retry().await;
-        Ok(Answer { result: result(&answer), response, round_trip })
+        Ok(Answer { result: result(&answer), response, round_trip, repeated })
     }
 
     fn gateway(&self) -> Result<Ipv4Addr, PortMappingError> {
@@ -223,21 +226,13 @@ impl PortMapperClient for NatPmpMapper {
         self.channel.delete(&mapping.request).await
     }
 
-    /// Waits for the gateway's answer only if it has ever given one: a gateway that is mute in NAT-PMP must not hold up
-    /// the end of every lease. A grant of such a gateway that comes later is deleted behind the caller.
     async fn abandon(&self, request: &MapRequest) -> Result<(), PortMappingError> {
         let Channel { port, behind } = &self.channel;
-        if !behind.abandoned(request) {
-            return Ok(());
-        }
-        if behind.has_spoken() {
-            return self.channel.delete(request).await;
-        }
-        let delete = Request::delete(request).encode(self.channel.gateway()?).await?;
-        if let Err(error) = port.tell(Protocol::NatPmp, |_| delete) {
-            tracing::debug!(error = %error.message(), "a mapping that may have been granted could not be deleted");
-        }
-        Ok(())
+        let tell = async {
+            let delete = Request::delete(request).encode(self.channel.gateway()?).await?;
+            port.tell(Protocol::NatPmp, |_| delete)
+        };
+        behind.abandon(request, self.channel.delete(request), tell).await
     }
 
     async fn news(&self) {
@@ -291,6 +286,7 @@ struct Answer {
     result: u16,
     response: natpmp::Result<natpmp::Response>,
     round_trip: Duration,
+    repeated: bool,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,7 @@
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::schedule::{MAX_TTL, PCP_DEADLINE};
+use crate::schedule::{LATE_ANSWER_WINDOW, MAX_TTL, PCP_DEADLINE};
 
 /// Longer than anything that is bounded here may take: a test that hangs fails.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -25,6 +25,17 @@ async fn unanswered(gateway: &FakeGateway, mapper: &NatPmpMapper) -> (Vec<u8>, S
     let (outcome, heard) = tokio::join!(mapper.install(&request, HOUR), hear_map(gateway, false));
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Timeout);
     heard
+}
+
+/// The delete that the gateway is told when it has not answered one. Answers with where it came from.
+async fn told_to_delete(gateway: &FakeGateway) -> SocketAddr {
+    let (_, asked_from) = hear_map(gateway, true).await;
+    loop {
+        let (_, from) = hear_map(gateway, true).await;
+        if from != asked_from {
+            return from;
+        }
+    }
 }
 
 #[tokio::test]
@@ -54,14 +65,45 @@ async fn a_gateway_that_has_spoken_must_confirm_the_delete() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gateway_that_never_speaks_is_told_to_delete_and_costs_the_end_of_the_lease_no_time() {
+async fn a_gateway_that_never_speaks_holds_up_the_end_of_a_lease_only_as_long_as_its_answer_may_come() {
     let (gateway, port) = FakeGateway::silent().await;
     let mapper = NatPmpMapper::on(port);
-    mapper.install(&udp_4000(), HOUR).await.unwrap_err();
-    let start = Instant::now();
-    mapper.abandon(&udp_4000()).await.unwrap();
-    assert_eq!(start.elapsed(), Duration::ZERO);
-    hear_map(&gateway, true).await;
+    for (age, wait) in [(Duration::ZERO, PCP_DEADLINE), (LATE_ANSWER_WINDOW, Duration::ZERO)] {
+        mapper.install(&udp_4000(), HOUR).await.unwrap_err();
+        tokio::time::sleep(age).await;
+        let start = Instant::now();
+        mapper.abandon(&udp_4000()).await.unwrap();
+        let took = start.elapsed();
+        assert!(wait <= took && took < wait + Duration::from_millis(10), "{took:?}");
+        hear_map(&gateway, true).await;
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_first_speaks_while_the_delete_is_waited_for_must_confirm_it() {
+    for confirms in [true, false] {
+        let (gateway, port) = FakeGateway::silent().await;
+        let mapper = NatPmpMapper::on(port);
+        let (request, client) = unanswered(&gateway, &mapper).await;
+        let play = async {
+            hear_map(&gateway, true).await;
+            gateway.say(&answer(&request, 0), client).await;
+            timeout(PATIENCE, mapper.news()).await.expect("the late answer is news");
+            // The late grant is deleted in the background too.
+            loop {
+                let (delete, deleter) = hear_map(&gateway, true).await;
+                if confirms {
+                    gateway.say(&answer(&delete, 0), deleter).await;
+                }
+            }
+        };
+        let lease = udp_4000();
+        let abandoned = tokio::select! {
+            abandoned = mapper.abandon(&lease) => abandoned,
+            () = play => unreachable!("it goes on"),
+        };
+        assert_eq!(abandoned.is_ok(), confirms, "{abandoned:?}");
+    }
 }
 
 #[tokio::test]
@@ -70,7 +112,7 @@ async fn a_grant_that_comes_when_the_lease_is_over_is_deleted_behind_it() {
     let mapper = NatPmpMapper::on(port);
     let (request, client) = unanswered(&gateway, &mapper).await;
     mapper.abandon(&udp_4000()).await.unwrap();
-    let (_, told_from) = hear_map(&gateway, true).await;
+    let told_from = told_to_delete(&gateway).await;
     gateway.say(&answer(&request, 0), client).await;
     let (delete, deleter) = hear_map(&gateway, true).await;
     assert_ne!(deleter, told_from);
@@ -89,6 +131,30 @@ async fn an_install_that_is_dropped_in_flight_leaves_a_doubt() {
     }
     mapper.abandon(&lease).await.unwrap();
     hear_map(&gateway, true).await;
+}
+
+#[tokio::test]
+async fn a_grant_of_another_port_than_the_one_insisted_on_is_deleted_again_when_the_lease_ends_if_that_failed_at_first()
+{
+    let deletes = Mutex::new(0);
+    let answers = move |request: &[u8]| {
+        if request != DELETE {
+            return vec![if request[1] == 0 {
+                answer(request, 0)
+            } else {
+                with(answer(request, 0), 10, &[0x0f, 0xa1])
+            }];
+        }
+        *deletes.lock().unwrap() += 1;
+        vec![answer(request, if *deletes.lock().unwrap() == 1 { NOT_AUTHORIZED } else { 0 })]
+    };
+    let (mut requests, port) = FakeGateway::answering(answers).await;
+    let mapper = NatPmpMapper::on(port);
+    let lease = udp_4000().exact();
+    assert!(mapper.install(&lease, HOUR).await.unwrap_err().mapping_lost());
+    mapper.abandon(&lease).await.unwrap();
+    let deletes = std::iter::from_fn(|| requests.try_recv().ok()).filter(|request| *request == DELETE).count();
+    assert_eq!(deletes, 2);
 }
 
 #[tokio::test]

@@ -156,8 +156,7 @@ impl GatewaySocket<'_> {
     }
 
     /// Sends `request` and waits for the datagram for which `matcher` answers `Some`; all others are ignored and the
-    /// wait goes on. Deadline and repetitions are as `manner` says, and count from the first sending. Answers also with
-    /// the time between the first sending and the answer.
+    /// wait goes on. Deadline and repetitions are as `manner` says, and count from the first sending.
     ///
     /// An answer that comes after the exchange has ended, at its deadline or because its future was dropped, goes to
     /// `late`.
@@ -170,7 +169,7 @@ impl GatewaySocket<'_> {
         manner: Manner,
         matcher: impl Fn(&[u8]) -> Option<T> + Send + Sync + 'static,
         late: Late<T>,
-    ) -> Result<(T, Duration), PortMappingError> {
+    ) -> Result<Answered<T>, PortMappingError> {
         let Self { socket, place, .. } = self;
         let mut open = Unsettled {
             question: Arc::new(Question { socket, matcher, late }),
@@ -183,6 +182,17 @@ impl GatewaySocket<'_> {
         open.settled = !outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Timeout);
         outcome
     }
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub(crate) struct Answered<T> {
+    pub(crate) answer: T,
+    /// The time between the first sending and the answer.
+    pub(crate) round_trip: Duration,
+    /// Whether the request was sent more than once. Then nobody knows which sending was answered, nor how the gateway
+    /// has answered the others.
+    pub(crate) repeated: bool,
 }
 
 /// How a request is repeated.
@@ -214,7 +224,7 @@ impl Place<'_> {
         sent_at: Instant,
         request: &[u8],
         Manner { jitter, insist }: Manner,
-    ) -> Result<(T, Duration), PortMappingError> {
+    ) -> Result<Answered<T>, PortMappingError> {
         let (mut patience, repeat_after) = self.lane.times();
         let mut deadline = sent_at + patience;
         let mut gap = spread(repeat_after, jitter);
@@ -230,7 +240,7 @@ impl Place<'_> {
                     Ok(Some(answer)) => {
                         let round_trip = sent_at.elapsed();
                         self.lane.answered(sent, (!repeated).then_some(round_trip));
-                        return Ok((answer, round_trip));
+                        return Ok(Answered { answer, round_trip, repeated });
                     }
                     Ok(None) => tracing::trace!(protocol = %self.protocol, "ignored a datagram that is no answer"),
                     Err(error) => return Err(self.port.failure(self.protocol, error)),

@@ -69,17 +69,17 @@ async fn exchange_with(
     port: &GatewayPort,
     end: &CancellationToken,
     late: mpsc::UnboundedSender<Vec<u8>>,
-) -> Result<(Vec<u8>, Duration), PortMappingError> {
+) -> Result<Answered<Vec<u8>>, PortMappingError> {
     let late = Late { end: end.clone(), heard: Box::new(move |answer, _| drop(late.send(answer))) };
     let matcher = |datagram: &[u8]| datagram.starts_with(b"answer").then(|| datagram.to_vec());
     port.open(Protocol::NatPmp).await?.exchange(b"request", Manner { jitter: 0.0, insist: false }, matcher, late).await
 }
 
-async fn exchange(port: &GatewayPort) -> Result<(Vec<u8>, Duration), PortMappingError> {
+async fn exchange(port: &GatewayPort) -> Result<Answered<Vec<u8>>, PortMappingError> {
     exchange_with(port, &CancellationToken::new(), mpsc::unbounded_channel().0).await
 }
 
-fn many(port: &Arc<GatewayPort>, count: usize) -> tokio::task::JoinSet<Result<(Vec<u8>, Duration), PortMappingError>> {
+fn many(port: &Arc<GatewayPort>, count: usize) -> tokio::task::JoinSet<Result<Answered<Vec<u8>>, PortMappingError>> {
     (0..count)
         .map(|_| {
             let port = Arc::clone(port);
@@ -98,7 +98,7 @@ fn assert_all_free(port: &GatewayPort) {
 #[tokio::test]
 async fn the_answer_is_handed_over_with_its_round_trip() {
     let (mut requests, port) = FakeGateway::answering(|_| vec![b"answer".to_vec()]).await;
-    let (answer, round_trip) = exchange(&port).await.unwrap();
+    let Answered { answer, round_trip, .. } = exchange(&port).await.unwrap();
     assert_eq!(answer, b"answer");
     assert!(round_trip > Duration::ZERO && round_trip < PCP_DEADLINE, "{round_trip:?}");
     assert_eq!(requests.recv().await.unwrap(), b"request");
@@ -115,14 +115,14 @@ async fn datagrams_of_every_length_that_do_not_match_are_ignored() {
         gateway.say(b"answer", client).await;
     };
     let (outcome, ()) = tokio::join!(exchange(&port), play);
-    assert_eq!(outcome.unwrap().0, b"answer");
+    assert_eq!(outcome.unwrap().answer, b"answer");
 }
 
 #[tokio::test]
 async fn the_longest_answer_is_read_whole_and_a_longer_one_is_not_taken_for_its_beginning() {
     let sized = |length: usize| [b"answer".as_slice(), &vec![7; length - 6]].concat();
     let (_requests, port) = FakeGateway::answering(move |_| vec![sized(1101), sized(1200), sized(1100)]).await;
-    assert_eq!(exchange(&port).await.unwrap().0, sized(1100));
+    assert_eq!(exchange(&port).await.unwrap().answer, sized(1100));
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_datagram_from_another_source_is_ignored() {
         gateway.say(b"answer", client).await;
     };
     let (outcome, ()) = tokio::join!(exchange(&port), play);
-    assert_eq!(outcome.unwrap().0, b"answer");
+    assert_eq!(outcome.unwrap().answer, b"answer");
 }
 
 #[tokio::test]

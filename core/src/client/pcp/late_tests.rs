@@ -1,8 +1,10 @@
 //! Requests that are answered late or not at all, and what becomes of the mapping that they may have made.
 
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::*;
+use crate::schedule::LATE_ANSWER_WINDOW;
 
 /// Longer than anything that is bounded here may take: a test that hangs fails.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -25,6 +27,17 @@ async fn hear_delete(gateway: &FakeGateway) -> (Vec<u8>, SocketAddr) {
         let (request, client) = gateway.hear().await;
         if is_delete(&request) {
             return (request, client);
+        }
+    }
+}
+
+/// The delete that the gateway is told when it has not answered one. Answers with where it came from.
+async fn told_to_delete(gateway: &FakeGateway) -> SocketAddr {
+    let (_, asked_from) = hear_delete(gateway).await;
+    loop {
+        let (_, from) = hear_delete(gateway).await;
+        if from != asked_from {
+            return from;
         }
     }
 }
@@ -68,14 +81,45 @@ async fn a_gateway_that_has_spoken_must_confirm_the_delete() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gateway_that_never_speaks_is_told_to_delete_and_costs_the_end_of_the_lease_no_time() {
+async fn a_gateway_that_never_speaks_holds_up_the_end_of_a_lease_only_as_long_as_its_answer_may_come() {
     let (gateway, port) = FakeGateway::silent().await;
     let mapper = PcpMapper::on(port);
-    mapper.install(&udp_4000(), HOUR).await.unwrap_err();
-    let start = Instant::now();
-    mapper.abandon(&udp_4000()).await.unwrap();
-    assert_eq!(start.elapsed(), Duration::ZERO);
-    hear_delete(&gateway).await;
+    for (age, wait) in [(Duration::ZERO, PCP_DEADLINE), (LATE_ANSWER_WINDOW, Duration::ZERO)] {
+        mapper.install(&udp_4000(), HOUR).await.unwrap_err();
+        tokio::time::sleep(age).await;
+        let start = Instant::now();
+        mapper.abandon(&udp_4000()).await.unwrap();
+        let took = start.elapsed();
+        assert!(wait <= took && took < wait + Duration::from_millis(10), "{took:?}");
+        hear_delete(&gateway).await;
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_first_speaks_while_the_delete_is_waited_for_must_confirm_it() {
+    for confirms in [true, false] {
+        let (gateway, port) = FakeGateway::silent().await;
+        let mapper = PcpMapper::on(port);
+        let (request, client) = unanswered(&gateway, &mapper).await;
+        let play = async {
+            hear_delete(&gateway).await;
+            gateway.say(&answer(&request, 0), client).await;
+            timeout(PATIENCE, mapper.news()).await.expect("the late answer is news");
+            // The late grant is deleted in the background too.
+            loop {
+                let (delete, deleter) = hear_delete(&gateway).await;
+                if confirms {
+                    gateway.say(&answer(&delete, 0), deleter).await;
+                }
+            }
+        };
+        let lease = udp_4000();
+        let abandoned = tokio::select! {
+            abandoned = mapper.abandon(&lease) => abandoned,
+            () = play => unreachable!("it goes on"),
+        };
+        assert_eq!(abandoned.is_ok(), confirms, "{abandoned:?}");
+    }
 }
 
 #[tokio::test]
@@ -84,7 +128,7 @@ async fn a_grant_that_comes_when_the_lease_is_over_is_deleted_behind_it() {
     let mapper = PcpMapper::on(port);
     let (request, client) = unanswered(&gateway, &mapper).await;
     mapper.abandon(&udp_4000()).await.unwrap();
-    let (_, told_from) = hear_delete(&gateway).await;
+    let told_from = told_to_delete(&gateway).await;
     gateway.say(&answer(&request, 0), client).await;
     let (delete, deleter) = hear_delete(&gateway).await;
     assert_ne!(deleter, told_from);
@@ -99,7 +143,7 @@ async fn a_lease_that_takes_the_port_again_ends_the_delete_of_the_late_grant() {
     let mapper = PcpMapper::on(port);
     let (request, client) = unanswered(&gateway, &mapper).await;
     mapper.abandon(&udp_4000()).await.unwrap();
-    hear_delete(&gateway).await;
+    told_to_delete(&gateway).await;
     gateway.say(&answer(&request, 0), client).await;
     hear_delete(&gateway).await;
     let lease = udp_4000();
@@ -174,6 +218,26 @@ async fn a_refusal_leaves_nothing_to_delete() {
 }
 
 #[tokio::test]
+async fn a_grant_of_another_port_than_the_one_insisted_on_is_deleted_again_when_the_lease_ends_if_that_failed_at_first()
+{
+    let deletes = Mutex::new(0);
+    let answers = move |request: &[u8]| {
+        if !is_delete(request) {
+            return vec![with(answer(request, 0), 42, &[0x0f, 0xa1])];
+        }
+        *deletes.lock().unwrap() += 1;
+        vec![answer(request, if *deletes.lock().unwrap() == 1 { NOT_AUTHORIZED } else { 0 })]
+    };
+    let (mut requests, port) = FakeGateway::answering(answers).await;
+    let mapper = PcpMapper::on(port);
+    let lease = udp_4000().exact();
+    assert!(mapper.install(&lease, HOUR).await.unwrap_err().mapping_lost());
+    mapper.abandon(&lease).await.unwrap();
+    let deletes = std::iter::from_fn(|| requests.try_recv().ok()).filter(|request| is_delete(request)).count();
+    assert_eq!(deletes, 2);
+}
+
+#[tokio::test]
 async fn a_gateway_that_takes_longer_than_the_deadline_is_mapped_at_the_second_attempt() {
     let (gateway, port) = FakeGateway::silent().await;
     let mapper = PcpMapper::on(port);
@@ -210,4 +274,20 @@ async fn news_that_came_before_anybody_waited_for_it_is_not_lost_and_an_attempt_
         () = async { while gateway.hear().await.1 == client {} } => {}
     }
     assert!(timeout(Duration::ZERO, mapper.news()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ends_of_many_leases_at_a_mute_gateway_wait_side_by_side() {
+    let (_gateway, port) = FakeGateway::silent().await;
+    let mapper = Arc::new(PcpMapper::on(port));
+    let ports = 4000..4200;
+    let leases = ports.map(|port| (Arc::clone(&mapper), MapRequest::new(port, Transport::Udp)));
+    let installs: JoinSet<_> =
+        leases.clone().map(|(mapper, lease)| async move { mapper.install(&lease, HOUR).await }).collect();
+    assert!(installs.join_all().await.iter().all(Result::is_err));
+    let start = Instant::now();
+    let ends: JoinSet<_> = leases.map(|(mapper, lease)| async move { mapper.abandon(&lease).await }).collect();
+    assert!(ends.join_all().await.iter().all(Result::is_ok));
+    let took = start.elapsed();
+    assert!(PCP_DEADLINE <= took && took < PCP_DEADLINE + Duration::from_millis(10), "{took:?}");
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::DropGuard;
 
 use self::wire::{MapFields, Opcode, Reply, Response, ResultCode};
 use super::port_mapper::PortMapperClient;
-use super::udp::{Behind, GatewayPort, Late, Manner, another_port, wire_lifetime};
+use super::udp::{Answered, Behind, GatewayPort, Late, Manner, another_port, wire_lifetime};
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
 use crate::schedule::{PCP_RETRANSMIT_JITTER, UNPROVEN_REFUSAL_HOLD, granted_lifetime};
@@ -71,8 +71,9 @@ impl PcpMapper {
     ///
     /// Fails as every exchange does, and with kind `refused` or `unavailable` by the gateway's result code.
     pub async fn announce(&self) -> Result<Duration, PortMappingError> {
-        let (reply, round_trip) = self.channel.ask(Opcode::Announce, None, wire::announce_request).await?;
-        let response = in_our_version(reply)?;
+        let Answered { answer, round_trip, .. } =
+            self.channel.ask(Opcode::Announce, None, wire::announce_request).await?;
+        let response = in_our_version(answer)?;
         match response.result {
             // A gateway that knows MAP only has answered all the same.
             ResultCode::Success | ResultCode::UnsuppOpcode => Ok(round_trip),
@@ -106,12 +107,13 @@ impl PcpMapper {
         let (lifetime, map) = self.channel.map(request, ttl, fields, renewal).await?;
         if request.exact && map.external_port != request.suggested_port() {
             // PREFER_FAILURE was not heeded: miniupnpd on nftables, for one. Whether or not the delete succeeds, the
-            // answer to the caller is the same, and the lease ends by itself.
+            // answer to the caller is the same; what is left stays in doubt, and is deleted when the lease ends.
             if let Err(error) = self.channel.delete(request, nonce).await {
                 tracing::warn!(error = %error.message(), "a mapping to another port than the one insisted on could not be deleted");
             }
             return Err(another_port(Protocol::Pcp, request.suggested_port(), map.external_port));
         }
+        self.channel.behind.granted(request);
         // `::` is no address any more than 0.0.0.0 is; the one form is enough.
         let address = if map.external_address.is_unspecified() { ANY_ADDRESS } else { map.external_address };
         Ok(PortMapping {
@@ -141,7 +143,8 @@ struct Asked {
 }
 
 impl Channel {
-    /// Asks for a mapping. `renewal` is whether the gateway had granted it before.
+    /// Asks for a mapping, which stays in doubt until the caller accepts it. `renewal` is whether the gateway had granted it
+    /// before.
     async fn map(
         &self,
         request: &MapRequest,
@@ -155,20 +158,18 @@ impl Channel {
             before = self.behind.asking(request);
             wire::map_request(client, wire_lifetime(ttl), fields, request.exact)
         });
-        let (reply, _) = ask.await?;
-        let granted = grant(reply, renewal && request.exact);
-        match granted {
-            Ok(_) => self.behind.granted(request),
-            Err(_) => self.behind.refused(request, before),
+        let Answered { answer, repeated, .. } = ask.await?;
+        let granted = grant(answer, renewal && request.exact);
+        if granted.is_err() {
+            self.behind.refused(request, before, repeated);
         }
         granted
     }
 
     async fn delete(&self, request: &MapRequest, nonce: [u8; 12]) -> Result<(), PortMappingError> {
         let asked = Asked { fields: delete_fields(request, nonce), wanted: None };
-        let (reply, _) =
-            self.ask(Opcode::Map, Some(asked), |client| wire::map_request(client, 0, &asked.fields, false)).await?;
-        let response = in_our_version(reply)?;
+        let ask = self.ask(Opcode::Map, Some(asked), |client| wire::map_request(client, 0, &asked.fields, false));
+        let response = in_our_version(ask.await?.answer)?;
         match (response.result, response.map) {
             // To delete what is not there is a success (RFC 6887 15.1); older miniupnpd says NO_RESOURCES.
             (ResultCode::Success | ResultCode::NoResources, Some(_)) => {
@@ -185,7 +186,7 @@ impl Channel {
         opcode: Opcode,
         asked: Option<Asked>,
         build: impl FnOnce(IpAddr) -> Vec<u8>,
-    ) -> Result<(Reply, Duration), PortMappingError> {
+    ) -> Result<Answered<Reply>, PortMappingError> {
         let socket = self.port.open(Protocol::Pcp).await?;
         let request = build(socket.local_address());
         let matcher = move |datagram: &[u8]| {
@@ -199,7 +200,7 @@ impl Channel {
         let insist = asked.is_some_and(|asked| asked.wanted.is_none());
         let manner = Manner { jitter: PCP_RETRANSMIT_JITTER, insist };
         let answer = socket.exchange(&request, manner, matcher, late).await?;
-        self.heard(answer.0);
+        self.heard(answer.answer);
         Ok(answer)
     }
 
@@ -300,22 +301,14 @@ impl PortMapperClient for PcpMapper {
         self.channel.delete(&mapping.request, nonce(mapping)?).await
     }
 
-    /// Waits for the gateway's answer only if it has ever given one: a gateway that is mute in PCP must not hold up the
-    /// end of every lease. A grant of such a gateway that comes later is deleted behind the caller.
     async fn abandon(&self, request: &MapRequest) -> Result<(), PortMappingError> {
         let Channel { port, behind } = &self.channel;
-        if !behind.abandoned(request) {
-            return Ok(());
-        }
-        let nonce = self.nonce_of(request);
-        if behind.has_spoken() {
-            return self.channel.delete(request, nonce).await;
-        }
-        let fields = delete_fields(request, nonce);
-        if let Err(error) = port.tell(Protocol::Pcp, |client| wire::map_request(client, 0, &fields, false)) {
-            tracing::debug!(error = %error.message(), "a mapping that may have been granted could not be deleted");
-        }
-        Ok(())
+        let delete = async { self.channel.delete(request, self.nonce_of(request)).await };
+        let tell = async {
+            let fields = delete_fields(request, self.nonce_of(request));
+            port.tell(Protocol::Pcp, |client| wire::map_request(client, 0, &fields, false))
+        };
+        behind.abandon(request, delete, tell).await
     }
 
     async fn news(&self) {

@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, Transport};
-use crate::schedule::{PCP_DEADLINE, UDP_DEADLINE_MAX};
+use crate::schedule::{LATE_ANSWER_WINDOW, PCP_DEADLINE, UDP_DEADLINE_MAX};
 
 /// One for each client. Whatever runs behind it ends when the guard of [`Behind::guard`] is dropped.
 #[derive(Debug, Default)]
@@ -33,9 +34,16 @@ pub(crate) struct Behind {
 /// What identifies a mapping in PCP and NAT-PMP, for one client.
 type Port = (Transport, u16);
 
-/// Why the gateway may have an entry that no lease knows of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Doubt {
+/// The gateway may have an entry that no lease knows of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Doubt {
+    reason: Reason,
+    /// When the last request was sent for the first time.
+    asked_at: Instant,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Reason {
     /// A request was sent, and was not answered yet.
     Asked,
     /// The same, and the lease has ended since.
@@ -58,7 +66,8 @@ impl Behind {
     /// A request for a mapping is about to be sent. Answers with the doubt about earlier ones.
     pub(crate) fn asking(&self, request: &MapRequest) -> Option<Doubt> {
         self.unheeded.store(false, Ordering::Relaxed);
-        let before = self.doubts().insert(port(request), Doubt::Asked);
+        let doubt = Doubt { reason: Reason::Asked, asked_at: Instant::now() };
+        let before = self.doubts().insert(port(request), doubt);
         self.asked.notify_waiters();
         before
     }
@@ -68,8 +77,12 @@ impl Behind {
         self.doubts().remove(&port(request));
     }
 
-    /// The gateway has refused it, which leaves things as they were.
-    pub(crate) fn refused(&self, request: &MapRequest, before: Option<Doubt>) {
+    /// The gateway has refused it, which leaves things as they were. But if it was `repeated`, only one of the sendings
+    /// was refused: another one may have been granted.
+    pub(crate) fn refused(&self, request: &MapRequest, before: Option<Doubt>, repeated: bool) {
+        if repeated {
+            return;
+        }
         let mut doubts = self.doubts();
         match before {
             Some(doubt) => drop(doubts.insert(port(request), doubt)),
@@ -80,18 +93,53 @@ impl Behind {
     /// The gateway has confirmed the delete.
     pub(crate) fn deleted(&self, request: &MapRequest) {
         if let Some(doubt) = self.doubts().get_mut(&port(request)) {
-            *doubt = Doubt::Deleted;
+            doubt.reason = Reason::Deleted;
         }
     }
 
-    /// The lease has ended. Answers whether the gateway may have an entry left.
-    pub(crate) fn abandoned(&self, request: &MapRequest) -> bool {
-        match self.doubts().get_mut(&port(request)) {
-            Some(doubt @ (Doubt::Asked | Doubt::Abandoned)) => {
-                *doubt = Doubt::Abandoned;
-                true
+    /// The lease has ended: deletes what the gateway may have left of it. `delete` asks and waits for the answer, `tell`
+    /// only asks.
+    ///
+    /// A gateway that has ever answered in this protocol must confirm the delete. One that never has is given the usual
+    /// deadline to show itself if the last request is so recent that its answer may still come, and is only told
+    /// otherwise: a gateway that is mute in this protocol must not hold up the end of each lease. A grant that comes
+    /// later is [deleted](Self::delete_unwanted) in the background.
+    pub(crate) async fn abandon(
+        &self,
+        request: &MapRequest,
+        delete: impl Future<Output = Result<(), PortMappingError>>,
+        tell: impl Future<Output = Result<(), PortMappingError>>,
+    ) -> Result<(), PortMappingError> {
+        let Some(asked_at) = self.abandoned(request) else { return Ok(()) };
+        let mut delete = pin!(delete);
+        if self.has_spoken() {
+            return delete.await;
+        }
+        if asked_at.elapsed() < LATE_ANSWER_WINDOW {
+            // The wait for a turn is part of the deadline.
+            match timeout(PCP_DEADLINE, &mut delete).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) if self.has_spoken() => return Err(error),
+                Err(_) if self.has_spoken() => return delete.await,
+                Ok(Err(_)) | Err(_) => {}
             }
-            Some(Doubt::Deleted) | None => false,
+        }
+        if let Err(error) = tell.await {
+            tracing::debug!(error = %error.message(), "a mapping that may have been granted could not be deleted");
+        }
+        Ok(())
+    }
+
+    /// The lease has ended. Answers with the time of the last request if the gateway may have an entry left.
+    fn abandoned(&self, request: &MapRequest) -> Option<Instant> {
+        let mut doubts = self.doubts();
+        let doubt = doubts.get_mut(&port(request))?;
+        match doubt.reason {
+            Reason::Asked | Reason::Abandoned => {
+                doubt.reason = Reason::Abandoned;
+                Some(doubt.asked_at)
+            }
+            Reason::Deleted => None,
         }
     }
 
@@ -100,7 +148,7 @@ impl Behind {
         self.spoken.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn has_spoken(&self) -> bool {
+    fn has_spoken(&self) -> bool {
         self.spoken.load(Ordering::Relaxed)
     }
 
@@ -159,7 +207,9 @@ impl Behind {
 
     /// Whether a grant for `request` is wanted by nobody.
     fn is_over(&self, request: &MapRequest) -> bool {
-        matches!(self.doubts().get(&port(request)), Some(Doubt::Abandoned | Doubt::Deleted))
+        self.doubts()
+            .get(&port(request))
+            .is_some_and(|doubt| matches!(doubt.reason, Reason::Abandoned | Reason::Deleted))
     }
 
     fn doubts(&self) -> MutexGuard<'_, HashMap<Port, Doubt>> {
