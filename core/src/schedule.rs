@@ -45,6 +45,9 @@ pub(crate) const MAX_REFUSAL_HOLD: Duration = Duration::from_secs(30 * 60);
 pub(crate) const PCP_DEADLINE: Duration = Duration::from_secs(1);
 /// The longest deadline of an exchange, with a gateway that is known to be slow: twice its round trip up to here.
 pub(crate) const UDP_DEADLINE_MAX: Duration = Duration::from_secs(4);
+/// The longest that a delete is repeated for, at a gateway that goes on answering other requests: where three of ten
+/// datagrams are lost each way, thirty repetitions leave one entry in many millions.
+pub(crate) const DELETE_DEADLINE: Duration = Duration::from_secs(15);
 /// For how long after a request was first sent its answer is still listened for, behind the caller: a second longer than
 /// the longest deadline. Without this a gateway that takes longer than the deadline would never be heard.
 pub(crate) const LATE_ANSWER_WINDOW: Duration = Duration::from_secs(5);

@@ -30,8 +30,9 @@ def test_two_hundred_ports_are_all_mapped_and_none_is_left(
             mapping.wait_for("installed", MAPPED_WITHIN)
         status = mapping.stop(within=RELEASED_WITHIN)
     lab.loss(0)
-    assert status == 0
     assert lab.table() == []
+    # A delete whose every answer was lost is done all the same, but nobody has confirmed it.
+    assert status == 0 or loss > 0
 
 
 @pytest.mark.parametrize("percent", [100, 20], ids=["full-speed", "a-fifth-of-the-speed"])

@@ -19,7 +19,7 @@ use self::late::{MAX_LISTENERS, Question, Unsettled};
 use self::pace::{Lane, Turn, Unanswered};
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::Protocol;
-use crate::schedule::UDP_DEADLINE_MAX;
+use crate::schedule::{DELETE_DEADLINE, UDP_DEADLINE_MAX};
 
 /// The longest answer that is read: the limit of PCP (RFC 6887 7); NAT-PMP's are shorter.
 pub(crate) const MAX_DATAGRAM: usize = 1100;
@@ -201,8 +201,8 @@ pub(crate) struct Manner {
     /// The waits double from sending to sending, and each is longer or shorter by up to this share. They double only
     /// once if the gateway answers other requests meanwhile, so that this one must have been lost.
     pub(crate) jitter: f64,
-    /// Whether a gateway that answers other requests is asked for longer, up to [`UDP_DEADLINE_MAX`]. For deletes,
-    /// which nobody tries again later.
+    /// Whether the gateway is asked for longer as long as it answers other requests, up to [`DELETE_DEADLINE`]. For
+    /// deletes, which nobody tries again later.
     pub(crate) insist: bool,
 }
 
@@ -230,7 +230,7 @@ impl Place<'_> {
         let mut gap = spread(repeat_after, jitter);
         let mut next = sent_at + gap;
         let mut repeated = false;
-        let sent = self.lane.send();
+        let (sent, mut heard) = (self.lane.send(), self.lane.heard());
         self.send(&question.socket, request, deadline, patience).await?;
         loop {
             // The socket comes first: an answer that is there when a stalled runtime goes on is not too late.
@@ -251,10 +251,12 @@ impl Place<'_> {
             // Looked at after every event, so that a flood of datagrams holds up neither.
             let now = Instant::now();
             if now >= deadline {
-                if !insist || patience >= UDP_DEADLINE_MAX || !self.lane.heard_since(sent) {
+                let heard_before = std::mem::replace(&mut heard, self.lane.heard());
+                if !insist || patience >= DELETE_DEADLINE || heard == heard_before {
                     return Err(self.timeout(patience));
                 }
-                (patience, deadline) = (UDP_DEADLINE_MAX, sent_at + UDP_DEADLINE_MAX);
+                patience = (patience + UDP_DEADLINE_MAX).min(DELETE_DEADLINE);
+                deadline = sent_at + patience;
             }
             if now >= next {
                 let longest = match self.lane.unanswered(sent, self.turn.is_some()) {

@@ -5,7 +5,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::schedule::{LATE_ANSWER_WINDOW, PCP_DEADLINE, UDP_DEADLINE_MAX};
+use crate::schedule::{DELETE_DEADLINE, LATE_ANSWER_WINDOW, PCP_DEADLINE, UDP_DEADLINE_MAX};
 
 /// Longer than anything that is bounded here may take: a test that hangs fails.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -262,8 +262,8 @@ async fn requests_to_a_gateway_that_answers_nobody_do_not_wait_for_one_another()
     assert_all_free(&port);
 }
 
-/// How long a request that is never answered is asked, and how often, if others are answered meanwhile or not.
-async fn given_up_after(insist: bool, others_are_answered: bool) -> (Duration, usize) {
+/// How long a request that is never answered is asked, and how often, if others are answered meanwhile in so many seconds.
+async fn given_up_after(insist: bool, others_are_answered: u32) -> (Duration, usize) {
     let (gateway, port) = FakeGateway::silent().await;
     let late = Late { end: CancellationToken::new(), heard: Box::new(|(), _| ()) };
     let socket = port.open(Protocol::NatPmp).await.unwrap();
@@ -271,13 +271,15 @@ async fn given_up_after(insist: bool, others_are_answered: bool) -> (Duration, u
     let exchange = socket.exchange(b"request", Manner { jitter: 0.0, insist }, |_| None::<()>, late);
     let others = async {
         tokio::task::yield_now().await;
-        if others_are_answered {
+        for _ in 0..others_are_answered {
             port.nat_pmp.answered(port.nat_pmp.send(), Some(Duration::from_millis(1)));
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };
-    let (outcome, ()) = tokio::join!(exchange, others);
+    let exchange = async { (exchange.await, Instant::now()) };
+    let ((outcome, given_up_at), ()) = tokio::join!(exchange, others);
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Timeout);
-    let elapsed = start.elapsed();
+    let elapsed = given_up_at - start;
     let mut heard = 0;
     while timeout(Duration::ZERO, gateway.socket.recv(&mut [0; 16])).await.is_ok() {
         heard += 1;
@@ -286,11 +288,12 @@ async fn given_up_after(insist: bool, others_are_answered: bool) -> (Duration, u
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gateway_that_answers_others_is_asked_for_a_delete_until_the_longest_deadline() {
+async fn a_gateway_is_asked_for_a_delete_as_long_as_it_answers_others_but_not_for_ever() {
     // At 0, 0.25, 0.75 s, and from then on every half second.
-    assert_eq!(given_up_after(true, true).await, (UDP_DEADLINE_MAX, 9));
-    assert_eq!(given_up_after(true, false).await, (PCP_DEADLINE, 3));
-    assert_eq!(given_up_after(false, true).await, (PCP_DEADLINE, 3));
+    assert_eq!(given_up_after(true, 1).await, (PCP_DEADLINE + UDP_DEADLINE_MAX, 11));
+    assert_eq!(given_up_after(true, 60).await, (DELETE_DEADLINE, 31));
+    assert_eq!(given_up_after(true, 0).await, (PCP_DEADLINE, 3));
+    assert_eq!(given_up_after(false, 60).await, (PCP_DEADLINE, 3));
 }
 
 #[tokio::test]

@@ -196,9 +196,9 @@ impl Lane {
         self.change(|window| window.unanswered(request, holds_turn))
     }
 
-    /// Whether anything was heard since a request was sent.
-    pub(super) fn heard_since(&self, request: Sent) -> bool {
-        self.state().window.heard > request.heard_before
+    /// How many answers were heard so far.
+    pub(super) fn heard(&self) -> u64 {
+        self.state().window.heard
     }
 
     /// The deadline of a request that is sent now, and when it is to be repeated for the first time.
