@@ -102,7 +102,9 @@ fn programs_are_told_which_ports_may_be_left_and_until_when() {
 #[test]
 fn a_closed_terminal_releases() {
     let gateway = gateway();
-    let running = start_at(&gateway, "map 4000/udp");
+    let mut command = hearing_hangups(env!("CARGO_BIN_EXE_portlease"));
+    command.args(["map", "4000/udp"]).args(flags(&gateway));
+    let running = start(command);
     running.line();
     running.signal("HUP");
     let ended = running.end();

@@ -201,11 +201,20 @@ pub fn parse(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("`{line}` is no JSON: {error}"))
 }
 
+/// A program that hears hangups, as by default: whoever runs the tests may have them ignored.
+pub fn hearing_hangups(program: &str) -> Command {
+    const PYTHON: &str =
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])";
+    let mut command = Command::new("python3");
+    command.args(["-c", PYTHON, program]);
+    command
+}
+
 /// A command in a terminal, made by `script`; stdout has everything that the terminal shows.
 #[cfg(target_os = "linux")]
 pub fn start_in_terminal(line: &str, flags: &[String], no_colour: bool) -> Running {
     let whole = format!("exec {} {line} {}", env!("CARGO_BIN_EXE_portlease"), flags.join(" "));
-    let mut script = Command::new("script");
+    let mut script = hearing_hangups("script");
     script.args(["-q", "-e", "-f", "-c", &whole, "/dev/null"]).env("TERM", "xterm").env_remove("NO_COLOR");
     if no_colour {
         script.env("NO_COLOR", "1");
