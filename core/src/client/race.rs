@@ -194,6 +194,18 @@ impl RaceMapper {
         }
     }
 
+    /// Tries once more to delete what the races for this port have left, and answers with what still cannot be deleted.
+    async fn delete_leftovers(&self, request: &MapRequest) -> Vec<Failure> {
+        let mut failures = Vec::new();
+        for left in self.holdings.take_leftovers(request) {
+            if let Err(error) = left.maker.client.remove(&left.mapping).await {
+                failures.push(left.maker.failure(error));
+                self.holdings.put_back(left);
+            }
+        }
+        failures
+    }
+
     /// While no protocol is decided, one lease races and the others wait for its outcome. If it wins, they ask the protocol
     /// that won. If it loses, they share each failure that is about the gateway and not about the request.
     async fn ask(
@@ -335,8 +347,10 @@ impl PortMapperClient for RaceMapper {
         verified
     }
 
+    /// Also deletes what a race could not, after its caller had gone.
     async fn abandon(&self, request: &MapRequest) -> Result<(), PortMappingError> {
         self.contests_settled(request).await;
+        let mut failures = self.delete_leftovers(request).await;
         let mut asked = JoinSet::new();
         let all = self.gateways().all();
         for gateway in all {
@@ -353,7 +367,6 @@ impl PortMapperClient for RaceMapper {
                 });
             }
         }
-        let mut failures = Vec::new();
         while let Some(answer) = asked.join_next().await {
             match answer {
                 Ok(failure) => failures.extend(failure),

@@ -158,3 +158,59 @@ async fn a_host_without_a_gateway_has_nothing_to_verify_or_to_delete() {
     let verified = [&setup.pcp, &setup.nat_pmp, &setup.upnp].map(|racer| racer.verified());
     assert_eq!(verified, [0; 3]);
 }
+
+/// UPnP grants a mapping that nobody waits for any more, and its delete fails.
+async fn upnp_grants_too_late(grant: PortMapping) -> Setup {
+    let setup = Setup::new();
+    setup.pcp.on_install(MS, Err(PortMappingError::unavailable("port 5351 is closed")));
+    setup.nat_pmp.on_probe(MS, Err(PortMappingError::unavailable("port 5351 is closed")));
+    setup.upnp.on_probe(MS, Ok(())).on_install(800 * MS, Ok(grant));
+    setup.upnp.on_remove(MS, Err(PortMappingError::refused("upnp 501 ActionFailed")));
+    assert!(tokio::time::timeout(100 * MS, setup.install()).await.is_err());
+    setup
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_nobody_waited_for_and_whose_delete_failed_is_deleted_at_the_end_of_the_lease() {
+    let setup = upnp_grants_too_late(mapping(Protocol::Upnp, 4000)).await;
+    setup.upnp.on_remove(MS, Err(PortMappingError::refused("upnp 501 ActionFailed")));
+    let error = setup.race.abandon(&REQUEST).await.unwrap_err();
+    assert_eq!(error.to_string(), "udp port 4000 may still be mapped: upnp 501 ActionFailed");
+    setup.race.abandon(&nth(1)).await.unwrap();
+    assert_eq!(setup.upnp.calls().remove, 2);
+    setup.race.abandon(&REQUEST).await.unwrap();
+    assert_eq!(setup.upnp.calls().remove, 3);
+    setup.race.abandon(&REQUEST).await.unwrap();
+    assert_eq!(setup.upnp.calls().remove, 3, "it is deleted once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_whose_delete_failed_is_not_deleted_any_more_once_it_is_the_leases_or_has_run_out() {
+    let setup = upnp_grants_too_late(mapping(Protocol::Upnp, 4000)).await;
+    setup.race.settle().await;
+    setup.upnp.on_install(MS, Ok(mapping(Protocol::Upnp, 4000)));
+    setup.install().await.unwrap();
+    setup.race.abandon(&REQUEST).await.unwrap();
+    assert_eq!(setup.upnp.calls().remove, 1);
+
+    let setup = upnp_grants_too_late(mapping(Protocol::Upnp, 4000)).await;
+    setup.race.settle().await;
+    tokio::time::advance(HOUR).await;
+    setup.race.abandon(&REQUEST).await.unwrap();
+    assert_eq!(setup.upnp.calls().remove, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_mapping_on_another_port_whose_delete_failed_is_deleted_at_the_end_of_the_lease() {
+    let setup = Setup::new();
+    setup.pcp.on_install(800 * MS, Ok(mapping(Protocol::Pcp, 4001)));
+    setup.pcp.on_remove(MS, Err(silent(MS)));
+    setup.nat_pmp.on_probe(PCP_DEADLINE, Err(silent(PCP_DEADLINE)));
+    setup.upnp.on_probe(52 * MS, Ok(())).on_install(2 * MS, Ok(mapping(Protocol::Upnp, 4000)));
+    let won = setup.install().await.unwrap();
+    setup.race.settle().await;
+    assert_eq!(setup.pcp.calls().remove, 1);
+    setup.race.remove(&won).await.unwrap();
+    setup.race.abandon(&REQUEST).await.unwrap();
+    assert_eq!((setup.pcp.calls().remove, setup.upnp.calls().remove), (2, 1));
+}

@@ -98,7 +98,7 @@ impl Contest {
         drop(doubts);
         if answer.send(Ok(mapping.clone())).is_err() {
             contest.holdings.let_go(&mapping);
-            if release(&contest.order.contestants[winner], &mapping).await {
+            if contest.release(&contest.order.contestants[winner], &mapping).await {
                 contest.holdings.forget(&mapping);
             }
         }
@@ -212,7 +212,7 @@ impl Contest {
         match self.holdings.holder(late) {
             // The entry that the lease's protocol may have found and adopted was this program's own, as the late grant shows.
             Some(Holding { mapping, maker, .. }) => self.take_over(&maker, &mapping.made_by_us()).await,
-            None => drop(release(contestant, late).await),
+            None => drop(self.release(contestant, late).await),
         }
     }
 
@@ -222,7 +222,23 @@ impl Contest {
         }
         // The lease may have ended, and its mapping been deleted, while the renewal brought it back.
         if self.holdings.holder(mapping).is_none() {
-            release(maker, mapping).await;
+            self.release(maker, mapping).await;
+        }
+    }
+
+    /// Deletes a mapping that no lease has. Returns whether it is gone; otherwise the end of the lease tries again.
+    async fn release(&self, maker: &Contestant, mapping: &PortMapping) -> bool {
+        let (protocol, external) = (mapping.protocol, mapping.external);
+        match maker.client.remove(mapping).await {
+            Ok(()) => {
+                tracing::debug!(%protocol, %external, "late mapping released");
+                true
+            }
+            Err(error) => {
+                tracing::warn!(error = %error.message(), %protocol, %external, "late mapping not released");
+                self.holdings.leave(mapping, maker);
+                false
+            }
         }
     }
 
@@ -272,16 +288,4 @@ async fn wait_for_turn(better: usize, view: &mut watch::Receiver<Course>, turn: 
             changed = view.changed() => if changed.is_err() { return },
         }
     }
-}
-
-/// Whether the mapping is gone from the gateway.
-async fn release(contestant: &Contestant, mapping: &PortMapping) -> bool {
-    match contestant.client.remove(mapping).await {
-        Ok(()) => tracing::debug!(protocol = %mapping.protocol, external = %mapping.external, "late mapping released"),
-        Err(ref error) => {
-            tracing::warn!(error = %error.message(), protocol = %mapping.protocol, external = %mapping.external, "late mapping not released");
-            return false;
-        }
-    }
-    true
 }

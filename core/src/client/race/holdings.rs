@@ -1,7 +1,9 @@
 //! The mappings that leases hold, each with the client that made it.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
 
 use super::contestant::Contestant;
 use crate::mapping::{MapRequest, PortMapping, Transport};
@@ -18,10 +20,29 @@ fn entry(mapping: &PortMapping) -> (Transport, u16) {
     (mapping.request.transport, mapping.external.port())
 }
 
-/// The present mapping of each port. It is kept after the end of its lease until the delete is confirmed, because only the
-/// client that made it can delete it, also after the machine has moved to another network.
+/// The present mapping of each port, and what could not be deleted behind the races for it.
 #[derive(Default)]
-pub(super) struct Holdings(Mutex<HashMap<Port, Holding>>);
+pub(super) struct Holdings {
+    /// A mapping is kept after the end of its lease until the delete is confirmed, because only the client that made it can
+    /// delete it, also after the machine has moved to another network.
+    held: Mutex<HashMap<Port, Holding>>,
+    /// Mappings that no lease has ever had, and whose delete has failed. The end of the lease tries it again.
+    leftovers: Mutex<HashMap<Port, Vec<Leftover>>>,
+}
+
+#[derive(Clone)]
+pub(super) struct Leftover {
+    pub(super) mapping: PortMapping,
+    pub(super) maker: Contestant,
+    /// When it has run out at the latest; `None`: never.
+    until: Option<Instant>,
+}
+
+impl Leftover {
+    fn is(&self, mapping: &PortMapping, maker: &Contestant) -> bool {
+        entry(&self.mapping) == entry(mapping) && Arc::ptr_eq(&self.maker.client, &maker.client)
+    }
+}
 
 #[derive(Clone)]
 pub(super) struct Holding {
@@ -34,12 +55,40 @@ pub(super) struct Holding {
 impl Holdings {
     fn with<T>(&self, act: impl FnOnce(&mut HashMap<Port, Holding>) -> T) -> T {
         // Every change is a single call of the map, so a poisoned one is still whole.
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn leftovers(&self) -> MutexGuard<'_, HashMap<Port, Vec<Leftover>>> {
+        self.leftovers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `mapping`, which no lease has, could not be deleted.
+    pub(super) fn leave(&self, mapping: &PortMapping, maker: &Contestant) {
+        let mut all = self.leftovers();
+        let leftovers = all.entry(port_of(&mapping.request)).or_default();
+        leftovers.retain(|left| !left.is(mapping, maker));
+        let until = mapping.lifetime.map(|lifetime| Instant::now() + lifetime);
+        leftovers.push(Leftover { mapping: mapping.clone(), maker: maker.clone(), until });
+    }
+
+    /// Takes out what was left of the races for a port, without what has run out since.
+    pub(super) fn take_leftovers(&self, request: &MapRequest) -> Vec<Leftover> {
+        let mut leftovers = self.leftovers().remove(&port_of(request)).unwrap_or_default();
+        leftovers.retain(|left| left.until.is_none_or(|until| until > Instant::now()));
+        leftovers
+    }
+
+    /// It could not be deleted this time either.
+    pub(super) fn put_back(&self, left: Leftover) {
+        self.leftovers().entry(port_of(&left.mapping.request)).or_default().push(left);
     }
 
     pub(super) fn hold(&self, mapping: &PortMapping, maker: &Contestant) {
         let holding = Holding { mapping: mapping.clone(), maker: maker.clone(), wanted: true };
         self.with(|all| all.insert(port_of(&mapping.request), holding));
+        if let Some(leftovers) = self.leftovers().get_mut(&port_of(&mapping.request)) {
+            leftovers.retain(|left| !left.is(mapping, maker));
+        }
     }
 
     /// `renewed` replaces `old`, unless the lease let go of it in the meantime.
