@@ -111,3 +111,52 @@ async fn a_stop_is_not_confirmed_while_the_only_protocol_has_not_said_a_word() {
     let release = lease.stop(LONG).await;
     assert!(release != Release::Released || gateway.mappings().is_empty(), "{release}, {:?}", gateway.mappings());
 }
+
+#[tokio::test]
+async fn a_grant_that_nobody_waits_for_and_whose_delete_failed_is_deleted_when_the_lease_ends() {
+    let gateway = gateway();
+    let mapper = Mapper::start(config_for(&gateway, Protocol::Upnp)).unwrap();
+    let first = mapper.map(MapRequest::new(4001, Transport::Udp)).unwrap();
+    first.ready(LONG).await.unwrap();
+    gateway.update_faults(|faults| {
+        faults.soap_errors.insert("DeletePortMapping".into(), 501);
+        faults.soap_error_counts.insert("DeletePortMapping".into(), 1);
+        faults.http_delay_ms = 300;
+    });
+    let lease = mapper.map(UDP_4000).unwrap();
+    assert!(gateway.wait_for_async(LONG, |state| state.mappings.len() == 2).await);
+    lease.begin_stop();
+    let release = lease.stop(LONG).await;
+    assert!(release != Release::Released || gateway.mappings().len() == 1, "{release}, {:?}", gateway.mappings());
+    mapper.stop(LONG).await;
+    assert!(gateway.mappings().is_empty(), "{:?}", gateway.mappings());
+}
+
+#[tokio::test]
+async fn a_port_whose_delete_was_never_confirmed_is_free_for_another_lease_once_the_router_has_lost_the_entry() {
+    let gateway = gateway();
+    let mapper = Mapper::start(config_for(&gateway, Protocol::Upnp)).unwrap();
+    let first = mapper.map(UDP_4000).unwrap();
+    first.ready(LONG).await.unwrap();
+    gateway.update_faults(|faults| {
+        faults.soap_errors.insert("DeletePortMapping".into(), 501);
+    });
+    assert_eq!(first.stop(LONG).await, Release::Unconfirmed);
+    gateway.update_faults(|faults| faults.soap_errors.clear());
+    gateway.reboot();
+    let second = mapper.map(MapRequest::new(4001, Transport::Udp).external_port(4000).exact()).unwrap();
+    second.ready(LONG).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_doubt_follows_the_device_to_its_new_port() {
+    let gateway = gateway();
+    let mapper = Mapper::start(config_for(&gateway, Protocol::Upnp)).unwrap();
+    let first = mapper.map(MapRequest::new(4001, Transport::Udp)).unwrap();
+    first.ready(LONG).await.unwrap();
+    gateway.update_faults(|faults| faults.http_lose_answers = 1);
+    let lease = mapper.map(UDP_4000).unwrap();
+    lease.ready(LONG).await.unwrap_err();
+    gateway.reboot();
+    assert_eq!(lease.stop(LONG).await, Release::Released);
+}

@@ -61,7 +61,7 @@ impl UpnpMapper {
         let granted = ladder.renew(Renewed { port, adopted: adopted(old), lifetime, elsewhere }).await?;
         if elsewhere {
             // The first device may still have the mapping, and no lease holds that any longer.
-            self.ledger.doubt(&before.place(old.request.transport, port));
+            self.ledger.doubt(&before.place(old.request.transport, port), old.request.internal_port);
         }
         Ok(granted_mapping(&old.request, old.requested_ttl, external, granted, target))
     }
@@ -116,6 +116,7 @@ pub(super) const fn maps_all_the_same(error: &CallError) -> bool {
         CallError::Gone(_)
         | CallError::AnotherHost { .. }
         | CallError::Taken { .. }
+        | CallError::Busy(_)
         | CallError::Lost(_)
         | CallError::Untold(_) => false,
     }

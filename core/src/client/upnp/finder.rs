@@ -246,6 +246,7 @@ pub(super) fn refuses_for_good(error: &CallError) -> bool {
         | CallError::Nonsense(_)
         | CallError::AnotherHost { .. }
         | CallError::Taken { .. }
+        | CallError::Busy(_)
         | CallError::Lost(_)
         | CallError::Untold(_)
         | CallError::Unanswered => false,

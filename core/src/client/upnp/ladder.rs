@@ -3,6 +3,7 @@
 //! A port is looked at before it is asked for, because many routers let anybody overwrite anybody's entry. AddPortMapping
 //! comes last: the first that succeeds ends the climb, and nothing that can fail comes after it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::action::{Control, Entry, TableEntry};
 use super::device::Device;
 use super::ledger::{Claim, Identity, Ledger, Place, Port, Reservation};
 use super::look::{Look, Owner, look, owner};
+use super::release::clear;
 use super::soap::{
     ACTION_FAILED, CONFLICT, CONFLICT_ELSEWHERE, CallError, Fault, INVALID_ARGS, NO_ROOM, NOT_AUTHORIZED, Need,
     ONLY_PERMANENT, PERMANENT, SAME_PORT_REQUIRED,
@@ -158,20 +160,37 @@ impl<'a> Ladder<'a> {
     async fn port(&mut self, port: u16) -> Result<Granted, CallError> {
         let place = self.place(Port::Known(port));
         let reservation = self.reserve(&place)?;
+        self.clear_leftover(&place, port).await?;
         match self.look(&place).await? {
             Look::Nothing | Look::Unknown(_) => self.leases(&reservation).await,
             Look::Entry(entry) => match self.owner(&entry, &place) {
                 Owner::Ours => self.extend(&reservation, &entry).await,
                 Owner::ThisHost => {
-                    self.ledger.forget(&place);
+                    self.ledger.forget(&place, self.entry.internal.port());
                     tracing::debug!(port, description = entry.description, "adopting an entry that leads here");
                     Ok(Granted::adopted(&entry))
                 }
                 Owner::Another(why) => {
-                    self.ledger.forget(&place);
+                    self.ledger.forget(&place, self.entry.internal.port());
                     Err(CallError::Taken { port, why })
                 }
             },
+        }
+    }
+
+    /// Deletes what another lease of this process, which is over, may have left at a port that is reserved by now.
+    async fn clear_leftover(&mut self, place: &Place, port: u16) -> Result<(), CallError> {
+        let internal_port = self.entry.internal.port();
+        let Some(left) = self.ledger.added_for_another(place, internal_port) else { return Ok(()) };
+        // A look and a delete.
+        self.requests += 2;
+        let internal = SocketAddr::new(self.entry.internal.ip(), left.internal.port());
+        match clear(self.control, self.ledger, place, internal, self.entry.description).await {
+            Err(error @ (CallError::Fault(_) | CallError::Untold(_))) => {
+                let why = format!("still leads to port {} of this host: {error}", left.internal.port());
+                Err(CallError::Taken { port, why })
+            }
+            result => result,
         }
     }
 
@@ -201,7 +220,7 @@ impl<'a> Ladder<'a> {
         tracing::debug!(port, "our own entry is in the way: replacing it");
         self.requests += 1;
         self.control.delete(self.entry.transport, port).await?;
-        self.ledger.forget(&reservation.place);
+        self.ledger.forget(&reservation.place, self.entry.internal.port());
         self.deleted = true;
         self.leases(reservation).await
     }
@@ -264,10 +283,10 @@ impl<'a> Ladder<'a> {
                 port
             }
             Port::ChosenFor(_) => {
-                let doubtful = self.ledger.added(&reservation.place).is_some();
+                let doubtful = self.ledger.added(&reservation.place, self.entry.internal.port()).is_some();
                 let port = self.control.add_any(&self.entry, lease, claim).await?;
                 if !doubtful {
-                    self.ledger.forget(&reservation.place);
+                    self.ledger.forget(&reservation.place, self.entry.internal.port());
                 }
                 reservation.granted_at(self.place(Port::Known(port)), lease);
                 port
@@ -281,10 +300,8 @@ impl<'a> Ladder<'a> {
     }
 
     pub(super) fn reserve(&self, place: &Place) -> Result<Arc<Reservation>, CallError> {
-        self.ledger.reserve(place.clone(), self.entry.internal, self.control.service).ok_or_else(|| {
-            let port = if let Port::Known(port) = place.port { port } else { 0 };
-            CallError::Taken { port, why: "belongs to another lease of this program".to_owned() }
-        })
+        let reservation = self.ledger.reserve(place.clone(), self.entry.internal, self.control.service);
+        reservation.ok_or(CallError::Busy(place.port))
     }
 
     pub(super) async fn look(&mut self, place: &Place) -> Result<Look, CallError> {
@@ -300,7 +317,8 @@ impl<'a> Ladder<'a> {
     }
 
     pub(super) fn owner(&self, entry: &TableEntry, place: &Place) -> Owner {
-        let (added, shown) = (self.ledger.added(place), self.ledger.shown(&self.identity));
+        let added = self.ledger.added(place, self.entry.internal.port());
+        let shown = self.ledger.shown(&self.identity);
         owner(entry, self.entry.internal, self.entry.description, added.as_ref(), shown)
     }
 }
@@ -325,7 +343,7 @@ fn tries_other_ports(error: &CallError) -> bool {
     const PORT: [u16; 5] = [CONFLICT, CONFLICT_ELSEWHERE, ACTION_FAILED, SAME_PORT_REQUIRED, INVALID_ARGS];
     match error {
         CallError::Fault(fault) => PORT.contains(&fault.effective_code()),
-        CallError::Taken { .. } => true,
+        CallError::Taken { .. } | CallError::Busy(_) => true,
         CallError::AnotherHost { .. }
         | CallError::Gone(_)
         | CallError::Http(_)

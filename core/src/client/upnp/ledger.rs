@@ -58,6 +58,15 @@ pub(super) enum Port {
     ChosenFor(u16),
 }
 
+impl std::fmt::Display for Port {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Known(port) => write!(f, "external port {port}"),
+            Self::ChosenFor(internal) => write!(f, "the external port that it chose for internal port {internal}"),
+        }
+    }
+}
+
 /// A line of the ledger.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
@@ -73,9 +82,7 @@ pub(super) struct Line {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nothing was sent; the line keeps other leases of this process from the port.
-    Reserved,
-    /// A request was sent whose answer nobody has taken.
+    /// A request was sent whose answer nobody has taken, or a delete was not confirmed.
     Doubtful,
     /// Granted, and in the hands of a lease.
     Held,
@@ -83,7 +90,12 @@ enum State {
 
 impl Line {
     fn run_out(&self) -> bool {
-        self.state != State::Reserved && self.until.is_some_and(|until| until <= Instant::now())
+        self.until.is_some_and(|until| until <= Instant::now())
+    }
+
+    /// Whether the entry was made for this internal port, and so for the lease that has it.
+    fn is_for(&self, internal_port: u16) -> bool {
+        self.internal.port() == internal_port
     }
 }
 
@@ -100,16 +112,23 @@ pub(super) struct Shown {
     pub(super) descriptions: bool,
 }
 
+#[derive(Debug, Default)]
+struct Book {
+    lines: HashMap<Place, Line>,
+    /// The attempts under way: for which internal port, and how many. They keep other leases from the place.
+    attempts: HashMap<Place, (u16, usize)>,
+}
+
 /// Copies share their lines.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ledger {
-    lines: Arc<Mutex<HashMap<Place, Line>>>,
+    book: Arc<Mutex<Book>>,
     shown: Arc<Mutex<HashMap<Identity, Shown>>>,
 }
 
 impl Ledger {
-    fn lines(&self) -> MutexGuard<'_, HashMap<Place, Line>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the device has shown of its table.
@@ -127,80 +146,91 @@ impl Ledger {
         shown.descriptions |= entry.is_some_and(|(_, described)| described);
     }
 
-    /// Reserves a place. `None`: another lease of this process has it.
+    /// Reserves a place. `None`: another lease of this process holds it, or asks for it. What nobody holds any longer keeps
+    /// nobody away: the router's table tells whether it is still there.
     pub(super) fn reserve(&self, place: Place, internal: SocketAddr, service: &Service) -> Option<Arc<Reservation>> {
-        let line = Line { internal, service: service.clone(), state: State::Reserved, until: None, contested: false };
-        let mut lines = self.lines();
-        match lines.get(&place).filter(|old| !old.run_out()) {
-            Some(old) if old.internal.port() != internal.port() => return None,
-            Some(_) => {}
-            None => {
-                lines.insert(place.clone(), line.clone());
-            }
+        let port = internal.port();
+        let mut book = self.book();
+        let line = book.lines.get(&place).filter(|line| line.state == State::Held && !line.run_out());
+        let attempt = book.attempts.get(&place);
+        if line.is_some_and(|line| !line.is_for(port)) || attempt.is_some_and(|(of, _)| *of != port) {
+            return None;
         }
-        drop(lines);
+        book.attempts.entry(place.clone()).or_insert((port, 0)).1 += 1;
+        drop(book);
+        let line = Line { internal, service: service.clone(), state: State::Doubtful, until: None, contested: false };
         Some(Arc::new(Reservation { ledger: self.clone(), place, line }))
     }
 
-    /// What this process has added there, or may have added, and what has not run out since.
-    pub(super) fn added(&self, place: &Place) -> Option<Line> {
-        self.lines().get(place).filter(|line| line.state != State::Reserved && !line.run_out()).cloned()
+    /// What this process has added there for this internal port, or may have added, and what has not run out since.
+    pub(super) fn added(&self, place: &Place, internal_port: u16) -> Option<Line> {
+        self.book().lines.get(place).filter(|line| line.is_for(internal_port) && !line.run_out()).cloned()
+    }
+
+    /// The same for any other internal port.
+    pub(super) fn added_for_another(&self, place: &Place, internal_port: u16) -> Option<Line> {
+        self.book().lines.get(place).filter(|line| !line.is_for(internal_port) && !line.run_out()).cloned()
     }
 
     /// Whether this process has added something there that has run out by now.
     pub(super) fn has_run_out(&self, place: &Place) -> bool {
-        self.lines().get(place).is_some_and(Line::run_out)
+        self.book().lines.get(place).is_some_and(Line::run_out)
     }
 
     /// The places at which requests for this port may have left something that no lease holds.
     pub(super) fn doubtful(&self, transport: Transport, internal_port: u16) -> Vec<(Place, Line)> {
         let asked = |place: &Place, line: &Line| {
-            let port = (place.transport, line.internal.port());
-            line.state == State::Doubtful && !line.run_out() && port == (transport, internal_port)
+            line.state == State::Doubtful
+                && !line.run_out()
+                && place.transport == transport
+                && line.is_for(internal_port)
         };
-        let lines = self.lines();
-        let doubtful = lines.iter().filter(|(place, line)| asked(place, line));
+        let book = self.book();
+        let doubtful = book.lines.iter().filter(|(place, line)| asked(place, line));
         doubtful.map(|(place, line)| (place.clone(), line.clone())).collect()
     }
 
     /// When what stands there has run out at the latest; `None`: never, or it is not known.
     pub(super) fn until(&self, place: &Place) -> Option<Instant> {
-        self.lines().get(place).and_then(|line| line.until)
+        self.book().lines.get(place).and_then(|line| line.until)
     }
 
     /// Whether a lease holds what is there.
     pub(super) fn held(&self, place: &Place) -> bool {
-        self.lines().get(place).is_some_and(|line| line.state == State::Held)
+        self.book().lines.get(place).is_some_and(|line| line.state == State::Held)
     }
 
     /// The entry ends at another time than was granted.
     pub(super) fn corrected(&self, place: &Place, lifetime: Option<Duration>) {
-        if let Some(line) = self.lines().get_mut(place) {
+        if let Some(line) = self.book().lines.get_mut(place) {
             line.until = lifetime.map(|lifetime| Instant::now() + lifetime);
         }
     }
 
-    /// The entry is gone, or is not ours.
-    pub(super) fn forget(&self, place: &Place) {
-        self.lines().remove(place);
+    /// The entry that was made for this internal port is gone, or is not ours.
+    pub(super) fn forget(&self, place: &Place, internal_port: u16) {
+        let mut book = self.book();
+        if book.lines.get(place).is_some_and(|line| line.is_for(internal_port)) {
+            book.lines.remove(place);
+        }
     }
 
     /// The router has refused the port: it may be another's by now.
     pub(super) fn contest(&self, place: &Place) {
-        if let Some(line) = self.lines().get_mut(place) {
+        if let Some(line) = self.book().lines.get_mut(place) {
             line.contested = true;
         }
     }
 
-    /// No lease holds any longer what is there.
-    pub(super) fn doubt(&self, place: &Place) {
-        if let Some(line) = self.lines().get_mut(place).filter(|line| line.state == State::Held) {
+    /// No lease holds any longer what is there, and it may be there still.
+    pub(super) fn doubt(&self, place: &Place, internal_port: u16) {
+        if let Some(line) = self.book().lines.get_mut(place).filter(|line| line.is_for(internal_port)) {
             line.state = State::Doubtful;
         }
     }
 }
 
-/// Keeps a place for one attempt. The line goes with it unless something was sent.
+/// Keeps a place for one attempt.
 #[derive(Debug)]
 pub(super) struct Reservation {
     ledger: Ledger,
@@ -217,15 +247,18 @@ impl Reservation {
     /// The router has granted another place.
     pub(super) fn granted_at(&self, place: Place, lease: u32) {
         let until = end(lease, Duration::ZERO);
-        self.ledger.lines().insert(place, Line { state: State::Held, until, ..self.line.clone() });
+        self.ledger.book().lines.insert(place, Line { state: State::Held, until, ..self.line.clone() });
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut lines = self.ledger.lines();
-        if lines.get(&self.place).is_some_and(|line| line.state == State::Reserved) {
-            lines.remove(&self.place);
+        let mut book = self.ledger.book();
+        if let Some((_, count)) = book.attempts.get_mut(&self.place) {
+            *count -= 1;
+            if *count == 0 {
+                book.attempts.remove(&self.place);
+            }
         }
     }
 }
@@ -249,17 +282,17 @@ impl Claim {
     /// To be called in the request's turn, before it is sent. Nothing more is needed if it may have made an entry.
     pub(super) fn sending(&self) -> Sending<'_> {
         let Reservation { ledger, place, line } = &*self.reservation;
-        let mut lines = ledger.lines();
-        let before = lines.get(place).cloned();
+        let mut book = ledger.book();
+        let before = book.lines.get(place).cloned();
         let until = end(self.lease, UPNP_DEADLINE);
         let now = match &before {
-            Some(old) if old.state != State::Reserved => {
+            Some(old) if old.is_for(line.internal.port()) => {
                 let until = old.until.zip(until).map(|(old, new)| old.max(new));
                 Line { state: old.state, until, contested: old.contested, ..line.clone() }
             }
-            Some(_) | None => Line { state: State::Doubtful, until, ..line.clone() },
+            Some(_) | None => Line { until, ..line.clone() },
         };
-        lines.insert(place.clone(), now);
+        book.lines.insert(place.clone(), now);
         Sending { reservation: &self.reservation, before }
     }
 }
@@ -269,8 +302,8 @@ impl Sending<'_> {
     pub(super) fn made_nothing(self) {
         let Reservation { ledger, place, .. } = self.reservation;
         match self.before {
-            Some(before) => ledger.lines().insert(place.clone(), before),
-            None => ledger.lines().remove(place),
+            Some(before) => ledger.book().lines.insert(place.clone(), before),
+            None => ledger.book().lines.remove(place),
         };
     }
 }

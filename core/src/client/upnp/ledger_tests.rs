@@ -34,7 +34,7 @@ async fn an_attempt_that_sent_nothing_leaves_no_line() {
     let attempt = claim(&ledger, 5000, 60);
     assert!(ledger.reserve(place(5000), internal(4001), &service()).is_none(), "another lease got the same port");
     drop(attempt);
-    assert!(ledger.lines().is_empty());
+    assert!(ledger.book().lines.is_empty() && ledger.book().attempts.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -42,13 +42,13 @@ async fn what_was_sent_is_doubtful_until_it_is_granted_or_refused() {
     let ledger = Ledger::default();
     let attempt = claim(&ledger, 5000, 60);
     attempt.sending().made_nothing();
-    assert!(ledger.added(&place(5000)).is_none());
+    assert!(ledger.added(&place(5000), 4000).is_none());
     let _ = attempt.sending();
     assert_eq!(ledger.doubtful(Transport::Udp, 4000).len(), 1);
     assert!(ledger.doubtful(Transport::Tcp, 4000).is_empty() && ledger.doubtful(Transport::Udp, 4001).is_empty());
     attempt.reservation.granted(60);
     drop(attempt);
-    assert!(ledger.doubtful(Transport::Udp, 4000).is_empty() && ledger.added(&place(5000)).is_some());
+    assert!(ledger.doubtful(Transport::Udp, 4000).is_empty() && ledger.added(&place(5000), 4000).is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,14 +70,14 @@ async fn a_line_counts_no_longer_than_the_longest_lease_that_was_asked_for() {
     let _ = second.sending();
     drop((first, second));
     advance(Duration::from_secs(30)).await;
-    assert!(ledger.added(&place(5000)).is_some() && !ledger.has_run_out(&place(5000)));
+    assert!(ledger.added(&place(5000), 4000).is_some() && !ledger.has_run_out(&place(5000)));
     advance(Duration::from_secs(40)).await;
-    assert!(ledger.added(&place(5000)).is_none() && ledger.has_run_out(&place(5000)));
+    assert!(ledger.added(&place(5000), 4000).is_none() && ledger.has_run_out(&place(5000)));
     assert!(ledger.doubtful(Transport::Udp, 4000).is_empty());
     assert!(ledger.reserve(place(5000), internal(4001), &service()).is_some());
     let _ = claim(&ledger, 6000, PERMANENT).sending();
     advance(Duration::from_secs(86_400 * 365)).await;
-    assert!(ledger.added(&place(6000)).is_some());
+    assert!(ledger.added(&place(6000), 4000).is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,6 +86,23 @@ async fn a_mapping_that_no_lease_holds_any_longer_is_doubtful() {
     let attempt = claim(&ledger, 5000, 60);
     let _ = attempt.sending();
     attempt.reservation.granted(60);
-    ledger.doubt(&place(5000));
+    ledger.doubt(&place(5000), 4000);
     assert_eq!(ledger.doubtful(Transport::Udp, 4000).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_is_kept_from_other_leases_while_a_lease_holds_it_or_asks_for_it_and_no_longer() {
+    let ledger = Ledger::default();
+    let another = || ledger.reserve(place(5000), internal(4001), &service());
+    let attempt = claim(&ledger, 5000, PERMANENT);
+    let _ = attempt.sending();
+    let second = claim(&ledger, 5000, PERMANENT);
+    drop(attempt);
+    assert!(another().is_none(), "an attempt is under way");
+    second.reservation.granted(PERMANENT);
+    drop(second);
+    assert!(another().is_none(), "a lease holds it");
+    ledger.doubt(&place(5000), 4000);
+    assert!(another().is_some());
+    assert!(ledger.added_for_another(&place(5000), 4001).is_some() && ledger.added(&place(5000), 4001).is_none());
 }

@@ -260,6 +260,8 @@ mod doubt_tests;
 #[cfg(test)]
 mod ladder_tests;
 #[cfg(test)]
+mod leftover_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod ownership_tests;

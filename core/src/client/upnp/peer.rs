@@ -120,6 +120,7 @@ impl Web {
 /// SSDP: answers every search for an IGD with these locations, one datagram each. Ends when it is dropped.
 pub(super) struct Ssdp {
     pub(super) address: SocketAddr,
+    answers: Arc<Mutex<Vec<Answer>>>,
     searches: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
@@ -140,8 +141,13 @@ impl Ssdp {
     }
 
     pub(super) async fn start_with(answers: Vec<String>) -> Self {
-        let from = IpAddr::from(Ipv4Addr::LOCALHOST);
-        Self::start_among(answers.into_iter().map(|text| Answer { from, text, after: Duration::ZERO }).collect()).await
+        Self::start_among(from_this_host(answers)).await
+    }
+
+    /// Answers later searches with this location instead.
+    pub(super) fn announce(&self, location: &str) {
+        let st = "urn:schemas-upnp-org:device:InternetGatewayDevice:1";
+        *self.answers.lock().unwrap() = from_this_host(vec![answer(location, st)]);
     }
 
     /// A network of several hosts, which all hear the search.
@@ -150,6 +156,8 @@ impl Ssdp {
         let address = socket.local_addr().unwrap();
         let searches = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&searches);
+        let answers = Arc::new(Mutex::new(answers));
+        let present = Arc::clone(&answers);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut buffer = [0; 2048];
@@ -158,7 +166,8 @@ impl Ssdp {
                 let (length, client) = socket.recv_from(&mut buffer).await.unwrap();
                 if String::from_utf8_lossy(&buffer[..length]).contains("InternetGatewayDevice:1") {
                     count.fetch_add(1, Ordering::Relaxed);
-                    for answer in answers.clone() {
+                    let answers = present.lock().unwrap().clone();
+                    for answer in answers {
                         let socket = UdpSocket::bind((answer.from, 0)).await.unwrap();
                         under_way.spawn(async move {
                             tokio::time::sleep(answer.after).await;
@@ -169,13 +178,18 @@ impl Ssdp {
                 }
             }
         });
-        Self { address, searches, _tasks: tasks }
+        Self { address, answers, searches, _tasks: tasks }
     }
 
     /// How many searches for an IGD have come.
     pub(super) fn searches(&self) -> usize {
         self.searches.load(Ordering::Relaxed)
     }
+}
+
+fn from_this_host(answers: Vec<String>) -> Vec<Answer> {
+    let from = IpAddr::from(Ipv4Addr::LOCALHOST);
+    answers.into_iter().map(|text| Answer { from, text, after: Duration::ZERO }).collect()
 }
 
 pub(super) fn answer(location: &str, st: &str) -> String {

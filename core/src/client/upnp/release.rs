@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::UpnpMapper;
 use super::action::Control;
 use super::http::HttpError;
-use super::ledger::{Line, Place, Port};
+use super::ledger::{Ledger, Line, Place, Port};
 use super::look::{Look, Owner, look, owner};
 use super::soap::{CallError, NO_SUCH_ENTRY, Need};
 use super::table;
@@ -14,69 +14,73 @@ use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping, Transport};
 
 impl UpnpMapper {
-    /// Deletes a mapping if it is ours. An entry that is gone, or another's, is a success.
+    /// Deletes a mapping if it is ours. An entry that is gone, or another's, is a success. What could not be deleted is
+    /// doubtful from now on.
     pub(super) async fn release(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
         let mut target = Target::of_mapping(mapping)?;
         let (transport, port) = (mapping.request.transport, mapping.external.port());
+        let (place, internal_port) = (target.place(transport, port), mapping.request.internal_port);
         // An entry that was gone meanwhile, and that this process has put back, is ours.
-        if adopted(mapping) && self.ledger.added(&target.place(transport, port)).is_none() {
+        if adopted(mapping) && self.ledger.added(&place, internal_port).is_none() {
             return Ok(());
         }
         loop {
-            let place = target.place(transport, port);
-            let result = self.try_release(&target, &place, mapping.request.internal_port).await;
-            if let Some(result) = self.settled_same(&mut target, result).await {
-                return result.map_err(|error| self.not_deleted(error, port, &target));
-            }
+            let result = self.try_release(&target, &place, internal_port).await;
+            let Some(result) = self.settled_same(&mut target, result).await else { continue };
+            return result.map_err(|error| {
+                self.ledger.doubt(&place, internal_port);
+                self.not_deleted(error, place.port, &target)
+            });
         }
     }
 
-    /// Deletes what requests for this port may have left that were sent and that no lease holds.
+    /// Deletes what requests for this port may have left: those that were sent and that no lease holds, and what could not
+    /// be deleted before.
     pub(super) async fn release_doubtful(&self, request: &MapRequest) -> Result<(), PortMappingError> {
         let mut outcome = Ok(());
-        for (place, line) in self.ledger.doubtful(request.transport, request.internal_port) {
-            let target = Target::of_line(&place, &line);
-            let result = match place.port {
-                Port::Known(_) => self.try_release(&target, &place, line.internal.port()).await,
-                Port::ChosenFor(_) => self.release_chosen(&target, &place, &line).await,
-            };
-            let Err(error) = result else { continue };
-            let port = if let Port::Known(port) = place.port { port } else { 0 };
+        let mut silent = Vec::new();
+        let doubtful = self.ledger.doubtful(request.transport, request.internal_port).into_iter();
+        // All at once: a device that has moved is searched for once.
+        let doubtful: Vec<_> = doubtful.map(|(place, line)| (Target::of_line(&place, &line), place, line)).collect();
+        for (mut target, place, line) in doubtful {
             // A device that does not answer one question does not answer the next either.
-            let silent = matches!(error, CallError::Http(_) | CallError::Gone(_) | CallError::Unanswered);
-            outcome = outcome.and(Err(self.not_deleted(error, port, &target)));
-            if silent {
-                break;
+            if silent.contains(&place.device) {
+                continue;
             }
+            let Err(error) = self.release_line(&mut target, &place, &line).await else { continue };
+            if matches!(error, CallError::Http(_) | CallError::Gone(_) | CallError::Unanswered) {
+                silent.push(place.device.clone());
+            }
+            outcome = outcome.and(Err(self.not_deleted(error, place.port, &target)));
         }
         outcome
     }
 
-    /// Looks at a place and deletes what stands there if it is ours.
-    ///
-    /// The protocol knows no "delete if": an entry that another host puts there between the look and the delete is
-    /// deleted, on a router that does not check who asks. The time in between is one round trip.
+    async fn release_line(&self, target: &mut Target, place: &Place, line: &Line) -> Result<(), CallError> {
+        loop {
+            let result = match place.port {
+                Port::Known(_) => self.try_release(target, place, line.internal.port()).await,
+                Port::ChosenFor(_) => self.release_chosen(target, place, line).await,
+            };
+            if let Some(result) = self.settled_same(target, result).await {
+                return result;
+            }
+        }
+    }
+
     async fn try_release(&self, target: &Target, place: &Place, internal_port: u16) -> Result<(), CallError> {
+        if self.ledger.added_for_another(place, internal_port).is_some() {
+            // Another lease has mapped the port since, which it could only once it was free.
+            return Ok(());
+        }
         let caller = self.caller.for_deletes();
         let control = target.control(&caller);
         let internal = SocketAddr::new(control.local_address().map_err(HttpError::Io)?, internal_port);
-        let seen = look(control, &self.ledger, place, &self.description, Need::Full).await?;
-        let (added, shown) = (self.ledger.added(place), self.ledger.shown(&place.device));
-        match seen {
-            Look::Nothing => {}
-            Look::Entry(entry) => match owner(&entry, internal, &self.description, added.as_ref(), shown) {
-                Owner::Ours => delete(control, place.transport, entry.external_port).await?,
-                Owner::ThisHost => tracing::debug!(?entry, "not deleted: somebody else has made it"),
-                Owner::Another(why) => tracing::debug!(?entry, why, "not deleted"),
-            },
-            Look::Unknown(why) => match (added, place.port) {
-                (Some(line), Port::Known(port)) if !line.contested => delete(control, place.transport, port).await?,
-                _ if self.ledger.has_run_out(place) => {}
-                _ => return Err(CallError::Untold(why)),
-            },
-        }
-        self.ledger.forget(place);
-        Ok(())
+        // So that no other lease maps the port between the look and the delete.
+        let Some(_kept) = self.ledger.reserve(place.clone(), internal, &target.service) else {
+            return Err(CallError::Busy(place.port));
+        };
+        clear(control, &self.ledger, place, internal, &self.description).await
     }
 
     /// Deletes what the router has made at a port of its choice and has not told, or has told too late.
@@ -91,18 +95,73 @@ impl UpnpMapper {
                 delete(control, entry.transport, entry.external_port).await?;
             }
         }
-        self.ledger.forget(place);
+        self.ledger.forget(place, line.internal.port());
         Ok(())
     }
 
-    fn not_deleted(&self, error: CallError, port: u16, target: &Target) -> PortMappingError {
+    fn not_deleted(&self, error: CallError, port: Port, target: &Target) -> PortMappingError {
         if error.may_have_moved() {
             let url = &target.service.control_url;
             return PortMappingError::unavailable(format!(
-                "the upnp device at {url} is gone ({error}): external port {port} was not deleted"
+                "the upnp device at {url} is gone ({error}): {port} was not deleted"
             ));
         }
         self.failed(error, "DeletePortMapping", target)
+    }
+}
+
+/// Looks at a place and deletes what stands there if it is ours.
+///
+/// The protocol knows no "delete if": an entry that another host puts there between the look and the delete is
+/// deleted, on a router that does not check who asks. The time in between is one round trip.
+///
+/// A delete without an answer is looked at once more, and repeated if it was not done. A look without an answer is not: a
+/// device that is gone must not make the end of a lease late.
+pub(super) async fn clear(
+    control: Control<'_>,
+    ledger: &Ledger,
+    place: &Place,
+    internal: SocketAddr,
+    description: &str,
+) -> Result<(), CallError> {
+    let mut repeats = true;
+    loop {
+        let seen = look(control, ledger, place, description, Need::Full).await?;
+        let (added, shown) = (ledger.added(place, internal.port()), ledger.shown(&place.device));
+        let ours = match seen {
+            Look::Nothing => None,
+            Look::Entry(entry) => match owner(&entry, internal, description, added.as_ref(), shown) {
+                Owner::Ours => Some(entry.external_port),
+                Owner::ThisHost => {
+                    tracing::debug!(?entry, "not deleted: somebody else has made it");
+                    None
+                }
+                Owner::Another(why) => {
+                    tracing::debug!(?entry, why, "not deleted");
+                    None
+                }
+            },
+            Look::Unknown(why) => match (added, place.port) {
+                (Some(line), Port::Known(port)) if !line.contested => {
+                    // Without a look, a second delete could hit what came after the first.
+                    repeats = false;
+                    Some(port)
+                }
+                _ if ledger.has_run_out(place) => None,
+                _ => return Err(CallError::Untold(why)),
+            },
+        };
+        if let Some(port) = ours {
+            match delete(control, place.transport, port).await {
+                Err(CallError::Http(HttpError::Timeout(_) | HttpError::Io(_))) if std::mem::take(&mut repeats) => {
+                    tracing::debug!(port, "the delete was not answered: looking whether it was done");
+                    continue;
+                }
+                result => result?,
+            }
+        }
+        ledger.forget(place, internal.port());
+        return Ok(());
     }
 }
 

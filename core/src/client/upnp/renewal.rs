@@ -28,7 +28,8 @@ impl Ladder<'_> {
         let place = self.place(Port::Known(port));
         let reservation = self.reserve(&place).map_err(|taken| CallError::Lost(taken.to_string()))?;
         // An entry that was gone meanwhile, and that this process has put back, is ours.
-        let adopted = adopted && self.ledger.added(&place).is_none();
+        let added = self.ledger.added(&place, self.entry.internal.port()).is_some();
+        let adopted = adopted && !added;
         let outcome = match self.look(&place).await? {
             Look::Unknown(why) if adopted => Err(CallError::Nonsense(why)),
             Look::Unknown(_) => self.leases(&reservation).await,
@@ -36,19 +37,19 @@ impl Ladder<'_> {
                 // A router that shows what is there has shown that the mapping is gone.
                 Err(CallError::Fault(fault)) if self.ledger.shown(&self.identity).entries => {
                     let why = format!("{fault}: the router has lost external port {port} and does not map it again");
-                    self.ledger.forget(&place);
+                    self.ledger.forget(&place, self.entry.internal.port());
                     Err(CallError::Lost(why))
                 }
                 result => result,
             },
             Look::Entry(entry) => match self.owner(&entry, &place) {
                 Owner::Another(why) => {
-                    self.ledger.forget(&place);
+                    self.ledger.forget(&place, self.entry.internal.port());
                     Err(CallError::Lost(format!("external port {port} {why} by now")))
                 }
                 Owner::Ours | Owner::ThisHost if adopted => self.renew_adopted(&entry, lifetime).await,
-                Owner::ThisHost if elsewhere || self.ledger.added(&place).is_some() => {
-                    self.ledger.forget(&place);
+                Owner::ThisHost if elsewhere || added => {
+                    self.ledger.forget(&place, self.entry.internal.port());
                     Ok(Granted::adopted(&entry))
                 }
                 Owner::Ours | Owner::ThisHost => self.extend(&reservation, &entry).await,
@@ -56,7 +57,7 @@ impl Ladder<'_> {
         };
         match outcome {
             Err(CallError::Fault(fault)) if self.deleted => {
-                self.ledger.forget(&place);
+                self.ledger.forget(&place, self.entry.internal.port());
                 let why =
                     format!("{fault}: the mapping was deleted to be replaced, and the router does not add it again");
                 Err(CallError::Lost(why))

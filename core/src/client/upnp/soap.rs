@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::description::Service;
 use super::http::{self, HttpError, Request, shown};
-use super::ledger::Claim;
+use super::ledger::{Claim, Port};
 use super::turns::{Patience, Turns};
 use super::xml;
 use crate::error::PortMappingError;
@@ -170,6 +170,9 @@ pub(super) enum CallError {
         /// For instance `leads to 192.168.1.9:80`.
         why: String,
     },
+    /// Another lease of this program is about to map or to delete the port.
+    #[error("{0} is in use by another lease of this program")]
+    Busy(Port),
     /// Our mapping is gone, for certain.
     #[error("{0}")]
     Lost(String),
@@ -205,7 +208,7 @@ impl CallError {
                 PortMappingError::unavailable(format!("{context}: the answer makes no sense: {why}"))
             }
             Self::Unanswered => PortMappingError::timeout(format!("{context}: {}", Self::Unanswered)),
-            error @ Self::Taken { .. } => PortMappingError::refused(error.to_string()),
+            error @ (Self::Taken { .. } | Self::Busy(_)) => PortMappingError::refused(error.to_string()),
             error @ Self::Untold(_) => PortMappingError::refused(format!("{context}: {error}")),
             Self::Lost(why) => PortMappingError::refused_and_lost(why),
         }
@@ -399,6 +402,7 @@ impl From<&CallError> for igd_next::RequestError {
             | CallError::Unanswered
             | CallError::Taken { .. }
             | CallError::Untold(_)
+            | CallError::Busy(_)
             | CallError::Lost(_) => Self::IoError(io::Error::other(error.to_string())),
         }
     }

@@ -47,17 +47,17 @@ impl UpnpMapper {
                 }
             },
         };
-        let added = self.ledger.added(&place);
+        let added = self.ledger.added(&place, mapping.request.internal_port);
         let shown = self.ledger.shown(&target.identity);
         match owner(&entry, internal, &self.description, added.as_ref(), shown) {
             Owner::Ours => Ok(self.as_shown(&place, &entry, mapping)),
             Owner::ThisHost => {
                 // Somebody has put an entry of their own in the place of ours.
-                self.ledger.forget(&place);
+                self.ledger.forget(&place, mapping.request.internal_port);
                 Ok(Some(PortMapping { lifetime: entry.lifetime, ..adopted_from(mapping) }))
             }
             Owner::Another(why) => {
-                self.ledger.forget(&place);
+                self.ledger.forget(&place, mapping.request.internal_port);
                 Err(CallError::Lost(format!("external port {port} was granted, but {why}")))
             }
         }
@@ -93,7 +93,7 @@ impl UpnpMapper {
         let (transport, port) = (mapping.request.transport, mapping.external.port());
         let place = target.place(transport, port);
         let lost = || {
-            self.ledger.forget(&place);
+            self.ledger.forget(&place, mapping.request.internal_port);
             CallError::Lost(format!("the router answered that external port {port} is mapped, but it made no mapping"))
         };
         let reservation = self.ledger.reserve(place.clone(), internal, &target.service).ok_or_else(lost)?;
