@@ -38,12 +38,13 @@ fn refuses_deletes(code: &Arc<AtomicU16>) -> impl Fn(&Call, &Table) -> Option<St
     }
 }
 
-/// The router of `udn`, which comes up at another port with what is in `table`.
-async fn restarted(udn: &'static str, table: &Table) -> Web {
+/// The router of `udn`, which comes up at another port with what is in `table`. A blind one does not tell of single entries.
+async fn restarted(udn: &'static str, table: &Table, blind: bool) -> Web {
     let services = [(IP1, "/ctl")];
     let of_the_web = table.clone();
     Web::start(&services, move |call| match &*call.action {
         "" => Some(page(&description_of(udn, &services))),
+        LOOK if blind => Some(fault(401)),
         _ => of_the_web.act(call),
     })
     .await
@@ -57,7 +58,7 @@ async fn doubts_follow_the_device_to_its_new_port_with_one_search_and_go_to_no_o
         mapper.install(&REQUEST.external_port(5000), HOUR).await.unwrap_err();
         assert_eq!(table.ports(), [4000, 5000]);
         drop(first);
-        let second = restarted(udn, &table).await;
+        let second = restarted(udn, &table, false).await;
         ssdp.announce(&second.location());
         let searches = ssdp.searches();
         let outcome = mapper.abandon(&REQUEST).await;
@@ -87,7 +88,7 @@ async fn a_port_that_the_router_chose_and_did_not_tell_is_deleted_at_the_devices
     drop(web);
     let error = mapper.abandon(&REQUEST).await.unwrap_err().to_string();
     assert!(error.contains("the external port that it chose for internal port 4000 was not deleted"), "{error}");
-    let second = restarted("uuid:test-router", &table).await;
+    let second = restarted("uuid:test-router", &table, false).await;
     ssdp.announce(&second.location());
     mapper.abandon(&REQUEST).await.unwrap();
     assert_eq!(table.ports(), [4000]);
@@ -208,4 +209,20 @@ async fn on_a_router_that_cannot_tell_a_delete_without_an_answer_is_not_repeated
     let mapping = mapper.install(&REQUEST, HOUR).await.unwrap();
     assert_eq!(mapper.remove(&mapping).await.unwrap_err().kind(), ErrorKind::Timeout);
     assert_eq!(web.changes().len(), 2);
+}
+
+#[tokio::test]
+async fn on_a_router_that_cannot_tell_and_has_restarted_since_nothing_is_deleted_until_it_is_renewed_there() {
+    let (table, first, ssdp, mapper) = router(|call, _| (call.action == LOOK).then(|| fault(401))).await;
+    let mapping = mapper.install(&REQUEST, HOUR).await.unwrap();
+    drop(first);
+    let second = restarted("uuid:test-router", &table, true).await;
+    ssdp.announce(&second.location());
+    let error = mapper.remove(&mapping).await.unwrap_err();
+    assert!(error.to_string().contains("does not tell"), "{error}");
+    mapper.abandon(&REQUEST).await.unwrap_err();
+    assert_eq!((table.ports(), second.changes().len()), (vec![4000], 0));
+    let renewed = mapper.renew(&mapping).await.unwrap();
+    mapper.remove(&renewed).await.unwrap();
+    assert!(table.ports().is_empty());
 }
