@@ -102,8 +102,8 @@ pub trait PortMapperClient: Send + Sync {
         Ok(None)
     }
 
-    /// Deletes what requests for this port may have left on the gateway that were sent and never answered. Called when
-    /// the lease ends. Success means that nothing is left as far as can be known.
+    /// Deletes what requests for this port may have left on the gateway that were sent and never answered, or whose mapping
+    /// the client failed to delete. Called when the lease ends. Success means that nothing is left as far as can be known.
     async fn abandon(&self, request: &MapRequest) -> Result<(), PortMappingError> {
         let _ = request;
         Ok(())
