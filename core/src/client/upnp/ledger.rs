@@ -76,8 +76,8 @@ pub(super) struct Line {
     state: State,
     /// When the entry has run out at the latest; `None`: never.
     until: Option<Instant>,
-    /// The router has refused the port since, perhaps because it is another's by now.
-    pub(super) contested: bool,
+    /// The router has granted the port, and has not refused it since. Otherwise what stands there may be another's.
+    pub(super) proven: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,7 +158,7 @@ impl Ledger {
         }
         book.attempts.entry(place.clone()).or_insert((port, 0)).1 += 1;
         drop(book);
-        let line = Line { internal, service: service.clone(), state: State::Doubtful, until: None, contested: false };
+        let line = Line { internal, service: service.clone(), state: State::Doubtful, until: None, proven: false };
         Some(Arc::new(Reservation { ledger: self.clone(), place, line }))
     }
 
@@ -218,7 +218,7 @@ impl Ledger {
     /// The router has refused the port: it may be another's by now.
     pub(super) fn contest(&self, place: &Place) {
         if let Some(line) = self.book().lines.get_mut(place) {
-            line.contested = true;
+            line.proven = false;
         }
     }
 
@@ -247,7 +247,7 @@ impl Reservation {
     /// The router has granted another place.
     pub(super) fn granted_at(&self, place: Place, lease: u32) {
         let until = end(lease, Duration::ZERO);
-        self.ledger.book().lines.insert(place, Line { state: State::Held, until, ..self.line.clone() });
+        self.ledger.book().lines.insert(place, Line { state: State::Held, until, proven: true, ..self.line.clone() });
     }
 }
 
@@ -279,7 +279,8 @@ pub(super) struct Sending<'a> {
 }
 
 impl Claim {
-    /// To be called in the request's turn, before it is sent. Nothing more is needed if it may have made an entry.
+    /// To be called in the request's turn, before it is sent. Nothing more is needed if nobody knows whether it has made an
+    /// entry.
     pub(super) fn sending(&self) -> Sending<'_> {
         let Reservation { ledger, place, line } = &*self.reservation;
         let mut book = ledger.book();
@@ -288,7 +289,9 @@ impl Claim {
         let now = match &before {
             Some(old) if old.is_for(line.internal.port()) => {
                 let until = old.until.zip(until).map(|(old, new)| old.max(new));
-                Line { state: old.state, until, contested: old.contested, ..line.clone() }
+                // A device that has restarted since may have lost the entry.
+                let proven = old.proven && old.service == line.service;
+                Line { state: old.state, until, proven, ..line.clone() }
             }
             Some(_) | None => Line { until, ..line.clone() },
         };
@@ -298,6 +301,13 @@ impl Claim {
 }
 
 impl Sending<'_> {
+    /// The router has granted the place, whether or not anybody takes the answer.
+    pub(super) fn granted(self) {
+        if let Some(line) = self.reservation.ledger.book().lines.get_mut(&self.reservation.place) {
+            line.proven = true;
+        }
+    }
+
     /// The request has made nothing, for certain.
     pub(super) fn made_nothing(self) {
         let Reservation { ledger, place, .. } = self.reservation;

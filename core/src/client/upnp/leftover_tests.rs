@@ -226,3 +226,33 @@ async fn on_a_router_that_cannot_tell_and_has_restarted_since_nothing_is_deleted
     mapper.remove(&renewed).await.unwrap();
     assert!(table.ports().is_empty());
 }
+
+#[tokio::test]
+async fn on_a_router_that_cannot_tell_a_request_without_an_answer_is_no_reason_to_delete() {
+    // The router refuses it, and its answer is lost: the port is another program's on this host.
+    let (table, web, _ssdp, mapper) = router(|call, _| match &*call.action {
+        LOOK => Some(fault(401)),
+        "AddPortMapping" => Some(String::new()),
+        _ => None,
+    })
+    .await;
+    table.put(4000, line("127.0.0.1", 9012, 0, "x"));
+    mapper.install(&REQUEST, HOUR).await.unwrap_err();
+    let error = mapper.abandon(&REQUEST).await.unwrap_err();
+    assert!(error.to_string().contains("does not tell"), "{error}");
+    assert_eq!((table.ports(), web.changes().len()), (vec![4000], 1));
+}
+
+#[tokio::test]
+async fn on_a_router_that_cannot_tell_a_grant_that_nobody_took_is_deleted() {
+    let (table, web, _ssdp, mapper) = router(|call, _| (call.action == LOOK).then(|| fault(401))).await;
+    mapper.search().await.unwrap();
+    tokio::select! {
+        biased;
+        () = web.changed() => {}
+        outcome = mapper.install(&REQUEST, HOUR) => panic!("{outcome:?}"),
+    }
+    mapper.abandon(&REQUEST).await.unwrap();
+    assert!(table.ports().is_empty());
+    assert_eq!(web.changes(), ["AddPortMapping 4000 3600", "DeletePortMapping 4000"]);
+}

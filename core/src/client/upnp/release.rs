@@ -143,7 +143,7 @@ pub(super) async fn clear(
             },
             Look::Unknown(why) => match (added, place.port) {
                 // A device that has restarted since may have lost our entry, and the port may be another's by now.
-                (Some(line), Port::Known(port)) if !line.contested && line.service == *control.service => {
+                (Some(line), Port::Known(port)) if line.proven && line.service == *control.service => {
                     // Without a look, a second delete could hit what came after the first.
                     repeats = false;
                     Some(port)

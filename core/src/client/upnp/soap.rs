@@ -367,10 +367,13 @@ async fn exchange(request: &Request<'_>, claim: Option<&Claim>) -> Result<Answer
         }
         Err(error) => Err(error.into()),
     };
-    if let Some(sending) = sending
-        && (!sent.into_inner() || matches!(outcome, Err(CallError::Fault(_) | CallError::Gone(_))))
-    {
-        sending.made_nothing();
+    if let Some(sending) = sending {
+        match &outcome {
+            Ok(_) => sending.granted(),
+            Err(CallError::Fault(_) | CallError::Gone(_)) => sending.made_nothing(),
+            Err(_) if !sent.into_inner() => sending.made_nothing(),
+            Err(_) => {}
+        }
     }
     outcome
 }
