@@ -108,6 +108,9 @@ pub(crate) const UPNP_SERVICES_DEADLINE: Duration = Duration::from_secs(1);
 /// No further line is asked for after this.
 pub(crate) const UPNP_TABLE_DEADLINE: Duration = Duration::from_secs(20);
 
+/// The waits before a winner that could not take over an entry which it shares with a loser tries again: silence is loss, and
+/// a lossy link loses a few in a row.
+pub(crate) const TAKE_OVER_RETRIES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(1)];
 /// For how long the gateway that was looked up at the start of a mapper is good enough for the first mapping.
 pub(crate) const PREPARED_FRESH: Duration = Duration::from_secs(1);
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::PortMapperClient;
 use crate::config::{Config, RetryPolicy};
-use crate::error::PortMappingError;
+use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{MapRequest, PortMapping};
 use crate::schedule::{LATE_CALL_DEADLINE, PREDECESSOR_PATIENCE, RELEASE_DEADLINE, SHUTDOWN_GRACE, retry_delay};
 use crate::sink::MappingSink;
@@ -346,8 +346,15 @@ impl<C: PortMapperClient> PortMapperTask<C> {
             )),
         };
         tracing::warn!(%error, external = %mapping.external, "mapping not deleted");
-        self.abandon().await;
-        Some(error)
+        // An entry that two protocols have made belongs to the last one, whose delete comes with the unanswered requests; then
+        // nothing is left for a second delete.
+        if self.abandon().await.is_some() || error.kind() != ErrorKind::Refused {
+            return Some(error);
+        }
+        match timeout(RELEASE_DEADLINE, self.client.remove(mapping)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(_)) | Err(_) => Some(error),
+        }
     }
 
     /// Deletes what unanswered requests may have left on the gateway, and answers with the reason where that did not work.

@@ -726,13 +726,26 @@ async fn a_gateway_that_does_not_answer_the_delete_holds_the_stop_up_only_so_lon
 #[tokio::test(start_paused = true)]
 async fn a_delete_that_is_refused_is_told_by_the_exit() {
     let bench = Bench::installing(HOUR);
-    bench.client.on_remove(SOON, Err(PortMappingError::refused("pcp NOT_AUTHORIZED")));
+    for _ in 0..2 {
+        bench.client.on_remove(SOON, Err(PortMappingError::refused("pcp NOT_AUTHORIZED")));
+    }
     let task = bench.run();
     bench.expect(EventKind::Installed).await;
     bench.shutdown.release();
     task.await.unwrap();
     let exited = bench.event().await;
     assert_eq!((exited.kind, exited.error.unwrap().message.as_str()), (EventKind::Exited, "pcp NOT_AUTHORIZED"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_that_is_refused_because_another_protocol_had_the_entry_is_confirmed_behind_that() {
+    let bench = Bench::installing(HOUR);
+    bench.client.on_remove(SOON, Err(PortMappingError::refused("pcp NOT_AUTHORIZED"))).on_remove(SOON, Ok(()));
+    let task = bench.run();
+    bench.expect(EventKind::Installed).await;
+    bench.shutdown.release();
+    task.await.unwrap();
+    assert_eq!((bench.calls().remove, bench.calls().abandon, bench.sink.release()), (2, 1, Release::Released));
 }
 
 #[tokio::test(start_paused = true)]

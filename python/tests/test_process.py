@@ -244,7 +244,7 @@ def test_asyncio_works_in_the_child_of_a_fork_amid_waits(gateway: Gateway, progr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
-def test_two_hundred_cycles_leave_no_memory_threads_or_files_behind(program: Program) -> None:
+def test_hundreds_of_cycles_leave_no_memory_threads_or_files_behind(program: Program) -> None:
     ended = program(
         """
         def resident():
@@ -279,14 +279,14 @@ def test_two_hundred_cycles_leave_no_memory_threads_or_files_behind(program: Pro
             loop.close()
             gc.collect()
 
-        cycles(50)
-        before = resident(), threads(), files()
         cycles(200)
+        before = resident(), threads(), files()
+        cycles(400)
         after = resident(), threads(), files()
         print(after[0] - before[0], after[1] - before[1], after[2] - before[2])
         """
     )
     assert (ended.status, ended.err) == (0, "")
     memory, threads, files = map(int, ended.out.split())
-    assert memory < 512 * 1024, f"{memory} bytes more after 250 cycles"
+    assert memory < 1024 * 1024, f"{memory} bytes more after 500 cycles"
     assert (threads, files) == (0, 0)

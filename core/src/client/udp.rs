@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::UdpSocket;
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -281,6 +282,12 @@ impl Place<'_> {
         deadline: Instant,
         patience: Duration,
     ) -> Result<(), PortMappingError> {
+        // Past the runtime, which would first wait to hear that the new socket can be written to.
+        match SockRef::from(socket).send(request) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(self.port.failure(self.protocol, error)),
+        }
         match timeout_at(deadline, socket.send(request)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(self.port.failure(self.protocol, error)),

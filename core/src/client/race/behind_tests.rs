@@ -214,3 +214,35 @@ async fn a_late_mapping_on_another_port_whose_delete_failed_is_deleted_at_the_en
     setup.race.abandon(&REQUEST).await.unwrap();
     assert_eq!((setup.pcp.calls().remove, setup.upnp.calls().remove), (2, 1));
 }
+
+/// PCP grants late what UPnP has mapped by then: one entry for both. `renewals` are UPnP's answers when it takes that over.
+async fn pcp_grants_the_same_entry_late(renewals: Vec<Result<PortMapping, PortMappingError>>) -> (Setup, PortMapping) {
+    let setup = Setup::new();
+    setup.pcp.on_install(800 * MS, Ok(mapping(Protocol::Pcp, 4000)));
+    setup.nat_pmp.on_probe(MS, Err(PortMappingError::unavailable("nat-pmp UNSUPP_VERSION")));
+    setup.upnp.on_probe(52 * MS, Ok(())).on_install(2 * MS, Ok(mapping(Protocol::Upnp, 4000)));
+    for renewal in renewals {
+        setup.upnp.on_renew(MS, renewal);
+    }
+    let won = setup.install().await.unwrap();
+    setup.race.settle().await;
+    (setup, won)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_take_over_that_meets_silence_is_tried_again() {
+    let (setup, won) = pcp_grants_the_same_entry_late(vec![Err(silent(MS)), Ok(mapping(Protocol::Upnp, 4000))]).await;
+    assert_eq!(setup.upnp.calls().renew, 2);
+    setup.race.remove(&won).await.unwrap();
+    setup.race.abandon(&REQUEST).await.unwrap();
+    assert_eq!((setup.pcp.calls().remove, setup.upnp.calls().remove), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_could_not_be_taken_over_is_also_deleted_by_the_protocol_that_it_belongs_to() {
+    let (setup, won) = pcp_grants_the_same_entry_late((0..3).map(|_| Err(silent(MS))).collect()).await;
+    assert_eq!((setup.upnp.calls().renew, setup.pcp.calls().remove), (3, 0));
+    setup.race.remove(&won).await.unwrap();
+    setup.race.abandon(&REQUEST).await.unwrap();
+    assert_eq!((setup.pcp.calls().remove, setup.upnp.calls().remove), (1, 1));
+}

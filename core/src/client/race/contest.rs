@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::contestant::{Contestant, Order};
 use super::failure::Failure;
 use super::holdings::{Holding, Holdings};
 use super::known::Known;
 use crate::mapping::{MapRequest, PortMapping, Protocol};
-use crate::schedule::DECIDED_PATIENCE;
+use crate::schedule::{DECIDED_PATIENCE, TAKE_OVER_RETRIES};
 
 /// How far a contestant has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,19 +211,38 @@ impl Contest {
         self.known.heard(contestant.protocol);
         match self.holdings.holder(late) {
             // The entry that the lease's protocol may have found and adopted was this program's own, as the late grant shows.
-            Some(Holding { mapping, maker, .. }) => self.take_over(&maker, &mapping.made_by_us()).await,
+            Some(Holding { mapping, maker, .. }) => {
+                if !self.take_over(&maker, &mapping.made_by_us()).await {
+                    // Then the entry is still the loser's, and only the loser's protocol can delete it.
+                    self.holdings.leave(late, contestant);
+                }
+            }
             None => drop(self.release(contestant, late).await),
         }
     }
 
-    async fn take_over(&self, maker: &Contestant, mapping: &PortMapping) {
-        if let Err(error) = maker.client.renew(mapping).await {
-            tracing::warn!(error = %error.message(), protocol = %mapping.protocol, "could not take over an entry that two protocols share");
-        }
+    /// Makes an entry that two protocols share the lease's again, or makes it anew if the other protocol's delete has hit it.
+    /// Tries more than once, because the lease itself renews much later. Returns whether that worked.
+    async fn take_over(&self, maker: &Contestant, mapping: &PortMapping) -> bool {
+        let mut waits = TAKE_OVER_RETRIES.into_iter();
+        let taken = loop {
+            match maker.client.renew(mapping).await {
+                Ok(_) => break true,
+                Err(error) => {
+                    tracing::warn!(error = %error.message(), protocol = %mapping.protocol, "could not take over an entry that two protocols share");
+                }
+            }
+            let Some(wait) = waits.next() else { break false };
+            if self.holdings.holder(mapping).is_none() {
+                break false;
+            }
+            sleep(wait).await;
+        };
         // The lease may have ended, and its mapping been deleted, while the renewal brought it back.
         if self.holdings.holder(mapping).is_none() {
             self.release(maker, mapping).await;
         }
+        taken
     }
 
     /// Deletes a mapping that no lease has. Returns whether it is gone; otherwise the end of the lease tries again.
