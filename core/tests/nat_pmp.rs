@@ -248,7 +248,7 @@ async fn a_router_that_always_takes_longer_than_the_deadline_is_mapped_at_the_se
 
 #[tokio::test]
 async fn a_mapping_whose_grant_was_lost_is_deleted_when_the_lease_ends() {
-    let lost = Faults { nat_pmp_lose_answers: 3, ..Faults::default() };
+    let lost = Faults { nat_pmp_lose_answers: 100, ..Faults::default() };
     let (gateway, mapper) = gateway_with(lost);
     mapper.probe().await.unwrap();
     let request = MapRequest::new(4000, Transport::Udp);
@@ -257,4 +257,13 @@ async fn a_mapping_whose_grant_was_lost_is_deleted_when_the_lease_ends() {
     gateway.update_faults(|faults| faults.nat_pmp_lose_answers = 0);
     mapper.abandon(&request).await.unwrap();
     assert!(gateway.mappings().is_empty());
+}
+
+#[tokio::test]
+async fn a_request_whose_answers_are_lost_while_others_are_answered_is_repeated_for_longer() {
+    let lost = Faults { nat_pmp_lose_answers: 3, ..Faults::default() };
+    let (gateway, mapper) = gateway_with(lost);
+    // Together with the request to map goes the question for the address, which is answered.
+    mapper.install(&MapRequest::new(4000, Transport::Udp), HOUR).await.unwrap();
+    assert_eq!(gateway.mappings().len(), 1);
 }

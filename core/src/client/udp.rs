@@ -20,7 +20,7 @@ use self::late::{MAX_LISTENERS, Question, Unsettled};
 use self::pace::{Lane, Turn, Unanswered};
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::Protocol;
-use crate::schedule::{DELETE_DEADLINE, UDP_DEADLINE_MAX};
+use crate::schedule::UDP_DEADLINE_MAX;
 
 /// The longest answer that is read: the limit of PCP (RFC 6887 7); NAT-PMP's are shorter.
 pub(crate) const MAX_DATAGRAM: usize = 1100;
@@ -202,9 +202,9 @@ pub(crate) struct Manner {
     /// The waits double from sending to sending, and each is longer or shorter by up to this share. They double only
     /// once if the gateway answers other requests meanwhile, so that this one must have been lost.
     pub(crate) jitter: f64,
-    /// Whether the gateway is asked for longer as long as it answers other requests, up to [`DELETE_DEADLINE`]. For
-    /// deletes, which nobody tries again later.
-    pub(crate) insist: bool,
+    /// For how long the gateway is asked as long as it answers other requests: then this one was lost. Zero: no longer than
+    /// any.
+    pub(crate) insist: Duration,
 }
 
 /// An exchange's place among the others.
@@ -253,10 +253,10 @@ impl Place<'_> {
             let now = Instant::now();
             if now >= deadline {
                 let heard_before = std::mem::replace(&mut heard, self.lane.heard());
-                if !insist || patience >= DELETE_DEADLINE || heard == heard_before {
+                if patience >= insist || heard == heard_before {
                     return Err(self.timeout(patience));
                 }
-                patience = (patience + UDP_DEADLINE_MAX).min(DELETE_DEADLINE);
+                patience = (patience + UDP_DEADLINE_MAX).min(insist);
                 deadline = sent_at + patience;
             }
             if now >= next {

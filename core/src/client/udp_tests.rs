@@ -72,7 +72,10 @@ async fn exchange_with(
 ) -> Result<Answered<Vec<u8>>, PortMappingError> {
     let late = Late { end: end.clone(), heard: Box::new(move |answer, _| drop(late.send(answer))) };
     let matcher = |datagram: &[u8]| datagram.starts_with(b"answer").then(|| datagram.to_vec());
-    port.open(Protocol::NatPmp).await?.exchange(b"request", Manner { jitter: 0.0, insist: false }, matcher, late).await
+    port.open(Protocol::NatPmp)
+        .await?
+        .exchange(b"request", Manner { jitter: 0.0, insist: Duration::ZERO }, matcher, late)
+        .await
 }
 
 async fn exchange(port: &GatewayPort) -> Result<Answered<Vec<u8>>, PortMappingError> {
@@ -263,7 +266,7 @@ async fn requests_to_a_gateway_that_answers_nobody_do_not_wait_for_one_another()
 }
 
 /// How long a request that is never answered is asked, and how often, if others are answered meanwhile in so many seconds.
-async fn given_up_after(insist: bool, others_are_answered: u32) -> (Duration, usize) {
+async fn given_up_after(insist: Duration, others_are_answered: u32) -> (Duration, usize) {
     let (gateway, port) = FakeGateway::silent().await;
     let late = Late { end: CancellationToken::new(), heard: Box::new(|(), _| ()) };
     let socket = port.open(Protocol::NatPmp).await.unwrap();
@@ -288,12 +291,13 @@ async fn given_up_after(insist: bool, others_are_answered: u32) -> (Duration, us
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gateway_is_asked_for_a_delete_as_long_as_it_answers_others_but_not_for_ever() {
+async fn a_gateway_is_asked_as_long_as_it_answers_others_but_not_for_ever() {
     // At 0, 0.25, 0.75 s, and from then on every half second.
-    assert_eq!(given_up_after(true, 1).await, (PCP_DEADLINE + UDP_DEADLINE_MAX, 11));
-    assert_eq!(given_up_after(true, 60).await, (DELETE_DEADLINE, 31));
-    assert_eq!(given_up_after(true, 0).await, (PCP_DEADLINE, 3));
-    assert_eq!(given_up_after(false, 60).await, (PCP_DEADLINE, 3));
+    assert_eq!(given_up_after(DELETE_DEADLINE, 1).await, (PCP_DEADLINE + UDP_DEADLINE_MAX, 11));
+    assert_eq!(given_up_after(DELETE_DEADLINE, 60).await, (DELETE_DEADLINE, 31));
+    assert_eq!(given_up_after(UDP_DEADLINE_MAX, 60).await, (UDP_DEADLINE_MAX, 9));
+    assert_eq!(given_up_after(DELETE_DEADLINE, 0).await, (PCP_DEADLINE, 3));
+    assert_eq!(given_up_after(Duration::ZERO, 60).await, (PCP_DEADLINE, 3));
 }
 
 #[tokio::test]
@@ -394,7 +398,7 @@ async fn the_local_address_that_was_asked_for_is_the_one_that_the_gateway_sees()
     assert_eq!(socket.local_address(), ours);
     let late = Late { end: CancellationToken::new(), heard: Box::new(|(), _| ()) };
     tokio::select! {
-        _ = socket.exchange(b"request", Manner { jitter: 0.0, insist: false }, |_| None, late) => unreachable!("nobody answers"),
+        _ = socket.exchange(b"request", Manner { jitter: 0.0, insist: Duration::ZERO }, |_| None, late) => unreachable!("nobody answers"),
         (_, from) = gateway.hear() => assert_eq!(from.ip(), ours),
     }
 }

@@ -15,7 +15,9 @@ use super::port_mapper::PortMapperClient;
 use super::udp::{Answered, Behind, GatewayPort, Late, Manner, another_port, wire_lifetime};
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
-use crate::schedule::{PCP_RETRANSMIT_JITTER, UNPROVEN_REFUSAL_HOLD, granted_lifetime};
+use crate::schedule::{
+    DELETE_DEADLINE, PCP_RETRANSMIT_JITTER, UDP_DEADLINE_MAX, UNPROVEN_REFUSAL_HOLD, granted_lifetime,
+};
 
 /// Suggests no address: any will do (RFC 6887 11.1).
 const ANY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -197,7 +199,11 @@ impl Channel {
             end: self.behind.end(),
             heard: Box::new(move |reply, round_trip| channel.heard_late(reply, round_trip, asked)),
         };
-        let insist = asked.is_some_and(|asked| asked.wanted.is_none());
+        let insist = match asked {
+            None => Duration::ZERO,
+            Some(asked) if asked.wanted.is_none() => DELETE_DEADLINE,
+            Some(_) => UDP_DEADLINE_MAX,
+        };
         let manner = Manner { jitter: PCP_RETRANSMIT_JITTER, insist };
         let answer = socket.exchange(&request, manner, matcher, late).await?;
         self.heard(answer.answer);
