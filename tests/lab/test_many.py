@@ -10,7 +10,7 @@ from homelab import LAN_HOST, Entry
 FIRST_PORT = 20000
 # A router at a fifth of its speed needs some seconds for 200 ports; each lost datagram costs some more.
 MAPPED_WITHIN = 60.0
-RELEASED_WITHIN = 60.0
+RELEASED_WITHIN = 120.0
 
 
 def ports(count: int) -> list[int]:
@@ -30,9 +30,11 @@ def test_two_hundred_ports_are_all_mapped_and_none_is_left(
             mapping.wait_for("installed", MAPPED_WITHIN)
         status = mapping.stop(within=RELEASED_WITHIN)
     lab.loss(0)
-    assert lab.table() == []
-    # A delete whose every answer was lost is done all the same, but nobody has confirmed it.
-    assert status == 0 or loss > 0
+    # Where a third of all datagrams is lost, the last repetition of a delete may be lost as well. Then it is told.
+    told = {event["internal_port"] for event in mapping.events if event.name == "unconfirmed"}
+    assert told == set() or loss > 0
+    assert {entry.internal_port for entry in lab.table()} <= (told if loss == 30 else set())
+    assert status == (1 if told else 0)
 
 
 @pytest.mark.parametrize("percent", [100, 20], ids=["full-speed", "a-fifth-of-the-speed"])

@@ -7,9 +7,11 @@ use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
 use crate::schedule::{PCP_DEADLINE, QUEUE_TOLERANCE, RETRANSMIT_INITIAL, UDP_DEADLINE_MAX};
 
-/// Requests that an unknown gateway is given at once. A loss alone never brings the number below this: on Wi-Fi it is
-/// the air that loses, not the gateway.
+/// Requests that an unknown gateway is given at once.
 pub(super) const START: u32 = 4;
+/// A loss alone never brings the number below this: on Wi-Fi it is the air that loses, not the gateway, and whoever waits for
+/// a repetition keeps it no less busy than before.
+pub(super) const LOSSY: u32 = 8;
 /// The fewest: one after another, for a gateway whose answers take longer the more it is asked.
 const MIN: u32 = 1;
 /// The most. Two protocols at this size use as many sockets as there are.
@@ -121,7 +123,7 @@ impl Window {
             self.in_silence = (self.in_silence + u32::from(holds_turn)).min(MAX);
             return Unanswered::Silence;
         }
-        self.halve(request, if self.crowded() { MIN } else { START });
+        self.halve(request, if self.crowded() { MIN } else { LOSSY });
         Unanswered::Lost
     }
 

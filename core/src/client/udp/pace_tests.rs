@@ -54,7 +54,7 @@ fn the_losses_of_one_round_halve_the_window_once_and_never_below_its_start() {
         window.answered(answered, Some(MS), false);
         window.unanswered(lost, true);
     }
-    assert_eq!(window.size(), START);
+    assert_eq!(window.size(), LOSSY);
 }
 
 #[test]
