@@ -312,6 +312,11 @@ impl MappingSink {
         self.released(if error.is_some() { Release::Unconfirmed } else { Release::Released });
     }
 
+    /// The lease is over because it was told to stop, but a request is still under way. [`stopped`](Self::stopped) follows.
+    pub(crate) fn stopping(&self, error: &PortMappingError) {
+        self.end(Some(error), false);
+    }
+
     /// How the lease's end has left the gateway.
     pub(crate) fn released(&self, release: Release) {
         self.update(|status| status.release = release);

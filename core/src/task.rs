@@ -319,9 +319,9 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         let outcome = match timeout(SHUTDOWN_GRACE, call.as_mut()).await {
             Ok(outcome) => outcome.ok(),
             Err(_) => {
-                self.sink.stopped(Some(&PortMappingError::timeout(
+                self.sink.stopping(&PortMappingError::timeout(
                     "a request is still under way; what it brings is deleted in the background",
-                )));
+                ));
                 timeout(LATE_CALL_DEADLINE, call).await.ok().and_then(Result::ok)
             }
         };

@@ -437,7 +437,7 @@ async fn stopped_in_mid_install_it_does_not_wait_for_ever() {
     bench.shutdown.release();
     let exited = bench.expect(EventKind::Exited).await;
     assert_about(bench.elapsed(), Duration::from_millis(100) + SHUTDOWN_GRACE);
-    assert_eq!((exited.state, bench.sink.release()), (LeaseState::Exited, Release::Unconfirmed));
+    assert_eq!((exited.state, bench.sink.release()), (LeaseState::Exited, Release::Pending));
     task.await.unwrap();
     assert_about(bench.elapsed(), Duration::from_millis(100) + SHUTDOWN_GRACE + LATE_CALL_DEADLINE);
 }
@@ -450,7 +450,7 @@ async fn what_is_granted_after_the_lease_was_said_to_be_over_is_removed_behind_i
     tokio::time::sleep(Duration::from_millis(100)).await;
     bench.shutdown.release();
     bench.expect(EventKind::Exited).await;
-    assert_eq!((bench.calls().remove, bench.sink.release()), (0, Release::Unconfirmed));
+    assert_eq!((bench.calls().remove, bench.sink.release()), (0, Release::Pending));
     task.await.unwrap();
     assert_about(bench.elapsed(), Duration::from_secs(5));
     assert_eq!((bench.calls().remove, bench.sink.release()), (1, Release::Released));
