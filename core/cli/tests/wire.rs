@@ -5,7 +5,7 @@
 mod common;
 
 use common::*;
-use portlease_gateway::{Faults, Mode};
+use portlease_gateway::{Faults, GatewayState, Mode};
 use serde_json::Value;
 
 const MAPPED: [&str; 9] = [
@@ -104,8 +104,10 @@ fn map_tells_what_it_did_not_wait_for() {
     let running = start_at(&gateway, "map 4000/udp --json --protocol upnp");
     running.event("installed");
     gateway.set_faults(Faults { http_delay_ms: 20_000, ..Faults::default() });
+    let looks = |state: &GatewayState| state.counters.get("soap_GetSpecificPortMappingEntry");
+    let before = looks(&gateway.state());
     running.signal("INT");
-    assert!(gateway.wait_for(PATIENCE, |state| state.mappings.is_empty()), "the delete is under way");
+    assert!(gateway.wait_for(PATIENCE, |state| looks(state) > before), "the delete is under way");
     running.signal("INT");
     assert_names(&running.event("pending"), &LEFT);
     assert_eq!(running.end().status, Some(1));
