@@ -43,9 +43,11 @@ pub(crate) const MAX_REFUSAL_HOLD: Duration = Duration::from_secs(30 * 60);
 
 /// The deadline of one PCP or NAT-PMP exchange, retransmissions included, with a gateway that is not known to be slow.
 pub(crate) const PCP_DEADLINE: Duration = Duration::from_secs(1);
-/// The longest deadline of an exchange, with a gateway that is known to be slow: twice its round trip up to here. A request to
-/// map that the gateway does not answer while it answers others was lost, and is also repeated up to here.
+/// The longest deadline of an exchange, with a gateway that is known to be slow: twice its round trip up to here.
 pub(crate) const UDP_DEADLINE_MAX: Duration = Duration::from_secs(4);
+/// A request to map that the gateway does not answer while it answers others was lost, and is repeated up to here: a little
+/// below the two seconds within which the user is told that nothing answers.
+pub(crate) const MAP_DEADLINE: Duration = Duration::from_millis(1800);
 /// The longest that a delete is repeated for, at a gateway that goes on answering other requests: where three of ten
 /// datagrams are lost each way, thirty repetitions leave one entry in many millions.
 pub(crate) const DELETE_DEADLINE: Duration = Duration::from_secs(15);

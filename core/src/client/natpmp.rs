@@ -14,7 +14,7 @@ use super::port_mapper::PortMapperClient;
 use super::udp::{Answered, Behind, GatewayPort, Late, Manner, another_port, wire_lifetime};
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
-use crate::schedule::{DELETE_DEADLINE, PCP_DEADLINE, UDP_DEADLINE_MAX, granted_lifetime};
+use crate::schedule::{DELETE_DEADLINE, MAP_DEADLINE, PCP_DEADLINE, granted_lifetime};
 
 /// The longest answer (RFC 6886 3.3); the natpmp crate reads this many bytes whatever the answer's length.
 pub(crate) const ANSWER_LENGTH: usize = 16;
@@ -171,7 +171,7 @@ impl Channel {
         let insist = match request {
             Request::ExternalAddress => Duration::ZERO,
             Request::Map { lifetime: 0, .. } => DELETE_DEADLINE,
-            Request::Map { .. } => UDP_DEADLINE_MAX,
+            Request::Map { .. } => MAP_DEADLINE,
         };
         let manner = Manner { jitter: 0.0, insist };
         let matcher = move |datagram: &[u8]| match_answer(&asked, datagram);

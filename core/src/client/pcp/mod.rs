@@ -15,9 +15,7 @@ use super::port_mapper::PortMapperClient;
 use super::udp::{Answered, Behind, GatewayPort, Late, Manner, another_port, wire_lifetime};
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
-use crate::schedule::{
-    DELETE_DEADLINE, PCP_RETRANSMIT_JITTER, UDP_DEADLINE_MAX, UNPROVEN_REFUSAL_HOLD, granted_lifetime,
-};
+use crate::schedule::{DELETE_DEADLINE, MAP_DEADLINE, PCP_RETRANSMIT_JITTER, UNPROVEN_REFUSAL_HOLD, granted_lifetime};
 
 /// Suggests no address: any will do (RFC 6887 11.1).
 const ANY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -202,7 +200,7 @@ impl Channel {
         let insist = match asked {
             None => Duration::ZERO,
             Some(asked) if asked.wanted.is_none() => DELETE_DEADLINE,
-            Some(_) => UDP_DEADLINE_MAX,
+            Some(_) => MAP_DEADLINE,
         };
         let manner = Manner { jitter: PCP_RETRANSMIT_JITTER, insist };
         let answer = socket.exchange(&request, manner, matcher, late).await?;
