@@ -3,7 +3,7 @@
 //! A line is written before the request is sent, so that neither a lost answer nor a caller that goes away loses it.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,29 +16,26 @@ use super::soap::PERMANENT;
 use crate::mapping::Transport;
 use crate::schedule::UPNP_DEADLINE;
 
-/// What a device is known by.
+/// What a device is known by: its unique name, which it keeps wherever it is, or else its address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Identity {
-    /// Its unique name, which it keeps wherever it is.
-    Udn(String),
-    /// Its address: it has no name, or none that was told.
-    Host(Option<IpAddr>),
+pub(super) struct Identity {
+    udn: String,
+    /// Empty for a device with a name.
+    host: String,
 }
 
 impl Identity {
     pub(super) fn of(udn: &str, service: &Service) -> Self {
-        match udn {
-            "" => Self::Host(endpoint(&service.control_url).map(|address| address.ip())),
-            udn => Self::Udn(udn.to_owned()),
-        }
+        let host = match udn {
+            "" => endpoint(&service.control_url).map_or_else(String::new, |address| address.ip().to_string()),
+            _ => String::new(),
+        };
+        Self { udn: udn.to_owned(), host }
     }
 
-    /// The unique name; empty for a device without one.
+    /// Empty for a device that has no name, or none that was told.
     pub(super) fn udn(&self) -> &str {
-        match self {
-            Self::Udn(udn) => udn,
-            Self::Host(_) => "",
-        }
+        &self.udn
     }
 }
 
