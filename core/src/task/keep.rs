@@ -52,8 +52,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
                 return End::Shutdown(self.release(&kept.mapping).await);
             }
             if kept.rhythm.expires_at().is_some_and(|expiry| expiry <= Instant::now()) {
-                let error = PortMappingError::timeout("the lifetime ran out before the gateway renewed the mapping");
-                return self.lose(kept, error).await;
+                return self.lose(&kept, ran_out()).await;
             }
             self.sink.renewing();
             let asked_at = Instant::now();
@@ -64,10 +63,10 @@ impl<C: PortMapperClient> PortMapperTask<C> {
                     kept.rhythm.failed(&error, asked_at, Instant::now());
                     self.sink.renewal_failed(&error, asked_at, kept.rhythm.next());
                     if error.mapping_lost() || kept.rhythm.strikes() >= self.timing.failure_threshold {
-                        return self.lose(kept, error).await;
+                        return self.lose(&kept, error).await;
                     }
                 }
-                Renewal::Expired(error, None) => return self.lose(kept, error).await,
+                Renewal::Expired(error, None) => return self.lose(&kept, error).await,
                 Renewal::Expired(_, Some(late)) => {
                     kept = self.kept(late, asked_at);
                     self.sink.installed(&kept.mapping, asked_at, kept.rhythm.next());
@@ -100,11 +99,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
                 self.sink.corrected(&kept.mapping, asked_at, kept.rhythm.next());
                 None
             }
-            Ok(Err(error)) if error.mapping_lost() => {
-                let (external_port, proven) = (kept.mapping.external.port(), false);
-                self.sink.revoked(&error);
-                Some(End::Outcome(Lost { error, external_port, proven }))
-            }
+            Ok(Err(error)) if error.mapping_lost() => Some(self.lose(kept, error).await),
             Ok(Ok(None)) => None,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "the mapping could not be looked at");
@@ -153,7 +148,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
             },
             () = self.shutdown.token.cancelled() => Renewal::Shutdown(self.end_call(call, Some(&kept.mapping)).await),
             () = expired => {
-                let error = PortMappingError::timeout("the lifetime ran out before the gateway renewed the mapping");
+                let error = ran_out();
                 self.sink.revoked(&error);
                 tokio::select! {
                     biased;
@@ -186,13 +181,17 @@ impl<C: PortMapperClient> PortMapperTask<C> {
 
     /// Revokes, and takes off the gateway what may still be there. What is gone for certain needs no delete: its port may
     /// be another's by now.
-    async fn lose(&self, kept: Kept, error: PortMappingError) -> End<Lost> {
+    async fn lose(&self, kept: &Kept, error: PortMappingError) -> End<Lost> {
         self.sink.revoked(&error);
         if !error.mapping_lost() {
             self.release(&kept.mapping).await;
         }
         End::Outcome(Lost { error, external_port: kept.mapping.external.port(), proven: kept.renewals > 0 })
     }
+}
+
+fn ran_out() -> PortMappingError {
+    PortMappingError::timeout("the lifetime ran out before the gateway renewed the mapping")
 }
 
 impl Kept {
