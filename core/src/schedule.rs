@@ -32,6 +32,26 @@ pub(crate) const ADDRESS_QUESTIONS: u32 = 5;
 /// Renewal points in a row without a renewal after which a mapping is revoked.
 pub const DEFAULT_FAILURE_THRESHOLD: u32 = 3;
 
+/// How often a gateway is asked for a sign of life where the user names no time: as long as a user may be unreachable after a
+/// restart that nobody announced, and cheap enough for a home router.
+pub const DEFAULT_CHECK_INTERVAL: Duration = Duration::from_secs(300);
+/// The shortest interval of such checks: a gateway is not to be flooded.
+pub const MIN_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is looked whether the machine has slept. A longer look would leave a port closed for longer after it.
+pub(crate) const SLEEP_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// A clock that runs in sleep is ahead of one that does not by at least this if the machine has slept: shorter than any
+/// sleep, and longer than the time between two readings on a busy machine.
+pub(crate) const SLEEP_TOLERANCE: Duration = Duration::from_secs(2);
+/// After a change all leases of a gateway renew within this. RFC 6887 14.1.3 asks for up to 5 s after an announcement, for the
+/// sake of servers with thousands of clients; a home router has a few.
+pub(crate) const RECOVERY_SPREAD: Duration = Duration::from_secs(1);
+/// Announcements that nothing proves, and hosts that say that their network changed, make a lease renew at most this often.
+pub(crate) const RECOVERY_PACE: Duration = Duration::from_secs(60);
+/// For how long the network must be quiet after a change before it is looked at: changes come in bursts.
+pub(crate) const NETWORK_QUIET: Duration = Duration::from_millis(250);
+/// A lease is repaired at most this often.
+pub(crate) const REPAIR_PACE: Duration = Duration::from_secs(10);
+
 /// The first wait after a failed attempt to map; doubles from there.
 pub const RETRY_BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// The longest wait between attempts to map.

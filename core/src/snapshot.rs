@@ -248,6 +248,8 @@ pub struct MapperSnapshot {
     pub events_dropped: u64,
     /// Every lease that has not exited, by number.
     pub leases: Vec<LeaseSnapshot>,
+    /// The last thing that did not work and that no lease depends on, such as writing to the state directory.
+    pub last_error: Option<Arc<ErrorReport>>,
     /// Whether the mapper was stopped.
     pub stopped: bool,
 }

@@ -26,6 +26,7 @@ use crate::mapping::{MapRequest, PortMapping, Protocol};
 use crate::net::route::{NetworkPath, find_path};
 use crate::schedule::PREPARED_FRESH;
 use crate::snapshot::{GatewayReport, ProtocolReport};
+use crate::world::World;
 use contest::Contest;
 use contestant::{Contestant, contestants, line_up};
 use failure::{Failure, combine};
@@ -84,6 +85,12 @@ impl RaceMapper {
     /// A race by `config`, which must be valid. The gateway is looked for at the first call, and again after
     /// an attempt that nothing answered.
     pub fn new(config: Config) -> Self {
+        Self::in_world(config, World::default())
+    }
+
+    /// The same, which tells `world` what it notices of it.
+    pub(crate) fn in_world(config: Config, world: World) -> Self {
+        let _ = world;
         Self::with_finder(Box::new(move || {
             let path = find_path(&config)?;
             tracing::debug!(?path, "gateway found");

@@ -1,0 +1,80 @@
+//! What only the system can tell, and std does not ask it for.
+
+#![expect(unsafe_code, reason = "system calls")]
+
+use std::time::Duration;
+
+/// The time since the system's start, sleep included.
+pub(crate) fn time() -> Duration {
+    platform::time()
+}
+
+/// The part of [`time`] in which the machine slept, give or take the time between two readings.
+pub(crate) fn slept() -> Duration {
+    platform::time().saturating_sub(platform::awake())
+}
+
+#[cfg(unix)]
+mod platform {
+    use std::time::Duration;
+
+    /// Runs in sleep.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const TIME: libc::clockid_t = libc::CLOCK_BOOTTIME;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const AWAKE: libc::clockid_t = libc::CLOCK_MONOTONIC;
+    /// `mach_continuous_time` by its POSIX name.
+    #[cfg(target_vendor = "apple")]
+    const TIME: libc::clockid_t = libc::CLOCK_MONOTONIC_RAW;
+    #[cfg(target_vendor = "apple")]
+    const AWAKE: libc::clockid_t = libc::CLOCK_UPTIME_RAW;
+    /// Elsewhere there is one clock for both.
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+    const TIME: libc::clockid_t = libc::CLOCK_MONOTONIC;
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+    const AWAKE: libc::clockid_t = libc::CLOCK_MONOTONIC;
+
+    pub(super) fn time() -> Duration {
+        read(TIME)
+    }
+
+    pub(super) fn awake() -> Duration {
+        read(AWAKE)
+    }
+
+    fn read(clock: libc::clockid_t) -> Duration {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `time` is a timespec of ours, and the call keeps no pointer to it. It cannot fail for a clock that the system
+        // has; if it did, `time` would still be the zero that it was.
+        unsafe { libc::clock_gettime(clock, &raw mut time) };
+        let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+        let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
+        Duration::new(seconds, nanos)
+    }
+}
+
+#[cfg(windows)]
+mod platform {
+    use std::time::Duration;
+
+    use windows_sys::Win32::System::WindowsProgramming::{QueryInterruptTime, QueryUnbiasedInterruptTime};
+
+    /// Both count units of 100 ns.
+    fn units(count: u64) -> Duration {
+        Duration::from_nanos(count.saturating_mul(100))
+    }
+
+    pub(super) fn time() -> Duration {
+        let mut count = 0;
+        // SAFETY: the call writes one number and keeps no pointer to it.
+        unsafe { QueryInterruptTime(&raw mut count) };
+        units(count)
+    }
+
+    pub(super) fn awake() -> Duration {
+        let mut count = 0;
+        // SAFETY: as above. It cannot fail for a valid pointer.
+        unsafe { QueryUnbiasedInterruptTime(&raw mut count) };
+        units(count)
+    }
+}

@@ -1,0 +1,139 @@
+//! What happens around a mapper: sleep, other networks, a gateway that restarts. All of it ends in the same two words to
+//! every lease: look again.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
+
+use crate::error::{ErrorReport, PortMappingError};
+use crate::event::{Event, EventKind};
+use crate::event_log::EventLog;
+
+/// What a lease has to do because the world has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// The machine is in another network: the mapping is not reachable any more, and must be made anew at once.
+    Moved,
+    /// The mapping may be gone (the gateway has restarted, the machine has slept): it must be renewed at once.
+    Unsure,
+}
+
+/// The world of one mapper, where everybody who notices a change tells it. Copies are the same world.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct World(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    counts: watch::Sender<Counts>,
+    events: Arc<EventLog>,
+    warning: ArcSwapOption<ErrorReport>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Counts {
+    moves: u64,
+    doubts: u64,
+}
+
+impl World {
+    /// A world whose events go to `events`.
+    pub(crate) fn new(events: Arc<EventLog>) -> Self {
+        Self(Arc::new(Inner { events, ..Inner::default() }))
+    }
+
+    /// The machine is in another network, or in none. Tells the readers of events too.
+    pub(crate) fn moved(&self) {
+        self.0.events.push(Event::new(EventKind::NetworkChanged));
+        self.0.counts.send_modify(|counts| counts.moves += 1);
+    }
+
+    /// The mappings may be gone: every lease renews at once, spread over a second, and no lease waits for its next attempt.
+    pub(crate) fn unsure(&self) {
+        self.0.counts.send_modify(|counts| counts.doubts += 1);
+    }
+
+    /// Something does not work that no lease depends on; the host is told.
+    pub(crate) fn warn(&self, error: &PortMappingError) {
+        let report = Arc::new(ErrorReport::from(error));
+        self.0.warning.store(Some(Arc::clone(&report)));
+        self.0.events.push(Event { error: Some(report), ..Event::new(EventKind::Failed) });
+    }
+
+    /// The last warning.
+    pub(crate) fn warning(&self) -> Option<Arc<ErrorReport>> {
+        self.0.warning.load_full()
+    }
+
+    /// Hears of every change from now on.
+    pub(crate) fn watch(&self) -> Changes {
+        let receiver = self.0.counts.subscribe();
+        let seen = *receiver.borrow();
+        Changes { receiver, seen }
+    }
+}
+
+/// Hears of the changes of a [`World`]. What came before [`next`](Self::next) is called is not missed.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    receiver: watch::Receiver<Counts>,
+    seen: Counts,
+}
+
+impl Changes {
+    /// The change since the last answer, if there was one. A move counts for more than a doubt.
+    pub(crate) fn take(&mut self) -> Option<Change> {
+        let counts = *self.receiver.borrow_and_update();
+        let seen = std::mem::replace(&mut self.seen, counts);
+        match (counts.moves != seen.moves, counts.doubts != seen.doubts) {
+            (true, _) => Some(Change::Moved),
+            (false, true) => Some(Change::Unsure),
+            (false, false) => None,
+        }
+    }
+
+    /// Waits for the next change. Dropping the future misses none.
+    pub(crate) async fn next(&mut self) -> Change {
+        loop {
+            if let Some(change) = self.take() {
+                return change;
+            }
+            if self.receiver.changed().await.is_err() {
+                // A world that is gone does not change.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_that_came_before_anybody_waits_is_not_missed_and_a_move_outweighs_a_doubt() {
+        let world = World::default();
+        world.moved();
+        let mut changes = world.watch();
+        assert_eq!(changes.take(), None, "what came before the watch");
+        world.unsure();
+        assert_eq!(changes.next().await, Change::Unsure);
+        world.unsure();
+        world.moved();
+        world.unsure();
+        assert_eq!(changes.next().await, Change::Moved);
+        assert_eq!(changes.take(), None);
+    }
+
+    #[test]
+    fn a_warning_is_an_event_without_a_lease_and_stays_to_be_read() {
+        let events = Arc::<EventLog>::default();
+        let reader = events.reader();
+        let world = World::new(events);
+        assert!(world.warning().is_none());
+        world.warn(&PortMappingError::internal("the disk is full"));
+        let event = crate::wait(reader.pull()).unwrap().take();
+        assert_eq!((event.kind, event.lease), (EventKind::Failed, None));
+        assert!(world.warning().unwrap().message.contains("the disk is full"));
+    }
+}
