@@ -161,6 +161,14 @@ impl Engine {
         }
     }
 
+    /// Runs what goes on beside the tasks, until it ends or the engine is asked to end.
+    pub(crate) fn spawn_aside(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let shutdown = self.shutdown.clone();
+        if let Some(handle) = self.runtime.handle() {
+            drop(handle.spawn(async move { shutdown.run_until_cancelled(work).await }));
+        }
+    }
+
     /// Runs a call on the engine and waits for its answer, on any executor. Dropping the wait ends the call.
     pub(crate) async fn call<T: Send + 'static>(
         &self,

@@ -11,7 +11,7 @@ use crate::net::address::AddressClass;
 use crate::schedule::DEFAULT_STOP_TIMEOUT;
 use crate::sink::{MappingSink, Readiness};
 use crate::snapshot::{LeaseSnapshot, LeaseState, NatClass, Release};
-use crate::task::Shutdown;
+use crate::task::{Repairs, Shutdown};
 
 /// The promise to keep one port mapped. Dropping it releases the mapping in the background; [`stop`](Self::stop) also
 /// waits until that is done.
@@ -24,13 +24,14 @@ pub struct Lease {
     engine: Arc<Engine>,
     sink: Arc<MappingSink>,
     shutdown: Shutdown,
+    repairs: Repairs,
     /// The number of the last failed attempt that `ready` has failed with.
     raised: AtomicU64,
 }
 
 impl Lease {
-    pub(crate) fn new(engine: Arc<Engine>, sink: Arc<MappingSink>, shutdown: Shutdown) -> Self {
-        Self { engine, sink, shutdown, raised: AtomicU64::new(0) }
+    pub(crate) fn new(engine: Arc<Engine>, sink: Arc<MappingSink>, shutdown: Shutdown, repairs: Repairs) -> Self {
+        Self { engine, sink, shutdown, repairs, raised: AtomicU64::new(0) }
     }
 
     /// The lease's number within its mapper, from 1, as events name it.
@@ -173,8 +174,11 @@ impl Lease {
     /// to wait. Fails with the error of the attempt, with `timeout`, and with `stopped` once the lease is over.
     pub async fn repair(&self, timeout: impl Into<Option<Duration>>) -> Result<LeaseSnapshot, PortMappingError> {
         self.check_process()?;
-        let _ = timeout.into();
-        Err(PortMappingError::internal("repair is not there yet"))
+        let limit = timeout.into();
+        match self.engine.within(limit, self.repairs.ask()).await {
+            Ok(outcome) => outcome.map(|()| self.sink.snapshot()),
+            Err(alarm) => Err(self.alarmed(alarm, limit, "no repair")),
+        }
     }
 
     /// Asks the lease to release its mapping and to end; does not wait. Does nothing if the lease was told to end before.

@@ -48,6 +48,7 @@ pub mod net;
 mod open;
 mod schedule;
 pub mod sink;
+mod sleep;
 pub mod snapshot;
 mod system;
 pub mod task;

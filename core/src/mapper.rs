@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::PortMapperClient;
 use crate::client::race::RaceMapper;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine::{Engine, EngineRuntime, forked, seconds};
 use crate::error::PortMappingError;
@@ -15,9 +16,10 @@ use crate::event_log::{EventLog, EventReader, PulledEvent};
 use crate::lease::Lease;
 use crate::mapping::MapRequest;
 use crate::schedule::{DEFAULT_STOP_TIMEOUT, STOP_TIMEOUT_PER_LEASE};
-use crate::sink::{MappingSink, running_clock};
+use crate::sink::MappingSink;
+use crate::sleep::SleepWatch;
 use crate::snapshot::{GatewayReport, LeaseState, MapperSnapshot, Release};
-use crate::task::{PortMapperTask, Shutdown, Timing};
+use crate::task::{PortMapperTask, Shutdown, Signals, Timing};
 use crate::world::World;
 
 /// A background engine that maps ports on the home gateway and keeps them mapped.
@@ -34,6 +36,7 @@ pub struct Mapper {
     timing: Timing,
     events: Arc<EventLog>,
     world: World,
+    sleep_watch: SleepWatch,
     /// The reader behind [`next_event`](Self::next_event), from the first call on.
     queue: OnceLock<Events>,
     leases: Mutex<Leases>,
@@ -150,7 +153,8 @@ impl Mapper {
         };
         let engine = Engine::start(prepare, settle)?;
         let (engine, queue, leases) = (Arc::new(engine), OnceLock::new(), Mutex::default());
-        Ok(Self { engine, client, timing, events, world, queue, leases })
+        let sleep_watch = SleepWatch::new(Clock::system(), world.clone());
+        Ok(Self { engine, client, timing, events, world, sleep_watch, queue, leases })
     }
 
     fn leases(&self) -> MutexGuard<'_, Leases> {
@@ -182,11 +186,12 @@ impl Mapper {
             }
             leases.last_id += 1;
             let events = Arc::clone(&self.events);
-            let sink = Arc::new(MappingSink::with_clock(leases.last_id, request, events, running_clock));
+            let sink = Arc::new(MappingSink::with_clock(leases.last_id, request, events, Clock::system()));
             leases.live.push(LiveLease { sink: Arc::clone(&sink), shutdown: shutdown.clone() });
             (sink, predecessors)
         };
         let client = Arc::clone(&self.client);
+        let (signals, repairs) = Signals::new(self.world.watch());
         let task = PortMapperTask::new(client, Arc::clone(&sink), request, self.timing, shutdown.clone());
         let on_end = {
             let sink = Arc::clone(&sink);
@@ -197,8 +202,11 @@ impl Mapper {
                 predecessor.wait_released().await;
             }
         };
-        self.engine.spawn(task.run_after(before), on_end);
-        Ok(Lease::new(Arc::clone(&self.engine), sink, shutdown))
+        self.engine.spawn(task.heeding(signals).run_after(before), on_end);
+        if let Some(watch) = self.sleep_watch.begin() {
+            self.engine.spawn_aside(watch);
+        }
+        Ok(Lease::new(Arc::clone(&self.engine), sink, shutdown, repairs))
     }
 
     /// Returns the present state of the mapper and of every lease that has not exited.

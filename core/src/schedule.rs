@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use crate::clock::Moment;
 
 /// The lifetime asked for where the user names none: one hour, as RFC 6886 3.3 recommends at most two.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(3600);
@@ -189,8 +189,8 @@ pub(crate) fn granted_lifetime(granted: Duration, asked: Duration) -> Duration {
 
 /// From when the lifetime of a grant counts that is here `now`: from when it was asked for, because an address must
 /// not outlive its lease; but what was spent waiting for a turn before that is no part of the lease.
-pub(crate) fn grant_time(asked_at: Instant, now: Instant) -> Instant {
-    now.checked_sub(GRANT_MAX_AGE).map_or(asked_at, |oldest| asked_at.max(oldest))
+pub(crate) fn grant_time(asked_at: Moment, now: Moment) -> Moment {
+    now.before(GRANT_MAX_AGE).map_or(asked_at, |oldest| asked_at.max(oldest))
 }
 
 /// When a mapping is renewed: from 1/2, 3/4, 7/8 ... of the granted lifetime on, each time spread by up to a quarter of what

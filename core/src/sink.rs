@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
+use crate::clock::{Clock, Moment};
 use crate::error::{ErrorReport, PortMappingError};
 use crate::event::{Event, EventKind};
 use crate::event_log::EventLog;
@@ -35,14 +35,6 @@ pub struct MappingSink {
     changed: watch::Sender<()>,
     events: Arc<EventLog>,
     clock: Clock,
-}
-
-/// Tells the time. A lease's times go by the clock of the runtime that runs its task, whoever reads them.
-type Clock = fn() -> Instant;
-
-/// The engine's clock. It can be read anywhere, also in a host's runtime whose own clock is paused.
-pub(crate) fn running_clock() -> Instant {
-    Instant::from_std(std::time::Instant::now())
 }
 
 #[derive(Debug, Clone)]
@@ -82,12 +74,12 @@ impl Default for Status {
 struct Grant {
     mapping: Arc<PublishedMapping>,
     lifetime: Option<Duration>,
-    expires_at: Option<Instant>,
-    renews_at: Instant,
+    expires_at: Option<Moment>,
+    renews_at: Moment,
 }
 
 impl Grant {
-    fn unexpired(&self, now: Instant) -> bool {
+    fn unexpired(&self, now: Moment) -> bool {
         self.expires_at.is_none_or(|expiry| now < expiry)
     }
 }
@@ -107,15 +99,20 @@ pub(crate) enum Readiness {
 
 impl MappingSink {
     /// A sink for the lease with this number; events go to `events`. Times go by the clock of the runtime in which the
-    /// sink is used, so that a test can pause it.
+    /// sink is used, so that a test can pause it, and by the machine's sleep.
     pub fn new(id: u64, request: MapRequest, events: Arc<EventLog>) -> Self {
-        Self::with_clock(id, request, events, Instant::now)
+        Self::with_clock(id, request, events, Clock::runtime())
     }
 
     /// The same, by another clock.
     pub(crate) fn with_clock(id: u64, request: MapRequest, events: Arc<EventLog>, clock: Clock) -> Self {
         let status = ArcSwap::from_pointee(Status::default());
         Self { id, request, status, changed: watch::Sender::new(()), events, clock }
+    }
+
+    /// The clock by which the lease's times go, whoever reads them.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// The lease's number within its mapper.
@@ -131,19 +128,20 @@ impl MappingSink {
     /// A lock-free copy of the present state.
     pub fn snapshot(&self) -> LeaseSnapshot {
         let status = self.status.load();
-        let now = (self.clock)();
+        let now = self.clock.now();
         let grant = status.grant.as_ref().filter(|grant| grant.unexpired(now));
         LeaseSnapshot {
             id: self.id,
             revision: status.revision,
-            state: status.state,
+            // What has run out is over, also where the task has not come to see it yet.
+            state: if status.grant.is_some() && grant.is_none() { LeaseState::Revoked } else { status.state },
             active: grant.is_some(),
             mapping: grant.map(|grant| Arc::clone(&grant.mapping)),
             internal_port: self.request.internal_port,
             transport: self.request.transport,
             lifetime: grant.and_then(|grant| grant.lifetime),
-            expires_in: grant.and_then(|grant| grant.expires_at).map(|expiry| expiry.saturating_duration_since(now)),
-            renews_in: grant.map(|grant| grant.renews_at.saturating_duration_since(now)),
+            expires_in: grant.and_then(|grant| grant.expires_at).map(|expiry| expiry.since(now)),
+            renews_in: grant.map(|grant| grant.renews_at.since(now)),
             permanent: grant.is_some_and(|grant| grant.lifetime.is_none()),
             renewals: status.renewals,
             failures: status.failures,
@@ -156,7 +154,7 @@ impl MappingSink {
     /// What a wait for the first mapping finds at this moment.
     pub(crate) fn readiness(&self) -> Readiness {
         let status = self.status.load();
-        if status.grant.as_ref().is_some_and(|grant| grant.unexpired((self.clock)())) {
+        if status.grant.as_ref().is_some_and(|grant| grant.unexpired(self.clock.now())) {
             return Readiness::Ready;
         }
         match &status.attempt_error {
@@ -199,7 +197,11 @@ impl MappingSink {
     }
 
     /// The gateway granted `mapping` by a call that began at `asked_at`; the next renewal is due at `renews_at`.
-    pub(crate) fn installed(&self, mapping: &PortMapping, asked_at: Instant, renews_at: Instant) {
+    pub(crate) fn installed(&self, mapping: &PortMapping, asked_at: Moment, renews_at: Moment) {
+        self.granted(EventKind::Installed, mapping, asked_at, renews_at);
+    }
+
+    fn granted(&self, kind: EventKind, mapping: &PortMapping, asked_at: Moment, renews_at: Moment) {
         let grant = self.grant(Arc::new(mapping.into()), mapping, asked_at, renews_at);
         self.update(|status| {
             status.state = LeaseState::Installed;
@@ -208,11 +210,22 @@ impl MappingSink {
             status.last_error = None;
             status.attempt_error = None;
         });
-        self.emit(EventKind::Installed, None, self.since(asked_at));
+        self.emit(kind, None, self.since(asked_at));
+    }
+
+    /// The mapping was deleted, to be made again.
+    pub(crate) fn deleted(&self) {
+        self.update(|status| (status.state, status.grant) = (LeaseState::Probing, None));
+        self.wake();
+    }
+
+    /// The gateway granted `mapping` in the place of one that was deleted for it.
+    pub(crate) fn repaired(&self, mapping: &PortMapping, asked_at: Moment, renews_at: Moment) {
+        self.granted(EventKind::Repaired, mapping, asked_at, renews_at);
     }
 
     /// A look at the gateway's table has shown that the mapping is not quite as it was granted.
-    pub(crate) fn corrected(&self, mapping: &PortMapping, asked_at: Instant, renews_at: Instant) {
+    pub(crate) fn corrected(&self, mapping: &PortMapping, asked_at: Moment, renews_at: Moment) {
         let new = PublishedMapping::from(mapping);
         let before = self.status.load().grant.as_ref().map(|grant| Arc::clone(&grant.mapping));
         let published = before.filter(|before| **before == new).unwrap_or_else(|| Arc::new(new));
@@ -229,7 +242,7 @@ impl MappingSink {
 
     /// The gateway renewed the mapping. The same external address bumps the counter and keeps the published
     /// mapping; another one replaces it whole.
-    pub(crate) fn renewed(&self, mapping: &PortMapping, asked_at: Instant, renews_at: Instant) {
+    pub(crate) fn renewed(&self, mapping: &PortMapping, asked_at: Moment, renews_at: Moment) {
         let new = PublishedMapping::from(mapping);
         let before = self.status.load().grant.as_ref().map(|grant| Arc::clone(&grant.mapping));
         let (published, kind) = match before {
@@ -248,7 +261,7 @@ impl MappingSink {
     }
 
     /// A renewal that began at `asked_at` failed; the mapping lives on and is tried again at `renews_at`.
-    pub(crate) fn renewal_failed(&self, error: &PortMappingError, asked_at: Instant, renews_at: Instant) {
+    pub(crate) fn renewal_failed(&self, error: &PortMappingError, asked_at: Moment, renews_at: Moment) {
         let report = Arc::new(ErrorReport::from(error));
         self.update(|status| {
             status.state = LeaseState::Installed;
@@ -262,17 +275,17 @@ impl MappingSink {
     }
 
     /// An attempt to map that began at `asked_at` failed.
-    pub(crate) fn failed(&self, error: &PortMappingError, asked_at: Instant) {
+    pub(crate) fn failed(&self, error: &PortMappingError, asked_at: Moment) {
         self.attempt_failed(error, asked_at, LeaseState::Idle);
     }
 
     /// The same where there will be no other attempt: the lease has exited when it is told of the failure.
-    pub(crate) fn failed_for_good(&self, error: &PortMappingError, asked_at: Instant) {
+    pub(crate) fn failed_for_good(&self, error: &PortMappingError, asked_at: Moment) {
         self.attempt_failed(error, asked_at, LeaseState::Exited);
         self.emit(EventKind::Exited, self.status.load().last_error.clone(), Duration::ZERO);
     }
 
-    fn attempt_failed(&self, error: &PortMappingError, asked_at: Instant, state: LeaseState) {
+    fn attempt_failed(&self, error: &PortMappingError, asked_at: Moment, state: LeaseState) {
         let report = Arc::new(ErrorReport::from(error));
         self.update(|status| {
             status.state = state;
@@ -379,19 +392,19 @@ impl MappingSink {
         self.wake();
     }
 
-    fn since(&self, asked_at: Instant) -> Duration {
-        (self.clock)().saturating_duration_since(asked_at)
+    fn since(&self, asked_at: Moment) -> Duration {
+        self.clock.now().since(asked_at)
     }
 
     fn grant(
         &self,
         published: Arc<PublishedMapping>,
         mapping: &PortMapping,
-        asked_at: Instant,
-        renews_at: Instant,
+        asked_at: Moment,
+        renews_at: Moment,
     ) -> Grant {
-        let granted_at = grant_time(asked_at, (self.clock)());
-        let expires_at = mapping.lifetime.and_then(|lifetime| granted_at.checked_add(lifetime));
+        let granted_at = grant_time(asked_at, self.clock.now());
+        let expires_at = mapping.lifetime.map(|lifetime| granted_at.after(lifetime));
         Grant { mapping: published, lifetime: mapping.lifetime, expires_at, renews_at }
     }
 }

@@ -20,8 +20,8 @@ fn mapping(last: u8, port: u16) -> PortMapping {
 }
 
 fn install(sink: &MappingSink, mapping: &PortMapping) {
-    let now = Instant::now();
-    sink.installed(mapping, now, now + HOUR / 2);
+    let now = sink.clock().now();
+    sink.installed(mapping, now, now.after(HOUR / 2));
 }
 
 #[tokio::test]
@@ -56,8 +56,8 @@ fn a_mapping_that_moved_to_another_protocol_is_published_anew() {
     let (sink, _) = sink();
     install(&sink, &mapping(1, 4000));
     let moved = PortMapping { protocol: Protocol::Upnp, ..mapping(1, 4000) };
-    let now = Instant::now();
-    sink.renewed(&moved, now, now + HOUR);
+    let now = sink.clock().now();
+    sink.renewed(&moved, now, now.after(HOUR));
     assert_eq!(sink.snapshot().protocol(), Some(Protocol::Upnp));
 }
 
@@ -67,7 +67,7 @@ fn readiness_follows_the_latest_attempt() {
     assert!(matches!(sink.readiness(), Readiness::Pending));
     sink.probing();
     assert!(matches!(sink.readiness(), Readiness::Pending));
-    sink.failed(&PortMappingError::unavailable("nothing"), Instant::now());
+    sink.failed(&PortMappingError::unavailable("nothing"), sink.clock().now());
     assert!(matches!(sink.readiness(), Readiness::Failed(error, 1) if error.kind() == ErrorKind::Unavailable));
     install(&sink, &mapping(1, 4000));
     assert!(matches!(sink.readiness(), Readiness::Ready));
@@ -113,8 +113,8 @@ fn a_reader_racing_with_publications_never_sees_a_torn_state() {
             })
             .collect();
         for number in 1..=50_000u64 {
-            let now = Instant::now();
-            sink.renewed(&mapping((number % 256) as u8, (number % 60_000 + 1) as u16), now, now + HOUR);
+            let now = sink.clock().now();
+            sink.renewed(&mapping((number % 256) as u8, (number % 60_000 + 1) as u16), now, now.after(HOUR));
         }
         done.store(true, Ordering::Relaxed);
         for reader in readers {

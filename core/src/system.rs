@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "system calls")]
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The time since the system's start, sleep included.
@@ -9,10 +10,23 @@ pub(crate) fn time() -> Duration {
     platform::time()
 }
 
-/// The part of [`time`] in which the machine slept, give or take the time between two readings.
+/// The part of [`time`] in which the machine slept, give or take [`GRAIN`]; the same from call to call while it is awake.
 pub(crate) fn slept() -> Duration {
-    platform::time().saturating_sub(platform::awake())
+    /// The last answer, in milliseconds.
+    static SLEPT: AtomicU64 = AtomicU64::new(0);
+    let (awake, time) = (platform::awake(), platform::time());
+    let (slept, last) = (time.saturating_sub(awake), Duration::from_millis(SLEPT.load(Ordering::Relaxed)));
+    if slept < last + GRAIN {
+        return last;
+    }
+    let millis = u64::try_from(slept.as_millis()).unwrap_or(u64::MAX);
+    SLEPT.fetch_max(millis, Ordering::Relaxed);
+    Duration::from_millis(millis)
 }
+
+/// The two clocks are not read at one moment, and a thread can be held up between the readings. What is shorter than this is no
+/// sleep; many short ones add up.
+const GRAIN: Duration = Duration::from_secs(1);
 
 #[cfg(unix)]
 mod platform {

@@ -1,25 +1,31 @@
 //! The life of one lease: probe, install, renew, revoke, and release at the end.
 
 mod keep;
+mod repair;
 mod rhythm;
+mod signals;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::PortMapperClient;
+use crate::clock::{Clock, Moment};
 use crate::config::{Config, RetryPolicy};
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{MapRequest, PortMapping};
 use crate::schedule::{LATE_CALL_DEADLINE, PREDECESSOR_PATIENCE, RELEASE_DEADLINE, SHUTDOWN_GRACE, retry_delay};
 use crate::sink::MappingSink;
 use crate::snapshot::Release;
+use crate::world::Change;
 use keep::Lost;
 use rhythm::Spread;
+use signals::Signal;
+pub(crate) use signals::{Repairs, Signals};
 
 /// The rules about time that a lease follows. The default is that of [`Config`].
 ///
@@ -146,6 +152,7 @@ pub struct PortMapperTask<C> {
     request: MapRequest,
     timing: Timing,
     shutdown: Shutdown,
+    signals: Signals,
     spread: Spread,
 }
 
@@ -181,7 +188,17 @@ impl Row {
 impl<C: PortMapperClient> PortMapperTask<C> {
     /// A task that asks `client` for `request` and publishes to `sink`.
     pub fn new(client: C, sink: Arc<MappingSink>, request: MapRequest, timing: Timing, shutdown: Shutdown) -> Self {
-        Self { client, sink, request, timing, shutdown, spread: || rand::random_range(0.0..=1.0) }
+        let spread: Spread = || rand::random_range(0.0..=1.0);
+        Self { client, sink, request, timing, shutdown, signals: Signals::default(), spread }
+    }
+
+    /// The same, which heeds these signals.
+    pub(crate) fn heeding(self, signals: Signals) -> Self {
+        Self { signals, ..self }
+    }
+
+    fn clock(&self) -> &Clock {
+        self.sink.clock()
     }
 
     /// The same with its renewals at the earliest that the standard allows.
@@ -197,11 +214,13 @@ impl<C: PortMapperClient> PortMapperTask<C> {
 
     /// The same once `before` has ended. If that takes long, the gateway is asked meanwhile whether it answers, so that
     /// whoever waits for the lease is soon told if it does not.
-    pub(crate) async fn run_after(self, before: impl Future<Output = ()>) {
+    pub(crate) async fn run_after(mut self, before: impl Future<Output = ()>) {
+        let mut signals = std::mem::take(&mut self.signals);
         let end = match self.wait_for(before).await {
             Some(end) => end,
-            None => self.run_until_over().await,
+            None => self.run_until_over(&mut signals).await,
         };
+        drop(signals);
         match end {
             End::Shutdown(release_error) => self.sink.stopped(release_error.as_ref()),
             End::Outcome(error) => {
@@ -216,9 +235,9 @@ impl<C: PortMapperClient> PortMapperTask<C> {
 
     async fn wait_for(&self, before: impl Future<Output = ()>) -> Option<End<PortMappingError>> {
         let mut before = pin!(before);
-        let asked_at = Instant::now();
+        let asked_at = self.clock().now();
         let silent = async {
-            sleep_until(asked_at + PREDECESSOR_PATIENCE).await;
+            sleep(PREDECESSOR_PATIENCE).await;
             match self.client.probe().await {
                 Ok(()) => std::future::pending().await,
                 Err(error) => error,
@@ -243,22 +262,33 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         }
     }
 
-    async fn run_until_over(&self) -> End<PortMappingError> {
+    async fn run_until_over(&self, signals: &mut Signals) -> End<PortMappingError> {
         let mut row = Row::default();
         let mut request = self.request;
         while !self.shutdown.token.is_cancelled() {
             self.sink.probing();
-            let asked_at = Instant::now();
-            let error = match self.establish(&request).await {
+            let asked_at = self.clock().now();
+            let attempt = tokio::select! {
+                biased;
+                attempt = self.establish(&request) => attempt,
+                // What was under way is of the network that is gone.
+                () = signals.moved(), if !self.shutdown.is_requested() => {
+                    (row, request) = (Row::default(), self.request);
+                    continue;
+                }
+            };
+            let error = match attempt {
                 End::Shutdown(release_error) => return End::Shutdown(release_error),
-                End::Outcome(Ok(mapping)) => match self.keep(mapping, asked_at).await {
+                End::Outcome(Ok(mapping)) => match self.keep(mapping, asked_at, signals).await {
                     End::Shutdown(release_error) => return End::Shutdown(release_error),
+                    End::Outcome(lost) if lost.moved => {
+                        (row, request) = (Row::default(), self.request);
+                        lost.error
+                    }
                     End::Outcome(lost) => {
                         row.lost(&lost);
                         // Ask for the same external port again, so that peers who know it can still connect.
-                        if !request.exact {
-                            request.external_port = Some(lost.external_port);
-                        }
+                        request = self.same_again(lost.external_port);
                         lost.error
                     }
                 },
@@ -268,6 +298,8 @@ impl<C: PortMapperClient> PortMapperTask<C> {
                         RetryPolicy::Never => self.sink.failed_for_good(&error, asked_at),
                         RetryPolicy::Backoff { .. } => self.sink.failed(&error, asked_at),
                     }
+                    let outcome = Err(error.clone());
+                    signals.attempted(&outcome);
                     error
                 }
             };
@@ -276,19 +308,40 @@ impl<C: PortMapperClient> PortMapperTask<C> {
                 let jitter = rand::random_range(-1.0..=1.0);
                 let wait = retry_delay(attempt, min, max, error.retry_after(), jitter);
                 tracing::debug!(?wait, %error, "next attempt to map");
-                self.pause(after(Instant::now(), wait)).await;
+                if self.pause(self.clock().now().after(wait), signals).await == Some(Change::Moved) {
+                    (row, request) = (Row::default(), self.request);
+                }
             }
         }
         End::Shutdown(self.abandon().await)
     }
 
-    /// Waits for the next attempt: until then, until shutdown, or until the client has news that make one worthwhile.
-    async fn pause(&self, until: Instant) {
+    /// What is asked for to get the mapping with this external port again.
+    fn same_again(&self, external_port: u16) -> MapRequest {
+        match self.request.exact {
+            true => self.request,
+            false => MapRequest { external_port: Some(external_port), ..self.request },
+        }
+    }
+
+    /// Waits for the next attempt: until then, until shutdown, or until something makes an attempt worthwhile at once: news
+    /// from the client, a change of the world, or the wish to be repaired.
+    async fn pause(&self, until: Moment, signals: &mut Signals) -> Option<Change> {
         tokio::select! {
             biased;
-            () = self.shutdown.token.cancelled() => {}
-            () = self.client.news() => tracing::debug!("the gateway has news: next attempt to map at once"),
-            () = sleep_until(until) => {}
+            () = self.shutdown.token.cancelled() => None,
+            signal = signals.next() => match signal {
+                Signal::Changed(change) => Some(change),
+                Signal::Repair(reply) => {
+                    signals.answer_by_next_attempt(reply);
+                    None
+                }
+            },
+            () = self.client.news() => {
+                tracing::debug!("the gateway has news: next attempt to map at once");
+                None
+            }
+            () = self.clock().sleep_until(until) => None,
         }
     }
 
@@ -370,23 +423,12 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         tracing::warn!(%error, "what an unanswered request may have left was not deleted");
         Some(error)
     }
-
-    /// Whether shutdown came first.
-    async fn sleep_or_shutdown(&self, until: Instant) -> bool {
-        tokio::select! {
-            biased;
-            () = self.shutdown.token.cancelled() => true,
-            () = sleep_until(until) => false,
-        }
-    }
-}
-
-/// `start + delay`, or so far away that it never comes.
-fn after(start: Instant, delay: Duration) -> Instant {
-    const NEVER: Duration = Duration::from_secs(86_400 * 365 * 10);
-    start + delay.min(NEVER)
 }
 
 #[cfg(test)]
 #[path = "task_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "task/world_tests.rs"]
+mod world_tests;

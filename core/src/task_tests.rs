@@ -1,7 +1,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::task::JoinHandle;
-use tokio::time::advance;
+use tokio::time::{Instant, advance, sleep_until};
 
 use super::*;
 use crate::client::mock::{Calls, MockPortMapperClient};
@@ -16,82 +16,89 @@ use crate::schedule::{
 };
 use crate::snapshot::{LeaseSnapshot, LeaseState, NatClass};
 
-const REQUEST: MapRequest = MapRequest::new(4000, Transport::Udp);
-const HOME: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 1, 1), 4000);
-const MOVED: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 1, 7), 4007);
-const HOUR: Duration = Duration::from_secs(3600);
-const SOON: Duration = Duration::ZERO;
+pub(super) const REQUEST: MapRequest = MapRequest::new(4000, Transport::Udp);
+pub(super) const HOME: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 1, 1), 4000);
+pub(super) const MOVED: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 1, 7), 4007);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const SOON: Duration = Duration::ZERO;
 
-fn granted(external: (Ipv4Addr, u16), lifetime: Duration) -> Result<PortMapping, PortMappingError> {
+pub(super) fn granted(external: (Ipv4Addr, u16), lifetime: Duration) -> Result<PortMapping, PortMappingError> {
     Ok(MockPortMapperClient::mapping(REQUEST, external, lifetime))
 }
 
-fn silence() -> PortMappingError {
+pub(super) fn silence() -> PortMappingError {
     PortMappingError::timeout("no answer")
 }
 
 /// A task over a mock, on a paused clock.
-struct Bench {
-    client: Arc<MockPortMapperClient>,
-    sink: Arc<MappingSink>,
+pub(super) struct Bench {
+    pub(super) client: Arc<MockPortMapperClient>,
+    pub(super) sink: Arc<MappingSink>,
     events: EventReader,
-    shutdown: Shutdown,
-    timing: Timing,
-    start: Instant,
+    pub(super) shutdown: Shutdown,
+    pub(super) timing: Timing,
+    pub(super) start: Instant,
+    pub(super) clock: Clock,
 }
 
 impl Bench {
-    fn new() -> Self {
-        let events = Arc::<EventLog>::default();
+    pub(super) fn new() -> Self {
+        let (events, clock) = (Arc::<EventLog>::default(), Clock::test());
         Self {
             client: Arc::default(),
-            sink: Arc::new(MappingSink::new(1, REQUEST, Arc::clone(&events))),
+            sink: Arc::new(MappingSink::with_clock(1, REQUEST, Arc::clone(&events), clock.clone())),
             events: events.reader(),
             shutdown: Shutdown::default(),
             timing: Timing::from(&Config::default()),
             start: Instant::now(),
+            clock,
         }
     }
 
-    fn never_retrying(mut self) -> Self {
+    pub(super) fn never_retrying(mut self) -> Self {
         self.timing.retry = RetryPolicy::Never;
         self
     }
 
     /// A bench whose probe and install are answered well.
-    fn installing(lifetime: Duration) -> Self {
+    pub(super) fn installing(lifetime: Duration) -> Self {
         let bench = Self::new();
         bench.client.on_probe(SOON, Ok(())).on_install(SOON, granted(HOME, lifetime));
         bench
     }
 
-    fn run(&self) -> JoinHandle<()> {
+    pub(super) fn run(&self) -> JoinHandle<()> {
+        self.run_heeding(Signals::default())
+    }
+
+    pub(super) fn run_heeding(&self, signals: Signals) -> JoinHandle<()> {
         let (client, sink, shutdown) = (Arc::clone(&self.client), Arc::clone(&self.sink), self.shutdown.clone());
-        tokio::spawn(PortMapperTask::new(client, sink, REQUEST, self.timing, shutdown).without_spread().run())
+        let task = PortMapperTask::new(client, sink, REQUEST, self.timing, shutdown);
+        tokio::spawn(task.without_spread().heeding(signals).run())
     }
 
     /// The next event; the paused clock jumps to it.
-    async fn event(&self) -> Event {
+    pub(super) async fn event(&self) -> Event {
         self.events.pull().await.expect("the log is open").take()
     }
 
-    async fn expect(&self, kind: EventKind) -> LeaseSnapshot {
+    pub(super) async fn expect(&self, kind: EventKind) -> LeaseSnapshot {
         let event = self.event().await;
         assert_eq!(event.kind, kind, "{event:?}");
         self.sink.snapshot()
     }
 
-    fn elapsed(&self) -> Duration {
+    pub(super) fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
 
-    fn calls(&self) -> Calls {
+    pub(super) fn calls(&self) -> Calls {
         self.client.calls()
     }
 }
 
 /// Milliseconds pass in timers, so times are compared with that grain.
-fn assert_about(actual: Duration, expected: Duration) {
+pub(super) fn assert_about(actual: Duration, expected: Duration) {
     assert!(actual.abs_diff(expected) < Duration::from_millis(20), "{actual:?} is not about {expected:?}");
 }
 
@@ -419,7 +426,7 @@ async fn stopped_in_mid_install_it_waits_for_the_answer_and_removes_what_was_gra
     let bench = Bench::new();
     bench.client.on_probe(SOON, Ok(())).on_install(Duration::from_millis(700), granted(HOME, HOUR));
     let task = bench.run();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    sleep(Duration::from_millis(100)).await;
     bench.shutdown.release();
     task.await.unwrap();
     assert_about(bench.elapsed(), Duration::from_millis(700));
@@ -433,7 +440,7 @@ async fn stopped_in_mid_install_it_does_not_wait_for_ever() {
     let bench = Bench::new();
     bench.client.on_probe(SOON, Ok(())).on_install(HOUR, granted(HOME, HOUR));
     let task = bench.run();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    sleep(Duration::from_millis(100)).await;
     bench.shutdown.release();
     let exited = bench.expect(EventKind::Exited).await;
     assert_about(bench.elapsed(), Duration::from_millis(100) + SHUTDOWN_GRACE);
@@ -447,7 +454,7 @@ async fn what_is_granted_after_the_lease_was_said_to_be_over_is_removed_behind_i
     let bench = Bench::new();
     bench.client.on_probe(SOON, Ok(())).on_install(Duration::from_secs(5), granted(HOME, HOUR));
     let task = bench.run();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    sleep(Duration::from_millis(100)).await;
     bench.shutdown.release();
     bench.expect(EventKind::Exited).await;
     assert_eq!((bench.calls().remove, bench.sink.release()), (0, Release::Pending));
@@ -679,7 +686,7 @@ async fn behind_a_lease_that_is_being_released_a_dead_gateway_is_told_within_two
     bench.client.on_probe(Duration::from_secs(1), Err(PortMappingError::unavailable("nothing answers")));
     let (client, sink, shutdown) = (Arc::clone(&bench.client), Arc::clone(&bench.sink), bench.shutdown.clone());
     let task = PortMapperTask::new(client, sink, REQUEST, bench.timing, shutdown);
-    let task = tokio::spawn(task.run_after(tokio::time::sleep(Duration::from_secs(5))));
+    let task = tokio::spawn(task.run_after(sleep(Duration::from_secs(5))));
     bench.expect(EventKind::Failed).await;
     assert!(bench.elapsed() < Duration::from_secs(2), "{:?}", bench.elapsed());
     bench.client.on_probe(SOON, Ok(())).on_install(SOON, granted(HOME, HOUR));
@@ -694,7 +701,7 @@ async fn behind_a_lease_that_is_soon_released_nothing_more_is_asked() {
     let bench = Bench::installing(HOUR);
     let (client, sink, shutdown) = (Arc::clone(&bench.client), Arc::clone(&bench.sink), bench.shutdown.clone());
     let task = PortMapperTask::new(client, sink, REQUEST, bench.timing, shutdown);
-    tokio::spawn(task.run_after(tokio::time::sleep(Duration::from_millis(100))));
+    tokio::spawn(task.run_after(sleep(Duration::from_millis(100))));
     bench.expect(EventKind::Installed).await;
     assert_eq!(bench.calls().probe, 1);
 }

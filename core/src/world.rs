@@ -65,6 +65,11 @@ impl World {
         self.0.warning.load_full()
     }
 
+    /// Whether somebody hears of changes: a lease lives.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.0.counts.receiver_count() > 0
+    }
+
     /// Hears of every change from now on.
     pub(crate) fn watch(&self) -> Changes {
         let receiver = self.0.counts.subscribe();
@@ -92,16 +97,33 @@ impl Changes {
         }
     }
 
+    /// Waits until the machine is in another network. A doubt stays to be heard of, if no move comes. Dropping the future misses
+    /// nothing.
+    pub(crate) async fn moved(&mut self) {
+        loop {
+            let counts = *self.receiver.borrow_and_update();
+            if counts.moves != self.seen.moves {
+                self.seen = counts;
+                return;
+            }
+            self.wait().await;
+        }
+    }
+
+    async fn wait(&mut self) {
+        if self.receiver.changed().await.is_err() {
+            // A world that is gone does not change.
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Waits for the next change. Dropping the future misses none.
     pub(crate) async fn next(&mut self) -> Change {
         loop {
             if let Some(change) = self.take() {
                 return change;
             }
-            if self.receiver.changed().await.is_err() {
-                // A world that is gone does not change.
-                std::future::pending::<()>().await;
-            }
+            self.wait().await;
         }
     }
 }
@@ -122,6 +144,22 @@ mod tests {
         world.moved();
         world.unsure();
         assert_eq!(changes.next().await, Change::Moved);
+        assert_eq!(changes.take(), None);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_move_alone_does_not_lose_the_doubt_that_came_meanwhile() {
+        let world = World::default();
+        let mut changes = world.watch();
+        world.unsure();
+        tokio::select! {
+            biased;
+            () = changes.moved() => panic!("there was no move"),
+            () = std::future::ready(()) => {}
+        }
+        assert_eq!(changes.take(), Some(Change::Unsure));
+        world.moved();
+        changes.moved().await;
         assert_eq!(changes.take(), None);
     }
 

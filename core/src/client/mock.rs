@@ -56,6 +56,9 @@ struct Script {
     abandons: VecDeque<Answer<()>>,
     calls: Calls,
     removed: Vec<SocketAddr>,
+    requests: Vec<MapRequest>,
+    granted: Vec<SocketAddr>,
+    out_of_reach: Vec<SocketAddr>,
 }
 
 /// How often each verb was called.
@@ -140,6 +143,19 @@ impl MockPortMapperClient {
         self.script().removed.clone()
     }
 
+    /// What `install` was asked for so far.
+    pub fn requests(&self) -> Vec<MapRequest> {
+        self.script().requests.clone()
+    }
+
+    /// As if the machine had gone to another network: what was granted so far is out of reach.
+    pub fn leave(&self) -> &Self {
+        let mut script = self.script();
+        script.out_of_reach = script.granted.clone();
+        drop(script);
+        self
+    }
+
     /// Answers that nobody has asked for yet.
     pub fn unused(&self) -> usize {
         let script = self.script();
@@ -173,13 +189,20 @@ impl PortMapperClient for MockPortMapperClient {
         play(answer, "probe").await
     }
 
-    async fn install(&self, _: &MapRequest, _: Duration) -> Result<PortMapping, PortMappingError> {
+    async fn install(&self, request: &MapRequest, _: Duration) -> Result<PortMapping, PortMappingError> {
         let answer = {
             let mut script = self.script();
             script.calls.install += 1;
+            script.requests.push(*request);
             script.installs.pop_front()
         };
-        play(answer, "install").await
+        let granted = play(answer, "install").await?;
+        self.script().granted.push(granted.external);
+        Ok(granted)
+    }
+
+    fn reaches(&self, mapping: &PortMapping) -> bool {
+        !self.script().out_of_reach.contains(&mapping.external)
     }
 
     async fn renew(&self, _: &PortMapping) -> Result<PortMapping, PortMappingError> {

@@ -115,6 +115,13 @@ pub trait PortMapperClient: Send + Sync {
         std::future::pending().await
     }
 
+    /// Whether the gateway that made `mapping` is still the one that is asked; asks nobody. A client that goes from one network to
+    /// another answers `false` for the mappings that it has left behind; by default it never does.
+    fn reaches(&self, mapping: &PortMapping) -> bool {
+        let _ = mapping;
+        true
+    }
+
     /// Asks what the gateway offers by every protocol; maps nothing. Fails only if there is no gateway to ask.
     async fn report(&self) -> Result<GatewayReport, PortMappingError> {
         self.probe().await?;
@@ -166,6 +173,10 @@ macro_rules! forward {
 
             async fn news(&self) {
                 (**self).news().await;
+            }
+
+            fn reaches(&self, mapping: &PortMapping) -> bool {
+                (**self).reaches(mapping)
             }
 
             async fn report(&self) -> Result<GatewayReport, PortMappingError> {

@@ -407,6 +407,16 @@ impl PortMapperClient for RaceMapper {
         }
     }
 
+    fn reaches(&self, mapping: &PortMapping) -> bool {
+        let Some(present) = self.present() else { return false };
+        match mapping.protocol {
+            Protocol::None => present.path.local_address == mapping.external.ip(),
+            Protocol::Pcp | Protocol::NatPmp | Protocol::Upnp => {
+                self.holdings.maker(mapping).is_none_or(|maker| present.has(&maker))
+            }
+        }
+    }
+
     async fn report(&self) -> Result<GatewayReport, PortMappingError> {
         let gateway = self.gateway()?;
         let mut asked = JoinSet::new();

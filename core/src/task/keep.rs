@@ -2,14 +2,17 @@
 
 use std::pin::pin;
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::rhythm::Rhythm;
+use super::signals::{Signal, Signals};
 use super::{End, PortMapperTask};
 use crate::client::PortMapperClient;
+use crate::clock::Moment;
 use crate::error::PortMappingError;
 use crate::mapping::PortMapping;
 use crate::schedule::{LATE_CALL_DEADLINE, QUICK_RETRY_DELAY, VERIFY_DEADLINE, grant_time};
+use crate::world::Change;
 
 /// Why a mapping is no more.
 #[derive(Debug)]
@@ -18,13 +21,15 @@ pub(super) struct Lost {
     pub(super) external_port: u16,
     /// Whether it had been renewed at least once: then it was a good one.
     pub(super) proven: bool,
+    /// Whether it is the machine that has gone elsewhere.
+    pub(super) moved: bool,
 }
 
 /// A mapping that is being kept.
-struct Kept {
-    mapping: PortMapping,
-    rhythm: Rhythm,
-    renewals: u64,
+pub(super) struct Kept {
+    pub(super) mapping: PortMapping,
+    pub(super) rhythm: Rhythm,
+    pub(super) renewals: u64,
     /// How often the gateway was asked again because it did not tell its address.
     questions: u32,
 }
@@ -38,61 +43,132 @@ enum Renewal {
     Expired(PortMappingError, Option<PortMapping>),
 }
 
+/// What ends the wait for the next renewal.
+enum Turn {
+    Shutdown,
+    Due,
+    Signal(Signal),
+}
+
 impl<C: PortMapperClient> PortMapperTask<C> {
     /// Publishes and renews the mapping until shutdown (and releases it then) or until it is lost.
-    pub(super) async fn keep(&self, mapping: PortMapping, asked_at: Instant) -> End<Lost> {
+    pub(super) async fn keep(&self, mapping: PortMapping, asked_at: Moment, signals: &mut Signals) -> End<Lost> {
         let mut kept = self.kept(mapping, asked_at);
         self.sink.installed(&kept.mapping, asked_at, kept.rhythm.next());
-        if let Some(end) = self.look(&mut kept, asked_at).await {
+        signals.attempted(&Ok(()));
+        if let Some(end) = self.look(&mut kept, asked_at, signals).await {
             return end;
         }
         loop {
-            let due = kept.rhythm.expires_at().map_or(kept.rhythm.next(), |expiry| expiry.min(kept.rhythm.next()));
-            if self.sleep_or_shutdown(due).await {
-                return End::Shutdown(self.release(&kept.mapping).await);
+            match self.turn(&kept, signals).await {
+                Turn::Shutdown => return End::Shutdown(self.release(&kept.mapping).await),
+                Turn::Due => {}
+                Turn::Signal(Signal::Changed(Change::Moved)) => match self.client.reaches(&kept.mapping) {
+                    true => continue,
+                    false => return self.lose_with_the_network(&kept),
+                },
+                Turn::Signal(Signal::Changed(Change::Unsure)) => kept.rhythm.hasten(self.clock().now()),
+                Turn::Signal(Signal::Repair(reply)) => match self.repair(&mut kept, reply, signals).await {
+                    Some(end) => return end,
+                    None => continue,
+                },
             }
-            if kept.rhythm.expires_at().is_some_and(|expiry| expiry <= Instant::now()) {
+            let now = self.clock().now();
+            if kept.rhythm.expires_at().is_some_and(|expiry| expiry <= now) {
                 return self.lose(&kept, ran_out()).await;
             }
-            self.sink.renewing();
-            let asked_at = Instant::now();
-            match self.renew(&kept).await {
-                Renewal::Shutdown(release_error) => return End::Shutdown(release_error),
-                Renewal::Renewed(renewed) => self.renewed(&mut kept, renewed, asked_at),
-                Renewal::Failed(error) => {
-                    kept.rhythm.failed(&error, asked_at, Instant::now());
-                    self.sink.renewal_failed(&error, asked_at, kept.rhythm.next());
-                    if error.mapping_lost() || kept.rhythm.strikes() >= self.timing.failure_threshold {
-                        return self.lose(&kept, error).await;
-                    }
-                }
-                Renewal::Expired(error, None) => return self.lose(&kept, error).await,
-                Renewal::Expired(_, Some(late)) => {
-                    kept = self.kept(late, asked_at);
-                    self.sink.installed(&kept.mapping, asked_at, kept.rhythm.next());
-                }
+            if kept.rhythm.next() <= now
+                && let Some(end) = self.renew_once(&mut kept, signals).await
+            {
+                return end;
             }
         }
     }
 
-    fn kept(&self, mapping: PortMapping, asked_at: Instant) -> Kept {
+    async fn turn(&self, kept: &Kept, signals: &mut Signals) -> Turn {
+        let next = kept.rhythm.next();
+        let due = kept.rhythm.expires_at().map_or(next, |expiry| expiry.min(next));
+        tokio::select! {
+            biased;
+            () = self.shutdown.token.cancelled() => Turn::Shutdown,
+            signal = signals.next() => Turn::Signal(signal),
+            () = self.clock().sleep_until(due) => Turn::Due,
+        }
+    }
+
+    async fn renew_once(&self, kept: &mut Kept, signals: &mut Signals) -> Option<End<Lost>> {
+        self.sink.renewing();
+        let asked_at = self.clock().now();
+        let renewal = tokio::select! {
+            biased;
+            renewal = self.renew(kept) => renewal,
+            () = self.gone(kept, signals) => return Some(self.lose_with_the_network(kept)),
+        };
+        match renewal {
+            Renewal::Shutdown(release_error) => return Some(End::Shutdown(release_error)),
+            Renewal::Renewed(renewed) => self.renewed(kept, renewed, asked_at),
+            Renewal::Failed(error) => {
+                kept.rhythm.failed(&error, asked_at, self.clock().now());
+                self.sink.renewal_failed(&error, asked_at, kept.rhythm.next());
+                if error.mapping_lost() || kept.rhythm.strikes() >= self.timing.failure_threshold {
+                    return Some(self.lose(kept, error).await);
+                }
+            }
+            Renewal::Expired(error, None) => return Some(self.lose(kept, error).await),
+            Renewal::Expired(_, Some(late)) => {
+                *kept = self.kept(late, asked_at);
+                self.sink.installed(&kept.mapping, asked_at, kept.rhythm.next());
+            }
+        }
+        None
+    }
+
+    /// Waits until the machine is in a network from which the mapping's gateway is not reached. A task that was told to end
+    /// has more urgent things to do.
+    async fn gone(&self, kept: &Kept, signals: &mut Signals) {
+        loop {
+            signals.moved().await;
+            if !self.client.reaches(&kept.mapping) && !self.shutdown.is_requested() {
+                return;
+            }
+        }
+    }
+
+    /// The mapping leads to where this machine is no more. The client deletes it on its gateway if that can still be reached.
+    fn lose_with_the_network(&self, kept: &Kept) -> End<Lost> {
+        let error = PortMappingError::unavailable("this machine is in another network than the gateway of the mapping");
+        self.sink.revoked(&error);
+        End::Outcome(Lost {
+            error,
+            external_port: kept.mapping.external.port(),
+            proven: kept.renewals > 0,
+            moved: true,
+        })
+    }
+
+    pub(super) fn kept(&self, mapping: PortMapping, asked_at: Moment) -> Kept {
         let rhythm = self.rhythm(&mapping, asked_at);
         let mut kept = Kept { mapping, rhythm, renewals: 0, questions: 0 };
         if kept.mapping.external.ip().is_unspecified() {
-            kept.ask_again();
+            kept.ask_again(self.clock().now());
         }
         kept
     }
 
-    fn rhythm(&self, mapping: &PortMapping, asked_at: Instant) -> Rhythm {
-        let now = Instant::now();
+    fn rhythm(&self, mapping: &PortMapping, asked_at: Moment) -> Rhythm {
+        let now = self.clock().now();
         Rhythm::new(mapping, self.timing.renewal_interval, self.spread, grant_time(asked_at, now), now)
     }
 
     /// Looks once whether the new mapping is really there, behind the caller, who has it by now.
-    async fn look(&self, kept: &mut Kept, asked_at: Instant) -> Option<End<Lost>> {
+    pub(super) async fn look(&self, kept: &mut Kept, asked_at: Moment, signals: &mut Signals) -> Option<End<Lost>> {
         // Also when the task is told to end: the look may be making the mapping anew, and the delete must not overtake that.
-        match timeout(VERIFY_DEADLINE, self.client.verify(&kept.mapping)).await {
+        let verified = tokio::select! {
+            biased;
+            verified = timeout(VERIFY_DEADLINE, self.client.verify(&kept.mapping)) => verified,
+            () = self.gone(kept, signals) => return Some(self.lose_with_the_network(kept)),
+        };
+        match verified {
             Ok(Ok(Some(true_one))) => {
                 kept.rhythm = self.rhythm(&true_one, asked_at);
                 kept.mapping = true_one;
@@ -112,7 +188,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         }
     }
 
-    fn renewed(&self, kept: &mut Kept, mut renewed: PortMapping, asked_at: Instant) {
+    fn renewed(&self, kept: &mut Kept, mut renewed: PortMapping, asked_at: Moment) {
         let (old, at_point) = (kept.mapping.external.ip(), kept.rhythm.at_point(asked_at));
         kept.rhythm = self.rhythm(&renewed, asked_at);
         kept.renewals += 1;
@@ -122,7 +198,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
             if kept.questions == 0 || !at_point {
                 renewed.external.set_ip(old);
             }
-            kept.ask_again();
+            kept.ask_again(self.clock().now());
         } else {
             kept.questions = 0;
         }
@@ -136,7 +212,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         let mut call = pin!(self.renewal_call(&kept.mapping));
         let expired = async {
             match kept.rhythm.expires_at() {
-                Some(expiry) => sleep_until(expiry).await,
+                Some(expiry) => self.clock().sleep_until(expiry).await,
                 None => std::future::pending().await,
             }
         };
@@ -173,20 +249,26 @@ impl<C: PortMapperClient> PortMapperTask<C> {
             return Err(error);
         }
         tracing::debug!(%error, "renewal failed once; quick retry");
-        match self.sleep_or_shutdown(Instant::now() + QUICK_RETRY_DELAY).await {
-            true => Err(error),
-            false => self.client.renew(mapping).await,
+        tokio::select! {
+            biased;
+            () = self.shutdown.token.cancelled() => Err(error),
+            () = sleep(QUICK_RETRY_DELAY) => self.client.renew(mapping).await,
         }
     }
 
     /// Revokes, and takes off the gateway what may still be there. What is gone for certain needs no delete: its port may
     /// be another's by now.
-    async fn lose(&self, kept: &Kept, error: PortMappingError) -> End<Lost> {
+    pub(super) async fn lose(&self, kept: &Kept, error: PortMappingError) -> End<Lost> {
         self.sink.revoked(&error);
         if !error.mapping_lost() {
             self.release(&kept.mapping).await;
         }
-        End::Outcome(Lost { error, external_port: kept.mapping.external.port(), proven: kept.renewals > 0 })
+        End::Outcome(Lost {
+            error,
+            external_port: kept.mapping.external.port(),
+            proven: kept.renewals > 0,
+            moved: false,
+        })
     }
 }
 
@@ -195,8 +277,8 @@ fn ran_out() -> PortMappingError {
 }
 
 impl Kept {
-    fn ask_again(&mut self) {
-        self.rhythm.ask_again(self.questions, Instant::now());
+    fn ask_again(&mut self, now: Moment) {
+        self.rhythm.ask_again(self.questions, now);
         self.questions = self.questions.saturating_add(1);
     }
 }
