@@ -225,7 +225,7 @@ impl Mapper {
             (snapshots, leases.past_renewals)
         };
         MapperSnapshot {
-            gateway: view.path.as_ref().map(|path| path.gateway),
+            gateway: view.path.as_ref().and_then(|path| path.gateway),
             local_address: view.path.map(|path| path.local_address),
             protocols: view.protocols,
             active: leases.iter().filter(|lease| lease.active).count(),

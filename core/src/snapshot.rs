@@ -309,7 +309,8 @@ impl GatewayReport {
     /// A report about the gateway at the end of `path`, without protocols.
     pub fn new(path: Option<NetworkPath>) -> Self {
         let (gateway, local_address) = path.as_ref().map(|path| (path.gateway, path.local_address)).unzip();
-        Self { gateway, local_address, interface: path.and_then(|path| path.interface), protocols: Vec::new() }
+        let interface = path.and_then(|path| path.interface);
+        Self { gateway: gateway.flatten(), local_address, interface, protocols: Vec::new() }
     }
 
     builders! {

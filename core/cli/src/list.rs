@@ -1,5 +1,7 @@
 //! `portlease list`: the router's table.
 
+use std::net::IpAddr;
+
 use clap::Args;
 use portlease::client::{TableEntry, UpnpConfig, UpnpMapper};
 use portlease::net::route::NetworkPath;
@@ -57,9 +59,9 @@ struct JsonEntry<'a> {
     this_machine: bool,
 }
 
-/// A UPnP client for the router at the end of `path`. If the user named a router, no other one is ever asked.
-pub(crate) fn upnp(config: &Config, path: &NetworkPath) -> UpnpMapper {
-    let upnp = UpnpConfig::new(path.gateway).local_address(path.local_address).ssdp_address(config.ssdp_address);
+/// A UPnP client for the router `gateway` on `path`. If the user named a router, no other one is ever asked.
+pub(crate) fn upnp(config: &Config, gateway: IpAddr, path: &NetworkPath) -> UpnpMapper {
+    let upnp = UpnpConfig::new(gateway).local_address(path.local_address).ssdp_address(config.ssdp_address);
     UpnpMapper::new(upnp.description(&config.description).gateway_only(config.gateway.is_some()))
 }
 
@@ -71,7 +73,8 @@ pub(crate) fn is_ours(entry: &TableEntry, path: &NetworkPath) -> bool {
 pub(crate) async fn run(args: ListArgs) -> Outcome {
     let config = args.path.config();
     let path = args::check(&config)??;
-    let entries = upnp(&config, &path).mappings().await.map_err(explain)?;
+    let gateway = path.require_gateway()?;
+    let entries = upnp(&config, gateway, &path).mappings().await.map_err(explain)?;
     let output = Output::new(args.json);
     if args.json {
         for entry in &entries {
@@ -90,7 +93,7 @@ pub(crate) async fn run(args: ListArgs) -> Outcome {
         return Ok(DONE);
     }
     if entries.is_empty() {
-        output.line(format!("the router at {} has no mapped ports, or shows none", path.gateway))?;
+        output.line(format!("the router at {gateway} has no mapped ports, or shows none"))?;
     }
     for line in table(&entries, &path) {
         output.line(&line)?;

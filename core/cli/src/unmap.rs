@@ -91,7 +91,7 @@ pub(crate) async fn run(args: UnmapArgs) -> Outcome {
     let config = args.path.config().pcp_port(args.pcp.pcp_port);
     let path = args::check(&config)??;
     let output = Output::new(args.json);
-    let upnp = upnp(&config, &path);
+    let upnp = upnp(&config, path.require_gateway()?, &path);
     let table = upnp.mappings().await;
     let router = Router { config, path, upnp, table, any_host: args.any_host };
     let mut failed = None;
@@ -203,11 +203,11 @@ async fn nat_pmp_delete(
     transport: Transport,
     internal_port: u16,
 ) -> Result<(), PortMappingError> {
-    let gateway = SocketAddr::new(path.gateway, config.pcp_port);
-    let client = NatPmpMapper::new(gateway, path.local_address);
+    let gateway = path.require_gateway()?;
+    let client = NatPmpMapper::new(SocketAddr::new(gateway, config.pcp_port), path.local_address);
     // NAT-PMP finds the mapping by internal port and transport alone; the rest is not sent.
     let request = MapRequest::new(internal_port, transport);
-    let mapping = PortMapping::new(request, (path.gateway, internal_port), DEFAULT_TTL, Protocol::NatPmp);
+    let mapping = PortMapping::new(request, (gateway, internal_port), DEFAULT_TTL, Protocol::NatPmp);
     client.remove(&mapping).await
 }
 

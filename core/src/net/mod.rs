@@ -1,4 +1,6 @@
 //! What this machine's network looks like: default route, local address, address classes.
 
 pub mod address;
+#[cfg(all(test, target_os = "linux"))]
+mod namespace;
 pub mod route;

@@ -1,100 +1,160 @@
-//! The way to the home router: default gateway, interface and local address.
+//! The ways to the home router: default gateways, interfaces and local addresses.
 
+#[cfg_attr(any(target_os = "linux", target_os = "android"), path = "route/linux.rs")]
+#[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "route/other.rs")]
+mod platform;
+mod table;
+
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use crate::builders::builders;
 use crate::config::{Config, PCP_PORT};
-use crate::error::{PortMappingError, list};
+use crate::error::PortMappingError;
+use crate::net::address::AddressClass;
+use table::DefaultRoute;
 
-/// How the gateway is reached.
+/// A way out of this machine's network: through a gateway, or straight into the internet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NetworkPath {
-    /// The gateway's address.
-    pub gateway: IpAddr,
-    /// The local address from which it is reached and to which it shall forward.
+    /// The gateway's address. `None` if there is no gateway because this machine has a public address of its own.
+    pub gateway: Option<IpAddr>,
+    /// The local address from which the gateway is reached, and to which it forwards. Without a gateway: this machine's public
+    /// address.
     pub local_address: IpAddr,
-    /// The interface of the default route, where one was looked up.
+    /// The interface of the default route. `None` if the configuration names a gateway and no interface.
     pub interface: Option<String>,
 }
 
 impl NetworkPath {
     /// The way to `gateway` from `local_address`, by no interface in particular.
     pub fn new(gateway: impl Into<IpAddr>, local_address: impl Into<IpAddr>) -> Self {
-        Self { gateway: gateway.into(), local_address: local_address.into(), interface: None }
+        Self { gateway: Some(gateway.into()), local_address: local_address.into(), interface: None }
+    }
+
+    /// The way of a machine that has the public address `local_address` and needs no gateway, by no interface in particular.
+    pub fn direct(local_address: impl Into<IpAddr>) -> Self {
+        Self { gateway: None, local_address: local_address.into(), interface: None }
     }
 
     builders! {
         interface(impl Into<Option<String>>),
     }
+
+    /// The gateway's address; fails with `unavailable` if there is no gateway.
+    pub fn require_gateway(&self) -> Result<IpAddr, PortMappingError> {
+        self.gateway.ok_or_else(|| {
+            let address = self.local_address;
+            PortMappingError::unavailable(format!(
+                "this machine has the public address {address} and no gateway to ask"
+            ))
+        })
+    }
 }
 
-/// A default route.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct DefaultRoute {
-    interface: String,
-    gateway: Ipv4Addr,
-    metric: u32,
-}
-
-/// Finds the way to the gateway: what the configuration names, else the default route with the lowest metric
-/// (among those of the named interface, or of the interface that has the named local address).
+/// Finds the first of the ways out of this machine's network: to the gateway that the configuration names, else the default
+/// route with the lowest metric (among those of the named interface, or of the interface that has the named local address).
 ///
 /// ```
 /// use portlease::Config;
 /// use portlease::net::route::find_path;
 ///
-/// let path = find_path(&Config::default().gateway(std::net::IpAddr::from([127, 0, 0, 1])))?;
-/// assert_eq!(path.local_address, path.gateway);
+/// let gateway = std::net::IpAddr::from([127, 0, 0, 1]);
+/// let path = find_path(&Config::default().gateway(gateway))?;
+/// assert_eq!((path.gateway, path.local_address), (Some(gateway), gateway));
 /// # Ok::<(), portlease::PortMappingError>(())
 /// ```
 ///
-/// Fails with `unavailable` where there is no such route, `invalid` where the named interface or local address
+/// Bridges of containers and virtual machines count only if the configuration names them. A default route without a gateway
+/// counts only if this machine's address on it is public, and only after all gateways.
+///
+/// Fails with `unavailable` if there is no such route, `invalid` if the named interface or local address
 /// does not exist. Reads the system's tables; sends nothing.
 pub fn find_path(config: &Config) -> Result<NetworkPath, PortMappingError> {
+    find_paths(config).map(|mut paths| paths.swap_remove(0))
+}
+
+/// The same, all of them, the best one first; never empty.
+pub(crate) fn find_paths(config: &Config) -> Result<Vec<NetworkPath>, PortMappingError> {
     if let Some(gateway) = config.gateway {
-        let local_address = match config.local_address {
-            Some(address) => address,
-            None => match &config.interface {
-                Some(name) => interface_address(name)?,
-                None => local_address_towards(gateway)?,
-            },
+        let local_address = match (config.local_address, &config.interface) {
+            (Some(address), _) => address,
+            (None, Some(name)) => table::address_on(name, Some(gateway))?,
+            (None, None) => local_address_towards(gateway)?,
         };
         check_local(local_address)?;
-        return Ok(NetworkPath { gateway, local_address, interface: config.interface.clone() });
+        let path = NetworkPath { gateway: Some(gateway), local_address, interface: config.interface.clone() };
+        return Ok(vec![path]);
     }
     let interface = match (&config.interface, config.local_address) {
-        (Some(name), _) => Some(existing_interface(name)?.name),
+        (Some(name), _) => Some(name.clone()),
         (None, Some(address)) => {
             check_local(address)?;
-            Some(interface_with(address)?)
+            Some(table::interface_with(address)?)
         }
         (None, None) => None,
     };
-    let route = default_routes()?
-        .into_iter()
-        .filter(|route| interface.as_deref().is_none_or(|name| route.interface == name))
-        .min_by_key(|route| route.metric)
-        .ok_or_else(|| no_route(interface.as_deref()))?;
-    let gateway = IpAddr::V4(route.gateway);
-    let local_address = match (config.local_address, &config.interface) {
-        (Some(address), _) => address,
-        (None, Some(name)) => interface_address(name)?,
-        (None, None) => local_address_towards(gateway)?,
+    let routes = table::ranked(platform::default_routes()?, interface.as_deref());
+    let local = |route: &DefaultRoute| match (config.local_address, route.local) {
+        (Some(address), _) => Ok(address),
+        (None, Some(address)) => Ok(IpAddr::V4(address)),
+        (None, None) => platform::address_on(&route.interface, route.gateway.map(IpAddr::V4)),
     };
-    Ok(NetworkPath { gateway, local_address, interface: Some(route.interface) })
+    let paths = along(&routes, local)?;
+    match (paths.is_empty(), &interface) {
+        (false, _) => Ok(paths),
+        (true, Some(name)) => {
+            table::existing_interface(name)?;
+            Err(no_path(&routes, Some(name)))
+        }
+        (true, None) => Err(no_path(&routes, None)),
+    }
 }
 
-fn no_route(interface: Option<&str>) -> PortMappingError {
-    PortMappingError::unavailable(match interface {
-        Some(name) => format!("interface {name} has no IPv4 default route, so there is no gateway to ask"),
-        None => "there is no IPv4 default route, so there is no gateway to ask".to_owned(),
+/// The paths along `routes`, whose order they keep. An interface that has just lost its address takes only its own routes away.
+fn along(
+    routes: &[DefaultRoute],
+    local: impl Fn(&DefaultRoute) -> Result<IpAddr, PortMappingError>,
+) -> Result<Vec<NetworkPath>, PortMappingError> {
+    let mut failure = None;
+    let mut paths: Vec<NetworkPath> = Vec::new();
+    for route in routes {
+        let gateway = route.gateway.map(IpAddr::V4);
+        // Two interfaces in one network lead to the same router.
+        if gateway.is_some() && paths.iter().any(|path| path.gateway == gateway) {
+            continue;
+        }
+        match local(route) {
+            Ok(local_address) => {
+                let interface = Some(route.interface.clone());
+                // Without a gateway, and without a public address: a tunnel.
+                if gateway.is_some() || AddressClass::of(local_address) == AddressClass::Public {
+                    paths.push(NetworkPath { gateway, local_address, interface });
+                }
+            }
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    match failure {
+        Some(error) if paths.is_empty() => Err(error),
+        _ => Ok(paths),
+    }
+}
+
+fn no_path(routes: &[DefaultRoute], interface: Option<&str>) -> PortMappingError {
+    PortMappingError::unavailable(match (interface, routes.first()) {
+        (_, Some(DefaultRoute { interface, .. })) => {
+            format!("the default route leads into {interface}, which has no gateway to ask and no public address")
+        }
+        (Some(name), None) => format!("interface {name} has no IPv4 default route, so there is no gateway to ask"),
+        (None, None) => "there is no IPv4 default route, so there is no gateway to ask".to_owned(),
     })
 }
 
 /// The address that the system picks for packets to `gateway`; nothing is sent.
 fn local_address_towards(gateway: IpAddr) -> Result<IpAddr, PortMappingError> {
-    let find = || -> std::io::Result<IpAddr> {
+    let find = || -> io::Result<IpAddr> {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         socket.connect(SocketAddr::new(gateway, PCP_PORT))?;
         Ok(socket.local_addr()?.ip())
@@ -139,191 +199,6 @@ fn check_local(address: IpAddr) -> Result<(), PortMappingError> {
     })
 }
 
-fn existing_interface(name: &str) -> Result<netdev::Interface, PortMappingError> {
-    let interfaces = netdev::get_interfaces();
-    let names = list(interfaces.iter().map(|interface| &interface.name));
-    interfaces.into_iter().find(|interface| interface.name == name).ok_or_else(|| {
-        PortMappingError::invalid("interface", format!("there is no interface `{name}`; there are {names}"))
-    })
-}
-
-fn interface_address(name: &str) -> Result<IpAddr, PortMappingError> {
-    let interface = existing_interface(name)?;
-    interface
-        .ipv4
-        .first()
-        .map(|net| IpAddr::V4(net.addr()))
-        .ok_or_else(|| PortMappingError::unavailable(format!("interface {name} has no IPv4 address")))
-}
-
-fn interface_with(address: IpAddr) -> Result<String, PortMappingError> {
-    netdev::get_interfaces()
-        .into_iter()
-        .find(|interface| interface.ipv4.iter().any(|net| IpAddr::V4(net.addr()) == address))
-        .map(|interface| interface.name)
-        .ok_or_else(|| {
-            PortMappingError::invalid("local_address", format!("{address} is not an address of this machine"))
-        })
-}
-
-/// On Linux the kernel's own table, because it alone tells the metrics; a VPN's route is often there beside
-/// the home router's.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn default_routes() -> Result<Vec<DefaultRoute>, PortMappingError> {
-    const TABLE: &str = "/proc/net/route";
-    match read_whole(TABLE) {
-        Ok(table) => Ok(parse_route_table(&String::from_utf8_lossy(&table))),
-        // Newer Androids hide the file from apps.
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => platform_default_route(),
-        Err(error) => Err(PortMappingError::transport(format_args!("cannot read {TABLE}"), error)),
-    }
-}
-
-/// A file of the kernel's, which has no length of its own: with a large buffer it is made and read in one piece.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn read_whole(path: &str) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
-
-    const USUAL_LENGTH: usize = 4096;
-    let mut content = Vec::with_capacity(USUAL_LENGTH);
-    std::fs::File::open(path)?.take(u64::MAX).read_to_end(&mut content)?;
-    Ok(content)
-}
-
-/// Elsewhere the platform's own choice of the default interface, which follows the metrics.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn default_routes() -> Result<Vec<DefaultRoute>, PortMappingError> {
-    platform_default_route()
-}
-
-/// The default gateway of every interface that has one, the platform's default interface first.
-fn platform_default_route() -> Result<Vec<DefaultRoute>, PortMappingError> {
-    Ok(netdev::get_interfaces()
-        .into_iter()
-        .filter_map(|interface| {
-            let gateway = *interface.gateway.as_ref()?.ipv4.first()?;
-            Some(DefaultRoute { metric: u32::from(!interface.default), interface: interface.name, gateway })
-        })
-        .collect())
-}
-
-/// Reads `/proc/net/route`: tab-separated columns, addresses as hexadecimal numbers in host byte order.
-#[cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code))]
-fn parse_route_table(table: &str) -> Vec<DefaultRoute> {
-    const UP_AND_GATEWAY: u32 = 0x3;
-    table
-        .lines()
-        .skip(1)
-        .filter_map(|line| {
-            let columns: Vec<&str> = line.split_whitespace().collect();
-            let [interface, destination, gateway, flags, _, _, metric, mask, ..] = columns[..] else { return None };
-            let hex = |text| u32::from_str_radix(text, 16).ok();
-            let is_default = hex(destination)? == 0 && hex(mask)? == 0;
-            let usable = hex(flags)? & UP_AND_GATEWAY == UP_AND_GATEWAY;
-            (is_default && usable).then_some(DefaultRoute {
-                interface: interface.to_owned(),
-                gateway: Ipv4Addr::from(hex(gateway)?.to_ne_bytes()),
-                metric: metric.parse().ok()?,
-            })
-        })
-        .collect()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::ErrorKind;
-
-    const HEAD: &str = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n";
-
-    #[test]
-    fn default_routes_are_read_with_gateway_and_metric() {
-        let table = format!(
-            "{HEAD}wlan0\t00000000\t0101A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0\n\
-             tun0\t00000000\t0100080A\t0003\t0\t0\t50\t00000000\t0\t0\t0\n\
-             wlan0\t0001A8C0\t00000000\t0001\t0\t0\t600\t00FFFFFF\t0\t0\t0\n"
-        );
-        let routes = parse_route_table(&table);
-        assert_eq!(routes.len(), 2, "the route to the LAN itself is no default route");
-        let lowest = routes.into_iter().min_by_key(|route| route.metric).unwrap();
-        assert_eq!((lowest.interface.as_str(), lowest.metric), ("tun0", 50));
-        #[cfg(target_endian = "little")]
-        assert_eq!(lowest.gateway, Ipv4Addr::new(10, 8, 0, 1));
-    }
-
-    #[test]
-    fn routes_that_are_down_or_lead_to_no_gateway_do_not_count() {
-        let table = format!(
-            "{HEAD}eth0\t00000000\t0101A8C0\t0002\t0\t0\t1\t00000000\t0\t0\t0\n\
-             ppp0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0\n"
-        );
-        assert!(parse_route_table(&table).is_empty());
-    }
-
-    #[test]
-    fn a_half_route_of_a_vpn_is_not_the_home_router() {
-        // OpenVPN's def1 puts 0.0.0.0/1 and 128.0.0.0/1 before the real default route.
-        let table = format!(
-            "{HEAD}tun0\t00000000\t0100080A\t0003\t0\t0\t0\t00000080\t0\t0\t0\n\
-             eth0\t00000000\t0101A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n"
-        );
-        let routes = parse_route_table(&table);
-        assert_eq!(routes.len(), 1);
-        assert_eq!(routes[0].interface, "eth0");
-    }
-
-    #[test]
-    fn garbage_in_the_table_is_skipped() {
-        for table in ["", "\n", HEAD, "x y z\nfoo bar\n", &format!("{HEAD}eth0\tzz\tzz\tzz\tzz\tzz\tzz\tzz\n")] {
-            assert!(parse_route_table(table).is_empty());
-        }
-    }
-
-    #[test]
-    fn a_named_gateway_is_used_with_the_address_that_reaches_it() {
-        let config = Config { gateway: Some([127, 0, 0, 1].into()), ..Config::default() };
-        let path = find_path(&config).unwrap();
-        assert_eq!(path.gateway, IpAddr::from([127, 0, 0, 1]));
-        assert_eq!(path.local_address, IpAddr::from([127, 0, 0, 1]));
-    }
-
-    #[test]
-    fn a_neighbour_is_in_the_network_of_the_local_address() {
-        let network = |prefix| Network { address: [192, 168, 1, 20].into(), prefix };
-        for (prefix, host, near) in [
-            (24, [192, 168, 1, 254], true),
-            (24, [192, 168, 2, 1], false),
-            (16, [192, 168, 2, 1], true),
-            (25, [192, 168, 1, 128], false),
-            (32, [192, 168, 1, 20], true),
-            (32, [192, 168, 1, 1], false),
-            (0, [192, 168, 1, 1], false),
-        ] {
-            assert_eq!(network(prefix).contains(IpAddr::from(host)), near, "/{prefix} {host:?}");
-        }
-        assert!(!network(24).contains("::1".parse().unwrap()));
-    }
-
-    #[test]
-    fn a_loopback_gateway_has_loopback_neighbours_and_an_unknown_local_address_has_none() {
-        let network = network_of([127, 0, 0, 1].into(), None).unwrap();
-        assert!(network.contains([127, 9, 9, 9].into()) && !network.contains([10, 0, 0, 1].into()));
-        assert_eq!(network_of([192, 0, 2, 1].into(), Some([192, 0, 2, 99].into())), None);
-    }
-
-    #[test]
-    fn an_unknown_interface_is_invalid_and_the_message_lists_those_that_exist() {
-        let config = Config { interface: Some("nosuch0".into()), ..Config::default() };
-        let error = find_path(&config).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Invalid);
-        assert!(error.to_string().contains("`nosuch0`") && error.to_string().contains("there are"), "{error}");
-    }
-
-    #[test]
-    fn a_local_address_of_another_machine_is_invalid() {
-        let config = Config { local_address: Some([192, 0, 2, 9].into()), ..Config::default() };
-        let error = find_path(&config).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Invalid);
-        assert!(error.to_string().starts_with("local_address: 192.0.2.9 is not an address of this machine"), "{error}");
-    }
-}
+#[path = "route/tests.rs"]
+mod tests;

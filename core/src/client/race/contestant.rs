@@ -84,15 +84,19 @@ pub(super) fn line_up(mut contestants: Vec<Contestant>, known: &Known) -> Order 
     Order { contestants: present, decided: decided.is_some() }
 }
 
-/// The configured protocols over `path`, in the configured order. The first never holds back.
+/// The configured protocols over `path`, in the configured order; none if there is no gateway to ask. The first never holds
+/// back.
 pub(super) fn contestants(config: &Config, path: &NetworkPath) -> Vec<Contestant> {
-    let port = GatewayPort::new(SocketAddr::new(path.gateway, config.pcp_port), Some(path.local_address));
+    let Some(gateway) = path.gateway else { return Vec::new() };
+    let port = GatewayPort::new(SocketAddr::new(gateway, config.pcp_port), Some(path.local_address));
     let mut contestants: Vec<Contestant> = Vec::new();
     for protocol in config.protocols.iter().copied() {
         let (client, hedge, behind): (Arc<dyn ProtocolClient>, _, _) = match protocol {
             Protocol::Pcp => (Arc::new(PcpMapper::on(Arc::clone(&port))), NAT_PMP_HEDGE, NAT_PMP_HEDGE),
             Protocol::NatPmp => (Arc::new(NatPmpMapper::on(Arc::clone(&port))), NAT_PMP_HEDGE, NAT_PMP_HEDGE),
-            Protocol::Upnp => (Arc::new(upnp(config, path)), UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP),
+            Protocol::Upnp => {
+                (Arc::new(upnp(config, gateway, path.local_address)), UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP)
+            }
             // Not to be asked for, which `Config::validate` sees to.
             Protocol::None => continue,
         };
@@ -111,10 +115,10 @@ pub(super) fn contestants(config: &Config, path: &NetworkPath) -> Vec<Contestant
     contestants
 }
 
-fn upnp(config: &Config, path: &NetworkPath) -> UpnpMapper {
+fn upnp(config: &Config, gateway: IpAddr, local_address: IpAddr) -> UpnpMapper {
     UpnpMapper::new(UpnpConfig {
-        gateway: path.gateway,
-        local_address: Some(path.local_address),
+        gateway,
+        local_address: Some(local_address),
         ssdp_address: config.ssdp_address,
         description: config.description.clone(),
         gateway_only: config.gateway.is_some(),

@@ -4,8 +4,7 @@ use super::*;
 
 fn order(protocols: &[Protocol]) -> Vec<(Protocol, bool, Duration, Duration)> {
     let config = Config { protocols: protocols.to_vec(), ..Config::default() };
-    let path =
-        NetworkPath { gateway: Ipv4Addr::LOCALHOST.into(), local_address: Ipv4Addr::LOCALHOST.into(), interface: None };
+    let path = NetworkPath::new(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST);
     let all = contestants(&config, &path);
     all.iter().map(|one| (one.protocol, one.install_is_probe, one.hedge, one.hedge_behind_alive)).collect()
 }

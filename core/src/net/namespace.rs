@@ -1,0 +1,39 @@
+//! A network of its own for a test.
+
+#![expect(unsafe_code, reason = "system calls")]
+
+use std::process::Command;
+
+/// Runs `test` on a thread in a new network namespace, where only the loopback interface is. Skips it, and says so, if this
+/// machine does not allow that or has no `ip`.
+pub(super) fn in_namespace(test: impl FnOnce() + Send) {
+    let run = || {
+        // SAFETY: the call takes no pointer, and changes the network of this thread alone.
+        if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+            eprintln!("skipped: no network namespace: {}", std::io::Error::last_os_error());
+        } else if let Err(error) = Command::new("ip").arg("-V").output() {
+            eprintln!("skipped: no `ip` to change the namespace with: {error}");
+        } else {
+            ip("link set lo up");
+            test();
+        }
+    };
+    std::thread::scope(|scope| {
+        if let Err(panic) = scope.spawn(run).join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+/// Runs `ip` with these arguments, separated by spaces, in the network of the calling thread.
+pub(super) fn ip(arguments: &str) {
+    let output = Command::new("ip").args(arguments.split(' ')).output().expect("`ip` runs");
+    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Makes an interface with a cable to one that nobody uses.
+pub(super) fn interface_up(name: &str) {
+    ip(&format!("link add {name} type veth peer name {name}-far"));
+    ip(&format!("link set {name} up"));
+    ip(&format!("link set {name}-far up"));
+}
