@@ -47,6 +47,10 @@ pub(crate) const SLEEP_TOLERANCE: Duration = Duration::from_secs(2);
 pub(crate) const RECOVERY_SPREAD: Duration = Duration::from_secs(1);
 /// Announcements that nothing proves, and hosts that say that their network changed, make a lease renew at most this often.
 pub(crate) const RECOVERY_PACE: Duration = Duration::from_secs(60);
+/// An announcement is sent this many times, because it is multicast (RFC 6886 3.2.1, RFC 6887 14.1.1) ...
+pub(crate) const ANNOUNCEMENT_REPEATS: u32 = 10;
+/// ... and each wait is twice the one before. The first is 250 ms; this much longer is still the same announcement.
+pub(crate) const ANNOUNCEMENT_TOLERANCE: Duration = Duration::from_secs(1);
 /// For how long the network must be quiet after a change before it is looked at: changes come in bursts.
 pub(crate) const NETWORK_QUIET: Duration = Duration::from_millis(250);
 /// A lease is repaired at most this often.

@@ -1,5 +1,7 @@
 //! The trait between the task and the protocols, and its implementations.
 
+mod announcements;
+mod epoch;
 pub(crate) mod mock;
 pub(crate) mod natpmp;
 pub(crate) mod null;

@@ -10,8 +10,10 @@ use natpmp::{AsyncUdpSocket, new_natpmp_async_with};
 use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
 
+use super::epoch::Rule;
 use super::port_mapper::PortMapperClient;
 use super::udp::{Answered, Behind, GatewayPort, Late, Manner, another_port, wire_lifetime};
+use crate::clock::Moment;
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
 use crate::schedule::{DELETE_DEADLINE, MAP_DEADLINE, PCP_DEADLINE, granted_lifetime};
@@ -162,10 +164,10 @@ impl Channel {
         let bytes = request.encode(gateway).await?;
         let socket = self.port.open(Protocol::NatPmp).await?;
         sending();
-        let (channel, asked) = (self.clone(), bytes.clone());
+        let (channel, asked, sent) = (self.clone(), bytes.clone(), self.port.restarts().now());
         let late = Late {
             end: self.behind.end(),
-            heard: Box::new(move |answer, round_trip| channel.heard_late(&answer, round_trip, request)),
+            heard: Box::new(move |answer, round_trip| channel.heard_late(&answer, sent, round_trip, request)),
         };
         // RFC 6886 3.1 spreads nothing.
         let insist = match request {
@@ -176,7 +178,7 @@ impl Channel {
         let manner = Manner { jitter: 0.0, insist };
         let matcher = move |datagram: &[u8]| match_answer(&asked, datagram);
         let Answered { answer, round_trip, repeated } = socket.exchange(&bytes, manner, matcher, late).await?;
-        self.heard(&answer);
+        self.heard(&answer, sent);
         let response = new_natpmp_async_with(&Carrier::from(answer), gateway).read_response_or_retry().await;
         Ok(Answer { result: result(&answer), response, round_trip, repeated })
     }
@@ -190,14 +192,23 @@ impl Channel {
         }
     }
 
-    fn heard(&self, answer: &[u8; ANSWER_LENGTH]) {
+    /// An answer to a request that was sent at `sent` for the first time. Refusals tell the epoch too (RFC 6886 3.5).
+    fn heard(&self, answer: &[u8; ANSWER_LENGTH], sent: Moment) {
+        let [version, opcode, _, _, e0, e1, e2, e3, a, b, c, d, ..] = *answer;
         if result(answer) != UNSUPPORTED_VERSION {
             self.behind.spoke();
         }
+        // A server of another version has something else there.
+        if version == 0 {
+            self.port.restarts().heard(Rule::NatPmp, u32::from_be_bytes([e0, e1, e2, e3]), sent);
+        }
+        if (version, opcode, result(answer)) == (0, 0x80, 0) {
+            self.port.restarts().told_address(Ipv4Addr::new(a, b, c, d));
+        }
     }
 
-    fn heard_late(&self, answer: &[u8; ANSWER_LENGTH], round_trip: Duration, request: Request) {
-        self.heard(answer);
+    fn heard_late(&self, answer: &[u8; ANSWER_LENGTH], sent: Moment, round_trip: Duration, request: Request) {
+        self.heard(answer, sent);
         self.behind.answered_late(round_trip);
         let [.., high, low, l0, l1, l2, l3] = *answer;
         let is_grant = result(answer) == 0 && [high, low] != [0; 2] && [l0, l1, l2, l3] != [0; 4];

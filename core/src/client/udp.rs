@@ -3,6 +3,7 @@
 mod behind;
 mod late;
 mod pace;
+mod restarts;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,6 +19,8 @@ pub(crate) use self::behind::Behind;
 pub(crate) use self::late::Late;
 use self::late::{MAX_LISTENERS, Question, Unsettled};
 use self::pace::{Lane, Turn, Unanswered};
+pub(crate) use self::restarts::Restarts;
+use crate::clock::Clock;
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::Protocol;
 use crate::schedule::UDP_DEADLINE_MAX;
@@ -43,12 +46,17 @@ pub(crate) struct GatewayPort {
     nat_pmp: Arc<Lane>,
     /// Counts the ICMP port unreachables.
     unreachable: watch::Sender<u64>,
+    restarts: Restarts,
 }
 
 impl GatewayPort {
     /// The port at `gateway`, spoken to from `local_address` where one is given, else from the address that the
     /// system's routes choose. Opens nothing yet.
     pub(crate) fn new(gateway: SocketAddr, local_address: Option<IpAddr>) -> Arc<Self> {
+        Self::with_clock(gateway, local_address, Clock::runtime())
+    }
+
+    fn with_clock(gateway: SocketAddr, local_address: Option<IpAddr>, clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             gateway,
             local_address,
@@ -57,12 +65,37 @@ impl GatewayPort {
             pcp: Arc::new(Lane::new()),
             nat_pmp: Arc::new(Lane::new()),
             unreachable: watch::Sender::new(0),
+            restarts: Restarts::new(clock),
         })
     }
 
     /// The gateway's address and port.
     pub(crate) fn gateway(&self) -> SocketAddr {
         self.gateway
+    }
+
+    /// What the gateway's answers say about whether it still has its mappings.
+    pub(crate) fn restarts(&self) -> &Restarts {
+        &self.restarts
+    }
+
+    /// Waits for a reason to think that the gateway has lost its mappings or has another external address: an answer that
+    /// proves it, or, while somebody [attends](Self::attend), an announcement. Ends once for each reason, those included that
+    /// came while nobody waited; several that nobody waited for are one. If several wait, one of them is told.
+    pub(crate) async fn doubtful(&self) {
+        self.restarts.doubtful().await;
+    }
+
+    /// Calls `unsure` whenever the gateway is [doubtful](Self::doubtful), and listens for its announcements meanwhile. To be
+    /// polled as long as the gateway is the present one. Never ends.
+    pub(crate) async fn attend(&self, unsure: impl Fn()) {
+        let tell = async {
+            loop {
+                self.doubtful().await;
+                unsure();
+            }
+        };
+        tokio::join!(self.restarts.listen(self.gateway, self.local_address), tell);
     }
 
     /// Opens a socket for one exchange in `protocol`. Waits for its turn behind those that asked before, where the

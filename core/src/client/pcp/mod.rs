@@ -11,8 +11,10 @@ use async_trait::async_trait;
 use tokio_util::sync::DropGuard;
 
 use self::wire::{MapFields, Opcode, Reply, Response, ResultCode};
+use super::epoch::Rule;
 use super::port_mapper::PortMapperClient;
 use super::udp::{Answered, Behind, GatewayPort, Late, Manner, another_port, wire_lifetime};
+use crate::clock::Moment;
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
 use crate::schedule::{DELETE_DEADLINE, MAP_DEADLINE, PCP_RETRANSMIT_JITTER, UNPROVEN_REFUSAL_HOLD, granted_lifetime};
@@ -192,10 +194,10 @@ impl Channel {
         let matcher = move |datagram: &[u8]| {
             wire::parse(datagram).filter(|reply| fits(reply, opcode, asked.map(|asked| asked.fields)))
         };
-        let channel = self.clone();
+        let (channel, sent) = (self.clone(), self.port.restarts().now());
         let late = Late {
             end: self.behind.end(),
-            heard: Box::new(move |reply, round_trip| channel.heard_late(reply, round_trip, asked)),
+            heard: Box::new(move |reply, round_trip| channel.heard_late(reply, sent, round_trip, asked)),
         };
         let insist = match asked {
             None => Duration::ZERO,
@@ -204,18 +206,20 @@ impl Channel {
         };
         let manner = Manner { jitter: PCP_RETRANSMIT_JITTER, insist };
         let answer = socket.exchange(&request, manner, matcher, late).await?;
-        self.heard(answer.answer);
+        self.heard(answer.answer, sent);
         Ok(answer)
     }
 
-    fn heard(&self, reply: Reply) {
-        if in_our_version(reply).is_ok() {
+    /// An answer to a request that was sent at `sent` for the first time. Refusals tell the epoch too (RFC 6887 7.2).
+    fn heard(&self, reply: Reply, sent: Moment) {
+        if let Ok(response) = in_our_version(reply) {
             self.behind.spoke();
+            self.port.restarts().heard(Rule::Pcp, response.epoch, sent);
         }
     }
 
-    fn heard_late(&self, reply: Reply, round_trip: Duration, asked: Option<Asked>) {
-        self.heard(reply);
+    fn heard_late(&self, reply: Reply, sent: Moment, round_trip: Duration, asked: Option<Asked>) {
+        self.heard(reply, sent);
         self.behind.answered_late(round_trip);
         if let Some(Asked { fields, wanted: Some(request) }) = asked
             && grant(reply, false).is_ok()

@@ -1,0 +1,119 @@
+//! The time since a gateway last lost its mappings, which every answer of PCP and NAT-PMP tells: whether it has restarted.
+
+use crate::clock::Moment;
+
+/// By how much a gateway's clock may go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// RFC 6887 8.5.
+    Pcp,
+    /// RFC 6886 3.6.
+    NatPmp,
+}
+
+/// What the epoch of an answer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing, because there is none before it to compare with.
+    First,
+    /// The gateway has been up since the answer before.
+    Fits,
+    /// The gateway has lost its mappings since the answer before.
+    Restarted,
+}
+
+/// An epoch, and when the gateway can have read it from its clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// In seconds.
+    pub(crate) epoch: u32,
+    /// Not before the request was sent for the first time ...
+    pub(crate) asked: Moment,
+    /// ... and not after the answer came.
+    pub(crate) received: Moment,
+}
+
+/// So many times in a row the same epoch is taken for a restart. Then the gateway's clock stands still.
+const MAX_STANDSTILLS: u32 = 3;
+
+/// The epochs of one gateway in one protocol.
+#[derive(Debug)]
+pub(crate) struct Epoch {
+    rule: Rule,
+    last: Option<Reading>,
+    /// The last one before the gateway restarted.
+    before: Option<Reading>,
+    standstills: u32,
+}
+
+impl Epoch {
+    pub(crate) const fn new(rule: Rule) -> Self {
+        Self { rule, last: None, before: None, standstills: 0 }
+    }
+
+    /// An answer came. Answers need not come in the order in which they were sent.
+    pub(crate) fn heard(&mut self, reading: Reading) -> Verdict {
+        let Some(last) = self.last else {
+            self.last = Some(reading);
+            return Verdict::First;
+        };
+        if self.rule.fits(last, reading) {
+            if reading.epoch != last.epoch {
+                self.standstills = 0;
+            }
+            // One that was overtaken says less about the present.
+            if reading.asked >= last.asked {
+                self.last = Some(reading);
+            }
+            return Verdict::Fits;
+        }
+        // Sent before the restart, and overtaken by the answer that showed it.
+        if reading.asked < last.received && self.before.is_some_and(|before| self.rule.fits(before, reading)) {
+            return Verdict::Fits;
+        }
+        self.standstills = if reading.epoch == last.epoch { self.standstills.saturating_add(1) } else { 0 };
+        (self.before, self.last) = (Some(last), Some(reading));
+        if self.standstills > MAX_STANDSTILLS { Verdict::Fits } else { Verdict::Restarted }
+    }
+
+    /// Whether the gateway has been up from `reading` to the last answer.
+    pub(crate) fn agrees_with(&self, reading: Reading) -> bool {
+        self.last.is_some_and(|last| self.rule.fits(last, reading))
+    }
+
+    /// Begins anew: the next answer is the first.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::new(self.rule);
+    }
+}
+
+impl Rule {
+    /// Whether both readings can come from a clock that was not reset in between.
+    ///
+    /// The standards compare with the time between the two answers. That is longer or shorter than the time between the readings
+    /// if the answers take their time, so this takes the bounds within which the latter must be.
+    fn fits(self, last: Reading, next: Reading) -> bool {
+        // The short way round, because 32 bits may wrap.
+        let server = f64::from(next.epoch.wrapping_sub(last.epoch).cast_signed());
+        let (least, most) = (seconds(last.received, next.asked), seconds(last.asked, next.received));
+        let slow = |time: f64, drift: f64| time - time.max(0.0) / drift;
+        match self {
+            Self::Pcp => {
+                let back = server + 1.0 < least.min(0.0);
+                let behind = server + 2.0 < slow(least, 16.0);
+                let ahead = most + 2.0 < slow(server, 16.0);
+                !back && !behind && !ahead
+            }
+            Self::NatPmp => server + 2.0 >= slow(least, 8.0),
+        }
+    }
+}
+
+/// From `earlier` to `later` in seconds; negative if they are the other way round.
+fn seconds(earlier: Moment, later: Moment) -> f64 {
+    later.since(earlier).as_secs_f64() - earlier.since(later).as_secs_f64()
+}
+
+#[cfg(test)]
+#[path = "epoch_tests.rs"]
+mod tests;
