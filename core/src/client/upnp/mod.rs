@@ -12,6 +12,7 @@
 
 mod action;
 mod attempt;
+mod attend;
 mod config;
 pub(crate) mod description;
 mod device;
@@ -22,6 +23,7 @@ mod leads;
 mod ledger;
 mod look;
 mod release;
+mod remembered;
 mod renewal;
 mod search;
 pub(crate) mod soap;
@@ -52,6 +54,7 @@ use crate::mapping::{MapRequest, PortMapping, Transport};
 pub use self::action::TableEntry;
 pub use self::config::UpnpConfig;
 pub use self::device::DeviceInfo;
+pub(crate) use self::remembered::KnownDevice;
 
 /// Maps ports by UPnP-IGD.
 ///
