@@ -272,7 +272,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
                 biased;
                 attempt = self.establish(&request) => attempt,
                 // What was under way is of the network that is gone.
-                () = signals.moved(), if !self.shutdown.is_requested() => {
+                () = self.moved(signals) => {
                     (row, request) = (Row::default(), self.request);
                     continue;
                 }
@@ -314,6 +314,14 @@ impl<C: PortMapperClient> PortMapperTask<C> {
             }
         }
         End::Shutdown(self.abandon().await)
+    }
+
+    /// Waits until the machine is in another network. A task that was told to end has more urgent things to do.
+    async fn moved(&self, signals: &mut Signals) {
+        signals.moved().await;
+        if self.shutdown.is_requested() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// What is asked for to get the mapping with this external port again.

@@ -123,12 +123,11 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         None
     }
 
-    /// Waits until the machine is in a network from which the mapping's gateway is not reached. A task that was told to end
-    /// has more urgent things to do.
+    /// Waits until the machine is in a network from which the mapping's gateway is not reached.
     async fn gone(&self, kept: &Kept, signals: &mut Signals) {
         loop {
-            signals.moved().await;
-            if !self.client.reaches(&kept.mapping) && !self.shutdown.is_requested() {
+            self.moved(signals).await;
+            if !self.client.reaches(&kept.mapping) {
                 return;
             }
         }

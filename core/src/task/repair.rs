@@ -53,7 +53,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         let attempt = tokio::select! {
             biased;
             attempt = self.establish(&request) => attempt,
-            () = signals.moved(), if !self.shutdown.is_requested() => {
+            () = self.moved(signals) => {
                 let error = PortMappingError::unavailable("this machine has gone to another network meanwhile");
                 return Err(End::Outcome(Lost { error, external_port, proven: true, moved: true }));
             }

@@ -284,3 +284,16 @@ async fn what_somebody_else_made_is_not_deleted_by_a_repair() {
     assert_eq!(scene.repair().await.unwrap().unwrap_err().kind(), ErrorKind::Refused);
     assert_eq!(scene.bench.calls().remove, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_in_an_install_that_a_move_has_made_pointless_still_lets_it_end_and_removes_what_it_brought() {
+    let scene = Scene::of(Bench::new());
+    let bench = &scene.bench;
+    bench.client.on_probe(SOON, Ok(())).on_install(Duration::from_secs(1), granted(HOME, HOUR));
+    sleep(Duration::from_millis(100)).await;
+    bench.shutdown.release();
+    sleep(Duration::from_millis(100)).await;
+    scene.world.moved();
+    scene.task.await.unwrap();
+    assert_eq!(bench.calls().remove, 1);
+}
