@@ -76,9 +76,9 @@ impl Epoch {
         if self.standstills > MAX_STANDSTILLS { Verdict::Fits } else { Verdict::Restarted }
     }
 
-    /// Whether the gateway has been up from `reading` to the last answer.
+    /// Whether the last answer and `reading` tell the same start, by the narrower of the rules.
     pub(crate) fn agrees_with(&self, reading: Reading) -> bool {
-        self.last.is_some_and(|last| self.rule.fits(last, reading))
+        self.last.is_some_and(|last| Rule::Pcp.fits(last, reading))
     }
 
     /// Begins anew: the next answer is the first.

@@ -158,3 +158,7 @@ impl Restarts {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+#[path = "restarts_tests.rs"]
+mod tests;

@@ -1,0 +1,277 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use portlease_gateway::{Announcement as Said, Gateway, GatewayConfig};
+use tokio::time::{Instant, timeout};
+
+use super::*;
+use crate::client::udp::GatewayPort;
+use crate::client::{NatPmpMapper, PcpMapper, PortMapperClient};
+use crate::mapping::{MapRequest, PortMapping, Transport};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const UP: u32 = 1_000_000;
+/// Longer than anything that is waited for here may take: a test that hangs fails.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Where gateways announce.
+const GROUP: &str = "224.0.0.1:5350";
+
+fn gateway() -> (Gateway, Arc<GatewayPort>) {
+    let gateway = Gateway::start(GatewayConfig { upnp: false, epoch: UP, ..GatewayConfig::default() }).unwrap();
+    let port =
+        GatewayPort::new(SocketAddr::new(gateway.address(), gateway.pcp_port()), Some(Ipv4Addr::LOCALHOST.into()));
+    (gateway, port)
+}
+
+/// Whether there is a doubt that nobody was told of.
+async fn is_doubtful(port: &GatewayPort) -> bool {
+    tokio::select! {
+        biased;
+        () = port.doubtful() => true,
+        () = std::future::ready(()) => false,
+    }
+}
+
+async fn two_leases(client: &dyn PortMapperClient) -> [PortMapping; 2] {
+    let install = async |port| client.install(&MapRequest::new(port, Transport::Udp), HOUR).await.unwrap();
+    [install(4000).await, install(4001).await]
+}
+
+#[tokio::test]
+async fn a_restart_is_noticed_once_by_the_next_answer_to_any_lease_of_either_protocol() {
+    for pcp_notices in [true, false] {
+        let (gateway, port) = gateway();
+        let pcp = PcpMapper::on(Arc::clone(&port));
+        let nat_pmp = NatPmpMapper::on(Arc::clone(&port));
+        let (by_pcp, by_nat_pmp) = (two_leases(&pcp).await, two_leases(&nat_pmp).await);
+        pcp.renew(&by_pcp[0]).await.unwrap();
+        nat_pmp.probe().await.unwrap();
+        assert!(!is_doubtful(&port).await, "nothing has happened");
+
+        gateway.reboot();
+        let renewed = match pcp_notices {
+            true => pcp.renew(&by_pcp[1]).await.unwrap(),
+            false => nat_pmp.renew(&by_nat_pmp[1]).await.unwrap(),
+        };
+        assert_eq!(renewed.external.port(), 4001, "the exchange that notices goes on as usual");
+        timeout(PATIENCE, port.doubtful()).await.expect("the restart is noticed");
+
+        pcp.renew(&by_pcp[0]).await.unwrap();
+        nat_pmp.renew(&by_nat_pmp[0]).await.unwrap();
+        assert!(!is_doubtful(&port).await, "the same restart");
+    }
+}
+
+/// Lets it look as if the gateway had been up for long.
+async fn has_been_up(port: &GatewayPort, rule: Rule) {
+    port.restarts.heard(rule, UP, port.restarts.now());
+    is_doubtful(port).await;
+}
+
+#[tokio::test]
+async fn every_kind_of_answer_shows_a_restart() {
+    let (gateway, port) = gateway();
+    let (pcp, nat_pmp) = (PcpMapper::on(Arc::clone(&port)), NatPmpMapper::on(Arc::clone(&port)));
+    let ([by_pcp, _], [by_nat_pmp, _]) = (two_leases(&pcp).await, two_leases(&nat_pmp).await);
+    gateway.reboot();
+    for refuses in [false, true] {
+        if refuses {
+            let refuse = portlease_gateway::Mode::Refuse(2);
+            gateway.update_faults(|faults| (faults.pcp, faults.nat_pmp) = (refuse, refuse));
+        }
+        for (client, mapping, rule) in
+            [(&pcp as &dyn PortMapperClient, &by_pcp, Rule::Pcp), (&nat_pmp, &by_nat_pmp, Rule::NatPmp)]
+        {
+            has_been_up(&port, rule).await;
+            assert_eq!(client.probe().await.is_err(), refuses);
+            assert!(is_doubtful(&port).await, "{rule:?}, a probe, refused: {refuses}");
+            has_been_up(&port, rule).await;
+            assert_eq!(client.renew(mapping).await.is_err(), refuses);
+            assert!(is_doubtful(&port).await, "{rule:?}, a renewal, refused: {refuses}");
+            has_been_up(&port, rule).await;
+            assert_eq!(client.remove(mapping).await.is_err(), refuses);
+            assert!(is_doubtful(&port).await, "{rule:?}, a delete, refused: {refuses}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_external_address_is_noticed_by_any_answer_that_tells_it() {
+    let (gateway, port) = gateway();
+    let nat_pmp = NatPmpMapper::on(Arc::clone(&port));
+    let [lease, _] = two_leases(&nat_pmp).await;
+    gateway.set_external_address(None);
+    nat_pmp.probe().await.unwrap();
+    gateway.set_external_address(Some(Ipv4Addr::new(192, 0, 1, 1)));
+    nat_pmp.probe().await.unwrap();
+    assert!(!is_doubtful(&port).await, "it was away and is the same as before");
+    gateway.set_external_address(Some(Ipv4Addr::new(192, 0, 1, 2)));
+    nat_pmp.probe().await.unwrap();
+    assert!(is_doubtful(&port).await);
+    nat_pmp.renew(&lease).await.unwrap();
+    assert!(!is_doubtful(&port).await, "told before");
+}
+
+/// Attends to the port and counts the doubts, until it is dropped.
+struct Attendant {
+    doubts: Arc<AtomicU32>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Attendant {
+    fn of(port: &Arc<GatewayPort>) -> Self {
+        let doubts = Arc::<AtomicU32>::default();
+        let (port, counter) = (Arc::clone(port), Arc::clone(&doubts));
+        let task = tokio::spawn(async move {
+            let count = || {
+                counter.fetch_add(1, Ordering::Relaxed);
+            };
+            port.attend(count).await;
+        });
+        Self { doubts, task }
+    }
+
+    /// Says something until it is heard, because the socket may not be open yet.
+    async fn hears(&self, number: u32, say: impl Fn()) {
+        let heard = async {
+            while self.doubts.load(Ordering::Relaxed) < number {
+                say();
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, heard).await.expect("it is heard");
+        assert_eq!(self.doubts.load(Ordering::Relaxed), number);
+    }
+}
+
+impl Drop for Attendant {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[tokio::test]
+async fn an_announcement_of_the_gateway_is_one_doubt_together_with_the_restart_that_it_is_about() {
+    for said in [Said::Pcp, Said::NatPmp] {
+        let (gateway, port) = gateway();
+        let pcp = PcpMapper::on(Arc::clone(&port));
+        let leases = two_leases(&pcp).await;
+        let attendant = Attendant::of(&port);
+        gateway.reboot();
+        attendant.hears(1, || gateway.announce(said, GROUP.parse().unwrap()).unwrap()).await;
+        for lease in &leases {
+            pcp.renew(lease).await.unwrap();
+        }
+        assert!(!is_doubtful(&port).await, "{said:?}");
+
+        // What nobody announces is noticed as ever.
+        port.restarts.heard(Rule::Pcp, UP, port.restarts.now());
+        attendant.hears(2, || {}).await;
+    }
+}
+
+/// With miniupnpd the epoch of the machine goes on when the daemon restarts.
+#[tokio::test]
+async fn an_announcement_whose_epoch_fits_is_a_doubt_too_and_a_forged_one_harms_no_answer() {
+    let (gateway, port) = gateway();
+    let pcp = PcpMapper::on(Arc::clone(&port));
+    let [lease, _] = two_leases(&pcp).await;
+    let attendant = Attendant::of(&port);
+    attendant.hears(1, || gateway.announce(Said::Pcp, GROUP.parse().unwrap()).unwrap()).await;
+    // Anybody could have sent this in the gateway's name.
+    port.restarts.announced(Announcement::parse(&[0, 0x80, 0, 0, 0, 0, 0, 1, 192, 0, 1, 9]).unwrap());
+    pcp.renew(&lease).await.unwrap();
+    NatPmpMapper::on(Arc::clone(&port)).probe().await.unwrap();
+    assert!(!is_doubtful(&port).await);
+    assert_eq!(attendant.doubts.load(Ordering::Relaxed), 1);
+}
+
+/// Listens until there is a doubt. What is on its way by then is heard in its order.
+async fn hear_until_doubtful(port: &GatewayPort, socket: &UdpSocket) {
+    tokio::select! {
+        biased;
+        error = port.restarts.hear(socket, port.gateway()) => panic!("{error}"),
+        () = port.doubtful() => {}
+    }
+}
+
+#[tokio::test]
+async fn what_another_host_or_another_program_of_the_gateway_says_is_ignored() {
+    let (gateway, port) = gateway();
+    let socket = open(Ipv4Addr::LOCALHOST).unwrap();
+    let mut announcement = vec![2, 0x80, 0, 0];
+    announcement.resize(24, 0);
+    for stranger in [("127.0.0.1", 0), ("127.0.0.9", gateway.pcp_port())] {
+        let stranger = std::net::UdpSocket::bind(stranger).unwrap();
+        stranger.send_to(&announcement, GROUP).unwrap();
+    }
+    gateway.announce(Said::Pcp, GROUP.parse().unwrap()).unwrap();
+    timeout(PATIENCE, hear_until_doubtful(&port, &socket)).await.expect("the gateway is heard");
+    let announced = port.restarts.state().announced.due();
+    assert_eq!(announced, None, "the gateway's announcement was the first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doubt_that_is_put_off_comes_after_a_minute() {
+    let (gateway, port) = gateway();
+    let socket = open(Ipv4Addr::LOCALHOST).unwrap();
+    gateway.announce(Said::Pcp, GROUP.parse().unwrap()).unwrap();
+    hear_until_doubtful(&port, &socket).await;
+    gateway.reboot();
+    gateway.announce(Said::Pcp, GROUP.parse().unwrap()).unwrap();
+    let start = Instant::now();
+    hear_until_doubtful(&port, &socket).await;
+    assert!(start.elapsed() >= RECOVERY_PACE - Duration::from_secs(1), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn several_mappers_listen_at_once() {
+    let (gateway, port) = gateway();
+    let others = [open(Ipv4Addr::LOCALHOST).unwrap(), open(Ipv4Addr::LOCALHOST).unwrap()];
+    gateway.announce(Said::NatPmp, GROUP.parse().unwrap()).unwrap();
+    for socket in &others {
+        let mut buffer = [0; 100];
+        let heard = async {
+            // Other tests announce too.
+            while socket.recv_from(&mut buffer).await.unwrap().1 != port.gateway() {}
+        };
+        timeout(PATIENCE, heard).await.expect("each of them hears it");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_cannot_be_listened_to_is_attended_all_the_same() {
+    let port = GatewayPort::new("[::1]:5351".parse().unwrap(), None);
+    let attendant = Attendant::of(&port);
+    has_restarted(&port);
+    attendant.hears(1, || {}).await;
+
+    let port = GatewayPort::new("127.0.0.1:5351".parse().unwrap(), Some(Ipv4Addr::new(192, 0, 2, 77).into()));
+    let attendant = Attendant::of(&port);
+    has_restarted(&port);
+    attendant.hears(1, || {}).await;
+}
+
+fn has_restarted(port: &GatewayPort) {
+    for epoch in [UP, 0] {
+        port.restarts.heard(Rule::Pcp, epoch, port.restarts.now());
+    }
+}
+
+#[tokio::test]
+async fn a_restart_that_came_while_nobody_attended_is_not_missed_and_told_once() {
+    let (_gateway, port) = gateway();
+    has_restarted(&port);
+    has_restarted(&port);
+    let attendants = [Attendant::of(&port), Attendant::of(&port)];
+    let told = || attendants.iter().map(|attendant| attendant.doubts.load(Ordering::Relaxed)).sum::<u32>();
+    let heard = async {
+        while told() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, heard).await.expect("it is told");
+    assert!(!is_doubtful(&port).await);
+    assert_eq!(told(), 1);
+}
