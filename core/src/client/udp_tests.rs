@@ -434,3 +434,20 @@ fn lifetimes_on_the_wire_are_whole_seconds_and_never_a_delete() {
     assert_eq!(wire_lifetime(Duration::ZERO), 1);
     assert_eq!(wire_lifetime(Duration::MAX - Duration::from_secs(1)), u32::MAX);
 }
+
+/// So that whoever asked can see that the network is away.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_network_that_is_away_is_a_transport_error_with_the_systems_reason() {
+    let port = closed_port().await;
+    for (code, reason) in [
+        (libc::EHOSTUNREACH, io::ErrorKind::HostUnreachable),
+        (libc::ENETUNREACH, io::ErrorKind::NetworkUnreachable),
+        (libc::ENETDOWN, io::ErrorKind::NetworkDown),
+        (libc::EADDRNOTAVAIL, io::ErrorKind::AddrNotAvailable),
+    ] {
+        let error = port.failure(Protocol::Pcp, io::Error::from_raw_os_error(code));
+        assert_eq!(error.kind(), ErrorKind::Transport);
+        assert_eq!(error.cause().map(|cause| cause.kind()), Some(reason));
+    }
+}

@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::client::udp::GatewayPort;
+use crate::client::udp::tests::FakeGateway;
 use crate::client::{NatPmpMapper, PcpMapper, PortMapperClient};
 use crate::mapping::{MapRequest, PortMapping, Transport};
 
@@ -274,4 +275,53 @@ async fn a_restart_that_came_while_nobody_attended_is_not_missed_and_told_once()
     timeout(PATIENCE, heard).await.expect("it is told");
     assert!(!is_doubtful(&port).await);
     assert_eq!(told(), 1);
+}
+
+/// The answer to a probe: PCP's ANNOUNCE; of NAT-PMP the header alone, which is a refusal.
+fn answer(rule: Rule, epoch: u32) -> Vec<u8> {
+    let epoch = epoch.to_be_bytes();
+    match rule {
+        Rule::Pcp => [&[2, 0x80, 0, 0, 0, 0, 0, 0][..], &epoch, &[0; 12]].concat(),
+        Rule::NatPmp => [&[0, 0x80, 0, 3][..], &epoch].concat(),
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_after_its_exchange_has_ended_shows_a_restart_and_one_from_before_it_does_not() {
+    for rule in [Rule::Pcp, Rule::NatPmp] {
+        let (gateway, port) = FakeGateway::silent().await;
+        let client: Box<dyn PortMapperClient> = match rule {
+            Rule::Pcp => Box::new(PcpMapper::on(Arc::clone(&port))),
+            Rule::NatPmp => Box::new(NatPmpMapper::on(Arc::clone(&port))),
+        };
+        // Repetitions of earlier requests are passed over.
+        let hear = async |known: &[SocketAddr]| loop {
+            let (_, peer) = gateway.hear().await;
+            if !known.contains(&peer) {
+                return peer;
+            }
+        };
+        let answered = async |epoch, known: &[SocketAddr]| {
+            let play = async { gateway.say(&answer(rule, epoch), hear(known).await).await };
+            tokio::join!(client.probe(), play).0.unwrap_or_else(|error| assert_eq!(rule, Rule::NatPmp, "{error}"));
+        };
+        let unanswered = async |known: &[SocketAddr]| {
+            let (outcome, peer) = tokio::join!(client.probe(), hear(known));
+            outcome.unwrap_err();
+            peer
+        };
+        answered(UP, &[]).await;
+        let first = unanswered(&[]).await;
+        gateway.say(&answer(rule, 0), first).await;
+        timeout(PATIENCE, port.doubtful()).await.expect("the late answer is heard");
+
+        // Sent before the restart and on its way for longer than the answer that showed it.
+        has_been_up(&port, rule).await;
+        let second = unanswered(&[first]).await;
+        answered(0, &[first, second]).await;
+        assert!(is_doubtful(&port).await, "{rule:?}");
+        gateway.say(&answer(rule, UP), second).await;
+        timeout(PATIENCE, client.news()).await.expect("it is heard");
+        assert!(!is_doubtful(&port).await, "{rule:?}");
+    }
 }
