@@ -1,7 +1,7 @@
 //! What a gateway says unasked when it has restarted or has another address (RFC 6887 14.1, RFC 6886 3.2.1).
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -148,11 +148,11 @@ impl Series {
 pub(crate) fn open(local: Ipv4Addr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_reuse_address(true)?;
-    #[cfg(unix)]
+    #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
     socket.set_reuse_port(true)?;
     // What is sent to this host alone belongs to another program that has the port. Windows cannot bind to a group.
     let address = if cfg!(windows) { Ipv4Addr::UNSPECIFIED } else { GROUP };
-    socket.bind(&std::net::SocketAddr::from((address, PORT)).into())?;
+    socket.bind(&SocketAddr::from((address, PORT)).into())?;
     socket.join_multicast_v4(&GROUP, &local)?;
     socket.set_nonblocking(true)?;
     UdpSocket::from_std(socket.into())

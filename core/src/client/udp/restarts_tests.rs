@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use portlease_gateway::{Announcement as Said, Gateway, GatewayConfig};
-use tokio::time::{Instant, timeout};
+use portlease_gateway::{Gateway, GatewayConfig};
+use tokio::time::timeout;
 
 use super::*;
 use crate::client::udp::GatewayPort;
@@ -15,9 +15,6 @@ const HOUR: Duration = Duration::from_secs(3600);
 const UP: u32 = 1_000_000;
 /// Longer than anything that is waited for here may take: a test that hangs fails.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Where gateways announce.
-const GROUP: &str = "224.0.0.1:5350";
-
 fn gateway() -> (Gateway, Arc<GatewayPort>) {
     let gateway = Gateway::start(GatewayConfig { upnp: false, epoch: UP, ..GatewayConfig::default() }).unwrap();
     let port =
@@ -153,95 +150,6 @@ impl Drop for Attendant {
 }
 
 #[tokio::test]
-async fn an_announcement_of_the_gateway_is_one_doubt_together_with_the_restart_that_it_is_about() {
-    for said in [Said::Pcp, Said::NatPmp] {
-        let (gateway, port) = gateway();
-        let pcp = PcpMapper::on(Arc::clone(&port));
-        let leases = two_leases(&pcp).await;
-        let attendant = Attendant::of(&port);
-        gateway.reboot();
-        attendant.hears(1, || gateway.announce(said, GROUP.parse().unwrap()).unwrap()).await;
-        for lease in &leases {
-            pcp.renew(lease).await.unwrap();
-        }
-        assert!(!is_doubtful(&port).await, "{said:?}");
-
-        // What nobody announces is noticed as ever.
-        port.restarts.heard(Rule::Pcp, UP, port.restarts.now());
-        attendant.hears(2, || {}).await;
-    }
-}
-
-/// With miniupnpd the epoch of the machine goes on when the daemon restarts.
-#[tokio::test]
-async fn an_announcement_whose_epoch_fits_is_a_doubt_too_and_a_forged_one_harms_no_answer() {
-    let (gateway, port) = gateway();
-    let pcp = PcpMapper::on(Arc::clone(&port));
-    let [lease, _] = two_leases(&pcp).await;
-    let attendant = Attendant::of(&port);
-    attendant.hears(1, || gateway.announce(Said::Pcp, GROUP.parse().unwrap()).unwrap()).await;
-    // Anybody could have sent this in the gateway's name.
-    port.restarts.announced(Announcement::parse(&[0, 0x80, 0, 0, 0, 0, 0, 1, 192, 0, 1, 9]).unwrap());
-    pcp.renew(&lease).await.unwrap();
-    NatPmpMapper::on(Arc::clone(&port)).probe().await.unwrap();
-    assert!(!is_doubtful(&port).await);
-    assert_eq!(attendant.doubts.load(Ordering::Relaxed), 1);
-}
-
-/// Listens until there is a doubt. What is on its way by then is heard in its order.
-async fn hear_until_doubtful(port: &GatewayPort, socket: &UdpSocket) {
-    tokio::select! {
-        biased;
-        error = port.restarts.hear(socket, port.gateway()) => panic!("{error}"),
-        () = port.doubtful() => {}
-    }
-}
-
-#[tokio::test]
-async fn what_another_host_or_another_program_of_the_gateway_says_is_ignored() {
-    let (gateway, port) = gateway();
-    let socket = open(Ipv4Addr::LOCALHOST).unwrap();
-    let mut announcement = vec![2, 0x80, 0, 0];
-    announcement.resize(24, 0);
-    for stranger in [("127.0.0.1", 0), ("127.0.0.9", gateway.pcp_port())] {
-        let stranger = std::net::UdpSocket::bind(stranger).unwrap();
-        stranger.send_to(&announcement, GROUP).unwrap();
-    }
-    gateway.announce(Said::Pcp, GROUP.parse().unwrap()).unwrap();
-    timeout(PATIENCE, hear_until_doubtful(&port, &socket)).await.expect("the gateway is heard");
-    let announced = port.restarts.state().announced.due();
-    assert_eq!(announced, None, "the gateway's announcement was the first");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_doubt_that_is_put_off_comes_after_a_minute() {
-    let (gateway, port) = gateway();
-    let socket = open(Ipv4Addr::LOCALHOST).unwrap();
-    gateway.announce(Said::Pcp, GROUP.parse().unwrap()).unwrap();
-    hear_until_doubtful(&port, &socket).await;
-    gateway.reboot();
-    gateway.announce(Said::Pcp, GROUP.parse().unwrap()).unwrap();
-    let start = Instant::now();
-    hear_until_doubtful(&port, &socket).await;
-    assert!(start.elapsed() >= RECOVERY_PACE - Duration::from_secs(1), "{:?}", start.elapsed());
-}
-
-#[tokio::test]
-async fn several_mappers_listen_at_once() {
-    let (gateway, port) = gateway();
-    let others = [open(Ipv4Addr::LOCALHOST).unwrap(), open(Ipv4Addr::LOCALHOST).unwrap()];
-    gateway.announce(Said::NatPmp, GROUP.parse().unwrap()).unwrap();
-    for socket in &others {
-        let mut buffer = [0; 100];
-        let heard = async {
-            // Other tests announce too.
-            while socket.recv_from(&mut buffer).await.unwrap().1 != port.gateway() {}
-        };
-        timeout(PATIENCE, heard).await.expect("each of them hears it");
-    }
-}
-
-#[tokio::test]
 async fn a_gateway_that_cannot_be_listened_to_is_attended_all_the_same() {
     let port = GatewayPort::new("[::1]:5351".parse().unwrap(), None);
     let attendant = Attendant::of(&port);
@@ -325,3 +233,7 @@ async fn an_answer_that_comes_after_its_exchange_has_ended_shows_a_restart_and_o
         assert!(!is_doubtful(&port).await, "{rule:?}");
     }
 }
+
+#[cfg(target_os = "linux")]
+#[path = "announced_tests.rs"]
+mod announced;
