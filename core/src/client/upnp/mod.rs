@@ -297,6 +297,8 @@ mod peer;
 #[cfg(test)]
 mod peer_table;
 #[cfg(test)]
+mod restart_tests;
+#[cfg(test)]
 mod search_tests;
 #[cfg(test)]
 #[path = "upnp_tests.rs"]
