@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use url::Url;
 
 use crate::client::upnp::http::{Decoder, parse_response};
-use crate::client::upnp::{description as describe, soap as body, ssdp as search};
+use crate::client::upnp::{description as describe, notify, soap as body, ssdp as search};
 use crate::client::{natpmp, pcp as port_control};
 
 const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 1));
@@ -30,10 +30,16 @@ pub fn nat_pmp(datagram: &[u8]) {
     }
 }
 
-/// An answer to an SSDP search (UDA 1.1 1.3.3).
+/// An answer to an SSDP search, or an announcement (UDA 1.1 1.3.3 and 1.2). No datagram is both.
 pub fn ssdp(datagram: &[u8]) {
     if let Some(answer) = search::parse_response(datagram) {
         let _ = (answer.trusted(GATEWAY), answer.names_a_gateway());
+        assert!(notify::parse(datagram).is_none());
+    }
+    if let Some(notification) = notify::parse(datagram) {
+        let host = notification.location.as_ref().and_then(|location| location.host_str());
+        assert!(!notification.trusted(GATEWAY) || host.is_none_or(|host| host == "192.168.1.1"));
+        assert!(notification.udn().is_empty() || notification.udn().starts_with("uuid:"));
     }
 }
 

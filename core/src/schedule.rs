@@ -104,7 +104,18 @@ pub(crate) const SSDP_LATE_DEADLINE: Duration = Duration::from_secs(5);
 pub(crate) const SSDP_REFUSED_GRACE: Duration = Duration::from_millis(300);
 /// When the M-SEARCH burst is sent again, after its start: it is UDP (UDA 1.1 1.3.2).
 pub(crate) const SSDP_REPEATS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(350)];
+/// For how long an announcement holds that does not say so: the least that UDA 1.1 1.2.2 recommends.
+pub(crate) const SSDP_MAX_AGE: Duration = Duration::from_secs(1800);
+/// Announcements that follow each other within this belong together: a device sends one for each of its parts, and sends
+/// them again (UDA 1.1 1.2.2).
+pub(crate) const SSDP_BURST: Duration = Duration::from_secs(10);
 
+/// How long a device that an earlier start knew is asked for its description alone, before a search begins beside it: a home
+/// router has answered by then, and a search takes it as long.
+pub(crate) const UPNP_REMEMBERED_HEDGE: Duration = Duration::from_millis(50);
+/// For how long a device that has announced a restart is asked for its description before the leases are told all the same:
+/// whoever is unreachable is not to wait for a router that is slow about that.
+pub(crate) const UPNP_LOOK_AGAIN_DEADLINE: Duration = Duration::from_millis(500);
 /// How long GetStatusInfo and GetExternalIPAddress are waited for at a router that is otherwise quick: their answers are
 /// good to have, and some routers give none. A slow router is given twice the time of its last answer.
 pub(crate) const UPNP_STATUS_DEADLINE: Duration = Duration::from_millis(500);

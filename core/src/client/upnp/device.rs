@@ -37,6 +37,8 @@ pub(super) struct Device {
     pub(super) connected: Option<bool>,
     /// What it said about its address, and when; `None` where it did not answer that.
     pub(super) external: Option<(External, Instant)>,
+    /// The BOOTID that it had when it was found, if it has told one.
+    pub(super) boot_id: Option<u32>,
     /// When it was found.
     pub(super) found: Instant,
     /// From the start of the search to the end of the device's last answer.

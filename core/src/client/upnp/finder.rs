@@ -1,19 +1,21 @@
 //! The device that mappings are asked of: searched for once, remembered, and searched for again when it is gone.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::config::UpnpConfig;
 use super::description::Service;
 use super::device::Device;
+use super::remembered::KnownDevice;
 use super::search::Hunt;
 use super::soap::{CallError, Caller, NOT_AUTHORIZED};
 use crate::error::PortMappingError;
-use crate::schedule::UPNP_SEARCH_TURN_DEADLINE;
+use crate::schedule::{UPNP_DEADLINE, UPNP_REMEMBERED_HEDGE, UPNP_SEARCH_TURN_DEADLINE};
 
 /// The services that have refused for good and are remembered as such.
 const MAX_REFUSERS: usize = 16;
@@ -24,6 +26,8 @@ pub(super) struct Finder {
     pub(super) config: UpnpConfig,
     caller: Caller,
     found: Arc<Known>,
+    /// The device of an earlier start, until the first search.
+    remembered: Mutex<Option<KnownDevice>>,
     /// Services that refused for good: they are asked only if there is nothing else.
     refusers: Mutex<Vec<Service>>,
     /// When the latest search that found none ended, and why.
@@ -41,6 +45,8 @@ struct Known {
     devices: Mutex<Vec<Arc<Device>>>,
     /// Whether there is a device that was found behind a failure and that nobody has used yet.
     news: watch::Sender<bool>,
+    /// Changes when devices were found.
+    searches: watch::Sender<()>,
 }
 
 impl Known {
@@ -59,6 +65,7 @@ impl Known {
         let worse = std::mem::replace(&mut *devices, found);
         devices.extend(worse);
         drop(devices);
+        self.searches.send_replace(());
         if known.is_none() {
             self.news.send_replace(true);
         }
@@ -72,6 +79,7 @@ impl Finder {
             config,
             caller,
             found: Arc::default(),
+            remembered: Mutex::default(),
             refusers: Mutex::default(),
             failed: Mutex::default(),
             searching: Semaphore::new(1),
@@ -79,20 +87,53 @@ impl Finder {
         }
     }
 
-    /// The device that is known, or one that is searched for.
+    /// Takes a device of an earlier start, which [`device`](Self::device) then checks before it searches.
+    pub(super) fn remember(&self, device: KnownDevice) {
+        *self.remembered.lock().unwrap_or_else(PoisonError::into_inner) = Some(device);
+    }
+
+    /// The device that is known, or was known at an earlier start and is still there, or else one that is searched for.
     pub(super) async fn device(&self) -> Result<Arc<Device>, PortMappingError> {
         match self.known() {
             Some(device) => {
                 self.no_news();
                 Ok(device)
             }
-            None => self.search_since(Instant::now()).await,
+            None => self.find_since(Instant::now(), true).await,
         }
     }
 
     /// The best of the devices that the latest search found.
     pub(super) fn known(&self) -> Option<Arc<Device>> {
         self.found.devices().first().cloned()
+    }
+
+    /// The device with this unique name, if a search has found it.
+    pub(super) fn named(&self, udn: &str) -> Option<Arc<Device>> {
+        self.found.devices().iter().find(|device| device.udn == udn).cloned()
+    }
+
+    /// Hears when devices were found.
+    pub(super) fn searches(&self) -> watch::Receiver<()> {
+        self.found.searches.subscribe()
+    }
+
+    /// Takes a device that has proved by its unique name to be one of those known, wherever it is by now. One that was
+    /// forgotten meanwhile is known again.
+    pub(super) fn found_again(&self, device: Device) {
+        let mut devices = self.found.devices();
+        match devices.iter().position(|known| known.udn == device.udn) {
+            Some(position) => {
+                if devices[position].permanent_only() {
+                    device.remember_permanent_only();
+                }
+                devices[position] = Arc::new(device);
+            }
+            None if device.responder == self.config.gateway => devices.insert(0, Arc::new(device)),
+            None => devices.push(Arc::new(device)),
+        }
+        drop(devices);
+        self.found.searches.send_replace(());
     }
 
     /// Forgets all devices: the next call searches. For a device that does not answer any more.
@@ -163,6 +204,11 @@ impl Finder {
     ///
     /// Where the gateway did not answer in time, the search goes on in the background.
     pub(super) async fn search_since(&self, asked: Instant) -> Result<Arc<Device>, PortMappingError> {
+        self.find_since(asked, false).await
+    }
+
+    /// As [`search_since`](Self::search_since). With `remembers` the device of an earlier start is checked first.
+    async fn find_since(&self, asked: Instant, remembers: bool) -> Result<Arc<Device>, PortMappingError> {
         let turn = tokio::time::timeout(UPNP_SEARCH_TURN_DEADLINE, self.searching.acquire()).await;
         let Ok(Ok(_permit)) = turn else {
             return Err(PortMappingError::timeout(format!(
@@ -178,11 +224,46 @@ impl Finder {
         if let Some((_, error)) = failed.filter(|(ended, _)| *ended > asked) {
             return Err(error);
         }
-        let outcome = self.search().await;
+        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let outcome = match remembered.filter(|_| remembers) {
+            Some(device) => self.check_or_search(device).await,
+            None => self.search().await,
+        };
         self.no_news();
         let failed = outcome.as_ref().err().map(|error| (Instant::now(), error.clone()));
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
         outcome
+    }
+
+    /// The device of an earlier start if it is still there, or else one that is searched for. If the check takes long, the
+    /// search begins beside it.
+    async fn check_or_search(&self, remembered: KnownDevice) -> Result<Arc<Device>, PortMappingError> {
+        let bounded = timeout(UPNP_DEADLINE, remembered.check(&self.caller, self.config.gateway));
+        let mut check = pin!(async { bounded.await.ok().flatten() });
+        match timeout(UPNP_REMEMBERED_HEDGE, &mut check).await {
+            Ok(Some(device)) => return Ok(self.believe(device)),
+            Ok(None) => return self.search().await,
+            Err(_) => tracing::debug!("the remembered device has not answered yet: searching beside it"),
+        }
+        let mut search = pin!(self.search());
+        tokio::select! {
+            checked = &mut check => match checked {
+                Some(device) => Ok(self.believe(device)),
+                None => search.await,
+            },
+            found = &mut search => match found {
+                Ok(device) => Ok(device),
+                Err(error) => check.await.map(|device| self.believe(device)).ok_or(error),
+            },
+        }
+    }
+
+    fn believe(&self, device: Device) -> Arc<Device> {
+        tracing::debug!(url = %device.service.control_url, "the remembered device is still there");
+        let device = Arc::new(device);
+        *self.found.devices() = vec![Arc::clone(&device)];
+        self.found.searches.send_replace(());
+        device
     }
 
     async fn search(&self) -> Result<Arc<Device>, PortMappingError> {
@@ -199,6 +280,7 @@ impl Finder {
             }
             devices.first().cloned()
         };
+        self.found.searches.send_replace(());
         if best.as_ref().is_none_or(|device| device.responder != self.config.gateway) && hunt.go_on() {
             self.go_on(hunt);
         }

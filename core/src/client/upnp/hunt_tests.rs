@@ -1,4 +1,5 @@
 use std::net::Ipv4Addr;
+use std::sync::atomic::AtomicBool;
 
 use url::Url;
 
@@ -19,6 +20,7 @@ fn device(responder: [u8; 4]) -> Device {
         service: Service::known(&url, IP1).unwrap(),
         connected: Some(true),
         external: None,
+        boot_id: None,
         found: Instant::now(),
         round_trip: Duration::ZERO,
         permanent_only: AtomicBool::new(false),
@@ -27,7 +29,7 @@ fn device(responder: [u8; 4]) -> Device {
 
 fn lead(path: &str) -> Lead {
     let location = Url::parse(&format!("http://{GATEWAY}/{path}")).unwrap();
-    Lead::new(Answer { location, target: IP1.into(), usn: format!("uuid:{path}") }, GATEWAY)
+    Lead::new(Answer { location, target: IP1.into(), usn: format!("uuid:{path}"), boot_id: None }, GATEWAY)
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,11 +36,20 @@ pub(super) struct Lead {
     /// Whether the device calls itself a gateway.
     pub(super) named: bool,
     udn: String,
+    pub(super) boot_id: Option<u32>,
 }
 
 impl Lead {
     pub(super) fn new(answer: Answer, from: IpAddr) -> Self {
-        Self { named: answer.names_a_gateway(), udn: answer.udn().to_owned(), from, location: answer.location }
+        let (named, udn, boot_id) = (answer.names_a_gateway(), answer.udn().to_owned(), answer.boot_id);
+        Self { named, udn, boot_id, from, location: answer.location }
+    }
+
+    /// The description of a device that was used before. `None` where it is not on its `host`.
+    pub(super) fn again(udn: &str, location: &Url, host: IpAddr, boot_id: Option<u32>) -> Option<Self> {
+        let (location, udn) = (location.clone(), udn.to_owned());
+        let trusted = endpoint(&location).is_some_and(|address| address.ip() == host);
+        trusted.then_some(Self { location, from: host, named: true, udn, boot_id })
     }
 
     fn port(&self) -> Option<SocketAddr> {

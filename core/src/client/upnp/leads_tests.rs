@@ -9,7 +9,7 @@ const NOW: Duration = Duration::ZERO;
 fn lead(host: [u8; 4], port: u16, path: &str, udn: &str, target: &str) -> Lead {
     let host = IpAddr::from(host);
     let location = Url::parse(&format!("http://{host}:{port}/{path}")).unwrap();
-    Lead::new(Answer { location, target: target.into(), usn: format!("{udn}::{target}") }, host)
+    Lead::new(Answer { location, target: target.into(), usn: format!("{udn}::{target}"), boot_id: None }, host)
 }
 
 fn leads(all: impl IntoIterator<Item = Lead>) -> Leads {

@@ -3,10 +3,11 @@
 //! A line is written before the request is sent, so that neither a lost answer nor a caller that goes away loses it.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::action::TableEntry;
@@ -96,6 +97,15 @@ impl Line {
     }
 }
 
+/// A device with a unique name at which leases hold mappings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Holder {
+    pub(super) udn: String,
+    pub(super) host: IpAddr,
+    /// When the last of the mappings has run out at the latest; `None`: never.
+    pub(super) until: Option<Instant>,
+}
+
 /// What a device has shown of its table so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Shown {
@@ -121,9 +131,39 @@ struct Book {
 pub(super) struct Ledger {
     book: Arc<Mutex<Book>>,
     shown: Arc<Mutex<HashMap<Identity, Shown>>>,
+    /// Changes when a lease begins or ceases to hold a mapping.
+    holds: Arc<watch::Sender<()>>,
 }
 
 impl Ledger {
+    /// Hears when [`holders`](Self::holders) may have another answer, but for mappings that run out.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.holds.subscribe()
+    }
+
+    /// The devices with a name at which leases hold mappings that have not run out.
+    pub(super) fn holders(&self) -> Vec<Holder> {
+        let mut holders: Vec<Holder> = Vec::new();
+        let held = |line: &Line| line.state == State::Held && !line.run_out();
+        for (place, line) in self.book().lines.iter().filter(|(_, line)| held(line)) {
+            let udn = place.device.udn();
+            let Some(host) = endpoint(&line.service.control_url).map(|address| address.ip()) else { continue };
+            match holders.iter_mut().find(|holder| holder.udn == udn && holder.host == host) {
+                Some(holder) => holder.until = holder.until.zip(line.until).map(|(one, other)| one.max(other)),
+                None if udn.is_empty() => {}
+                None => holders.push(Holder { udn: udn.to_owned(), host, until: line.until }),
+            }
+        }
+        holders
+    }
+
+    /// The device has restarted, as it seems: what stands at the ports of our mappings may be another's by now.
+    pub(super) fn restarted(&self, udn: &str) {
+        for (_, line) in self.book().lines.iter_mut().filter(|(place, _)| place.device.udn() == udn) {
+            line.proven = false;
+        }
+    }
+
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -209,6 +249,8 @@ impl Ledger {
         let mut book = self.book();
         if book.lines.get(place).is_some_and(|line| line.is_for(internal_port)) {
             book.lines.remove(place);
+            drop(book);
+            self.holds.send_replace(());
         }
     }
 
@@ -224,6 +266,7 @@ impl Ledger {
         if let Some(line) = self.book().lines.get_mut(place).filter(|line| line.is_for(internal_port)) {
             line.state = State::Doubtful;
         }
+        self.holds.send_replace(());
     }
 }
 
@@ -245,6 +288,7 @@ impl Reservation {
     pub(super) fn granted_at(&self, place: Place, lease: u32) {
         let until = end(lease, Duration::ZERO);
         self.ledger.book().lines.insert(place, Line { state: State::Held, until, proven: true, ..self.line.clone() });
+        self.ledger.holds.send_replace(());
     }
 }
 

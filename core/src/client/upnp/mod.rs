@@ -16,12 +16,15 @@ mod attend;
 mod config;
 pub(crate) mod description;
 mod device;
+mod examine;
 mod finder;
 pub(crate) mod http;
 mod ladder;
 mod leads;
 mod ledger;
 mod look;
+pub(crate) mod notify;
+mod presence;
 mod release;
 mod remembered;
 mod renewal;
@@ -38,6 +41,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::action::External;
@@ -77,6 +81,8 @@ pub struct UpnpMapper {
     ledger: Ledger,
     /// What a service said last about its address, and when.
     told: Mutex<Option<(Service, External, Instant)>>,
+    /// A device that holds a mapping has restarted, as it seems, and nobody has heard of it yet.
+    restarts: Notify,
 }
 
 impl UpnpMapper {
@@ -85,7 +91,7 @@ impl UpnpMapper {
         let description = config.description.chars().filter(|c| !c.is_control()).take(MAX_DESCRIPTION_LENGTH).collect();
         let caller = Caller::new(config.local_address);
         let finder = Finder::new(config, caller.clone());
-        Self { description, caller, finder, ledger: Ledger::default(), told: Mutex::default() }
+        Self { description, caller, finder, ledger: Ledger::default(), told: Mutex::default(), restarts: Notify::new() }
     }
 
     /// Searches for the gateway anew, and remembers it. Maps nothing.
@@ -129,7 +135,8 @@ impl UpnpMapper {
     }
 
     /// Looks at what an action on `target` brought. `None`: the service was gone, the gateway has been found elsewhere,
-    /// and the action is to be tried there. That happens once.
+    /// and the action is to be tried there. That happens once by a search, and once where another lease's search has found
+    /// the device.
     async fn settled<T>(&self, target: &mut Target, result: Result<T, CallError>) -> Option<Result<T, CallError>> {
         self.settled_at(target, result, |_| true).await
     }
@@ -145,11 +152,16 @@ impl UpnpMapper {
         &self,
         target: &mut Target,
         result: Result<T, CallError>,
-        fits: impl FnOnce(&Target) -> bool,
+        fits: impl Fn(&Target) -> bool,
     ) -> Option<Result<T, CallError>> {
         let Err(error) = &result else { return Some(result) };
         if target.moved || !error.may_have_moved() {
             return Some(result);
+        }
+        if let Some(found) = self.followed(target).filter(&fits) {
+            tracing::debug!(url = %found.service.control_url, %error, "the device was found there meanwhile");
+            *target = found;
+            return None;
         }
         tracing::debug!(url = %target.service.control_url, %error, "the gateway may have moved: searching for it");
         let found = self.finder.search_since(target.asked).await.map(|device| Target::of_device(&device));
@@ -169,6 +181,16 @@ impl UpnpMapper {
         }
     }
 
+    /// Where the device is by now, if it has been found elsewhere for another lease, or by its announcement.
+    fn followed(&self, target: &Target) -> Option<Target> {
+        let udn = target.identity.udn();
+        if target.followed || udn.is_empty() {
+            return None;
+        }
+        let device = self.finder.named(udn).filter(|device| device.service != target.service)?;
+        Some(Target { followed: true, ..Target::of_device(&device) })
+    }
+
     /// The error for the user. A device that does not answer is forgotten: the next attempt searches for it.
     fn failed(&self, error: CallError, action: &str, target: &Target) -> PortMappingError {
         if matches!(error, CallError::Http(_) | CallError::Gone(_)) {
@@ -183,7 +205,7 @@ impl PortMapperClient for UpnpMapper {
     /// Searches for the gateway and asks for its address; a device that is known already is only asked for its address.
     async fn probe(&self) -> Result<(), PortMappingError> {
         let Some(device) = self.finder.known() else {
-            return self.finder.search_since(Instant::now()).await.map(drop);
+            return self.finder.device().await.map(drop);
         };
         let mut target = Target::of_device(&device);
         loop {
@@ -259,6 +281,8 @@ impl PortMapperClient for UpnpMapper {
 }
 
 #[cfg(test)]
+mod attend_tests;
+#[cfg(test)]
 mod doubt_tests;
 #[cfg(test)]
 mod ladder_tests;
@@ -272,6 +296,8 @@ mod ownership_tests;
 mod peer;
 #[cfg(test)]
 mod peer_table;
+#[cfg(test)]
+mod restart_tests;
 #[cfg(test)]
 mod search_tests;
 #[cfg(test)]

@@ -3,25 +3,24 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
-use super::action::{Control, External};
 use super::config::UpnpConfig;
-use super::description::{self, Service};
-use super::device::{Device, Rank};
-use super::http::{self, Request, shown};
+use super::description::Service;
+use super::device::Device;
+use super::examine::examine;
+use super::http::shown;
 use super::leads::{Lead, Leads};
-use super::soap::{Caller, explain_http};
+use super::soap::Caller;
 use super::ssdp::{Answer, Found, Route, Search};
 use crate::error::PortMappingError;
 use crate::net::route::{Network, network_of};
 use crate::schedule::{
-    SSDP_DEADLINE, UPNP_BETTER_DEVICE_GRACE, UPNP_DEADLINE, UPNP_DESCRIPTION_PACE, UPNP_LATE_SEARCH_DEADLINE,
-    UPNP_OTHER_DEVICES_AFTER, UPNP_SEARCH_DEADLINE, UPNP_SERVICES_DEADLINE,
+    SSDP_DEADLINE, UPNP_BETTER_DEVICE_GRACE, UPNP_DESCRIPTION_PACE, UPNP_LATE_SEARCH_DEADLINE,
+    UPNP_OTHER_DEVICES_AFTER, UPNP_SEARCH_DEADLINE,
 };
 
 /// A search for the gateway that is going on. Dropping it ends it.
@@ -276,89 +275,6 @@ impl Hunt {
             };
             let within = SSDP_DEADLINE.as_secs_f64();
             PortMappingError::unavailable(format!("no upnp gateway answered the search within {within} s{others}"))
-        }
-    }
-}
-
-/// Fetches a description and asks its services for address and status; the best service makes the device. Without `ranked`
-/// the only service of a device need not be compared with anything: if it has an address, it is not asked for its status.
-async fn examine(lead: &Lead, ranked: bool, caller: &Caller, started: Instant) -> Result<Device, PortMappingError> {
-    let context = || format!("upnp description {}", shown(lead.location.as_str()));
-    let useless = |why: String| PortMappingError::unavailable(format!("{}: {why}", context()));
-    let request = Request { url: &lead.location, local: caller.local, action: None, deadline: UPNP_DEADLINE };
-    let asked = Instant::now();
-    let reply = http::send(&request).await.map_err(|error| explain_http(error, &context()))?;
-    caller.note_answer(asked.elapsed());
-    if reply.response.status != 200 {
-        return Err(useless(format!("http status {}", reply.response.status)));
-    }
-    let description = description::parse(&reply.response.body, &lead.location).map_err(useless)?;
-    let described = Instant::now();
-    let mut best: Option<Device> = None;
-    let ranked = ranked || description.services.len() > 1;
-    for service in description.services {
-        let control = Control { caller, service: &service };
-        let external = external_address(control).await;
-        let unsure = matches!(external, Some(Told::Address(External { address: None, .. })));
-        let connected = if ranked || unsure { connected(control).await } else { None };
-        let external = match external {
-            Some(Told::Address(external)) => Some((external, Instant::now())),
-            Some(Told::Nothing) => Some((External { address: None, local: reply.local }, Instant::now())),
-            None => None,
-        };
-        let device = Device {
-            responder: lead.from,
-            description_url: lead.location.clone(),
-            friendly_name: description.friendly_name.clone(),
-            manufacturer: description.manufacturer.clone(),
-            model: description.model.clone(),
-            udn: description.udn.clone(),
-            service,
-            connected,
-            external,
-            found: Instant::now(),
-            round_trip: started.elapsed(),
-            permanent_only: AtomicBool::new(false),
-        };
-        let better = best.as_ref().is_none_or(|best| device.rank() > best.rank());
-        if better {
-            best = Some(device);
-        }
-        let good = best.as_ref().is_some_and(|device| device.rank() == Rank::Public);
-        if good || described.elapsed() >= UPNP_SERVICES_DEADLINE {
-            break;
-        }
-    }
-    best.ok_or_else(|| useless(format!("`{}` has no service that maps ports", description.friendly_name)))
-}
-
-/// Whether the WAN connection is up. A router that does not know the action, or does not answer it, is usable all the same.
-async fn connected(control: Control<'_>) -> Option<bool> {
-    control.connected().await.unwrap_or_else(|error| {
-        tracing::debug!(url = %control.service.control_url, %error, "GetStatusInfo");
-        None
-    })
-}
-
-/// What a router said when it was asked for its address.
-enum Told {
-    Address(External),
-    /// It did not answer in time, or not with sense. Such a router is usable all the same.
-    Nothing,
-}
-
-/// Asks for the router's address; `None` if it was not asked, because the turn did not come.
-async fn external_address(control: Control<'_>) -> Option<Told> {
-    let url = &control.service.control_url;
-    match timeout(UPNP_SERVICES_DEADLINE.max(control.caller.optional_deadline()), control.external_address()).await {
-        Ok(Ok(external)) => Some(Told::Address(external)),
-        Ok(Err(error)) => {
-            tracing::debug!(%url, %error, "GetExternalIPAddress");
-            Some(Told::Nothing)
-        }
-        Err(_) => {
-            tracing::debug!(%url, "GetExternalIPAddress: no turn in time");
-            None
         }
     }
 }

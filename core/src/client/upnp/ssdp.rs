@@ -1,5 +1,6 @@
 //! SSDP: the search for UPnP devices (UPnP Device Architecture 1.1, section 1.3).
 
+use std::borrow::Cow;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -28,9 +29,9 @@ pub(super) const TARGETS: [&str; 6] = [
 /// Searches stay in the home: the default that UDA 1.1 1.3.2 recommends.
 const MULTICAST_TTL: u32 = 2;
 /// The longest datagram that is looked at.
-const MAX_DATAGRAM: usize = 4096;
+pub(super) const MAX_DATAGRAM: usize = 4096;
 /// Receive errors (Windows reports an ICMP refusal this way) after which the socket counts as broken.
-const MAX_RECEIVE_ERRORS: u32 = 64;
+pub(super) const MAX_RECEIVE_ERRORS: u32 = 64;
 
 /// An answer to a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub(crate) struct Answer {
     pub target: String,
     /// The unique service name (`USN`), empty where none was given.
     pub usn: String,
+    /// Another one after each restart of the device (`BOOTID.UPNP.ORG`); devices by UDA 1.0 have none.
+    pub boot_id: Option<u32>,
 }
 
 impl Answer {
@@ -52,8 +55,7 @@ impl Answer {
 
     /// The UDN of the device that answers (`uuid:...`), empty where it is not told.
     pub(super) fn udn(&self) -> &str {
-        let udn = self.usn.split("::").next().unwrap_or_default();
-        if udn.starts_with("uuid:") { udn } else { "" }
+        udn_of(&self.usn)
     }
 
     /// Whether the answer itself says that it comes from a gateway. Others may still be one.
@@ -64,28 +66,51 @@ impl Answer {
     }
 }
 
+/// The UDN in a `USN`; empty where there is none.
+pub(super) fn udn_of(usn: &str) -> &str {
+    let udn = usn.split("::").next().unwrap_or_default();
+    if udn.starts_with("uuid:") { udn } else { "" }
+}
+
+/// The part of a datagram that is looked at.
+pub(super) fn text(datagram: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(&datagram[..datagram.len().min(MAX_DATAGRAM)])
+}
+
+/// Names and values of the headers, up to the empty line.
+pub(super) fn headers<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let named = lines.take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':'));
+    named.map(|(name, value)| (name.trim(), value.trim()))
+}
+
+/// The value of `BOOTID.UPNP.ORG`: 31 bits by UDA 1.1 1.2.2, and some devices put the time of their start there.
+pub(super) fn boot_id(value: &str) -> Option<u32> {
+    value.parse().ok()
+}
+
 /// Reads an answer to a search; `None` for anything else. Header names in any case, lines that end in LF alone and
 /// a missing empty line at the end are fine.
 pub(crate) fn parse_response(datagram: &[u8]) -> Option<Answer> {
-    let text = String::from_utf8_lossy(&datagram[..datagram.len().min(MAX_DATAGRAM)]);
+    let text = text(datagram);
     let mut lines = text.lines().map(str::trim);
     let mut status = lines.next()?.split_ascii_whitespace();
     let version = status.next()?;
     if !version.get(..5)?.eq_ignore_ascii_case("HTTP/") || status.next()? != "200" {
         return None;
     }
-    let (mut location, mut target, mut usn) = (None, String::new(), String::new());
-    for (name, value) in lines.take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':')) {
-        let (name, value) = (name.trim(), value.trim());
+    let (mut location, mut target, mut usn, mut boot) = (None, String::new(), String::new(), None);
+    for (name, value) in headers(lines) {
         if name.eq_ignore_ascii_case("LOCATION") {
             location = location.or_else(|| Url::parse(value).ok());
         } else if name.eq_ignore_ascii_case("ST") {
             target = value.to_owned();
         } else if name.eq_ignore_ascii_case("USN") {
             usn = value.to_owned();
+        } else if name.eq_ignore_ascii_case("BOOTID.UPNP.ORG") {
+            boot = boot_id(value);
         }
     }
-    Some(Answer { location: location?, target, usn })
+    Some(Answer { location: location?, target, usn, boot_id: boot })
 }
 
 /// The search message, with the quotes around `ssdp:discover` and the empty line at the end that devices insist on.
@@ -137,12 +162,7 @@ impl Route {
     /// From the configured address to the configured one, or to the multicast group and the gateway. The group, too, if only
     /// the gateway may be asked: many routers hear nothing else, and other hosts' answers are ignored.
     pub(super) fn new(config: &UpnpConfig) -> Self {
-        let local = match config.local_address {
-            Some(IpAddr::V4(local)) => local,
-            // A search for a gateway on this machine stays on this machine.
-            _ if config.gateway.is_loopback() => Ipv4Addr::LOCALHOST,
-            _ => Ipv4Addr::UNSPECIFIED,
-        };
+        let local = local_address(config);
         let destinations = match config.ssdp_address {
             Some(address) => vec![address],
             None => vec![SSDP_ADDRESS, SocketAddr::new(config.gateway, SSDP_ADDRESS.port())],
@@ -287,6 +307,16 @@ impl Search {
     }
 }
 
+/// The address on whose interface SSDP is spoken.
+fn local_address(config: &UpnpConfig) -> Ipv4Addr {
+    match config.local_address {
+        Some(IpAddr::V4(local)) => local,
+        // A search for a gateway on this machine stays on this machine.
+        _ if config.gateway.is_loopback() => Ipv4Addr::LOCALHOST,
+        _ => Ipv4Addr::UNSPECIFIED,
+    }
+}
+
 /// Receives on the sentinel, or waits for ever where there is none.
 async fn recv(sentinel: Option<&(UdpSocket, SocketAddr)>, buffer: &mut [u8]) -> io::Result<(usize, IpAddr)> {
     match sentinel {
@@ -303,6 +333,19 @@ fn open(local: Ipv4Addr) -> io::Result<UdpSocket> {
         socket.set_multicast_if_v4(&local)?;
     }
     socket.bind(&SocketAddr::from((local, 0)).into())?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket.into())
+}
+
+/// A socket that hears what devices announce, beside other programs that listen there.
+pub(super) fn open_group(config: &UpnpConfig) -> io::Result<UdpSocket> {
+    let IpAddr::V4(group) = SSDP_ADDRESS.ip() else { return Err(io::ErrorKind::Unsupported.into()) };
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_reuse_address(true)?;
+    // Bound to the group, a socket is not woken by what is sent to this machine alone. Windows does not permit that.
+    let address = if cfg!(windows) { Ipv4Addr::UNSPECIFIED } else { group };
+    socket.bind(&SocketAddr::from((address, SSDP_ADDRESS.port())).into())?;
+    socket.join_multicast_v4(&group, &local_address(config))?;
     socket.set_nonblocking(true)?;
     UdpSocket::from_std(socket.into())
 }

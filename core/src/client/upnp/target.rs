@@ -19,11 +19,13 @@ pub(super) struct Target {
     pub(super) asked: Instant,
     /// Whether it has been searched for since.
     pub(super) moved: bool,
+    /// Whether it is where another lease has found it.
+    pub(super) followed: bool,
 }
 
 impl Target {
     fn at(service: Service, identity: Identity) -> Self {
-        Self { service, identity, asked: Instant::now(), moved: false }
+        Self { service, identity, asked: Instant::now(), moved: false, followed: false }
     }
 
     pub(super) fn of_device(device: &Device) -> Self {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{description, http, soap, ssdp};
+use super::{description, http, notify, soap, ssdp};
 use crate::client::vectors::{self, Vector};
 
 /// Every vector of a folder with its expectation. Files without one, and the reverse, are a failure.
@@ -86,6 +86,34 @@ fn every_ssdp_vector_reads_as_expected_and_its_fragments_do_no_harm() {
         }
         mangled(&bytes, |part| drop(ssdp::parse_response(part)));
     }
+}
+
+#[test]
+fn every_announcement_among_the_ssdp_vectors_reads_as_expected_and_its_fragments_do_no_harm() {
+    let mut announcements = 0;
+    for (name, bytes, expected) in vectors("ssdp") {
+        let read = notify::parse(&bytes).map(|read| {
+            announcements += 1;
+            let sender = expected["sender"].as_str().unwrap_or_else(|| panic!("{name}: {read:?}")).parse().unwrap();
+            json!({
+                "kind": format!("{:?}", read.kind),
+                "udn": read.udn(),
+                "location": read.location.as_ref().map(Url::as_str),
+                "boot_id": read.boot_id,
+                "next_boot_id": read.next_boot_id,
+                "max_age": read.max_age.map(|age| age.as_secs()),
+                "trusted": read.trusted(sender),
+            })
+        });
+        assert_eq!(json!(read), expected["notification"], "{name}");
+        mangled(&bytes, |part| {
+            let location = notify::parse(part).and_then(|read| read.location);
+            let whole = expected["notification"]["location"].as_str().unwrap_or_default();
+            let cut = bytes.starts_with(part);
+            assert!(!cut || location.is_none_or(|location| whole == location.as_str()), "{name} cut at {}", part.len());
+        });
+    }
+    assert!(announcements > 0);
 }
 
 #[test]
