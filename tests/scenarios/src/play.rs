@@ -178,7 +178,7 @@ impl Player<'_> {
         match (call, &outcome, mapper, lease) {
             ("start", Ok(_), Some(mapper), _) => drop(self.mappers.insert(mapper)),
             ("map", Ok(_), _, Some(lease)) => drop(self.leases.insert(lease, Value::Null)),
-            ("ready" | "changed" | "snapshot", Ok(seen), _, Some(lease)) => {
+            ("ready" | "changed" | "repair" | "snapshot", Ok(seen), _, Some(lease)) => {
                 self.leases.insert(lease, seen.get("revision").cloned().unwrap_or_default());
             }
             _ => {}
