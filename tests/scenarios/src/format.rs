@@ -28,7 +28,7 @@ fn arguments(step: &str) -> Option<Value> {
         "next_event" => json!({"mapper": "mapper", "timeout": 10, "skip": null}),
         "stop_mapper" => json!({"mapper": "mapper", "timeout": null}),
         "gateway" => json!({"line": required(json!({}))}),
-        "wait_for_gateway" => json!({}),
+        "wait_for_gateway" | "crash" => json!({}),
         "repeat" => json!({"times": required(0.into()), "steps": required(json!([]))}),
         _ => return None,
     })
@@ -146,6 +146,11 @@ fn object(value: Value) -> Object {
         Value::Object(fields) => fields,
         _ => Object::new(),
     }
+}
+
+/// Whether one of the steps is this call.
+pub(crate) fn calls(steps: &[Step], call: &str) -> bool {
+    steps.iter().any(|step| step.call == call || calls(&step.steps, call))
 }
 
 /// A duration, written as a number of seconds.
