@@ -24,6 +24,10 @@ type Config struct {
 	TTL time.Duration
 	// The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min.
 	RenewalInterval time.Duration
+	// How often the gateway is asked for a sign of life, one datagram each way for the whole mapper, so that a restart
+	// is noticed where no announcement of it arrives (PCP and NAT-PMP); at least 1 s. A negative duration is never.
+	// Default 5 min.
+	CheckInterval time.Duration
 	// After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
 	// revoked, 1 or more; its expiry and a certain loss revoke it in any case. Default 3.
 	FailureThreshold uint32
@@ -36,6 +40,10 @@ type Config struct {
 	PCPPort uint16
 	// The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
 	SSDPAddress netip.AddrPort
+	// A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
+	// and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many
+	// processes. Default: none, nothing is recorded.
+	StateDir string
 }
 
 // Request is one port to be mapped. Port and Transport must be given.
@@ -62,6 +70,7 @@ func (c *Config) options(given *values) C.portlease_config {
 	given.protocols("protocols", c.Protocols, options.protocols[:])
 	options.ttl = C.double(c.TTL.Seconds())
 	options.renewal_interval = C.double(c.RenewalInterval.Seconds())
+	options.check_interval = C.double(c.CheckInterval.Seconds())
 	options.failure_threshold = C.uint32_t(c.FailureThreshold)
 	options.retry_never = C.bool(c.Retry.Never)
 	options.retry_min = C.double(c.Retry.Min.Seconds())
@@ -69,6 +78,7 @@ func (c *Config) options(given *values) C.portlease_config {
 	options.description = given.text("description", c.Description)
 	options.pcp_port = C.uint16_t(c.PCPPort)
 	options.ssdp_address = given.text("ssdp_address", endpointText(c.SSDPAddress))
+	options.state_dir = given.text("state_dir", c.StateDir)
 	return options
 }
 

@@ -121,6 +121,7 @@ func mapperSnapshot(from *C.portlease_mapper_snapshot, leases []C.portlease_leas
 		Renewals:      uint64(from.renewals),
 		EventsDropped: uint64(from.events_dropped),
 		Leases:        make([]LeaseSnapshot, len(leases)),
+		LastError:     failure(&from.last_error),
 		Stopped:       bool(from.stopped),
 	}
 	for _, protocol := range from.protocols {

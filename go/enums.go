@@ -247,9 +247,12 @@ const (
 	EventFailed EventKind = 4
 	// The mapping was lost.
 	EventRevoked EventKind = 5
+	// The mapping was deleted and made again: see [Lease.Repair].
+	EventRepaired EventKind = 8
 	// The lease is over.
 	EventExited EventKind = 6
-	// The machine's network changed.
+	// The machine is in another network, or has lost its network: the way to the gateway is another one, or there is
+	// none.
 	EventNetworkChanged EventKind = 7
 )
 
@@ -268,6 +271,8 @@ func (v EventKind) String() string {
 		return "failed"
 	case EventRevoked:
 		return "revoked"
+	case EventRepaired:
+		return "repaired"
 	case EventExited:
 		return "exited"
 	case EventNetworkChanged:
@@ -294,12 +299,14 @@ func (v *EventKind) UnmarshalText(text []byte) error {
 		*v = EventFailed
 	case "revoked":
 		*v = EventRevoked
+	case "repaired":
+		*v = EventRepaired
 	case "exited":
 		*v = EventExited
 	case "network-changed":
 		*v = EventNetworkChanged
 	default:
-		return invalid("event_kind", "`%s` is not one of installed, renewed, changed, failed, revoked, exited, network-changed", text)
+		return invalid("event_kind", "`%s` is not one of installed, renewed, changed, failed, revoked, repaired, exited, network-changed", text)
 	}
 	return nil
 }

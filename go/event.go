@@ -10,7 +10,8 @@ import (
 type Event struct {
 	// Kind is what happened.
 	Kind EventKind
-	// Lease is the number of the lease; 0 if the event is about the whole machine ([EventNetworkChanged]).
+	// Lease is the number of the lease; 0 if the event is about none: [EventNetworkChanged], and [EventFailed] for what no
+	// lease depends on (LastError of [MapperSnapshot]).
 	Lease uint64
 	// Transport is the lease's; zero if the event is about no lease.
 	Transport Transport

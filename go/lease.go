@@ -60,6 +60,21 @@ func (l *Lease) Changed(ctx context.Context, since uint64) (LeaseSnapshot, error
 	return l.awaitSnapshot(ctx, begin)
 }
 
+// Repair deletes the mapping on the gateway and makes it again with the same external port, if the gateway gives it, and
+// gives the state that has the new mapping: for a mapping that the gateway lists and does not forward. [EventRepaired] tells
+// that it has worked, [EventFailed] that it has not; then the lease tries again as after any loss. A lease that is not mapped
+// makes its next attempt at once.
+//
+// It fails with [ErrRefused] if the lease was repaired less than 10 s ago (the message says how long to wait), with the kind
+// of the attempt, with [ErrStopped] once the lease is over, and with the context's error if the context ends, which ends the
+// wait and not the repair.
+func (l *Lease) Repair(ctx context.Context) (LeaseSnapshot, error) {
+	begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
+		return C.portlease_waits_lease_repair(w, l.c, C.PORTLEASE_DEFAULT_TIMEOUT, token, failed)
+	}
+	return l.awaitSnapshot(ctx, begin)
+}
+
 // awaitSnapshot waits for a state of the lease.
 func (l *Lease) awaitSnapshot(ctx context.Context, begin begin) (LeaseSnapshot, error) {
 	snapshot, err := await(ctx, l.waits, begin, func(from *answer) LeaseSnapshot {

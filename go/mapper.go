@@ -180,6 +180,15 @@ func (m *Mapper) Probe(ctx context.Context) (GatewayReport, error) {
 	return report, err
 }
 
+// NetworkChanged tells that the machine's network may have changed, for hosts that know before portlease does: phones tell
+// their apps, and sandboxes hide the network from them. Every lease looks again at once, and none waits for its next attempt.
+// It does not wait, and does nothing once the mapper is stopped. It is needed nowhere else: portlease watches the network
+// itself.
+func (m *Mapper) NetworkChanged() {
+	C.portlease_mapper_network_changed(m.c, nil)
+	runtime.KeepAlive(m)
+}
+
 // Stop releases every mapping on the gateway and ends the engine's thread, and tells how that went for all leases, also
 // for those that ended before. It waits for that until the context ends, and for 5 s and 0.1 s more for each lease if the
 // context has no deadline; then the answer is [Pending], and the release goes on in the background. It begins the release

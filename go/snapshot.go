@@ -84,6 +84,9 @@ type MapperSnapshot struct {
 	EventsDropped uint64
 	// Leases are all that have not exited, by number.
 	Leases []LeaseSnapshot
+	// LastError is the last thing that did not work and that no lease depends on, such as writing to StateDir; nil if there
+	// was none.
+	LastError *Error
 	// Stopped says whether the mapper was stopped.
 	Stopped bool
 }
@@ -96,7 +99,7 @@ func (s MapperSnapshot) LogValue() slog.Value {
 		slog.Uint64("renewals", s.Renewals),
 		slog.Bool("stopped", s.Stopped),
 	}
-	return slog.GroupValue(withAddresses(attributes, s.Gateway, s.LocalAddress)...)
+	return slog.GroupValue(withError(withAddresses(attributes, s.Gateway, s.LocalAddress), s.LastError)...)
 }
 
 // GatewayReport is what a gateway offers, asked without mapping anything.

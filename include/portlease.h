@@ -112,7 +112,10 @@ typedef enum portlease_event_kind {
   PORTLEASE_EVENT_FAILED = 4, ///< An attempt to map or to renew failed; the lease goes on.
   PORTLEASE_EVENT_REVOKED = 5, ///< The mapping was lost.
   PORTLEASE_EVENT_EXITED = 6, ///< The lease is over.
-  PORTLEASE_EVENT_NETWORK_CHANGED = 7, ///< The machine's network changed.
+  /// The machine is in another network, or has lost its network: the way to the gateway is another one, or there is
+  /// none.
+  PORTLEASE_EVENT_NETWORK_CHANGED = 7,
+  PORTLEASE_EVENT_REPAIRED = 8, ///< The mapping was deleted and made again: see portlease_lease_repair.
 } portlease_event_kind;
 
 /// What produced a mapping.
@@ -200,6 +203,15 @@ typedef struct portlease_config {
   const char *description;
   /// The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
   const char *ssdp_address;
+  /// A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
+  /// and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many
+  /// processes. UTF-8 on Windows; on other systems any bytes that the system takes as a path, at most 4095. Default:
+  /// none, nothing is recorded.
+  const char *state_dir;
+  /// How often the gateway is asked for a sign of life, one datagram each way for the whole mapper, so that a restart
+  /// is noticed where no announcement of it arrives (PCP and NAT-PMP); at least 1 s. Negative is never. Default 5
+  /// min.
+  double check_interval;
 } portlease_config;
 
 /// Why a call, an attempt or a lease failed. If nothing failed, `kind` is PORTLEASE_OK and the message is empty.
@@ -245,12 +257,15 @@ typedef struct portlease_mapper_snapshot {
   size_t lease_count; ///< Leases that have not exited: how many there are, also if fewer fit into the caller's array.
   uint64_t renewals; ///< Successful renewals, all leases together.
   uint64_t events_dropped; ///< Events that were dropped before anybody had pulled them.
+  /// The last thing that did not work and that no lease depends on, such as writing to `state_dir`.
+  portlease_error last_error;
 } portlease_mapper_snapshot;
 
 /// Something that happened to a lease, or to all of them at once.
 typedef struct portlease_event {
   size_t struct_size; ///< sizeof(portlease_event)
-  uint64_t lease; ///< The number of the lease; 0 if the event is about the whole machine (network-changed).
+  /// The number of the lease; 0 if the event is about none: network-changed, and failed for what no lease depends on.
+  uint64_t lease;
   portlease_event_kind kind; ///< What happened.
   portlease_transport transport; ///< UDP or TCP; absent if the event is about no lease.
   portlease_protocol protocol; ///< What made the mapping; absent if there is no mapping.
@@ -290,7 +305,8 @@ typedef struct portlease_protocol_report {
 typedef struct portlease_completion {
   size_t struct_size; ///< sizeof(portlease_completion)
   uint64_t token; ///< Filled in: the token with which the wait was begun.
-  portlease_lease_snapshot *snapshot; ///< From portlease_waits_lease_ready and portlease_waits_lease_changed.
+  /// From portlease_waits_lease_ready, portlease_waits_lease_changed and portlease_waits_lease_repair.
+  portlease_lease_snapshot *snapshot;
   portlease_event *event; ///< From portlease_waits_mapper_next_event and portlease_waits_events_next.
   portlease_gateway_report *report; ///< From portlease_waits_mapper_probe.
   portlease_protocol_report *protocols; ///< From portlease_waits_mapper_probe: an array.
@@ -355,6 +371,11 @@ portlease_kind portlease_mapper_next_event(portlease_mapper *mapper, double time
 portlease_kind portlease_mapper_probe(portlease_mapper *mapper, portlease_gateway_report *report,
     portlease_protocol_report *protocols, size_t capacity, portlease_error *error);
 
+/// Tells that the network may have changed: every lease looks again at once. Only for hosts that know before portlease,
+/// which watches the network itself: phones tell their apps, and sandboxes hide the network. Does not block. Does nothing
+/// once the mapper is stopped, and in the child of a fork. Fails with PORTLEASE_INVALID only.
+portlease_kind portlease_mapper_network_changed(portlease_mapper *mapper, portlease_error *error);
+
 /// Releases every mapping on the gateway and ends the engine's thread; waits for that (default: 5 s, and 0.1 s more for
 /// each lease that is left). `release` is as for portlease_lease_stop, over all leases of the mapper, also those that
 /// ended before. May be called again, and from several threads. Fails with PORTLEASE_INVALID only.
@@ -378,6 +399,14 @@ portlease_kind portlease_lease_ready(portlease_lease *lease, double timeout_seco
 /// of a snapshot), and fills it in (`snapshot` or NULL). Several changes between two calls are one. Fails with
 /// PORTLEASE_TIMEOUT, and with PORTLEASE_STOPPED once the lease is over and the caller has seen that.
 portlease_kind portlease_lease_changed(portlease_lease *lease, uint64_t since_revision, double timeout_seconds,
+    portlease_lease_snapshot *snapshot, portlease_error *error);
+
+/// Deletes the mapping and makes it again, with the same external port if the gateway gives it: for a mapping that the
+/// gateway lists and does not forward. A lease without a mapping makes its next attempt at once. Waits for that (default:
+/// without limit; the repair goes on after PORTLEASE_TIMEOUT) and fills in the state that has the mapping (`snapshot` or
+/// NULL). Fails with PORTLEASE_REFUSED if the lease was repaired less than 10 s ago (the message says how long to wait),
+/// with the kind of the attempt, after which the lease tries again, and with PORTLEASE_STOPPED once the lease is over.
+portlease_kind portlease_lease_repair(portlease_lease *lease, double timeout_seconds,
     portlease_lease_snapshot *snapshot, portlease_error *error);
 
 /// A copy of the present state. Takes no lock, never blocks. Fails with PORTLEASE_INVALID only.
@@ -422,6 +451,10 @@ portlease_kind portlease_waits_lease_ready(portlease_waits *waits, portlease_lea
 /// Begins portlease_lease_changed.
 portlease_kind portlease_waits_lease_changed(portlease_waits *waits, portlease_lease *lease, uint64_t since_revision,
     double timeout_seconds, uint64_t token, portlease_error *error);
+
+/// Begins portlease_lease_repair. Cancelling it ends the wait, not the repair.
+portlease_kind portlease_waits_lease_repair(portlease_waits *waits, portlease_lease *lease, double timeout_seconds,
+    uint64_t token, portlease_error *error);
 
 /// Begins portlease_lease_stop.
 portlease_kind portlease_waits_lease_stop(portlease_waits *waits, portlease_lease *lease, double timeout_seconds,

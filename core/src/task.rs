@@ -294,6 +294,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
                 },
                 End::Outcome(Err(error)) => {
                     row.failed += 1;
+                    signals.ended_attempt();
                     match self.timing.retry {
                         RetryPolicy::Never => self.sink.failed_for_good(&error, asked_at),
                         RetryPolicy::Backoff { .. } => self.sink.failed(&error, asked_at),

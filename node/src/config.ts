@@ -30,6 +30,12 @@ export interface MapperOptions {
   /** The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min. In milliseconds. */
   renewalInterval?: number | undefined;
   /**
+   * How often the gateway is asked for a sign of life, one datagram each way for the whole mapper, so that a restart is
+   * noticed where no announcement of it arrives (PCP and NAT-PMP); 0, or at least 1 s. 0 is never. Default 5 min. In
+   * milliseconds.
+   */
+  checkInterval?: number | undefined;
+  /**
    * After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
    * revoked, 1 or more; its expiry and a certain loss revoke it in any case. Default 3.
    */
@@ -45,6 +51,12 @@ export interface MapperOptions {
   pcpPort?: number | undefined;
   /** The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway. */
   ssdpAddress?: string | undefined;
+  /**
+   * A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again and
+   * deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many processes.
+   * Default: none, nothing is recorded.
+   */
+  stateDir?: string | undefined;
 }
 
 /** One port to be mapped. */
@@ -74,11 +86,13 @@ export const mapperOptions: Record<keyof MapperOptions, Reading> = {
   protocols: 'list',
   ttl: 'number',
   renewalInterval: 'number',
+  checkInterval: 'number',
   failureThreshold: 'count',
   retry: 'retry',
   description: 'text',
   pcpPort: 'port',
   ssdpAddress: 'text',
+  stateDir: 'text',
 };
 
 /** How each of {@link MapOptions} is read. */

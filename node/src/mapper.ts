@@ -98,6 +98,26 @@ export class Lease {
     return promised((token) => this.#handle.changed(token, since, timeout), signal, fromLeaseView);
   }
 
+  /**
+   * Deletes the mapping on the gateway and makes it again with the same external port, if the gateway gives it, and
+   * answers with the snapshot that has the new mapping: for a mapping that the gateway lists and does not forward. A
+   * lease that is not mapped makes its next attempt at once.
+   *
+   * The event `repaired` tells that it has worked, `failed` that it has not; then the lease tries again as after any
+   * loss. Rejects with `refused` if it was repaired less than 10 s ago (the message says how long to wait), with the
+   * kind of the attempt, with `timeout` if it has not ended within `timeout` milliseconds (default: no limit), with the
+   * reason of `signal`, and with `stopped` once the lease is over. If the time is up or `signal` is aborted, the repair
+   * goes on.
+   */
+  async repair(options?: WaitOptions): Promise<ActiveLeaseSnapshot> {
+    const { timeout, signal } = limits(options);
+    return promised(
+      (token) => this.#handle.repair(token, timeout),
+      signal,
+      (view: LeaseView) => fromLeaseView(view) as ActiveLeaseSnapshot,
+    );
+  }
+
   /** The present state: plain and frozen. Never waits and never fails. */
   snapshot(): LeaseSnapshot {
     const version = this.#handle.read(numbers);
@@ -291,6 +311,16 @@ export class Mapper extends EventEmitter<Events> {
    */
   async probe(options?: SignalOptions): Promise<GatewayReport> {
     return promised((token) => this.#handle.probe(token), signalOf(options), fromReportView);
+  }
+
+  /**
+   * Tells that the machine's network may have changed, for hosts that know before portlease does: phones tell their
+   * apps, and sandboxes hide the network from them. Every lease looks again at once, and none waits for its next
+   * attempt. Returns at once; does nothing once the mapper is stopped. It is needed nowhere else: portlease watches the
+   * network itself.
+   */
+  networkChanged(): void {
+    this.#handle.networkChanged();
   }
 
   /**

@@ -76,9 +76,14 @@ export const EventKind = Object.freeze({
   FAILED: 'failed',
   /** The mapping was lost. */
   REVOKED: 'revoked',
+  /** The mapping was deleted and made again, see `Lease.repair`. */
+  REPAIRED: 'repaired',
   /** The lease is over. */
   EXITED: 'exited',
-  /** The machine's network changed. */
+  /**
+   * The machine is in another network, or has lost its network: the way to the gateway is another one, or there is
+   * none.
+   */
   NETWORK_CHANGED: 'network-changed',
 });
 /** What happened. */

@@ -119,6 +119,8 @@ export interface MapperSnapshot {
   readonly eventsDropped: number;
   /** Every lease that has not exited, by number. */
   readonly leases: readonly LeaseSnapshot[];
+  /** The last thing that did not work and that no lease depends on, such as writing to the state directory. */
+  readonly lastError: ErrorReport | null;
   /** Whether the mapper was stopped. */
   readonly stopped: boolean;
 }
@@ -167,7 +169,7 @@ export interface GatewayReport {
 interface CommonEvent<K extends EventKind> {
   /** What happened. */
   readonly kind: K;
-  /** The number of the lease; null where the event is about all of them. */
+  /** The number of the lease; null where the event is about no single one. */
   readonly lease: number | null;
   /** `udp` or `tcp`. */
   readonly transport: Transport | null;
@@ -197,15 +199,18 @@ interface LeaseEvent<K extends EventKind> extends CommonEvent<K> {
   readonly internalPort: number;
 }
 
-/** The gateway granted a mapping, granted it again, or with another external address. */
-export interface MappedEvent<K extends 'installed' | 'renewed' | 'changed'> extends LeaseEvent<K> {
+/** The gateway granted a mapping, granted it again, made it anew, or with another external address. */
+export interface MappedEvent<K extends 'installed' | 'renewed' | 'changed' | 'repaired'> extends LeaseEvent<K> {
   readonly externalPort: number;
   readonly protocol: MappingProtocol;
   readonly error: null;
 }
 
-/** An attempt failed. The lease goes on; its mapping, where it had one, is still in force. */
-export interface FailedEvent extends LeaseEvent<'failed'> {
+/**
+ * An attempt failed; the lease goes on, and its mapping, where it had one, is still in force. Or something does not
+ * work that no lease depends on, such as writing to the state directory: then `lease` is null.
+ */
+export interface FailedEvent extends CommonEvent<'failed'> {
   /** The external address and port of the mapping that could not be renewed. */
   readonly external: Endpoint | null;
   /** Its external port. */
@@ -232,7 +237,7 @@ export interface ExitedEvent extends LeaseEvent<'exited'> {
   readonly error: ErrorReport | null;
 }
 
-/** The machine's network changed; about all leases. */
+/** The machine is in another network, or has lost its network; about all leases. */
 export interface NetworkChangedEvent extends CommonEvent<'network-changed'> {
   readonly lease: null;
   readonly transport: null;
@@ -251,13 +256,15 @@ interface FormedEvents {
   renewed: MappedEvent<'renewed'>;
   /** A renewal brought another external address or port. */
   changed: MappedEvent<'changed'>;
+  /** The mapping was deleted and made again: {@link Lease.repair}. */
+  repaired: MappedEvent<'repaired'>;
   /** An attempt to map or to renew failed; the lease goes on. */
   failed: FailedEvent;
   /** The mapping was lost. */
   revoked: RevokedEvent;
   /** The lease is over. */
   exited: ExitedEvent;
-  /** The machine's network changed. */
+  /** The machine is in another network, or has lost its network. */
   'network-changed': NetworkChangedEvent;
 }
 
@@ -337,6 +344,7 @@ export function fromMapperView(view: MapperView): MapperSnapshot {
     renewals: view.renewals,
     eventsDropped: view.eventsDropped,
     leases: Object.freeze(view.leases.map(fromLeaseView)),
+    lastError: report(view.lastError),
     stopped: view.stopped,
   });
 }

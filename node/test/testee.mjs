@@ -7,7 +7,7 @@ import { camel, snake } from './helpers.mjs';
 
 /** The durations of settings and of results, which are milliseconds here and seconds there. */
 const DURATIONS = [
-  ...['ttl', 'renewalInterval', 'min', 'max'],
+  ...['ttl', 'renewalInterval', 'checkInterval', 'min', 'max'],
   ...['lifetime', 'expiresIn', 'renewsIn', 'elapsed', 'roundTrip'],
 ];
 
@@ -26,10 +26,12 @@ const CALLS = {
   },
   ready: (command) => leases.get(command.lease).ready(limit(command)),
   changed: (command) => leases.get(command.lease).changed({ since: command.since, ...limit(command) }),
+  repair: (command) => leases.get(command.lease).repair(limit(command)),
   snapshot: ({ lease }) => leases.get(lease).snapshot(),
   stop: (command) => leases.get(command.lease).stop(limit(command)),
   detach: ({ lease }) => leases.get(lease).detach(),
   mapper_snapshot: ({ mapper }) => mappers.get(mapper).snapshot(),
+  network_changed: ({ mapper }) => mappers.get(mapper).networkChanged(),
   next_event: (command) => mappers.get(command.mapper).nextEvent(limit(command)),
   probe: ({ mapper }) => mappers.get(mapper).probe(),
   stop_mapper: (command) => mappers.get(command.mapper).stop(limit(command)),

@@ -35,12 +35,14 @@ def call(face: Any, command: dict[str, Any]) -> Any:
             port, transport, external_port = command["port"], command["transport"], command["external_port"]
             lease = mapper.map(port, transport, external_port=external_port, exact=command["exact"])
             leases[command["lease"]] = lease
-        case "ready" | "stop" as method:
+        case "ready" | "repair" | "stop" as method:
             return getattr(lease, method)(**limit)
         case "changed":
             return lease.changed(command["since"], **limit)
         case "snapshot" | "detach" as method:
             return getattr(lease, method)()
+        case "network_changed":
+            mapper.network_changed()
         case "mapper_snapshot":
             return mapper.snapshot()
         case "next_event":

@@ -18,11 +18,13 @@ pub(crate) fn configure(config: &mut Config, name: &str, value: &Value) -> Optio
         }
         "ttl" => config.ttl = seconds(value)?,
         "renewal_interval" => config.renewal_interval = seconds(value)?,
+        "check_interval" => config.check_interval = seconds(value)?,
         "failure_threshold" => config.failure_threshold = value.as_u64()?.try_into().ok()?,
         "retry" => config.retry = retry(value)?,
         "description" => config.description = value.as_str().map(str::to_owned)?,
         "pcp_port" => config.pcp_port = value.as_u64()?.try_into().ok()?,
         "ssdp_address" => config.ssdp_address = Some(value.as_str()?.parse().ok()?),
+        "state_dir" => config.state_dir = Some(value.as_str().map(Into::into)?),
         _ => return None,
     }
     Some(())

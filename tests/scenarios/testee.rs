@@ -70,10 +70,15 @@ impl Handles {
                 let since = command["since"].as_u64().ok_or("a change since no revision")?;
                 lease()?.changed(since, timeout).await.map(|snapshot| lease_result(&snapshot))
             }
+            "repair" => lease()?.repair(timeout).await.map(|snapshot| lease_result(&snapshot)),
             "snapshot" => Ok(lease_result(&lease()?.snapshot())),
             "stop" => Ok(lease()?.stop(timeout).await.as_str().into()),
             "detach" => Ok(lease()?.detach().await.as_str().into()),
             "mapper_snapshot" => Ok(mapper_result(&mapper()?.snapshot())),
+            "network_changed" => {
+                mapper()?.network_changed();
+                Ok(Value::Null)
+            }
             "next_event" => mapper()?.next_event(timeout).await.map(|event| event_result(&event)),
             "probe" => mapper()?.probe().await.map(|report| report_result(&report)),
             "stop_mapper" => Ok(mapper()?.stop(timeout).await.as_str().into()),
@@ -147,6 +152,7 @@ fn mapper_result(mapper: &MapperSnapshot) -> Value {
         "renewals": mapper.renewals,
         "events_dropped": mapper.events_dropped,
         "leases": mapper.leases.iter().map(lease_result).collect::<Vec<_>>(),
+        "last_error": mapper.last_error.as_deref().map(error),
         "stopped": mapper.stopped,
     })
 }

@@ -8,7 +8,10 @@ use portlease::{Config, MapRequest, PortMappingError, Transport};
 
 use crate::memory::{Caller, Options, growing, truth};
 use crate::names::{self, portlease_family, portlease_protocol, portlease_transport};
-use crate::values::{PORTLEASE_MAX_PROTOCOLS, address, nonzero, protocols, retry, seconds, set, socket_address, text};
+use crate::values::{
+    PORTLEASE_MAX_PROTOCOLS, address, nonzero, path, protocols, retry, seconds, seconds_or_never, set, socket_address,
+    text,
+};
 
 /// The configuration of a mapper. Zero, NULL and "" mean the default, which suits a home. Text is copied.
 #[repr(C)]
@@ -46,9 +49,18 @@ pub struct portlease_config {
     pub description: *const c_char,
     /// The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
     pub ssdp_address: *const c_char,
+    /// A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
+    /// and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many
+    /// processes. UTF-8 on Windows; on other systems any bytes that the system takes as a path, at most 4095. Default:
+    /// none, nothing is recorded.
+    pub state_dir: *const c_char,
+    /// How often the gateway is asked for a sign of life, one datagram each way for the whole mapper, so that a restart
+    /// is noticed where no announcement of it arrives (PCP and NAT-PMP); at least 1 s. Negative is never. Default 5
+    /// min.
+    pub check_interval: f64,
 }
 
-growing!(portlease_config: ssdp_address *const c_char);
+growing!(portlease_config: check_interval f64 => state_dir);
 // SAFETY: numbers and pointers; the rest is `MaybeUninit`.
 unsafe impl Options for portlease_config {}
 
@@ -87,11 +99,13 @@ pub(crate) fn read_config(caller: Caller<'_>, pointer: *const portlease_config) 
     set(&mut config.protocols, protocols("protocols", &given.protocols)?);
     set(&mut config.ttl, seconds("ttl", given.ttl)?);
     set(&mut config.renewal_interval, seconds("renewal_interval", given.renewal_interval)?);
+    set(&mut config.check_interval, seconds_or_never("check_interval", given.check_interval)?);
     set(&mut config.failure_threshold, nonzero(given.failure_threshold));
     set(&mut config.retry, retry("retry", given.retry_never, given.retry_min, given.retry_max)?);
     set(&mut config.description, text(caller, "description", given.description)?);
     set(&mut config.pcp_port, nonzero(given.pcp_port));
     set(&mut config.ssdp_address, socket_address(caller, "ssdp_address", given.ssdp_address)?.map(Some));
+    set(&mut config.state_dir, path(caller, "state_dir", given.state_dir)?.map(Some));
     Ok(config)
 }
 

@@ -17,7 +17,7 @@ use crate::snapshot::seconds;
 pub struct portlease_event {
     /// sizeof(portlease_event)
     pub struct_size: usize,
-    /// The number of the lease; 0 if the event is about the whole machine (network-changed).
+    /// The number of the lease; 0 if the event is about none: network-changed, and failed for what no lease depends on.
     pub lease: u64,
     /// What happened.
     pub kind: portlease_event_kind,

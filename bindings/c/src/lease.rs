@@ -78,6 +78,31 @@ pub unsafe extern "C" fn portlease_lease_changed(
     unsafe { guard(error, body) }
 }
 
+/// Deletes the mapping and makes it again, with the same external port if the gateway gives it: for a mapping that the
+/// gateway lists and does not forward. A lease without a mapping makes its next attempt at once. Waits for that (default:
+/// without limit; the repair goes on after PORTLEASE_TIMEOUT) and fills in the state that has the mapping (`snapshot` or
+/// NULL). Fails with PORTLEASE_REFUSED if the lease was repaired less than 10 s ago (the message says how long to wait),
+/// with the kind of the attempt, after which the lease tries again, and with PORTLEASE_STOPPED once the lease is over.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_lease_repair(
+    lease: *mut portlease_lease,
+    timeout_seconds: f64,
+    snapshot: *mut portlease_lease_snapshot,
+    error: *mut portlease_error,
+) -> portlease_kind {
+    let body = |caller: Caller<'_>| {
+        let lease = &caller.handle("lease", lease)?.lease;
+        let out = caller.optional_out("snapshot", snapshot)?;
+        let repaired = wait(lease.repair(timeout(timeout_seconds)?))?;
+        if let Some(out) = out {
+            out.put(|to| put_lease(to, &repaired));
+        }
+        Ok(())
+    };
+    // SAFETY: the header's rules.
+    unsafe { guard(error, body) }
+}
+
 /// A copy of the present state. Takes no lock, never blocks. Fails with PORTLEASE_INVALID only.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_lease_get_snapshot(

@@ -13,7 +13,7 @@ use crate::lease::portlease_lease;
 use crate::memory::Caller;
 use crate::names::{portlease_kind, portlease_release};
 use crate::snapshot::{portlease_lease_snapshot, portlease_mapper_snapshot, put_lease, put_mapper};
-use crate::thread::{wait, without_signals};
+use crate::thread::{living, wait, without_signals};
 use crate::values::timeout;
 
 /// A background engine: finds the gateway once, serves many leases.
@@ -161,6 +161,23 @@ pub unsafe extern "C" fn portlease_mapper_probe(
         let engine = &caller.handle("mapper", mapper)?.mapper;
         let out = ReportOut::new(caller, report, protocols, capacity)?;
         out.put(&wait(engine.probe())?);
+        Ok(())
+    };
+    // SAFETY: the header's rules.
+    unsafe { guard(error, body) }
+}
+
+/// Tells that the network may have changed: every lease looks again at once. Only for hosts that know before portlease,
+/// which watches the network itself: phones tell their apps, and sandboxes hide the network. Does not block. Does nothing
+/// once the mapper is stopped, and in the child of a fork. Fails with PORTLEASE_INVALID only.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_mapper_network_changed(
+    mapper: *mut portlease_mapper,
+    error: *mut portlease_error,
+) -> portlease_kind {
+    let body = |caller: Caller<'_>| {
+        let engine = &caller.handle("mapper", mapper)?.mapper;
+        living(|| engine.network_changed());
         Ok(())
     };
     // SAFETY: the header's rules.

@@ -140,6 +140,17 @@ impl<'c> Caller<'c> {
 
     /// Text; `None` for NULL and for empty text. Reads no more than `limit` bytes and the zero after them.
     pub(crate) fn text(self, argument: &'static str, pointer: *const c_char, limit: usize) -> Result<Option<&'c str>> {
+        let text = self.bytes(argument, pointer, limit)?.map(std::str::from_utf8).transpose();
+        text.map_err(|_| PortMappingError::invalid(argument, "the text is not UTF-8"))
+    }
+
+    /// The same for text of any encoding.
+    pub(crate) fn bytes(
+        self,
+        argument: &'static str,
+        pointer: *const c_char,
+        limit: usize,
+    ) -> Result<Option<&'c [u8]>> {
         if pointer.is_null() {
             return Ok(None);
         }
@@ -153,11 +164,7 @@ impl<'c> Caller<'c> {
             let message = format!("the text is longer than {limit} bytes, or has no end");
             return Err(PortMappingError::invalid(argument, message));
         };
-        match std::str::from_utf8(bytes) {
-            Ok("") => Ok(None),
-            Ok(text) => Ok(Some(text)),
-            Err(_) => Err(PortMappingError::invalid(argument, "the text is not UTF-8")),
-        }
+        Ok((!bytes.is_empty()).then_some(bytes))
     }
 }
 

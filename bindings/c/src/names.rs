@@ -144,8 +144,11 @@ pub enum portlease_event_kind {
     PORTLEASE_EVENT_REVOKED = 5,
     /// The lease is over.
     PORTLEASE_EVENT_EXITED = 6,
-    /// The machine's network changed.
+    /// The machine is in another network, or has lost its network: the way to the gateway is another one, or there is
+    /// none.
     PORTLEASE_EVENT_NETWORK_CHANGED = 7,
+    /// The mapping was deleted and made again: see portlease_lease_repair.
+    PORTLEASE_EVENT_REPAIRED = 8,
 }
 
 impl From<EventKind> for portlease_event_kind {
@@ -158,6 +161,7 @@ impl From<EventKind> for portlease_event_kind {
             EventKind::Revoked => Self::PORTLEASE_EVENT_REVOKED,
             EventKind::Exited => Self::PORTLEASE_EVENT_EXITED,
             EventKind::NetworkChanged => Self::PORTLEASE_EVENT_NETWORK_CHANGED,
+            EventKind::Repaired => Self::PORTLEASE_EVENT_REPAIRED,
         }
     }
 }
@@ -385,6 +389,7 @@ pub extern "C" fn portlease_event_kind_name(value: MaybeUninit<portlease_event_k
         5 => c"revoked",
         6 => c"exited",
         7 => c"network-changed",
+        8 => c"repaired",
         _ => c"",
     };
     name.as_ptr()

@@ -81,9 +81,11 @@ pub struct portlease_mapper_snapshot {
     pub renewals: u64,
     /// Events that were dropped before anybody had pulled them.
     pub events_dropped: u64,
+    /// The last thing that did not work and that no lease depends on, such as writing to `state_dir`.
+    pub last_error: portlease_error,
 }
 
-growing!(portlease_lease_snapshot: last_error portlease_error, portlease_mapper_snapshot: events_dropped u64);
+growing!(portlease_lease_snapshot: last_error portlease_error, portlease_mapper_snapshot: last_error portlease_error => last_error);
 
 /// Stands for "none" in a field that holds seconds.
 const NO_TIME: f64 = -1.0;
@@ -128,4 +130,5 @@ pub(crate) fn put_mapper(to: To<'_, portlease_mapper_snapshot>, mapper: &MapperS
         events_dropped: mapper.events_dropped,
         stopped: mapper.stopped,
     });
+    put_report(field!(to, last_error), mapper.last_error.as_deref());
 }

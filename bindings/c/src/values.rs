@@ -3,6 +3,9 @@
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
+#[cfg(unix)]
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use portlease::config::{MAX_DESCRIPTION_LENGTH, parse_address, parse_socket_address};
@@ -20,6 +23,8 @@ pub const PORTLEASE_MAX_PROTOCOLS: usize = 8;
 const MAX_ADDRESS_BYTES: usize = 127;
 /// Four bytes for each character of a description. Core checks the number of characters.
 const MAX_TEXT_BYTES: usize = 4 * MAX_DESCRIPTION_LENGTH + 3;
+/// Linux takes no longer path (PATH_MAX, with the zero byte at the end).
+const MAX_PATH_BYTES: usize = 4095;
 
 /// Sets a field to a value, if there is one.
 pub(crate) fn set<T>(field: &mut T, value: Option<T>) {
@@ -43,9 +48,27 @@ pub(crate) fn seconds(argument: &'static str, value: f64) -> Result<Option<Durat
     })
 }
 
+/// A time in seconds, for which 0 means the default and a negative number never.
+pub(crate) fn seconds_or_never(argument: &'static str, value: f64) -> Result<Option<Duration>> {
+    if value < 0.0 { Ok(Some(Duration::ZERO)) } else { seconds(argument, value) }
+}
+
 /// A text.
 pub(crate) fn text(caller: Caller<'_>, argument: &'static str, pointer: *const c_char) -> Result<Option<String>> {
     Ok(caller.text(argument, pointer, MAX_TEXT_BYTES)?.map(str::to_owned))
+}
+
+/// A path, of any bytes.
+#[cfg(unix)]
+pub(crate) fn path(caller: Caller<'_>, argument: &'static str, pointer: *const c_char) -> Result<Option<PathBuf>> {
+    let bytes = caller.bytes(argument, pointer, MAX_PATH_BYTES)?;
+    Ok(bytes.map(|bytes| std::ffi::OsStr::from_bytes(bytes).into()))
+}
+
+/// A path, in UTF-8: its bytes alone say nothing where paths are not made of bytes.
+#[cfg(not(unix))]
+pub(crate) fn path(caller: Caller<'_>, argument: &'static str, pointer: *const c_char) -> Result<Option<PathBuf>> {
+    Ok(caller.text(argument, pointer, MAX_PATH_BYTES)?.map(PathBuf::from))
 }
 
 /// An address.
@@ -105,6 +128,31 @@ pub(crate) fn timeout(seconds: f64) -> Result<Option<Duration>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interval_of_zero_is_the_default_and_a_negative_one_is_never() {
+        let read = |value| seconds_or_never("check_interval", value);
+        assert_eq!(read(0.0).unwrap(), None);
+        assert_eq!(read(2.5).unwrap(), Some(Duration::from_millis(2500)));
+        assert_eq!(read(-1.0).unwrap(), Some(Duration::ZERO));
+        assert_eq!(read(f64::NEG_INFINITY).unwrap(), Some(Duration::ZERO));
+        for value in [f64::NAN, f64::INFINITY] {
+            assert!(read(value).unwrap_err().to_string().starts_with("check_interval: "));
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_path_is_any_bytes_and_empty_text_is_none() {
+        // SAFETY: the texts below end with a zero byte.
+        let caller = unsafe { Caller::new() };
+        let read = |text: &std::ffi::CStr| path(caller, "state_dir", text.as_ptr());
+        assert_eq!(read(c"").unwrap(), None);
+        assert_eq!(path(caller, "state_dir", std::ptr::null()).unwrap(), None);
+        assert_eq!(read(c"/var/lib/\xff").unwrap().unwrap().as_os_str().as_bytes(), b"/var/lib/\xff");
+        let long = std::ffi::CString::new(vec![b'x'; MAX_PATH_BYTES + 1]).unwrap();
+        assert!(read(&long).unwrap_err().to_string().starts_with("state_dir: "));
+    }
 
     #[test]
     fn a_timeout_is_seconds_negative_is_the_default_and_not_a_number_is_invalid() {

@@ -46,7 +46,7 @@ pub struct portlease_completion {
     pub struct_size: usize,
     /// Filled in: the token with which the wait was begun.
     pub token: u64,
-    /// From portlease_waits_lease_ready and portlease_waits_lease_changed.
+    /// From portlease_waits_lease_ready, portlease_waits_lease_changed and portlease_waits_lease_repair.
     pub snapshot: *mut portlease_lease_snapshot,
     /// From portlease_waits_mapper_next_event and portlease_waits_events_next.
     pub event: *mut portlease_event,
@@ -113,6 +113,25 @@ pub unsafe extern "C" fn portlease_waits_lease_changed(
         let lease = Arc::clone(&caller.handle("lease", lease)?.lease);
         let limit = timeout(timeout_seconds)?;
         waits.begin(token, async move { lease.changed(since_revision, limit).await.map(Answer::Lease) })
+    };
+    // SAFETY: the header's rules.
+    unsafe { guard(error, body) }
+}
+
+/// Begins portlease_lease_repair. Cancelling it ends the wait, not the repair.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_waits_lease_repair(
+    waits: *mut portlease_waits,
+    lease: *mut portlease_lease,
+    timeout_seconds: f64,
+    token: u64,
+    error: *mut portlease_error,
+) -> portlease_kind {
+    let body = |caller: Caller<'_>| {
+        let waits = &caller.handle("waits", waits)?.waits;
+        let lease = Arc::clone(&caller.handle("lease", lease)?.lease);
+        let limit = timeout(timeout_seconds)?;
+        waits.begin(token, async move { lease.repair(limit).await.map(Answer::Lease) })
     };
     // SAFETY: the header's rules.
     unsafe { guard(error, body) }

@@ -62,6 +62,8 @@ static void look_at_everything(void) {
   CHECK_KIND(PORTLEASE_STOPPED, portlease_mapper_map(mapper, &request, &other, &error));
   CHECK_KIND(PORTLEASE_STOPPED, portlease_lease_ready(lease, INFINITY, NULL, &error));
   CHECK_KIND(PORTLEASE_STOPPED, portlease_lease_changed(lease, snapshot.revision, INFINITY, NULL, &error));
+  CHECK_KIND(PORTLEASE_STOPPED, portlease_lease_repair(lease, INFINITY, NULL, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_network_changed(mapper, &error));
   CHECK_KIND(PORTLEASE_STOPPED, portlease_mapper_next_event(mapper, INFINITY, &event, &error));
   CHECK_KIND(PORTLEASE_STOPPED, portlease_events_next(events, INFINITY, &event, &error));
   portlease_events *late;
@@ -73,6 +75,7 @@ static void look_at_everything(void) {
   int32_t descriptor;
   CHECK_KIND(PORTLEASE_STOPPED, portlease_waits_next(waits, INFINITY, &completion, &error));
   CHECK_KIND(PORTLEASE_STOPPED, portlease_waits_lease_stop(waits, lease, INFINITY, 3, &error));
+  CHECK_KIND(PORTLEASE_STOPPED, portlease_waits_lease_repair(waits, lease, INFINITY, 3, &error));
   CHECK_KIND(PORTLEASE_STOPPED, portlease_waits_cancel(waits, 1, &error));
   CHECK_KIND(PORTLEASE_STOPPED, portlease_waits_stop(waits, &error));
   CHECK_KIND(PORTLEASE_STOPPED, portlease_waits_descriptor(waits, &descriptor, &error));

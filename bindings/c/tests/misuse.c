@@ -35,9 +35,11 @@ TEST(null_is_invalid_and_the_argument_is_named) {
   CHECK_SAYS(invalid, "event", portlease_mapper_next_event(mapper, 0, NULL, &error));
   CHECK_SAYS(invalid, "mapper", portlease_mapper_probe(NULL, NULL, NULL, 0, &error));
   CHECK_SAYS(invalid, "protocols", portlease_mapper_probe(mapper, NULL, NULL, 3, &error));
+  CHECK_SAYS(invalid, "mapper", portlease_mapper_network_changed(NULL, &error));
   CHECK_SAYS(invalid, "mapper", portlease_mapper_stop(NULL, 0, NULL, &error));
   CHECK_SAYS(invalid, "lease", portlease_lease_ready(NULL, 0, NULL, &error));
   CHECK_SAYS(invalid, "lease", portlease_lease_changed(NULL, 0, 0, NULL, &error));
+  CHECK_SAYS(invalid, "lease", portlease_lease_repair(NULL, 0, NULL, &error));
   CHECK_SAYS(invalid, "lease", portlease_lease_get_snapshot(NULL, &snapshot, &error));
   CHECK_SAYS(invalid, "snapshot", portlease_lease_get_snapshot(lease, NULL, &error));
   CHECK_SAYS(invalid, "lease", portlease_lease_stop(NULL, 0, NULL, &error));
@@ -58,6 +60,8 @@ TEST(null_is_invalid_and_the_argument_is_named) {
   CHECK_SAYS(invalid, "lease", portlease_waits_lease_ready(waits, NULL, 0, 1, &error));
   CHECK_SAYS(invalid, "waits", portlease_waits_lease_changed(NULL, lease, 0, 0, 1, &error));
   CHECK_SAYS(invalid, "lease", portlease_waits_lease_changed(waits, NULL, 0, 0, 1, &error));
+  CHECK_SAYS(invalid, "waits", portlease_waits_lease_repair(NULL, lease, 0, 1, &error));
+  CHECK_SAYS(invalid, "lease", portlease_waits_lease_repair(waits, NULL, 0, 1, &error));
   CHECK_SAYS(invalid, "waits", portlease_waits_events_next(NULL, events, 0, 1, &error));
   CHECK_SAYS(invalid, "events", portlease_waits_events_next(waits, NULL, 0, 1, &error));
   CHECK_SAYS(invalid, "waits", portlease_waits_lease_stop(NULL, lease, 0, 1, &error));
@@ -184,6 +188,7 @@ TEST(text_without_an_end_is_invalid_and_not_read_beyond_what_is_allowed) {
       {offsetof(portlease_config, interface_name), 259, "interface"},
       {offsetof(portlease_config, description), 259, "description"},
       {offsetof(portlease_config, ssdp_address), 127, "ssdp_address"},
+      {offsetof(portlease_config, state_dir), 4095, "state_dir"},
   };
   portlease_mapper *mapper;
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -214,6 +219,39 @@ TEST(bad_text_is_invalid_and_shown) {
   text[65] = '\0';
   config.description = text;
   CHECK_SAYS(PORTLEASE_INVALID, "at most 64 characters, not 65", portlease_mapper_start(&config, &mapper, &error));
+}
+
+// Zero is the default, as in every field, so never has a number of its own.
+TEST(a_negative_check_interval_is_never_and_one_below_a_second_is_invalid) {
+  portlease_mapper *mapper;
+  portlease_config config = PORTLEASE_INIT(portlease_config);
+  const double good[] = {0, 1, -1, -INFINITY}, bad[] = {0.5, NAN, INFINITY};
+  for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+    config.check_interval = good[i];
+    CHECK_KIND(PORTLEASE_OK, portlease_mapper_start(&config, &mapper, &error));
+    CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
+    portlease_mapper_free(mapper);
+  }
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    config.check_interval = bad[i];
+    CHECK_SAYS(PORTLEASE_INVALID, "check_interval", portlease_mapper_start(&config, &mapper, &error));
+  }
+}
+
+// A program that was built before these fields were there: they must not be read, or written.
+TEST(a_program_of_an_earlier_version_has_the_defaults_and_gets_no_more_than_it_has_room_for) {
+  portlease_config config = check_config(&router);
+  config.struct_size = offsetof(portlease_config, state_dir);
+  config.state_dir = (const char *)1;
+  config.check_interval = NAN;
+  portlease_mapper *mapper;
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_start(&config, &mapper, &error));
+  portlease_mapper_snapshot snapshot = {.struct_size = offsetof(portlease_mapper_snapshot, last_error)};
+  snapshot.last_error.kind = PORTLEASE_INTERNAL;
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_get_snapshot(mapper, &snapshot, NULL, 0, &error));
+  CHECK(snapshot.last_error.kind == PORTLEASE_INTERNAL);
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
+  portlease_mapper_free(mapper);
 }
 
 TEST(numbers_that_are_no_enum_are_invalid) {
@@ -389,6 +427,8 @@ int main(int argc, char **argv) {
   RUN(a_program_of_a_later_version_may_have_larger_structs);
   RUN(text_without_an_end_is_invalid_and_not_read_beyond_what_is_allowed);
   RUN(bad_text_is_invalid_and_shown);
+  RUN(a_negative_check_interval_is_never_and_one_below_a_second_is_invalid);
+  RUN(a_program_of_an_earlier_version_has_the_defaults_and_gets_no_more_than_it_has_room_for);
   RUN(numbers_that_are_no_enum_are_invalid);
   RUN(numbers_without_a_name_have_an_empty_one);
   RUN(a_time_that_is_no_number_is_invalid);

@@ -26,6 +26,10 @@ static bool configure(portlease_config *config, const char *name, const json_t *
     config->renewal_interval = json_number_value(value);
     return true;
   }
+  if (strcmp(name, "check_interval") == 0) {
+    config->check_interval = json_number_value(value);
+    return true;
+  }
   if (strcmp(name, "failure_threshold") == 0) {
     config->failure_threshold = (uint32_t)json_integer_value(value);
     return true;
@@ -46,6 +50,10 @@ static bool configure(portlease_config *config, const char *name, const json_t *
   }
   if (strcmp(name, "ssdp_address") == 0) {
     config->ssdp_address = json_string_value(value);
+    return true;
+  }
+  if (strcmp(name, "state_dir") == 0) {
+    config->state_dir = json_string_value(value);
     return true;
   }
   return false;

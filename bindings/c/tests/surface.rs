@@ -29,7 +29,7 @@ const SIZES: [(&str, i64); 4] = [
 
 /// What every language has in its own way, and C by functions: the ends of handles, names, the version, readers of events,
 /// waits.
-const OF_C: [&str; 28] = [
+const OF_C: [&str; 29] = [
     "portlease_version",
     "portlease_kind_name",
     "portlease_state_name",
@@ -53,6 +53,7 @@ const OF_C: [&str; 28] = [
     // Waits for the calls that block.
     "portlease_waits_lease_ready",
     "portlease_waits_lease_changed",
+    "portlease_waits_lease_repair",
     "portlease_waits_lease_stop",
     "portlease_waits_lease_detach",
     "portlease_waits_mapper_next_event",

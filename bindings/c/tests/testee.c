@@ -90,7 +90,7 @@ static json_t *mapper_result(const portlease_mapper_snapshot *mapper, const port
   for (size_t i = 0; i < mapper->lease_count; i++) {
     json_array_append_new(results, lease_result(&list[i]));
   }
-  return json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:b}",           //
+  return json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:b}",      //
                    "gateway", text(mapper->gateway),                     //
                    "local_address", text(mapper->local_address),         //
                    "protocols", protocols,                               //
@@ -98,6 +98,7 @@ static json_t *mapper_result(const portlease_mapper_snapshot *mapper, const port
                    "renewals", (json_int_t)mapper->renewals,             //
                    "events_dropped", (json_int_t)mapper->events_dropped, //
                    "leases", results,                                    //
+                   "last_error", error_result(&mapper->last_error),      //
                    "stopped", (int)mapper->stopped);
 }
 
@@ -216,7 +217,8 @@ static bool is(const json_t *command, const char *call) { return strcmp(words(co
 static void finish(const json_t *command, const results *of) {
   if (of->error.kind != PORTLEASE_OK) {
     answer(command, "error", error_result(&of->error));
-  } else if (is(command, "ready") || is(command, "changed") || is(command, "snapshot")) {
+  } else if (is(command, "ready") || is(command, "changed") || is(command, "repair") ||
+             is(command, "snapshot")) {
     answer(command, "result", lease_result(&of->leases[0]));
   } else if (is(command, "mapper_snapshot")) {
     answer(command, "result", mapper_result(&of->mapper, of->leases));
@@ -241,6 +243,8 @@ static bool call(const json_t *command, portlease_mapper *mapper, const portleas
     portlease_lease_get_snapshot(lease, &to->leases[0], &to->error);
   } else if (is(command, "mapper_snapshot")) {
     portlease_mapper_get_snapshot(mapper, &to->mapper, to->leases, LEASES, &to->error);
+  } else if (is(command, "network_changed")) {
+    portlease_mapper_network_changed(mapper, &to->error);
   } else {
     return false;
   }
@@ -260,6 +264,9 @@ static bool wait_for(json_t *command, portlease_mapper *mapper, portlease_lease 
     uint64_t since = (uint64_t)json_integer_value(json_object_get(command, "since"));
     waits == NULL ? portlease_lease_changed(lease, since, timeout, to->leases, error)
                   : portlease_waits_lease_changed(waits, lease, since, timeout, token, error);
+  } else if (is(command, "repair")) {
+    waits == NULL ? portlease_lease_repair(lease, timeout, to->leases, error)
+                  : portlease_waits_lease_repair(waits, lease, timeout, token, error);
   } else if (is(command, "stop")) {
     waits == NULL ? portlease_lease_stop(lease, timeout, &to->release, error)
                   : portlease_waits_lease_stop(waits, lease, timeout, token, error);

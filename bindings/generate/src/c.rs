@@ -189,6 +189,10 @@ fn option(model: &Model, data: &Data, of: &Struct, field: &Field) -> Result<(Vec
         Kind::Ip => pointed("address"),
         Kind::Socket => pointed("socket_address"),
         Kind::Text => pointed("text"),
+        Kind::Path => pointed("path"),
+        Kind::Duration if data.never.contains(&item) => {
+            (one("f64", " In seconds."), format!("seconds_or_never(\"{argument}\", given.{name})?"))
+        }
         Kind::Duration => (one("f64", " In seconds."), format!("seconds(\"{argument}\", given.{name})?")),
         Kind::U16 => (one("u16", ""), format!("nonzero(given.{name})")),
         Kind::U32 => (one("u32", ""), format!("nonzero(given.{name})")),
@@ -229,7 +233,7 @@ fn config(model: &Model, data: &Data) -> Result<String> {
     out += "use portlease::{Config, MapRequest, PortMappingError, Transport};\n\n";
     out += "use crate::memory::{Caller, Options, growing, truth};\n";
     out += "use crate::names::{self, portlease_family, portlease_protocol, portlease_transport};\n";
-    out += "use crate::values::{PORTLEASE_MAX_PROTOCOLS, address, nonzero, protocols, retry, seconds, set, socket_address, text};\n\n";
+    out += "use crate::values::{PORTLEASE_MAX_PROTOCOLS, address, nonzero, path, protocols, retry, seconds, seconds_or_never, set, socket_address, text};\n\n";
     let mut functions = String::new();
     for rust in ["Config", "MapRequest"] {
         let of = model.structure(rust)?;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
+use crate::text::plain;
 use crate::{Result, root};
 
 /// Names or texts by language, and in each by item: `Config`, `Config.pcp_port`, `ErrorKind.Refused`.
@@ -20,6 +21,8 @@ pub(crate) struct Data {
     pub c: C,
     /// The fields that have no default.
     pub required: Vec<String>,
+    /// The durations for which 0 means never. C and Go have a negative number for that, because 0 is the default there.
+    pub never: Vec<String>,
     /// The methods that Rust alone has.
     pub rust_only: Vec<String>,
     #[serde(skip)]
@@ -69,10 +72,10 @@ impl Data {
         self.names.get(language)?.get(item).map(String::as_str)
     }
 
-    /// The documentation of an item in a language: `docs`, unless the language has its own.
+    /// The documentation of an item in a language: `docs` without Rust's links, unless the language has its own.
     pub(crate) fn docs(&self, language: &'static str, item: &str, docs: &str) -> String {
         self.used.borrow_mut().insert((language, item.to_owned()));
-        self.docs.get(language).and_then(|own| own.get(item)).map_or_else(|| docs.to_owned(), Clone::clone)
+        self.docs.get(language).and_then(|own| own.get(item)).map_or_else(|| plain(docs), Clone::clone)
     }
 
     /// Fails for an entry that nobody asked for: most often one of an item that there is no more.

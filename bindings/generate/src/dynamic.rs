@@ -1,6 +1,6 @@
 //! What Python and Node have in common: settings go to core by their names.
 
-use crate::text::{plain, table};
+use crate::text::table;
 use crate::{Data, Field, Kind, Model, Result, header};
 
 /// A language with its names and documentation.
@@ -16,7 +16,7 @@ pub(crate) struct Language<'a> {
 
 impl Language<'_> {
     pub(crate) fn docs(&self, item: &str, docs: &str) -> String {
-        plain(&self.data.docs(self.key, item, docs))
+        self.data.docs(self.key, item, docs)
     }
 
     pub(crate) fn field_docs(&self, of: &str, field: &Field) -> String {

@@ -113,7 +113,7 @@ fn option(model: &Model, data: &Data, of: &Struct, field: &Field, own: &str) -> 
         Kind::U16 => set("uint16", format!("C.uint16_t({own})")),
         Kind::U32 => set("uint32", format!("C.uint32_t({own})")),
         Kind::Duration => set("time.Duration", format!("C.double({own}.Seconds())")),
-        Kind::Text => set("string", format!("given.text(\"{argument}\", {own})")),
+        Kind::Text | Kind::Path => set("string", format!("given.text(\"{argument}\", {own})")),
         Kind::Ip => set("netip.Addr", format!("given.text(\"{argument}\", addressText({own}))")),
         Kind::Socket => set("netip.AddrPort", format!("given.text(\"{argument}\", endpointText({own}))")),
         Kind::Enum(name) => {

@@ -183,7 +183,7 @@ fn kind_type(kind: &Kind) -> Option<String> {
     Some(match kind {
         Kind::Bool => "boolean".to_owned(),
         Kind::U8 | Kind::U16 | Kind::U32 | Kind::U64 | Kind::Usize | Kind::F64 | Kind::Duration => "number".to_owned(),
-        Kind::Text | Kind::Ip | Kind::Ipv4 | Kind::Socket => "string".to_owned(),
+        Kind::Text | Kind::Path | Kind::Ip | Kind::Ipv4 | Kind::Socket => "string".to_owned(),
         Kind::Retry => "RetryPolicy".to_owned(),
         Kind::Enum(name) | Kind::Struct(name) => name.clone(),
         Kind::Option(inner) => format!("{} | null", kind_type(inner)?),
@@ -200,7 +200,7 @@ fn reading(kind: &Kind) -> Option<&'static str> {
         Kind::U16 => "port",
         Kind::U32 => "count",
         Kind::F64 | Kind::Duration => "number",
-        Kind::Text | Kind::Ip | Kind::Ipv4 | Kind::Socket | Kind::Enum(_) => "text",
+        Kind::Text | Kind::Path | Kind::Ip | Kind::Ipv4 | Kind::Socket | Kind::Enum(_) => "text",
         Kind::Retry => "retry",
         Kind::Option(inner) => return reading(inner),
         Kind::List(inner) => return (reading(inner) == Some("text")).then_some("list"),

@@ -125,7 +125,7 @@ impl<'a> Python<'a> {
             out += &format!("{name}Name = {name} | {texts}\n");
         }
         out += "\nif TYPE_CHECKING:\n    from collections.abc import Sequence\n\n";
-        out += "    from portlease._values import Address, Backoff, Seconds, SocketAddress\n";
+        out += "    from portlease._values import Address, Backoff, Path, Seconds, SocketAddress\n";
         out += &class("Config", "TypedDict", "The keyword arguments of `Mapper` and of `open`. `None` is the default.");
         out.push('\n');
         for field in &self.model.structure("Config")?.fields {
@@ -283,6 +283,7 @@ fn kind_type(kind: &Kind, place: Place) -> Option<String> {
         (Kind::U8 | Kind::U16 | Kind::U32 | Kind::U64 | Kind::Usize, _) => "int",
         (Kind::F64, _) | (Kind::Duration, Place::View) => "float",
         (Kind::Text, _) => "str",
+        (Kind::Path, Place::Argument) => "Path",
         (Kind::Duration, Place::Argument) => "Seconds",
         (Kind::Ip | Kind::Ipv4, Place::Argument) => "Address",
         (Kind::Ip, Place::View) => "IPv4Address | IPv6Address",
@@ -299,7 +300,7 @@ fn kind_type(kind: &Kind, place: Place) -> Option<String> {
         (Kind::List(kind), Place::Argument) => &format!("Sequence[{}]", inner(kind)?),
         (Kind::List(kind), Place::View) => &format!("tuple[{}, ...]", inner(kind)?),
         (Kind::Map(key, value), Place::Option) => &format!("dict[{}, {}]", inner(key)?, inner(value)?),
-        (Kind::Duration | Kind::Socket | Kind::Retry | Kind::Struct(_), _) => return None,
+        (Kind::Path | Kind::Duration | Kind::Socket | Kind::Retry | Kind::Struct(_), _) => return None,
         (Kind::List(_) | Kind::Map(..) | Kind::Result(..), _) => return None,
     };
     Some(found.to_owned())

@@ -58,7 +58,7 @@ fn value(model: &Model, kind: &Kind) -> Result<String> {
         Kind::Option(kind) => format!("{} or null", value(model, kind)?),
         Kind::Map(key, to) => format!("object of {} to {}", value(model, key)?, value(model, to)?),
         Kind::Struct(_) => "object".to_owned(),
-        Kind::Duration | Kind::Socket | Kind::Retry | Kind::List(_) | Kind::Result(..) => {
+        Kind::Path | Kind::Duration | Kind::Socket | Kind::Retry | Kind::List(_) | Kind::Result(..) => {
             return Err(format!("the gateway's README has no word for the type {kind:?}"));
         }
     })

@@ -51,13 +51,21 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         + &rows.iter().map(|row| line(&escaped(row))).collect::<String>()
 }
 
-/// Documentation of Rust's without links: [`Lease::changed`](crate::Lease::changed) becomes `Lease.changed`.
+/// Documentation of Rust's without links: [`Lease::changed`](crate::Lease::changed) becomes `Lease.changed`, and
+/// [a lease](crate::Lease) becomes "a lease". Brackets that are no such link stay.
 pub(crate) fn plain(docs: &str) -> String {
-    let mut parts = docs.split("[`");
+    let mut parts = docs.split('[');
     let mut out = parts.next().unwrap_or_default().to_owned();
-    for (name, after) in parts.map(|part| part.split_once("`]").unwrap_or((part, ""))) {
+    for part in parts {
+        let (name, after) = part.split_once(']').unwrap_or((part, ""));
         let target = after.strip_prefix('(').and_then(|target| target.split_once(')'));
-        out += &format!("`{}`{}", name.replace("::", "."), target.map_or(after, |(_, after)| after));
+        let code = name.starts_with('`') && name.ends_with('`');
+        if code || target.is_some() {
+            out += &name.replace("::", ".");
+            out += target.map_or(after, |(_, after)| after);
+        } else {
+            out += &format!("[{part}");
+        }
     }
     out
 }

@@ -1,6 +1,7 @@
 //! Makes values of core out of plain ones of JavaScript. The JavaScript layer has checked the types; core checks ranges.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use napi::bindgen_prelude::{FromNapiValue, Object};
@@ -85,6 +86,14 @@ impl Setting for SocketAddr {
 
     fn read(argument: &'static str, raw: String) -> Result<Self> {
         parse_socket_address(argument, &raw)
+    }
+}
+
+impl Setting for PathBuf {
+    type Raw = String;
+
+    fn read(_: &'static str, raw: String) -> Result<Self> {
+        Ok(raw.into())
     }
 }
 

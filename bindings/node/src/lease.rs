@@ -91,6 +91,13 @@ impl LeaseHandle {
         begin(&self.waits, token, async move { lease.changed(since as u64, limit(timeout)).await.map(Answer::Lease) })
     }
 
+    /// Deletes the mapping and makes it again.
+    #[napi(catch_unwind)]
+    pub fn repair(&self, token: f64, timeout: Option<f64>) -> Result<(), Failure> {
+        let lease = Arc::clone(&self.lease);
+        begin(&self.waits, token, async move { lease.repair(limit(timeout)).await.map(Answer::Lease) })
+    }
+
     /// Asks for the release and does not wait.
     #[napi(catch_unwind)]
     pub fn begin_stop(&self) {

@@ -64,6 +64,12 @@ impl MapperHandle {
         begin(&self.shared.waits, token, async move { mapper.probe().await.map(Answer::Report) })
     }
 
+    /// Tells that the network may have changed.
+    #[napi(catch_unwind)]
+    pub fn network_changed(&self) {
+        self.mapper.network_changed();
+    }
+
     /// Asks for the end and does not wait.
     #[napi(catch_unwind)]
     pub fn begin_stop(&self) {

@@ -15,11 +15,13 @@ pub(crate) fn config(given: &Object<'_>) -> Result<Config> {
     set(given, "protocols", &mut it.protocols)?;
     set(given, "ttl", &mut it.ttl)?;
     set(given, "renewalInterval", &mut it.renewal_interval)?;
+    set(given, "checkInterval", &mut it.check_interval)?;
     set(given, "failureThreshold", &mut it.failure_threshold)?;
     set(given, "retry", &mut it.retry)?;
     set(given, "description", &mut it.description)?;
     set(given, "pcpPort", &mut it.pcp_port)?;
     set(given, "ssdpAddress", &mut it.ssdp_address)?;
+    set(given, "stateDir", &mut it.state_dir)?;
     Ok(it)
 }
 
@@ -38,9 +40,11 @@ pub(crate) fn spelled(field: &str) -> &str {
     match field {
         "local_address" => "localAddress",
         "renewal_interval" => "renewalInterval",
+        "check_interval" => "checkInterval",
         "failure_threshold" => "failureThreshold",
         "pcp_port" => "pcpPort",
         "ssdp_address" => "ssdpAddress",
+        "state_dir" => "stateDir",
         "internal_port" => "port",
         "external_port" => "externalPort",
         _ => field,

@@ -85,6 +85,8 @@ pub struct MapperView {
     pub events_dropped: f64,
     /// Every lease that has not exited.
     pub leases: Vec<LeaseView>,
+    /// The last thing that did not work and that no lease depends on.
+    pub last_error: Option<ErrorView>,
     /// Whether it was stopped.
     pub stopped: bool,
 }
@@ -99,6 +101,7 @@ impl From<&MapperSnapshot> for MapperView {
             renewals: snapshot.renewals as f64,
             events_dropped: snapshot.events_dropped as f64,
             leases: snapshot.leases.iter().map(LeaseView::from).collect(),
+            last_error: snapshot.last_error.as_deref().map(ErrorView::from),
             stopped: snapshot.stopped,
         }
     }

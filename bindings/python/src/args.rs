@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use portlease::{AddressFamily, PortMappingError, Protocol, RetryPolicy, Transport, config};
@@ -173,6 +174,16 @@ impl Argument for SocketAddr {
         }
         let text = text(argument, value)?;
         config::parse_socket_address(argument, &text).map_err(|error| refused(py, argument, &error))
+    }
+}
+
+/// A `str`, or a path of `pathlib` or another class that is `os.PathLike`.
+impl Argument for PathBuf {
+    fn read(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        value.extract::<Self>().map_err(|_| {
+            let message = format!("a str or an os.PathLike that is one is expected, not {}", kind(value));
+            wrong_type(value.py(), argument, &message)
+        })
     }
 }
 

@@ -46,6 +46,12 @@ impl Lease {
         Ok(Wait::new(async move { Outcome::Lease(core.changed(since, limit).await) }))
     }
 
+    /// Deletes the mapping and makes it again, and waits for that, at most for `timeout` seconds: a `LeaseSnapshot`.
+    fn repair(&self, timeout: &Bound<'_, PyAny>) -> PyResult<Wait> {
+        let (core, limit) = (self.0.share(), args::timeout(timeout)?);
+        Ok(Wait::new(async move { Outcome::Lease(core.repair(limit).await) }))
+    }
+
     /// The present state; takes no lock and never waits.
     fn snapshot(&self) -> LeaseSnapshot {
         LeaseSnapshot(self.0.snapshot())

@@ -64,6 +64,11 @@ impl Mapper {
         Wait::new(async move { Outcome::Report(core.probe().await) })
     }
 
+    /// Tells that the network may have changed: every lease looks again at once.
+    fn network_changed(&self) {
+        self.0.network_changed();
+    }
+
     /// Releases every mapping, ends the engine and waits for that: a `Release`.
     fn stop(&self, timeout: &Bound<'_, PyAny>) -> PyResult<Wait> {
         let (core, limit) = (self.0.share(), args::timeout(timeout)?);

@@ -11,18 +11,20 @@ use crate::args::set;
 type Result<T> = PyResult<T>;
 
 /// The names of all settings.
-pub(crate) const SETTINGS: [&str; 11] = [
+pub(crate) const SETTINGS: [&str; 13] = [
     "gateway",
     "local_address",
     "interface",
     "protocols",
     "ttl",
     "renewal_interval",
+    "check_interval",
     "failure_threshold",
     "retry",
     "description",
     "pcp_port",
     "ssdp_address",
+    "state_dir",
 ];
 
 pub(crate) fn config(given: &Bound<'_, PyDict>) -> Result<Config> {
@@ -33,11 +35,13 @@ pub(crate) fn config(given: &Bound<'_, PyDict>) -> Result<Config> {
     set(given, "protocols", &mut it.protocols)?;
     set(given, "ttl", &mut it.ttl)?;
     set(given, "renewal_interval", &mut it.renewal_interval)?;
+    set(given, "check_interval", &mut it.check_interval)?;
     set(given, "failure_threshold", &mut it.failure_threshold)?;
     set(given, "retry", &mut it.retry)?;
     set(given, "description", &mut it.description)?;
     set(given, "pcp_port", &mut it.pcp_port)?;
     set(given, "ssdp_address", &mut it.ssdp_address)?;
+    set(given, "state_dir", &mut it.state_dir)?;
     Ok(it)
 }
 

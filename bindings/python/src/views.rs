@@ -77,6 +77,8 @@ view! {
         events_dropped: |of| of.events_dropped,
         /// Every lease that has not exited, by number.
         leases: |of| of.leases,
+        /// The last thing that did not work and that no lease depends on, such as writing to the state directory.
+        last_error: |of| of.last_error,
         /// Whether the mapper was stopped.
         stopped: |of| of.stopped,
     }
@@ -117,7 +119,8 @@ view! {
     Event(portlease::Event) {
         /// What happened.
         kind: |of| of.kind,
-        /// The number of the lease; `None` if the event is about the whole machine (`network-changed`).
+        /// The number of the lease; `None` if the event is about the whole mapper (`network-changed`, and `failed`
+        /// where something does not work that no lease depends on, such as the state directory).
         lease: |of| of.lease,
         /// UDP or TCP, if the event is about a lease.
         transport: |of| of.transport,

@@ -26,6 +26,10 @@ pub struct Config {
     /// The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min.
     #[uniffi(default = None)]
     pub renewal_interval: Option<Seconds>,
+    /// How often the gateway is asked for a sign of life, one datagram each way for the whole mapper, so that a restart
+    /// is noticed where no announcement of it arrives (PCP and NAT-PMP); 0, or at least 1 s. 0 is never. Default 5 min.
+    #[uniffi(default = None)]
+    pub check_interval: Option<Seconds>,
     /// After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
     /// revoked, 1 or more; its expiry and a certain loss revoke it in any case. Default 3.
     #[uniffi(default = None)]
@@ -43,6 +47,11 @@ pub struct Config {
     /// The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
     #[uniffi(default = None)]
     pub ssdp_address: Option<String>,
+    /// A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
+    /// and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many
+    /// processes. Default: none, nothing is recorded.
+    #[uniffi(default = None)]
+    pub state_dir: Option<String>,
 }
 
 impl Config {
@@ -55,11 +64,13 @@ impl Config {
         set(&mut read.protocols, "protocols", self.protocols)?;
         set(&mut read.ttl, "ttl", self.ttl)?;
         set(&mut read.renewal_interval, "renewal_interval", self.renewal_interval)?;
+        set(&mut read.check_interval, "check_interval", self.check_interval)?;
         set(&mut read.failure_threshold, "failure_threshold", self.failure_threshold)?;
         set(&mut read.retry, "retry", self.retry)?;
         set(&mut read.description, "description", self.description)?;
         set(&mut read.pcp_port, "pcp_port", self.pcp_port)?;
         set_some(&mut read.ssdp_address, "ssdp_address", self.ssdp_address)?;
+        set_some(&mut read.state_dir, "state_dir", self.state_dir)?;
         Ok(read)
     }
 }

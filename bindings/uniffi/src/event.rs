@@ -16,7 +16,8 @@ use crate::value::{Port, Seconds, count};
 pub struct Event {
     /// What happened.
     pub kind: EventKind,
-    /// The number of the lease; absent if the event is about the whole machine (`network-changed`).
+    /// The number of the lease; absent if the event is about the whole mapper (`network-changed`, and `failed` where
+    /// something does not work that no lease depends on, such as the state directory).
     pub lease: Option<i64>,
     /// UDP or TCP, if the event is about a lease.
     pub transport: Option<Transport>,

@@ -115,6 +115,20 @@ impl Lease {
         Ok(self.relay.wait(&self.core, |core| async move { core.lease().changed(since, limit).await }).await?.into())
     }
 
+    /// Deletes the mapping on the gateway and makes it again with the same external port, if the gateway gives it, and
+    /// answers with the state that has the new mapping: for a mapping that the gateway lists and does not forward. Waits
+    /// at most for `timeout`; without one, for ever. The event `repaired` tells that it has worked, `failed` that it has
+    /// not; then the lease tries again as after any loss. A lease that is not mapped makes its next attempt at once.
+    ///
+    /// Fails with `refused` if it was repaired less than 10 s ago: the message says how long to wait. Fails with the kind
+    /// of the attempt, with `timeout`, and with `stopped` once the lease is over. If the time is up, or if the caller
+    /// cancels, the repair goes on.
+    #[uniffi::method(default(timeout = None))]
+    pub async fn repair(&self, timeout: Option<Seconds>) -> Result<LeaseSnapshot, PortLeaseError> {
+        let limit = timeout.map(Seconds::limit);
+        Ok(self.relay.wait(&self.core, |core| async move { core.lease().repair(limit).await }).await?.into())
+    }
+
     /// The present state. Never waits, never fails.
     pub fn snapshot(&self) -> LeaseSnapshot {
         self.core.lease().snapshot().into()

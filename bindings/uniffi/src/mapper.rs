@@ -82,6 +82,14 @@ impl Mapper {
         Ok(self.relay.wait(&self.core, |core| async move { core.probe().await }).await?.into())
     }
 
+    /// Tells that the machine's network may have changed, for hosts that know before portlease does (phones tell their
+    /// apps, sandboxes hide the network from them). Every lease looks again at once, and none waits for its next attempt.
+    /// Returns at once; does nothing once the mapper is stopped. It is needed nowhere else: portlease watches the network
+    /// itself.
+    pub fn network_changed(&self) {
+        self.core.network_changed();
+    }
+
     /// Releases every mapping on the gateway and ends the engine; waits for that, at most for `timeout` (default 5 s, and
     /// 0.1 s more for each lease), and answers how it went for all leases, also for those that ended before. If the time
     /// runs out, the answer is `pending` and the release goes on in the background. May be called again; never fails.

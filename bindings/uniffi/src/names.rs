@@ -198,9 +198,12 @@ pub enum EventKind {
     Failed,
     /// The mapping was lost.
     Revoked,
+    /// The mapping was deleted and made again, see `Lease.repair`.
+    Repaired,
     /// The lease is over.
     Exited,
-    /// The machine's network changed.
+    /// The machine is in another network, or has lost its network: the way to the gateway is another one, or there is
+    /// none.
     NetworkChanged,
 }
 
@@ -212,6 +215,7 @@ impl From<EventKind> for core::EventKind {
             EventKind::Changed => Self::Changed,
             EventKind::Failed => Self::Failed,
             EventKind::Revoked => Self::Revoked,
+            EventKind::Repaired => Self::Repaired,
             EventKind::Exited => Self::Exited,
             EventKind::NetworkChanged => Self::NetworkChanged,
         }
@@ -226,6 +230,7 @@ impl From<core::EventKind> for EventKind {
             core::EventKind::Changed => Self::Changed,
             core::EventKind::Failed => Self::Failed,
             core::EventKind::Revoked => Self::Revoked,
+            core::EventKind::Repaired => Self::Repaired,
             core::EventKind::Exited => Self::Exited,
             core::EventKind::NetworkChanged => Self::NetworkChanged,
         }

@@ -87,6 +87,8 @@ pub struct MapperSnapshot {
     pub events_dropped: i64,
     /// Every lease that has not exited, by number.
     pub leases: Vec<LeaseSnapshot>,
+    /// The last thing that did not work and that no lease depends on, such as writing to the state directory.
+    pub last_error: Option<ErrorReport>,
     /// Whether the mapper was stopped.
     pub stopped: bool,
 }
@@ -101,6 +103,7 @@ impl From<portlease::MapperSnapshot> for MapperSnapshot {
             renewals: count(mapper.renewals),
             events_dropped: count(mapper.events_dropped),
             leases: mapper.leases.into_iter().map(Into::into).collect(),
+            last_error: mapper.last_error.as_deref().map(Into::into),
             stopped: mapper.stopped,
         }
     }

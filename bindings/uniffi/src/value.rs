@@ -1,6 +1,7 @@
 //! Single values, on their way in, and numbers that each host writes in a type of its own: see `uniffi.toml`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use portlease::PortMappingError;
@@ -68,7 +69,7 @@ macro_rules! always {
     )+};
 }
 
-always!(String => String, bool => bool, Transport => portlease::Transport,
+always!(String => String, String => PathBuf, bool => bool, Transport => portlease::Transport,
     AddressFamily => portlease::mapping::AddressFamily);
 
 /// What happens after an attempt to map has failed, or a mapping was lost.

@@ -54,6 +54,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
     /// Publishes and renews the mapping until shutdown (and releases it then) or until it is lost.
     pub(super) async fn keep(&self, mapping: PortMapping, asked_at: Moment, signals: &mut Signals) -> End<Lost> {
         let mut kept = self.kept(mapping, asked_at);
+        signals.ended_attempt();
         self.sink.installed(&kept.mapping, asked_at, kept.rhythm.next());
         signals.attempted(&Ok(()));
         if let Some(end) = self.look(&mut kept, asked_at, signals).await {

@@ -78,11 +78,16 @@ impl Signals {
         self.waiting.push(reply);
     }
 
-    /// An attempt to map ended so: that is the answer to all who wish for a repair.
+    /// An attempt to map has ended, and is about to be published: it will be the answer to all who have asked so far. Whoever
+    /// has seen how it ended and asks then wants more.
+    pub(super) fn ended_attempt(&mut self) {
+        let Self { repairs, waiting, .. } = self;
+        waiting.extend(repairs.iter_mut().flat_map(|asked| std::iter::from_fn(|| asked.try_recv().ok())));
+    }
+
+    /// The attempt ended so, which is published.
     pub(super) fn attempted(&mut self, outcome: &Result<(), PortMappingError>) {
-        let queued =
-            self.repairs.as_mut().map(|asked| std::iter::from_fn(|| asked.try_recv().ok()).collect::<Vec<_>>());
-        for reply in self.waiting.drain(..).chain(queued.unwrap_or_default()) {
+        for reply in self.waiting.drain(..) {
             // Whoever asked may have gone.
             let _ = reply.send(outcome.clone());
         }
@@ -116,4 +121,28 @@ async fn asked(repairs: &mut Option<mpsc::UnboundedReceiver<Reply>>) -> Reply {
     }
     // Nobody is left who could ask.
     std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::World;
+
+    #[tokio::test]
+    async fn an_attempt_answers_those_who_asked_before_it_was_published_and_no_others() {
+        let (mut signals, repairs) = Signals::new(World::default().watch());
+        let ask = || {
+            let (reply, outcome) = oneshot::channel();
+            repairs.0.send(reply).unwrap();
+            outcome
+        };
+        let (mut before, mut after) = (ask(), {
+            signals.ended_attempt();
+            ask()
+        });
+        signals.attempted(&Ok(()));
+        assert!(before.try_recv().unwrap().is_ok());
+        assert!(after.try_recv().is_err(), "it has no answer yet");
+        assert!(matches!(signals.next().await, Signal::Repair(_)));
+    }
 }

@@ -112,6 +112,9 @@ func (c *command) call() (any, error) {
 	case "changed":
 		snapshot, err := lease.Changed(ctx, c.Since)
 		return leaseResult(snapshot), err
+	case "repair":
+		snapshot, err := lease.Repair(ctx)
+		return leaseResult(snapshot), err
 	case "snapshot":
 		return leaseResult(lease.Snapshot()), nil
 	case "stop":
@@ -120,6 +123,9 @@ func (c *command) call() (any, error) {
 		return release(lease.Detach(ctx))
 	case "mapper_snapshot":
 		return mapperResult(mapper.Snapshot()), nil
+	case "network_changed":
+		mapper.NetworkChanged()
+		return nil, nil
 	case "next_event":
 		event, err := mapper.NextEvent(ctx)
 		return eventResult(event), err
@@ -235,6 +241,7 @@ func mapperResult(s portlease.MapperSnapshot) object {
 		"renewals":       s.Renewals,
 		"events_dropped": s.EventsDropped,
 		"leases":         list,
+		"last_error":     reason(s.LastError),
 		"stopped":        s.Stopped,
 	}
 }

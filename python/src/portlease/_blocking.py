@@ -158,6 +158,18 @@ class Lease(BaseLease[Mapper]):
         """
         return result(self._handle.changed(since, timeout))
 
+    def repair(self, timeout: Seconds | None = None) -> LeaseSnapshot:
+        """Deletes the mapping on the router and makes it again, for one that is listed and does not forward.
+
+        Asks for the same external port and returns the state that has the new mapping. Waits at most for `timeout`;
+        `None` sets no limit. The event `repaired` tells that it has worked, `failed` that it has not; then the lease
+        tries again as after any loss. A lease that is not mapped makes its next attempt at once.
+
+        Raises `RefusedError` if it was repaired less than 10 s ago: the message says how long to wait. Raises the kind
+        of the attempt, `TimeoutError`, after which the repair goes on, and `StoppedError` once the lease is over.
+        """
+        return result(self._handle.repair(timeout))
+
     def stop(self, timeout: Seconds | None = None) -> Release:
         """Releases the mapping and ends the lease; waits for that, by default for 5 s at most.
 

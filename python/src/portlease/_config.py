@@ -14,7 +14,7 @@ TransportName = Transport | Literal["udp", "tcp"]
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from portlease._values import Address, Backoff, Seconds, SocketAddress
+    from portlease._values import Address, Backoff, Path, Seconds, SocketAddress
 
 
 class Config(TypedDict, total=False):
@@ -33,6 +33,10 @@ class Config(TypedDict, total=False):
     """The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default 1 h. In seconds."""
     renewal_interval: Seconds | None
     """The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min. In seconds."""
+    check_interval: Seconds | None
+    """How often the gateway is asked for a sign of life, one datagram each way for the whole mapper, so that a restart
+    is noticed where no announcement of it arrives (PCP and NAT-PMP); 0, or at least 1 s. 0 is never. Default 5 min. In
+    seconds."""
     failure_threshold: int | None
     """After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
     revoked, 1 or more; its expiry and a certain loss revoke it in any case. Default 3."""
@@ -47,3 +51,7 @@ class Config(TypedDict, total=False):
     ssdp_address: SocketAddress | None
     """The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the
     gateway."""
+    state_dir: Path | None
+    """A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
+    and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many processes.
+    Default: none, nothing is recorded."""

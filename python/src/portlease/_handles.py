@@ -52,6 +52,15 @@ class BaseMapper(_Handle):
         """Returns the present state of the mapper and of every lease that has not exited. Never waits, never fails."""
         return self._handle.snapshot()
 
+    def network_changed(self) -> None:
+        """Tells that the machine's network may have changed, for programs that know before portlease does.
+
+        Phones tell their apps, and sandboxes hide the network from them. Every lease looks again at once, and none
+        waits for its next attempt. Returns at once; does nothing once the mapper is stopped. It is needed nowhere else:
+        portlease watches the network itself.
+        """
+        self._handle.network_changed()
+
     def __repr__(self) -> str:
         snapshot = self._handle.snapshot()
         state = "stopped" if snapshot.stopped else f"{snapshot.active} of {len(snapshot.leases)} leases active"

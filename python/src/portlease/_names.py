@@ -87,10 +87,13 @@ class EventKind(Name):
     """An attempt to map or to renew failed; the lease goes on."""
     REVOKED = "revoked"
     """The mapping was lost."""
+    REPAIRED = "repaired"
+    """The mapping was deleted and made again, see `Lease.repair`."""
     EXITED = "exited"
     """The lease is over."""
     NETWORK_CHANGED = "network-changed"
-    """The machine's network changed."""
+    """The machine is in another network, or has lost its network: the way to the gateway is another one, or there is
+    none."""
 
 
 class Protocol(Name):

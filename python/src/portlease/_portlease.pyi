@@ -145,6 +145,9 @@ class MapperSnapshot:
     def leases(self) -> tuple[LeaseSnapshot, ...]:
         """Every lease that has not exited, by number."""
     @property
+    def last_error(self) -> ErrorReport | None:
+        """The last thing that did not work and that no lease depends on, such as writing to the state directory."""
+    @property
     def stopped(self) -> bool:
         """Whether the mapper was stopped."""
     def asdict(self) -> dict[str, Any]:
@@ -209,7 +212,8 @@ class Event:
         """What happened."""
     @property
     def lease(self) -> int | None:
-        """The number of the lease; `None` if the event is about the whole machine (`network-changed`)."""
+        """The number of the lease; `None` if the event is about the whole mapper (`network-changed`, and `failed` where
+        something does not work that no lease depends on, such as the state directory)."""
     @property
     def transport(self) -> Transport | None:
         """UDP or TCP, if the event is about a lease."""
@@ -298,6 +302,9 @@ class Lease:
     def changed(self, since: LeaseSnapshot | int | None, timeout: Seconds | None) -> Wait[LeaseSnapshot]:
         """Waits for a state other than `since`, which is a snapshot, its revision, or `None` for the state at this
         call: a `LeaseSnapshot`."""
+    def repair(self, timeout: Seconds | None) -> Wait[LeaseSnapshot]:
+        """Deletes the mapping and makes it again, and waits for that, at most for `timeout` seconds: a
+        `LeaseSnapshot`."""
     def snapshot(self) -> LeaseSnapshot:
         """The present state; takes no lock and never waits."""
     def stop(self, timeout: Seconds | None) -> Wait[Release]:
@@ -320,6 +327,8 @@ class Mapper:
         """Begins to read events: those that nobody has read yet, then every one from now on."""
     def probe(self) -> Wait[GatewayReport]:
         """Asks what the gateway offers: a `GatewayReport`."""
+    def network_changed(self) -> None:
+        """Tells that the network may have changed: every lease looks again at once."""
     def stop(self, timeout: Seconds | None) -> Wait[Release]:
         """Releases every mapping, ends the engine and waits for that: a `Release`."""
     def begin_stop(self) -> bool:

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import os
     from datetime import timedelta
     from ipaddress import IPv4Address, IPv6Address
 
@@ -40,5 +41,6 @@ class Backoff(NamedTuple):
 
 if TYPE_CHECKING:
     Seconds = float | timedelta
+    Path = str | os.PathLike[str]
     Address = str | IPv4Address | IPv6Address
     SocketAddress = str | Endpoint | tuple[Address, int]

@@ -109,6 +109,10 @@ class Lease(BaseLease[Mapper]):
         """As `portlease.Lease.changed`. The default of `since` is the state at the call, not at the `await`."""
         return result(self._handle.changed(since, timeout))
 
+    async def repair(self, timeout: Seconds | None = None) -> LeaseSnapshot:
+        """As `portlease.Lease.repair`. If the task is cancelled, the repair goes on in the background."""
+        return await result(self._handle.repair(timeout))
+
     async def stop(self, timeout: Seconds | None = None) -> Release:
         """As `portlease.Lease.stop`. If the task is cancelled, the stop goes on in the background."""
         return await result(self._handle.stop(timeout))

@@ -21,14 +21,14 @@ fn arguments(step: &str) -> Option<Value> {
             "mapper": "mapper", "lease": "lease", "port": required(0.into()), "transport": "udp", "external_port": null,
             "exact": false,
         }),
-        "ready" | "changed" => json!({"lease": "lease", "timeout": 10}),
+        "ready" | "changed" | "repair" => json!({"lease": "lease", "timeout": 10}),
         "snapshot" | "wait_for" | "detach" => json!({"lease": "lease"}),
         "stop" => json!({"lease": "lease", "timeout": null}),
-        "mapper_snapshot" | "probe" => json!({"mapper": "mapper"}),
+        "mapper_snapshot" | "network_changed" | "probe" => json!({"mapper": "mapper"}),
         "next_event" => json!({"mapper": "mapper", "timeout": 10, "skip": null}),
         "stop_mapper" => json!({"mapper": "mapper", "timeout": null}),
         "gateway" => json!({"line": required(json!({}))}),
-        "wait_for_gateway" => json!({}),
+        "wait_for_gateway" | "crash" => json!({}),
         "repeat" => json!({"times": required(0.into()), "steps": required(json!([]))}),
         _ => return None,
     })
@@ -146,6 +146,11 @@ fn object(value: Value) -> Object {
         Value::Object(fields) => fields,
         _ => Object::new(),
     }
+}
+
+/// Whether one of the steps is this call.
+pub(crate) fn calls(steps: &[Step], call: &str) -> bool {
+    steps.iter().any(|step| step.call == call || calls(&step.steps, call))
 }
 
 /// A duration, written as a number of seconds.

@@ -1,13 +1,15 @@
 //! Plays a scenario against a simulated gateway of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use portlease_gateway::{Gateway, json};
 use serde_json::{Value, json};
 
-use crate::format::{Object, Scenario, Step, seconds};
+use crate::format::{Object, Scenario, Step, calls, seconds};
 use crate::matching::mismatch;
 use crate::surface::Surface;
 use crate::testee::Testee;
@@ -36,11 +38,23 @@ impl From<String> for Failure {
     }
 }
 
+/// A folder for the files of a scenario, which goes with it.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Most scenarios write no file, so that there is none.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 struct Player<'a> {
     /// Of this scenario: the names of its handles and the numbers of its commands begin with it.
     number: u32,
     gateway: Gateway,
-    testee: &'a Testee,
+    /// That of all scenarios, or of one that crashes it.
+    testee: Arc<Testee>,
+    scratch: Scratch,
     surface: &'a Surface,
     /// What every mapper is told: the gateway's place, then the scenario's settings.
     config: Object,
@@ -52,7 +66,7 @@ struct Player<'a> {
 }
 
 /// Plays all steps, stops every mapper, and looks at what is left on the gateway.
-pub(crate) fn play(number: u32, scenario: &Scenario, testee: &Testee, surface: &Surface) -> Result<(), Failure> {
+pub(crate) fn play(number: u32, scenario: &Scenario, testee: &Arc<Testee>, surface: &Surface) -> Result<(), Failure> {
     let settings = serde_json::from_value(Value::Object(scenario.gateway.clone()))
         .map_err(|error| format!("the gateway's settings: {error}"))?;
     let gateway = Gateway::start(settings).map_err(|error| format!("the gateway does not start: {error}"))?;
@@ -62,10 +76,23 @@ pub(crate) fn play(number: u32, scenario: &Scenario, testee: &Testee, surface: &
     config.insert("ssdp_address".into(), gateway.ssdp_address().to_string().into());
     config.extend(scenario.config.clone());
     let (mappers, leases) = Default::default();
-    let mut player = Player { number, gateway, testee, surface, config, commands: 0, mappers, leases };
+    let of_its_own = calls(&scenario.steps, "crash");
+    let testee = if of_its_own { another(testee)? } else { Arc::clone(testee) };
+    let scratch = Scratch(std::env::temp_dir().join(format!("portlease-scenario-{}-{number}", std::process::id())));
+    let mut player = Player { number, gateway, testee, scratch, surface, config, commands: 0, mappers, leases };
     let played = player.play(&scenario.steps);
     let end = player.end(scenario);
-    played.and(end.map_err(|failure| Failure { at: "end".into(), ..failure }))
+    let ended = if of_its_own { player.testee.end().map_err(of_testee) } else { Ok(()) };
+    played.and(end.and(ended).map_err(|failure| Failure { at: "end".into(), ..failure }))
+}
+
+fn of_testee(reason: String) -> Failure {
+    Failure { reason, of_testee: true, ..Failure::default() }
+}
+
+fn another(testee: &Testee) -> Result<Arc<Testee>, Failure> {
+    let another = testee.another().map(Arc::new);
+    another.map_err(|error| of_testee(format!("another testee does not start: {error}")))
 }
 
 impl Player<'_> {
@@ -120,6 +147,10 @@ impl Player<'_> {
         let sees = step.sees.as_ref().unwrap_or(&Value::Null);
         match step.call.as_str() {
             "gateway" => Ok(Ok(self.tell_gateway(&arguments["line"])?)),
+            "crash" => {
+                self.crash()?;
+                Ok(Ok(Value::Null))
+            }
             "wait_for_gateway" => until(sees, || Ok(Ok(self.gateway_state(sees)?))),
             "wait_for" => until(sees, || self.ask("snapshot", arguments.clone())),
             "repeat" => {
@@ -145,6 +176,15 @@ impl Player<'_> {
         }
     }
 
+    /// Kills the testee with all its handles, and goes on with another one.
+    fn crash(&mut self) -> Result<(), Failure> {
+        self.testee.kill().map_err(|error| of_testee(format!("the testee cannot be killed: {error}")))?;
+        self.testee = another(&self.testee)?;
+        self.mappers.clear();
+        self.leases.clear();
+        Ok(())
+    }
+
     /// Has the testee make a call.
     fn ask(&mut self, call: &str, mut arguments: Object) -> Result<Outcome, Failure> {
         let name = |key: &str| arguments.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -165,6 +205,10 @@ impl Player<'_> {
         if let Some(settings) = arguments.get_mut("config").and_then(Value::as_object_mut) {
             let all: Object = self.config.clone().into_iter().chain(std::mem::take(settings)).collect();
             *settings = all;
+            if let Some(folder) = settings.get_mut("state_dir") {
+                // An absolute path stays as it is.
+                *folder = self.scratch.0.join(folder.as_str().unwrap_or_default()).to_string_lossy().into();
+            }
         }
         for (key, name) in [("mapper", &mapper), ("lease", &lease)] {
             name.iter().for_each(|name| drop(arguments.insert(key.into(), format!("{}.{name}", self.number).into())));
@@ -174,11 +218,11 @@ impl Player<'_> {
         self.commands += 1;
         let id = u64::from(self.number) * 1_000_000 + self.commands;
         let answer = self.testee.ask(arguments, id, limit).and_then(|answer| self.outcome(call, &answer));
-        let outcome = answer.map_err(|reason| Failure { reason, of_testee: true, ..Failure::default() })?;
+        let outcome = answer.map_err(of_testee)?;
         match (call, &outcome, mapper, lease) {
             ("start", Ok(_), Some(mapper), _) => drop(self.mappers.insert(mapper)),
             ("map", Ok(_), _, Some(lease)) => drop(self.leases.insert(lease, Value::Null)),
-            ("ready" | "changed" | "snapshot", Ok(seen), _, Some(lease)) => {
+            ("ready" | "changed" | "repair" | "snapshot", Ok(seen), _, Some(lease)) => {
                 self.leases.insert(lease, seen.get("revision").cloned().unwrap_or_default());
             }
             _ => {}

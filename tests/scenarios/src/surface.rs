@@ -28,7 +28,7 @@ impl Surface {
     /// Why the answer to a call is not of the form that it must have; an error is the answer to `error`.
     pub(crate) fn check_answer(&self, call: &str, answer: &Value) -> Result<(), String> {
         let wanted = match call {
-            "ready" | "changed" | "snapshot" => "lease_snapshot",
+            "ready" | "changed" | "repair" | "snapshot" => "lease_snapshot",
             "mapper_snapshot" => "mapper_snapshot",
             "next_event" => "event",
             "probe" => "gateway_report",

@@ -19,6 +19,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A running testee. Many scenarios ask it at once: each command has a number, and the answer repeats it.
 pub(crate) struct Testee {
+    command: String,
     child: Mutex<Child>,
     /// To the thread that writes; dropping it closes the testee's input.
     lines: Mutex<Option<Sender<String>>>,
@@ -70,7 +71,19 @@ impl Testee {
             *lock(&answers.waiting) = Err(reason);
         });
         let (child, lines, reader) = (Mutex::new(child), Mutex::new(Some(lines)), Mutex::new(Some(reader)));
-        Ok(Self { child, lines, reader, heard, patience })
+        Ok(Self { command: command.to_owned(), child, lines, reader, heard, patience })
+    }
+
+    /// Starts another one like this.
+    pub(crate) fn another(&self) -> std::io::Result<Self> {
+        Self::start(&self.command, self.patience)
+    }
+
+    /// Kills it: no code of it runs any more. Returns when the system has taken everything away from it.
+    pub(crate) fn kill(&self) -> std::io::Result<()> {
+        let mut child = lock(&self.child);
+        child.kill()?;
+        child.wait().map(drop)
     }
 
     /// Has a call made that takes `limit` at most, and gives the answer. Fails if the testee does not answer.

@@ -42,6 +42,18 @@ public class Lease internal constructor(
     public suspend fun changed(since: Long = snapshot().revision, timeout: Duration? = null): LeaseSnapshot =
         guarded { handle.changed(since, timeout) }
 
+    /**
+     * Deletes the mapping on the gateway and makes it again with the same external port, if the gateway gives it, and answers
+     * with the state that has the new mapping: for a mapping that the gateway lists and does not forward. Waits at most for
+     * [timeout]; without one, for ever. The event [EventKind.REPAIRED] tells that it has worked, [EventKind.FAILED] that it has
+     * not; then the lease tries again as after any loss. A lease that is not mapped makes its next attempt at once.
+     *
+     * Fails with `refused` if it was repaired less than 10 s ago: the message says how long to wait. Fails with the kind of the
+     * attempt, with `timeout`, and with `stopped` once the lease is over. If the time is up, or if the coroutine is cancelled,
+     * the repair goes on.
+     */
+    public suspend fun repair(timeout: Duration? = null): LeaseSnapshot = guarded { handle.repair(timeout) }
+
     /** The present state. Never waits, never fails. */
     public fun snapshot(): LeaseSnapshot = guarded { handle.snapshot() }
 

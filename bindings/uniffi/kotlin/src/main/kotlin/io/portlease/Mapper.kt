@@ -76,6 +76,13 @@ public class Mapper private constructor(private val handle: MapperHandle) : Auto
     public suspend fun probe(): GatewayReport = guarded { handle.probe() }
 
     /**
+     * Tells that the machine's network may have changed, for hosts that know before portlease does: Android tells its apps, and
+     * sandboxes hide the network from them. Every lease looks again at once, and none waits for its next attempt. Returns at
+     * once; does nothing once the mapper is stopped. It is needed nowhere else: portlease watches the network itself.
+     */
+    public fun networkChanged(): Unit = guarded { handle.networkChanged() }
+
+    /**
      * Releases every mapping on the gateway and ends the engine; waits for that, at most for [timeout] (default 5 s, and 0.1 s
      * more for each lease), and answers how it went for all leases, also for those that ended before. If the time runs out,
      * the answer is [Release.PENDING] and the release goes on in the background. May be called again; never fails: a gateway
