@@ -130,7 +130,13 @@ impl Output {
 
     fn above_live<T>(&self, write: impl FnOnce() -> T) -> T {
         match &*self.live.borrow() {
-            Some(live) => live.screen.suspend(write),
+            Some(live) => {
+                // indicatif's own `suspend` panics if the terminal is gone.
+                let _ = live.screen.clear();
+                let written = write();
+                live.lines.iter().take(1).for_each(ProgressBar::force_draw);
+                written
+            }
             None => write(),
         }
     }

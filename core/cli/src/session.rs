@@ -150,10 +150,17 @@ impl<'a> Session<'a> {
         }
         let count = u32::try_from(leases.len()).unwrap_or(u32::MAX);
         let patience = RELEASE_PATIENCE.saturating_add(RELEASE_PATIENCE_PER_LEASE.saturating_mul(count));
+        let hurry = async {
+            // A terminal that is closed fails the output first and sends its signal then: that one asks for no hurry.
+            if closed.is_some() {
+                signals.next().await;
+            }
+            signals.next().await;
+        };
         let release = tokio::select! {
             biased;
             release = mapper.stop(patience) => release,
-            () = signals.next() => Release::Pending,
+            () = hurry => Release::Pending,
         };
         let closed = match closed {
             Some(error) => Err(error),
