@@ -109,6 +109,9 @@ impl<'a> Session<'a> {
         } else if let Some(text) = event::good_news(event) {
             self.output.line(&text)?;
         }
+        if let Some(message) = event::warning(event) {
+            self.output.warning(message);
+        }
         if let Some((kind, message)) = event::bad_news(event) {
             self.fail(ErrorReport::new(kind, message));
         }
