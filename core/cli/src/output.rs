@@ -87,11 +87,18 @@ impl Output {
 
     /// A failure on stderr, with its kind, and what to try.
     pub(crate) fn failure(&self, error: &ErrorReport) {
+        self.failure_with(error, None);
+    }
+
+    /// A failure on stderr for which there is better advice than that for its kind.
+    pub(crate) fn failure_with(&self, error: &ErrorReport, step: Option<&str>) {
         let head = self.stderr.colour(Colour::Red, &format!("portlease: {}:", error.kind));
         self.note(head + " " + &error.message);
-        if self.advised.replace(Some(error.kind)) != Some(error.kind)
-            && let Some(step) = advice::next_step(error.kind)
-        {
+        let usual = || match self.advised.replace(Some(error.kind)) == Some(error.kind) {
+            true => None,
+            false => advice::next_step(error.kind),
+        };
+        if let Some(step) = step.or_else(usual) {
             self.note(format!("  try: {step}"));
         }
     }

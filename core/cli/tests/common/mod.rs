@@ -27,6 +27,11 @@ pub fn careless_gateway(faults: Faults) -> Gateway {
     Gateway::start(GatewayConfig { faults, secure_mode: false, ..GatewayConfig::default() }).unwrap()
 }
 
+/// A router of version 1: one of version 2 adds no mapping without an end.
+pub fn older_gateway() -> Gateway {
+    Gateway::start(GatewayConfig { igd_version: 1, ..GatewayConfig::default() }).unwrap()
+}
+
 /// A router whose device has this name.
 pub fn named_gateway(name: &str) -> Gateway {
     Gateway::start(GatewayConfig { friendly_name: name.to_owned(), ..GatewayConfig::default() }).unwrap()

@@ -25,6 +25,7 @@ mod look;
 mod release;
 mod remembered;
 mod renewal;
+mod repair;
 mod search;
 pub(crate) mod soap;
 pub(crate) mod ssdp;
