@@ -1,5 +1,6 @@
 //! What the subcommands' arguments have in common.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -103,6 +104,16 @@ impl PortSpec {
     }
 }
 
+impl fmt::Display for PortSpec {
+    /// As on the command line; of both transports only the port.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.transport {
+            Some(transport) => write!(f, "{}/{transport}", self.port),
+            None => write!(f, "{}", self.port),
+        }
+    }
+}
+
 /// Reads a port with its transport.
 pub(crate) fn port_spec(text: &str) -> Result<PortSpec, String> {
     let Some((number, transport)) = text.split_once('/') else {
@@ -118,6 +129,17 @@ pub(crate) fn port_spec(text: &str) -> Result<PortSpec, String> {
         name => Some(name.parse::<Transport>().map_err(|error| format!("{error}, both"))?),
     };
     Ok(PortSpec { port, transport })
+}
+
+/// Reads a port with its transport; without one, both are meant.
+pub(crate) fn port_or_spec(text: &str) -> Result<PortSpec, String> {
+    if text.contains('/') {
+        return port_spec(text);
+    }
+    match text.parse::<u16>() {
+        Ok(_) => port_spec(&format!("{text}/both")),
+        Err(_) => Err("write a port, such as 4000, or a port and its transport, such as 4000/udp".to_owned()),
+    }
 }
 
 /// Reads a time: a plain number is seconds; otherwise numbers with units, such as `30s`, `5m`, `1h30m`.
@@ -195,6 +217,18 @@ mod tests {
         assert_eq!(port_spec("4000/udp").map(|spec| spec.transports()), Ok(vec![Transport::Udp]));
         assert_eq!(port_spec("4000/TCP").map(|spec| spec.transports()), Ok(vec![Transport::Tcp]));
         assert_eq!(port_spec("4000/both").map(|spec| spec.transports()), Ok(vec![Transport::Udp, Transport::Tcp]));
+    }
+
+    #[test]
+    fn a_port_without_its_transport_means_both_where_that_is_allowed() {
+        assert_eq!(port_or_spec("4000"), port_spec("4000/both"));
+        assert_eq!(port_or_spec("4000/tcp"), port_spec("4000/tcp"));
+        for (text, part) in
+            [("0", "must be between 1 and 65535, not `0`"), ("http", "such as 4000"), ("70000", "such as 4000")]
+        {
+            let error = port_or_spec(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
     }
 
     #[test]

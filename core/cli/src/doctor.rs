@@ -11,11 +11,12 @@ use portlease::{
 use serde_json::{Value, json};
 
 use crate::advice;
-use crate::args::{self, PathArgs, PcpPortArgs, ProtocolArgs};
+use crate::args::{self, PathArgs, PcpPortArgs, PortSpec, ProtocolArgs};
 use crate::diagnosis::{Findings, TestMapping};
 use crate::event::{external, millis, span};
 use crate::outcome::{DONE, FAILED, Outcome};
 use crate::output::Output;
+use crate::repair;
 use crate::signals::Signals;
 use crate::text::{Colour, Shown};
 
@@ -31,17 +32,23 @@ Shows the default route, the local address, what the router answers by each prot
 external address and whether the internet can reach that, a picture of the path, a verdict and what to do next.
 
 To be sure, it maps one UDP port for 120 s and removes the mapping at once: a free port, which it holds itself \
-meanwhile. --no-map leaves that out.";
+meanwhile. --no-map leaves that out.
+
+--repair is for a router that lists a mapping and does not forward it any more. It makes no report: it deletes the \
+mapping and adds it again by UPnP, with the same ports, description and end, so that the program that holds it goes on. \
+The port is the one outside, as `portlease list` shows it. It must lead to this machine. A mapping that the router \
+shows as made by PCP or NAT-PMP can only be repaired by the program that holds it: stop that and start it again.";
 
 const AFTER_HELP: &str = "\
 Examples:
   portlease doctor
   portlease doctor --json                  for a bug report
   portlease doctor --gateway 192.168.0.1   ask another router than that of the default route
+  portlease doctor --repair 4000           delete the mapping of port 4000 and add it again; also 4000/udp
 
 Exit status:
-  0  a port could be mapped (with --no-map: the router answers)
-  1  it could not
+  0  a port could be mapped (with --no-map: the router answers; with --repair: the mapping was repaired)
+  1  it could not, or was not
   2  the command line makes no sense";
 
 /// Find out whether ports can be mapped here, and if not, why
@@ -51,6 +58,9 @@ pub(crate) struct DoctorArgs {
     /// Only ask; do not map a port for a moment
     #[arg(long)]
     no_map: bool,
+    /// Delete a mapping that does not work and add it again; UDP and TCP, or the one that is named
+    #[arg(long, value_name = "PORT[/TRANSPORT]", value_parser = args::port_or_spec, conflicts_with_all = ["no_map", "protocol"])]
+    repair: Option<PortSpec>,
     /// Write the report as one JSON object
     #[arg(long)]
     json: bool,
@@ -72,8 +82,11 @@ pub(crate) async fn run(args: DoctorArgs) -> Outcome {
         .retry(RetryPolicy::Never)
         .description("portlease doctor");
     let path = args::check(&config)?;
-    let mut signals = Signals::listen()?;
     let output = Output::new(args.json);
+    if let Some(spec) = args.repair {
+        return repair::run(spec, &config, &path?, &output).await;
+    }
+    let mut signals = Signals::listen()?;
     let findings = match &path {
         Err(error) => Findings { gateway: Err(error.clone()), test: None },
         Ok(path) => {

@@ -99,6 +99,7 @@ pub(crate) fn good_news(event: &Event) -> Option<String> {
         EventKind::Installed => "mapped to",
         EventKind::Renewed => "renewed:",
         EventKind::Changed => "moved to",
+        EventKind::Repaired => "repaired:",
         EventKind::NetworkChanged => return Some("the network changed".to_owned()),
         EventKind::Failed | EventKind::Revoked | EventKind::Exited => return None,
     };
@@ -111,10 +112,18 @@ pub(crate) fn good_news(event: &Event) -> Option<String> {
     })
 }
 
-/// What a failure event says to people, with its kind; nothing for a good event, or for the end of a lease, which
+/// What a warning of the mapper says to people: something does not work that no lease depends on.
+pub(crate) fn warning(event: &Event) -> Option<&str> {
+    match (event.kind, event.lease) {
+        (EventKind::Failed, None) => event.error.as_ref().map(|error| error.message.as_str()),
+        _ => None,
+    }
+}
+
+/// What the failure of a lease says to people, with its kind; nothing for a good event, or for the end of a lease, which
 /// follows on a failure that was told.
 pub(crate) fn bad_news(event: &Event) -> Option<(ErrorKind, String)> {
-    let error = event.error.as_ref()?;
+    let error = event.error.as_ref().filter(|_| event.lease.is_some())?;
     let port = port(event);
     let message = match (event.kind, event.external_port) {
         (EventKind::Failed, None) => error.message.clone(),
@@ -195,11 +204,23 @@ mod tests {
     }
 
     #[test]
+    fn a_warning_of_the_mapper_is_no_failure_of_a_port() {
+        let mut warned = Event::new(EventKind::Failed);
+        warned.error = Some(Arc::new(ErrorReport::new(ErrorKind::Internal, "cannot write /state: read-only")));
+        assert_eq!(warning(&warned), Some("cannot write /state: read-only"));
+        assert_eq!((bad_news(&warned), good_news(&warned)), (None, None));
+        assert_eq!(warning(&failed(EventKind::Failed, false)), None);
+        assert_eq!(json(&warned), r#"{"event":"failed","kind":"internal","message":"cannot write /state: read-only"}"#);
+    }
+
+    #[test]
     fn people_read_what_is_mapped_where_and_for_how_long() {
         assert_eq!(
             good_news(&event(EventKind::Installed)).unwrap(),
             "4000/udp mapped to 192.0.1.1:4000 by pcp for 1 h (1.4 ms)"
         );
+        assert_eq!(good_news(&event(EventKind::Repaired)).unwrap(), "4000/udp repaired: 192.0.1.1:4000 for 1 h");
+        assert_eq!(good_news(&Event::new(EventKind::NetworkChanged)).unwrap(), "the network changed");
         let nowhere = event_with(EventKind::Changed, |event| {
             (event.external, event.external_port, event.lifetime) = (None, Some(4100), None);
         });

@@ -3,8 +3,8 @@
 //! # Layout
 //!
 //! One module for each subcommand (`map`, `doctor`, `list`, `unmap`, `gateway`, `demo`, `completions`);
-//! `session` is a stay of `map`, `args` reads what all share, `output` writes plain lines, status lines or JSON, `text` keeps them free of what steers a terminal, `event` and `status` put a mapper's
-//! events and a lease's state into words, `leftover` what is still on the router at the end, `diagnosis` draws conclusions for `doctor`, `advice` says what to try,
+//! `session` is a stay of `map`, `state` finds the folder for its records, `args` reads what all share, `output` writes plain lines, status lines or JSON, `text` keeps them free of what steers a terminal, `event` and `status` put a mapper's
+//! events and a lease's state into words, `leftover` what is still on the router at the end, `diagnosis` draws conclusions for `doctor`, `repair` is its `--repair`, `advice` says what to try,
 //! `signals` hears Ctrl-C.
 
 #![warn(clippy::wildcard_enum_match_arm)]
@@ -22,8 +22,10 @@ mod list;
 mod map;
 mod outcome;
 mod output;
+mod repair;
 mod session;
 mod signals;
+mod state;
 mod status;
 mod text;
 mod unmap;

@@ -74,7 +74,7 @@ pub(crate) async fn run(args: ListArgs) -> Outcome {
     let config = args.path.config();
     let path = args::check(&config)??;
     let gateway = path.require_gateway()?;
-    let entries = upnp(&config, gateway, &path).mappings().await.map_err(explain)?;
+    let entries = table(&upnp(&config, gateway, &path)).await?;
     let output = Output::new(args.json);
     if args.json {
         for entry in &entries {
@@ -95,10 +95,15 @@ pub(crate) async fn run(args: ListArgs) -> Outcome {
     if entries.is_empty() {
         output.line(format!("the router at {gateway} has no mapped ports, or shows none"))?;
     }
-    for line in table(&entries, &path) {
+    for line in columns(&entries, &path) {
         output.line(&line)?;
     }
     Ok(DONE)
+}
+
+/// The router's table.
+pub(crate) async fn table(upnp: &UpnpMapper) -> Result<Vec<TableEntry>, PortMappingError> {
+    upnp.mappings().await.map_err(explain)
 }
 
 fn explain(error: PortMappingError) -> PortMappingError {
@@ -111,7 +116,7 @@ fn explain(error: PortMappingError) -> PortMappingError {
 }
 
 /// The table in columns, with a head.
-fn table(entries: &[TableEntry], path: &NetworkPath) -> Vec<String> {
+fn columns(entries: &[TableEntry], path: &NetworkPath) -> Vec<String> {
     let mut rows = vec![["PORT", "LEADS TO", "ENDS IN", "DESCRIPTION"].map(str::to_owned)];
     for entry in entries {
         let here = if is_ours(entry, path) { " (this machine)" } else { "" };
@@ -156,13 +161,13 @@ mod tests {
         other.enabled = false;
         other.remote_host = "192.0.1.7".to_owned();
         assert_eq!(
-            table(&[ours, other], &path),
+            columns(&[ours, other], &path),
             [
                 "PORT      LEADS TO                          ENDS IN      DESCRIPTION",
                 "4000/udp  192.168.1.20:4000 (this machine)  59 min 59 s  portlease",
                 "80/tcp    nas:8080                          never        (off) (only from 192.0.1.7)",
             ]
         );
-        assert!(table(&[], &path).is_empty());
+        assert!(columns(&[], &path).is_empty());
     }
 }

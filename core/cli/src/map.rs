@@ -11,6 +11,7 @@ use crate::outcome::Outcome;
 use crate::output::Output;
 use crate::session::Session;
 use crate::signals::Signals;
+use crate::state::StateArgs;
 
 const LONG_ABOUT: &str = "\
 Map ports and keep them mapped until Ctrl-C, SIGTERM, a closed terminal or the end of --for; then take them off the \
@@ -23,6 +24,10 @@ on up to 5 min: every failure is told, and portlease goes on trying unless --ret
 At the end it waits until the router has confirmed that every port is released; a second Ctrl-C ends the wait. A port \
 that the router did not confirm may stay mapped: a warning names it, with the time when its lifetime ends.
 
+What is mapped is recorded in a small file, so that after a crash the next start gets the same external port and removes \
+what nobody wants any more. The folder is $XDG_STATE_HOME/portlease or else ~/.local/state/portlease; on macOS \
+~/Library/Application Support/portlease, on Windows %LOCALAPPDATA%\\portlease. Without a home folder nothing is recorded.
+
 portlease does not open the port on this machine: your program does, before or after.";
 
 const AFTER_HELP: &str = "\
@@ -33,8 +38,9 @@ Examples:
   portlease map 4000/udp --for 10m --json       for ten minutes, one JSON object a line
   portlease map 4000/udp --ttl 2h --detach      for two hours, without staying
 
-JSON events: installed, renewed, changed, failed, revoked, exited, network-changed; at the end detached with --detach, and
-unconfirmed or pending for a port that may still be mapped; such as
+JSON events: installed, renewed, changed, failed, revoked, repaired, exited, network-changed; at the end detached with
+--detach, and unconfirmed or pending for a port that may still be mapped. A failed without a port is a warning, for
+instance that the record cannot be written. Such as
   {\"event\":\"installed\",\"transport\":\"udp\",\"internal_port\":4000,\"external\":\"192.0.1.1:4000\",
    \"external_port\":4000,\"protocol\":\"pcp\",\"ttl\":3600,\"address_class\":\"public\",\"elapsed_ms\":1.4}
 
@@ -73,6 +79,10 @@ pub(crate) struct MapArgs {
     /// Longest wait between renewals; a short lifetime makes it shorter
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = args::duration)]
     renewal_interval: Duration,
+    /// How often to ask the router for a sign of life, one small packet each way for all ports, so that a restart is
+    /// noticed that it did not announce (PCP and NAT-PMP); 0 is never
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = args::duration)]
+    check_interval: Duration,
     /// Release and end after this time, such as 30s, 5m or 2h [default: hold until Ctrl-C]
     #[arg(long = "for", value_name = "TIME", value_parser = args::positive_duration)]
     hold: Option<Duration>,
@@ -88,6 +98,8 @@ pub(crate) struct MapArgs {
     /// Write one JSON object a line instead of text
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    state: StateArgs,
     #[command(flatten)]
     protocols: ProtocolArgs,
     #[command(flatten)]
@@ -108,6 +120,7 @@ impl MapArgs {
             .protocols(self.protocols.protocols())
             .ttl(self.ttl)
             .renewal_interval(self.renewal_interval)
+            .check_interval(self.check_interval)
             .retry(retry)
             .description(&self.description)
             .pcp_port(self.pcp.pcp_port)
@@ -143,12 +156,13 @@ impl MapArgs {
 }
 
 pub(crate) async fn run(args: MapArgs) -> Outcome {
-    let (requests, config) = (args.requests()?, args.config());
+    let (requests, mut config) = (args.requests()?, args.config());
+    let output = Output::new(args.json);
+    config.state_dir = args.state.folder(&output);
     // A machine without a network is not bad usage: the lease says so, and waits for one.
     drop(args::check(&config)?);
     // Before anything is mapped, so that no signal ends the program with a mapping left behind.
     let mut signals = Signals::listen()?;
-    let output = Output::new(args.json);
     let deadline = args.hold.and_then(|hold| Instant::now().checked_add(hold));
     let mapper = Mapper::start(config)?;
     let mut leases = Vec::new();

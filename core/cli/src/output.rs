@@ -87,11 +87,18 @@ impl Output {
 
     /// A failure on stderr, with its kind, and what to try.
     pub(crate) fn failure(&self, error: &ErrorReport) {
+        self.failure_with(error, None);
+    }
+
+    /// A failure on stderr for which there is better advice than that for its kind.
+    pub(crate) fn failure_with(&self, error: &ErrorReport, step: Option<&str>) {
         let head = self.stderr.colour(Colour::Red, &format!("portlease: {}:", error.kind));
         self.note(head + " " + &error.message);
-        if self.advised.replace(Some(error.kind)) != Some(error.kind)
-            && let Some(step) = advice::next_step(error.kind)
-        {
+        let usual = || match self.advised.replace(Some(error.kind)) == Some(error.kind) {
+            true => None,
+            false => advice::next_step(error.kind),
+        };
+        if let Some(step) = step.or_else(usual) {
             self.note(format!("  try: {step}"));
         }
     }
@@ -130,7 +137,13 @@ impl Output {
 
     fn above_live<T>(&self, write: impl FnOnce() -> T) -> T {
         match &*self.live.borrow() {
-            Some(live) => live.screen.suspend(write),
+            Some(live) => {
+                // indicatif's own `suspend` panics if the terminal is gone.
+                let _ = live.screen.clear();
+                let written = write();
+                live.lines.iter().take(1).for_each(ProgressBar::force_draw);
+                written
+            }
             None => write(),
         }
     }

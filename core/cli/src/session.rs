@@ -109,6 +109,9 @@ impl<'a> Session<'a> {
         } else if let Some(text) = event::good_news(event) {
             self.output.line(&text)?;
         }
+        if let Some(message) = event::warning(event) {
+            self.output.warning(message);
+        }
         if let Some((kind, message)) = event::bad_news(event) {
             self.fail(ErrorReport::new(kind, message));
         }
@@ -150,10 +153,17 @@ impl<'a> Session<'a> {
         }
         let count = u32::try_from(leases.len()).unwrap_or(u32::MAX);
         let patience = RELEASE_PATIENCE.saturating_add(RELEASE_PATIENCE_PER_LEASE.saturating_mul(count));
+        let hurry = async {
+            // A terminal that is closed fails the output first and sends its signal then: that one asks for no hurry.
+            if closed.is_some() {
+                signals.next().await;
+            }
+            signals.next().await;
+        };
         let release = tokio::select! {
             biased;
             release = mapper.stop(patience) => release,
-            () = signals.next() => Release::Pending,
+            () = hurry => Release::Pending,
         };
         let closed = match closed {
             Some(error) => Err(error),

@@ -183,14 +183,14 @@ impl Router {
 
 /// The entry that a delete of this port removes. One that is open to a single remote host is another entry, even with the
 /// same port.
-fn find(entries: &[TableEntry], transport: Transport, external_port: u16) -> Option<&TableEntry> {
+pub(crate) fn find(entries: &[TableEntry], transport: Transport, external_port: u16) -> Option<&TableEntry> {
     entries.iter().find(|entry| {
         (entry.external_port, entry.transport) == (external_port, transport) && entry.remote_host.is_empty()
     })
 }
 
 /// Whose entry it is, for people.
-fn leads_to(entry: &TableEntry) -> String {
+pub(crate) fn leads_to(entry: &TableEntry) -> String {
     let TableEntry { external_port, transport, internal_client, internal_port, description, .. } = entry;
     let name = if description.is_empty() { String::new() } else { format!(" ({description})") };
     format!("{external_port}/{transport} leads to {internal_client}:{internal_port}{name}")

@@ -4,7 +4,7 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use common::*;
 use portlease_gateway::{Faults, Mode};
@@ -118,7 +118,7 @@ fn started_with_hangups_ignored_it_outlives_its_terminal() {
     let gateway = gateway();
     let line = format!("{} map 4000/udp --json --ttl 1", env!("CARGO_BIN_EXE_portlease"));
     for before in ["trap '' HUP; exec", "exec nohup"] {
-        let mut shell = Command::new("sh");
+        let mut shell = homeless("sh");
         shell.args(["-c", &format!("{before} {line} {}", flags(&gateway).join(" "))]);
         let running = start(shell);
         running.event("installed");

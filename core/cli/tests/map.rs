@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use portlease_gateway::{Faults, Mode};
+use portlease_gateway::{Event, Faults, Mode};
 use serde_json::json;
 
 #[test]
@@ -297,6 +297,21 @@ mod terminal {
         assert!(gateway.wait_for(PATIENCE, |state| !state.mappings.is_empty()));
         running.signal("KILL");
         assert!(gateway.wait_for(PATIENCE, |state| state.mappings.is_empty()));
+    }
+
+    #[test]
+    fn a_terminal_that_is_gone_when_a_line_is_written_releases_too() {
+        let gateway = gateway();
+        let events = gateway.events();
+        let ignoring = format!("trap '' HUP; exec {} map 4000/udp --ttl 2", env!("CARGO_BIN_EXE_portlease"));
+        let mut script = homeless("script");
+        script.args(["-q", "-f", "-c", &format!("{ignoring} {}", flags(&gateway).join(" ")), "/dev/null"]);
+        script.env("TERM", "xterm");
+        let running = start(script);
+        assert!(gateway.wait_for(PATIENCE, |state| !state.mappings.is_empty()));
+        running.signal("KILL");
+        let end = events.find(PATIENCE, |event| matches!(event, Event::Unmapped(_) | Event::Expired(_)));
+        assert!(matches!(end, Some(Event::Unmapped(_))), "{end:?}");
     }
 
     #[test]

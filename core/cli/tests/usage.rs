@@ -5,7 +5,7 @@ mod common;
 use common::*;
 
 /// A command line, and what the message must contain.
-const CASES: [(&str, &str); 40] = [
+const CASES: [(&str, &str); 48] = [
     ("", "Usage: portlease <COMMAND>"),
     ("nosuch", "nosuch"),
     ("map", "PORT/TRANSPORT"),
@@ -21,6 +21,12 @@ const CASES: [(&str, &str); 40] = [
     ("map 4000/udp --ttl 0", "invalid: ttl: must be between 1 and 86400 s, not 0 s"),
     ("map 4000/udp --ttl 2d", "invalid: ttl: must be between 1 and 86400 s, not 172800 s"),
     ("map 4000/udp --ttl soon", "`soon` is not a time"),
+    (
+        "map 4000/udp --check-interval 0.5",
+        "invalid: check_interval: must be 0, which is never, or at least 1 s, not 0.5 s",
+    ),
+    ("map 4000/udp --check-interval often", "`often` is not a time"),
+    ("map 4000/udp --no-state --state-dir /tmp", "cannot be used with"),
     ("map 4000/udp --for 0", "longer than 0"),
     ("map 4000/udp --for 1 --detach", "cannot be used with"),
     ("map 4000/udp --retry sometimes", "backoff, never"),
@@ -37,6 +43,11 @@ const CASES: [(&str, &str); 40] = [
     ("map 4000/udp --ssdp-address 127.0.0.1:0", "invalid: ssdp_address: the port must be between 1 and 65535"),
     ("doctor --gateway router", "`router` is not an IP address"),
     ("doctor --interface nosuch0", "there is no interface `nosuch0`"),
+    ("doctor --repair", "PORT[/TRANSPORT]"),
+    ("doctor --repair http", "such as 4000, or a port and its transport, such as 4000/udp"),
+    ("doctor --repair 0/udp", "must be between 1 and 65535, not `0`"),
+    ("doctor --repair 4000 --no-map", "cannot be used with"),
+    ("doctor --state-dir /tmp", "unexpected argument"),
     ("list 4000/udp", "unexpected argument"),
     ("list --interface nosuch0", "there is no interface `nosuch0`"),
     ("unmap", "PORT/TRANSPORT"),

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -24,6 +25,11 @@ pub fn gateway_with(faults: Faults) -> Gateway {
 /// A router that lets every host delete every entry.
 pub fn careless_gateway(faults: Faults) -> Gateway {
     Gateway::start(GatewayConfig { faults, secure_mode: false, ..GatewayConfig::default() }).unwrap()
+}
+
+/// A router of version 1: one of version 2 adds no mapping without an end.
+pub fn older_gateway() -> Gateway {
+    Gateway::start(GatewayConfig { igd_version: 1, ..GatewayConfig::default() }).unwrap()
 }
 
 /// A router whose device has this name.
@@ -49,9 +55,48 @@ pub fn flags(gateway: &Gateway) -> Vec<String> {
 }
 
 pub fn command(line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_portlease"));
+    let mut command = homeless(env!("CARGO_BIN_EXE_portlease"));
     command.args(line.split_whitespace());
     command
+}
+
+/// A program without a home, so that no test writes into the home of the user who runs the tests, and none takes up what
+/// another has left. Tests of the record name a folder.
+pub fn homeless(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env_remove("HOME").env_remove("XDG_STATE_HOME").env_remove("LOCALAPPDATA");
+    command
+}
+
+/// A folder of one test, which is deleted with this.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("portlease-{name}-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        Self(folder)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The names in `below`, sorted; none if it does not exist.
+    pub fn names(&self, below: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.0.join(below)).into_iter().flatten();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left of a failed test is no reason to fail once more.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// A command under way.
@@ -205,7 +250,7 @@ pub fn parse(line: &str) -> Value {
 pub fn hearing_hangups(program: &str) -> Command {
     const PYTHON: &str =
         "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])";
-    let mut command = Command::new("python3");
+    let mut command = homeless("python3");
     command.args(["-c", PYTHON, program]);
     command
 }

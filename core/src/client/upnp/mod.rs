@@ -28,6 +28,7 @@ mod presence;
 mod release;
 mod remembered;
 mod renewal;
+mod repair;
 mod search;
 pub(crate) mod soap;
 pub(crate) mod ssdp;
