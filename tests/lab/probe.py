@@ -99,11 +99,12 @@ def show(answer: bytes | None) -> int:
         print(json.dumps({"result": None}))
         return 1
     if answer[0] == 0:
-        fields = {"result": struct.unpack_from("!H", answer, 2)[0]}
+        fields = {"result": struct.unpack_from("!H", answer, 2)[0], "epoch": struct.unpack_from("!I", answer, 4)[0]}
         if len(answer) >= 12:
             fields["external"] = socket.inet_ntoa(answer[8:12])
     else:
-        fields = {"result": answer[3], "lifetime": struct.unpack_from("!I", answer, 4)[0]}
+        lifetime, epoch = struct.unpack_from("!II", answer, 4)
+        fields = {"result": answer[3], "lifetime": lifetime, "epoch": epoch}
         if len(answer) >= 60:
             fields["port"] = struct.unpack_from("!H", answer, 42)[0]
             fields["external"] = str(ipaddress.IPv6Address(answer[44:60]).ipv4_mapped)
