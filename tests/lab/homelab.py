@@ -271,15 +271,40 @@ class Lab:
 
     def serve(self, *endpoints: tuple[str, int]) -> None:
         """Starts an echo server, UDP and TCP, on each (address, port) of the LAN and waits until it listens."""
-        names = [f"{address}:{port}" for address, port in endpoints]
-        server = subprocess.Popen(
-            self.inside("lan", sys.executable, HERE / "probe.py", "serve", *names),
+        self._in_background("serve", *(f"{address}:{port}" for address, port in endpoints))
+
+    def tunnel(self, name: str) -> None:
+        """Makes a tun device on the LAN's host, as a VPN does, whose other end says nothing."""
+        self._in_background("swallow", name)
+
+    @contextmanager
+    def announcements(self) -> Iterator[set[str]]:
+        """Collects by which protocols the router announces itself to the LAN's host: a set that grows."""
+        listener = self._in_background("announcements", LAN_HOST)
+        heard: set[str] = set()
+
+        def listen() -> None:
+            for line in listener.stdout or []:
+                heard.add(line.strip())
+
+        listening = threading.Thread(target=listen, daemon=True)
+        listening.start()
+        yield heard
+        assert listener.stdin
+        listener.stdin.close()
+        listening.join(COMMAND_TIMEOUT)
+
+    def _in_background(self, *arguments: str) -> subprocess.Popen[str]:
+        """Starts one of probe.py's tools on the LAN's host and waits until it is ready. It ends with the lab."""
+        tool = subprocess.Popen(
+            self.inside("lan", sys.executable, HERE / "probe.py", *arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._servers.append(server)
-        assert server.stdout and server.stdout.readline() == "ready\n", f"no echo server on {names}"
+        self._servers.append(tool)
+        assert tool.stdout and tool.stdout.readline() == "ready\n", f"does not run: {arguments}"
+        return tool
 
     def reach(
         self, transport: str, port: int, *, address: str = WAN_ADDRESS, within: float = ARRIVES_WITHIN
