@@ -329,6 +329,17 @@ def eventually(condition: Callable[[], Any], within: float, what: str) -> Any:
         time.sleep(POLL_INTERVAL)
 
 
+def quiet(lab: Lab, within: float = 15.0) -> None:
+    """Waits until the LAN's host has sent nothing for a second: what a first mapping causes is over."""
+
+    def a_second_of_silence() -> bool:
+        lab.count()
+        time.sleep(1)
+        return lab.sent() == 0
+
+    eventually(a_second_of_silence, within, "nothing is sent any more")
+
+
 def always(condition: Callable[[], Any], during: float, what: str) -> None:
     """Watches something for a while that must not change."""
     deadline = time.monotonic() + during
