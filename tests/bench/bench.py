@@ -39,16 +39,16 @@ class Lab:
     def router(self, *command):
         return run([LAB, "exec", "router", *command])
 
-    def daemon(self, mode):
+    def daemon(self, mode, min_lifetime="120"):
         """Restarts miniupnpd, with no mapping left; None: no daemon."""
         run([LAB, "daemon", "stop"])
         self.router("nft", "flush chain inet filter mute")
         for chain in ("miniupnpd", "prerouting_miniupnpd", "postrouting_miniupnpd"):
             self.router("nft", f"flush chain inet filter {chain}")
-        for leases in Path(os.environ["STATES"]).glob("*/leases"):
+        for leases in Path(os.environ["STATES"]).glob("*/*.leases"):
             leases.unlink()
         if mode:
-            run([LAB, "daemon", "start"], env={**os.environ, "MODE": mode})
+            run([LAB, "daemon", "start"], env={**os.environ, "MODE": mode, "MIN": min_lifetime})
 
     def drop(self, ports):
         """The router drops these ports of its own in silence."""
@@ -135,7 +135,39 @@ def snapshot(lab, options):
 
 
 def idle(lab, options):
-    return bench("idle", "--seconds", "5" if options.quick else "60")
+    return bench("idle", "--seconds", "5" if options.quick else "60") + packets(lab, options)
+
+
+# At the defaults: a renewal each half hour, and a check each five minutes however many leases there are.
+AN_HOUR = {"renewals": 2, "checks": 12}
+
+
+def packets(lab, options):
+    """What the router gets in an hour, counted in a shorter time in which renewals, or checks, come once a second."""
+    lab.daemon("default", min_lifetime="2")
+    records = []
+    for what, an_hour in AN_HOUR.items():
+        for protocol in ("pcp", "nat-pmp", "upnp"):
+            times, sent = counted(what, protocol, "5" if options.quick else "30")
+            value = {"median": sent / times * an_hour, "unit": "packets/h"}
+            record = {"row": "packets to the router", "library": "portlease", "setting": what, "protocol": protocol}
+            records.append({**record, "kind": "portlease", "value": value, "n": 1, "failures": 0})
+    return records
+
+
+def counted(what, protocol, seconds):
+    """How often it happened, and how many packets were sent meanwhile."""
+    command = [LAB, "exec", "lan", PROGRAM, "packets", what, "--protocol", protocol, "--seconds", seconds]
+    pipe = subprocess.PIPE
+    with subprocess.Popen([str(word) for word in command], stdin=pipe, stdout=pipe, text=True) as program:
+        if not program.stdout.readline():
+            fail(f"nothing is mapped by {protocol}")
+        run([LAB, "count", "start"])
+        print(file=program.stdin, flush=True)
+        times = json.loads(program.stdout.readline() or fail(f"the mapping by {protocol} was lost"))
+        sent = int(run([LAB, "count", "read"]))
+        print(file=program.stdin, flush=True)
+    return times, sent
 
 
 def size(lab, options):

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from homelab import LAN_HOST, Lab
+from library import Library
 from portlease import Mapping
 
 MakeLab = Callable[..., Lab]
 Start = Callable[..., Mapping]
+StartLibrary = Callable[..., Library]
+Measured = Callable[[str, float, str], None]
 
 # How much of the daemon's log a failed test shows.
 LOG_LINES = 40
@@ -61,3 +64,37 @@ def start() -> Iterator[Start]:
     for mapping in mappings:
         mapping.close()
         print(f"--- {mapping}")
+
+
+@pytest.fixture
+def library() -> Iterator[StartLibrary]:
+    """Starts a mapper with these settings, driven call by call."""
+    started: list[Library] = []
+
+    def start_one(lab: Lab, **config: Any) -> Library:
+        started.append(Library(lab, **config))
+        return started[-1]
+
+    yield start_one
+    for one in started:
+        one.close()
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Measured:
+    """Notes a figure (what, how much, unit), which is printed after the tests: bounds are for busy machines and say little."""
+
+    def note(what: str, value: float, unit: str) -> None:
+        record_property("figure", (what, value, unit))
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The figures of all tests, whichever worker ran them."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
+    figures = [value for report in reports for name, value in report.user_properties if name == "figure"]
+    if figures:
+        terminalreporter.section("measured")
+        for what, value, unit in sorted(map(tuple, figures)):
+            terminalreporter.line(f"{value:10.3f} {unit:12} {what}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +24,10 @@ LAN_HOST = "192.168.77.10"
 NEIGHBOUR = "192.168.77.11"
 ROUTER = "192.168.77.1"
 WAN_ADDRESS = "192.0.1.1"
+# The second router's, where there is one.
+SECOND_ROUTER = "192.168.88.1"
+SECOND_LAN_HOST = "192.168.88.10"
+SECOND_WAN_ADDRESS = "192.0.3.1"
 DEFAULT_HTTP_PORT = 5000
 
 # How long a packet that ought to arrive may take on a busy machine, and how long one that ought not is waited for. On
@@ -31,6 +37,8 @@ ARRIVES_NOT_WITHIN = 0.3
 # No command of the lab takes longer; a hang is a failure and says which command it was.
 COMMAND_TIMEOUT = 30.0
 POLL_INTERVAL = 0.05
+# An entry that is waited for is looked for this often: recoveries are measured by it.
+LOOK_INTERVAL = 0.01
 # The daemon replaces an entry by removing it and writing it anew, 1 ms later where it is not interrupted. A reading of
 # the table counts when the next one, this much later, is the same.
 TABLE_STANDS_FOR = 0.02
@@ -59,8 +67,12 @@ class Lab:
 
     def __init__(self, name: str, *, wan: str = "192.0.1") -> None:
         self.name = name
+        self.router = "router"
         self._environment = os.environ | {"LAB": name, "WAN": wan}
         self._servers: list[subprocess.Popen[str]] = []
+        self._state = tempfile.TemporaryDirectory(prefix=f"{name}-state-")
+        # What programs run with: a state folder of the lab's own, not the user's.
+        self.environment = os.environ | {"XDG_STATE_HOME": self._state.name}
         self.sh("up")
 
     def close(self) -> None:
@@ -71,6 +83,7 @@ class Lab:
             for pipe in (server.stdin, server.stdout):
                 if pipe:
                     pipe.close()
+        self._state.cleanup()
 
     # The machines
 
@@ -96,6 +109,7 @@ class Lab:
         """Runs a command in a namespace to its end, whatever its status."""
         return subprocess.run(
             self.inside(namespace, *command),
+            env=self.environment,
             check=False,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -103,15 +117,45 @@ class Lab:
             timeout=COMMAND_TIMEOUT,
         )
 
+    def ip(self, namespace: str, *commands: str) -> None:
+        """Runs commands of ip(8) in a namespace, each of them a line."""
+        batch = subprocess.run(
+            self.inside(namespace, "ip", "-batch", "-"),
+            check=False,
+            input="\n".join(commands),
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT,
+        )
+        assert batch.returncode == 0, f"ip {commands}: {batch.stderr}"
+
     def probe(self, namespace: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs one of probe.py's tools in a namespace."""
         return self.run(namespace, sys.executable, HERE / "probe.py", *arguments)
 
     # The router
 
-    def daemon(self, action: str, *, mode: str = "default", min_lifetime: int = 120, extra: str = "") -> None:
-        """`start`, `stop`, `restart` (keeps the mappings) or `reboot` (loses them). Options as in lab.sh."""
-        self.sh("daemon", action, MODE=mode, MIN=str(min_lifetime), EXTRA=extra)
+    def daemon(
+        self,
+        action: str,
+        *,
+        mode: str = "default",
+        min_lifetime: int = 120,
+        extra: str = "",
+        uptime: int | None = None,
+    ) -> None:
+        """`start`, `stop`, `restart` (keeps the mappings), `off` or `reboot` (lose them). Options as in lab.sh."""
+        since = "" if uptime is None else str(uptime)
+        self.sh("daemon", action, MODE=mode, MIN=str(min_lifetime), EXTRA=extra, UPTIME=since)
+
+    def second(self, **options: Any) -> Lab:
+        """The second router, with its daemon running: the same lab, seen from there."""
+        second = copy.copy(self)
+        second.router = "router2"
+        second._environment = self._environment | {"ROUTER": "router2"}
+        self.sh("second")
+        second.daemon("start", **options)
+        return second
 
     def daemon_log(self) -> str:
         """What the daemon said."""
@@ -151,9 +195,21 @@ class Lab:
         """The provider gives the router another address."""
         self.sh("wan", address)
 
+    def multicast(self, passes: bool) -> None:
+        """Whether multicast reaches the LAN's host; many Wi-Fi networks and containers drop it."""
+        self.sh("multicast", "on" if passes else "off")
+
+    def count(self) -> None:
+        """Begins to count what the LAN's host sends."""
+        self.sh("count", "start")
+
+    def sent(self) -> int:
+        """How many UDP and TCP packets the LAN's host has sent since `count`, but for its answers to the internet."""
+        return int(self.sh("count", "read"))
+
     def rules(self) -> list[str]:
         """The rules in the router's firewall that the daemon wrote."""
-        listing = self.run("router", "nft", "list", "ruleset")
+        listing = self.run(self.router, "nft", "list", "ruleset")
         assert listing.returncode == 0, listing.stderr
         rules, ours = [], False
         for line in map(str.strip, listing.stdout.splitlines()):
@@ -181,6 +237,14 @@ class Lab:
             Entry(TRANSPORTS[int(found[1], 16)], int(found[2]), found[3], int(found[4])) for found in redirects if found
         )
 
+    def appears(self, entry: Entry, within: float) -> float:
+        """Waits for a mapping on the router and answers when it was seen, by the monotonic clock."""
+        deadline = time.monotonic() + within
+        while entry not in self._table_of_this_instant():
+            assert time.monotonic() < deadline, f"not on the {self.router} within {within} s: {entry}; {self.table()}"
+            time.sleep(LOOK_INTERVAL)
+        return time.monotonic()
+
     def upnpc_list(self, http_port: int = DEFAULT_HTTP_PORT) -> list[Entry]:
         """The mappings as the daemon itself lists them to an independent UPnP client."""
         url = f"http://{ROUTER}:{http_port}/rootDesc.xml"
@@ -207,15 +271,40 @@ class Lab:
 
     def serve(self, *endpoints: tuple[str, int]) -> None:
         """Starts an echo server, UDP and TCP, on each (address, port) of the LAN and waits until it listens."""
-        names = [f"{address}:{port}" for address, port in endpoints]
-        server = subprocess.Popen(
-            self.inside("lan", sys.executable, HERE / "probe.py", "serve", *names),
+        self._in_background("serve", *(f"{address}:{port}" for address, port in endpoints))
+
+    def tunnel(self, name: str) -> None:
+        """Makes a tun device on the LAN's host, as a VPN does, whose other end says nothing."""
+        self._in_background("swallow", name)
+
+    @contextmanager
+    def announcements(self) -> Iterator[set[str]]:
+        """Collects by which protocols the router announces itself to the LAN's host: a set that grows."""
+        listener = self._in_background("announcements", LAN_HOST)
+        heard: set[str] = set()
+
+        def listen() -> None:
+            for line in listener.stdout or []:
+                heard.add(line.strip())
+
+        listening = threading.Thread(target=listen, daemon=True)
+        listening.start()
+        yield heard
+        assert listener.stdin
+        listener.stdin.close()
+        listening.join(COMMAND_TIMEOUT)
+
+    def _in_background(self, *arguments: str) -> subprocess.Popen[str]:
+        """Starts one of probe.py's tools on the LAN's host and waits until it is ready. It ends with the lab."""
+        tool = subprocess.Popen(
+            self.inside("lan", sys.executable, HERE / "probe.py", *arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._servers.append(server)
-        assert server.stdout and server.stdout.readline() == "ready\n", f"no echo server on {names}"
+        self._servers.append(tool)
+        assert tool.stdout and tool.stdout.readline() == "ready\n", f"does not run: {arguments}"
+        return tool
 
     def reach(
         self, transport: str, port: int, *, address: str = WAN_ADDRESS, within: float = ARRIVES_WITHIN
@@ -238,6 +327,17 @@ def eventually(condition: Callable[[], Any], within: float, what: str) -> Any:
             return value
         assert time.monotonic() < deadline, f"not within {within} s: {what}"
         time.sleep(POLL_INTERVAL)
+
+
+def quiet(lab: Lab, within: float = 15.0) -> None:
+    """Waits until the LAN's host has sent nothing for a second: what a first mapping causes is over."""
+
+    def a_second_of_silence() -> bool:
+        lab.count()
+        time.sleep(1)
+        return lab.sent() == 0
+
+    eventually(a_second_of_silence, within, "nothing is sent any more")
 
 
 def always(condition: Callable[[], Any], during: float, what: str) -> None:

@@ -6,26 +6,35 @@
 #
 # lab.sh up|down|status     create, remove, describe; up and down may be repeated
 # lab.sh exec NS CMD...     run CMD in inet, router or lan
-# lab.sh daemon start|stop|restart|reboot|log   restart keeps the mappings (lease file), reboot loses them
+# lab.sh daemon start|stop|restart|off|reboot|log   restart keeps the mappings (lease file), reboot loses them:
+#                           it is off and start
 # lab.sh wan IPV4           another WAN address for the router (same /24)
 # lab.sh loss PCT           lose PCT % of the LAN's frames, each way; 0 = none
 # lab.sh mute on|5351|pcp|off   router drops in silence: 5351/udp, 1900/udp and the daemon's HTTP | 5351/udp, so PCP and
 #                           NAT-PMP | PCP version 2 only | nothing
 #                           (without it a router with no daemon answers by ICMP or RST)
 # lab.sh neighbour          a second host in the LAN: 192.168.77.11, another address of lan's interface
+# lab.sh second             a second router with a LAN and a WAN of its own, beside the first; lan gets no route by it
+#   inet  192.0.3.2  --- veth ---  192.0.3.1   router2  192.168.88.1  --- veth ---  192.168.88.10  lan
+# lab.sh multicast on|off   off: no multicast reaches lan, as in many Wi-Fi networks and containers
+# lab.sh count start|read   packets that lan has sent to the router since the start: UDP and TCP, each
 # lab.sh private CMD...     run CMD, which calls lab.sh, in namespaces of its own: no names or pids shared with others,
 #                           nothing left behind; with USERNS=1 it needs no root
 # environment: LAB=lab      name prefix; labs with different names live side by side
 #   MODE=default|upnp|pmp|igd1   IGDv2 + NAT-PMP + PCP | no NAT-PMP, no PCP | no UPnP | as default, but called IGDv1
 #   WAN=192.0.1             the WAN's /24. In a reserved range (203.0.113, 100.64.0 ...) miniupnpd refuses to map
 #   MIN=120                 min_lifetime (PCP only)
+#   UPTIME=5                the router's own uptime in seconds, as after a power cut; default: the machine's
+#   ROUTER=router2          what daemon, wan and mute are about, once there is a second router
 #   EXTRA='k=v;k=v'         more miniupnpd.conf lines, the last of a kind wins
 set -u
 PATH=$PATH:/usr/sbin:/sbin
 LAB=${LAB:-lab} MODE=${MODE:-default} WAN=${WAN:-192.0.1}
 LAN4=192.168.77 LAN6=2001:db8:77: WAN6=2001:db8:1:
-STATE=${STATES:-/var/tmp/portlease-lab}/$LAB
-CONF=$STATE/miniupnpd.conf LOG=$STATE/miniupnpd.log PIDFILE=$STATE/pid
+STATE=${STATES:-/var/tmp/portlease-lab}/$LAB ROUTER=${ROUTER:-router}
+UUID=12345678-1234-4321-8765-0123456789ab
+case $ROUTER in router) ;; router2) LAN4=192.168.88 WAN=192.0.3 UUID=${UUID%b}c ;; *) echo "ROUTER=$ROUTER?" >&2; exit 2 ;; esac
+CONF=$STATE/$ROUTER.conf LOG=$STATE/$ROUTER.log PIDFILE=$STATE/$ROUTER.pid
 
 die() { echo "lab.sh: $*" >&2; exit 1; }
 in_ns() { local n=$1; shift; ip netns exec "$LAB-$n" "$@"; }
@@ -91,10 +100,30 @@ END
   echo "$WAN" >"$STATE/built"
 }
 
+# Its LAN and WAN are the other ends of two more interfaces of lan and inet.
+second() {
+  local n d v4 LAN4=192.168.88
+  [ -e "/run/netns/$LAB-router2" ] && return 0
+  ip netns add "$LAB-router2" || die "cannot create namespace $LAB-router2"
+  in_ns router2 ip link set lo up
+  in_ns router2 ip link add lan0 type veth peer name eth1 netns "$LAB-lan"
+  in_ns router2 ip link add wan0 type veth peer name eth1 netns "$LAB-inet"
+  while read -r n d v4; do
+    in_ns "$n" ip addr add "$v4/24" dev "$d"; in_ns "$n" ip link set "$d" up
+  done <<END
+router2 lan0 192.168.88.1
+router2 wan0 192.0.3.1
+lan eth1 192.168.88.10
+inet eth1 192.0.3.2
+END
+  in_ns router2 ip route add default via 192.0.3.2
+  in_ns router2 sysctl -qw net.ipv4.ip_forward=1
+  nft_rules | in_ns router2 nft -f - || die "firewall rules refused"
+}
+
 down() {
   local n p
-  daemon stop
-  for n in inet router lan; do
+  for n in inet router router2 lan; do
     [ -e "/run/netns/$LAB-$n" ] || continue
     for p in $(ip netns pids "$LAB-$n"); do kill -9 "$p" 2>/dev/null; done     # only what runs inside this lab
     ip netns del "$LAB-$n"
@@ -119,8 +148,8 @@ system_uptime=no
 notify_interval=30
 min_lifetime=${MIN:-120}
 max_lifetime=86400
-lease_file=$STATE/leases
-uuid=12345678-1234-4321-8765-0123456789ab
+lease_file=$STATE/$ROUTER.leases
+uuid=$UUID
 $(tr ';' '\n' <<<"${EXTRA:-}")
 allow 1024-65535 $LAN4.0/24 1024-65535
 deny 0-65535 0.0.0.0/0 0-65535
@@ -139,12 +168,14 @@ daemon() {
     # -d: stay in the foreground, log on stderr. Each step execs, so $! is the daemon. Where there is no /dev/log,
     # syslog(3) also writes each line to /dev/console, which costs 0.4 to 30 ms a line; so it is hidden from the
     # daemon ('ip netns exec' has made a private mount namespace: nobody else sees this mount).
-    setsid ip netns exec "$LAB-router" sh -c 'mount --bind /dev/null /dev/console; exec "$@"' - \
-      miniupnpd -d -f "$CONF" -P "$STATE/daemon.pid" >>"$LOG" 2>&1 </dev/null &
+    # In a time namespace the daemon reads another uptime, which it takes for the router's.
+    setsid ip netns exec "$LAB-$ROUTER" sh -c 'mount --bind /dev/null /dev/console; exec "$@"' - \
+      ${UPTIME:+unshare --time --boottime $((UPTIME - $(cut -d. -f1 /proc/uptime)))} \
+      miniupnpd -d -f "$CONF" -P "$STATE/$ROUTER.daemon.pid" >>"$LOG" 2>&1 </dev/null &
     echo $! >"$PIDFILE"; disown
     for _ in $(seq 500); do
       running || { tail -3 "$LOG" >&2; die "miniupnpd did not stay up"; }
-      in_ns router ss -Hlun | grep -q "$sign" && return 0
+      in_ns "$ROUTER" ss -Hlun | grep -q "$sign" && return 0
       sleep 0.01
     done
     die "miniupnpd does not listen on $sign; see $LOG" ;;
@@ -154,21 +185,22 @@ daemon() {
     running && kill -9 "$(cat "$PIDFILE")"
     rm -f "$PIDFILE" ;;
   restart) daemon stop; daemon start ;;
-  reboot) daemon kill; rm -f "$STATE/leases"; flush; daemon start ;;
+  off) daemon kill; rm -f "$STATE/$ROUTER.leases"; flush ;;
+  reboot) daemon off; daemon start ;;
   log) [ ! -e "$LOG" ] || cat "$LOG" ;;
   pid) cat "$PIDFILE" ;;
-  *) die "daemon start|stop|restart|reboot|log|pid" ;;
+  *) die "daemon start|stop|restart|off|reboot|log|pid" ;;
   esac
 }
 
 flush() { # a router that loses power forgets its mappings and its connections
-  printf 'flush chain inet filter %s\n' miniupnpd prerouting_miniupnpd postrouting_miniupnpd | in_ns router nft -f -
-  in_ns router conntrack -F >/dev/null 2>&1
+  printf 'flush chain inet filter %s\n' miniupnpd prerouting_miniupnpd postrouting_miniupnpd | in_ns "$ROUTER" nft -f -
+  in_ns "$ROUTER" conntrack -F >/dev/null 2>&1
 }
 
 wan() {
-  in_ns router ip -4 addr flush dev wan0; in_ns router ip addr add "$1/24" dev wan0
-  in_ns router ip route replace default via "${1%.*}.2"; in_ns router conntrack -F >/dev/null 2>&1
+  in_ns "$ROUTER" ip -4 addr flush dev wan0; in_ns "$ROUTER" ip addr add "$1/24" dev wan0
+  in_ns "$ROUTER" ip route replace default via "${1%.*}.2"; in_ns "$ROUTER" conntrack -F >/dev/null 2>&1
 }
 
 loss() { # many kernels lack sch_netem: drop at ingress of both ends (dropped in 'output', sendto() would fail with EPERM)
@@ -181,14 +213,34 @@ loss() { # many kernels lack sch_netem: drop at ingress of both ends (dropped in
 }
 
 mute() {
-  in_ns router nft "flush chain inet filter mute"
+  in_ns "$ROUTER" nft "flush chain inet filter mute"
   case ${1:-} in
-    on) in_ns router nft 'add rule inet filter mute meta l4proto { tcp, udp } th dport { 5351, 1900, 5000 } drop' ;;
-    5351) in_ns router nft 'add rule inet filter mute udp dport 5351 drop' ;;
+    on) in_ns "$ROUTER" nft 'add rule inet filter mute meta l4proto { tcp, udp } th dport { 5351, 1900, 5000 } drop' ;;
+    5351) in_ns "$ROUTER" nft 'add rule inet filter mute udp dport 5351 drop' ;;
     # the first byte of the payload is the version: 2 is PCP, 0 is NAT-PMP
-    pcp) in_ns router nft 'add rule inet filter mute udp dport 5351 @th,64,8 2 drop' ;;
+    pcp) in_ns "$ROUTER" nft 'add rule inet filter mute udp dport 5351 @th,64,8 2 drop' ;;
     off) ;;
     *) die "mute on|5351|pcp|off" ;;
+  esac
+}
+
+multicast() {
+  in_ns lan nft delete table inet multicast 2>/dev/null
+  case ${1:-} in
+    on) ;;
+    off) in_ns lan nft 'table inet multicast { chain in { type filter hook input priority 0
+           meta l4proto udp pkttype multicast drop; }; }' ;;
+    *) die "multicast on|off" ;;
+  esac
+}
+
+count() { # all that lan sends but its answers to the internet, so that searches by multicast count too
+  case ${1:-} in
+    start) in_ns lan nft delete table inet count 2>/dev/null
+      in_ns lan nft "table inet count { counter sent { }; chain out { type filter hook output priority 0
+        oifname != lo ip daddr != { 192.0.1.2, 192.0.3.2 } meta l4proto { tcp, udp } counter name sent; }; }" ;;
+    read) in_ns lan nft list counter inet count sent | grep -o 'packets [0-9]*' | cut -d' ' -f2 ;;
+    *) die "count start|read" ;;
   esac
 }
 
@@ -197,7 +249,7 @@ neighbour() { in_ns lan ip addr replace $LAN4.11/24 dev eth0; }
 case ${1:-} in
 up|down) "$1" ;;
 exec) need_up; n=$2; shift 2; exec ip netns exec "$LAB-$n" "$@" ;;
-daemon|wan|loss|mute|neighbour) need_up; "$@" ;;
+daemon|wan|loss|mute|neighbour|second|multicast|count) need_up; "$@" ;;
 private) shift
   # --kill-child with a pid namespace: when this ends, however it ends, the daemons and namespaces end with it. The shell
   # stays as process 1, because somebody has to reap: a dead daemon that is a zombie still looks alive to `kill -0`.

@@ -54,6 +54,7 @@ class Mapping:
         # `ip netns exec` becomes the program, so the process is portlease itself and gets the signals.
         self._process = subprocess.Popen(
             lab.inside("lan", BINARY, *self.command[1:]),
+            env=lab.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -4,9 +4,13 @@ serve ADDR:PORT ...                        echo server, UDP and TCP; prints "rea
 reach udp|tcp ADDR PORT TIMEOUT            one datagram or connection; prints who echoed it; status 1: nobody
 map udp|tcp PORT [-e EXT] [-l LIFE] [-s SOURCE]   one PCP MAP request (RFC 6887 11.1); prints the answer as JSON
 address                                    one NAT-PMP external address request (RFC 6886 3.2), the same
+announcements INTERFACE_ADDRESS            prints "ready", then what the router announces by multicast: pcp, nat-pmp, ssdp;
+                                           ends when its input does
+swallow NAME                               makes the tun device NAME and loses all that is sent there; the same
 """
 
 import argparse
+import fcntl
 import ipaddress
 import json
 import os
@@ -99,16 +103,53 @@ def show(answer: bytes | None) -> int:
         print(json.dumps({"result": None}))
         return 1
     if answer[0] == 0:
-        fields = {"result": struct.unpack_from("!H", answer, 2)[0]}
+        fields = {"result": struct.unpack_from("!H", answer, 2)[0], "epoch": struct.unpack_from("!I", answer, 4)[0]}
         if len(answer) >= 12:
             fields["external"] = socket.inet_ntoa(answer[8:12])
     else:
-        fields = {"result": answer[3], "lifetime": struct.unpack_from("!I", answer, 4)[0]}
+        lifetime, epoch = struct.unpack_from("!II", answer, 4)
+        fields = {"result": answer[3], "lifetime": lifetime, "epoch": epoch}
         if len(answer) >= 60:
             fields["port"] = struct.unpack_from("!H", answer, 42)[0]
             fields["external"] = str(ipaddress.IPv6Address(answer[44:60]).ipv4_mapped)
     print(json.dumps(fields))
     return 0 if fields["result"] == 0 else 1
+
+
+def announcements(own: str) -> int:
+    """A socket for port 5350 (RFC 6887 14.1, RFC 6886 3.2.1) and one for SSDP's 1900."""
+    names: dict[socket.socket, str] = {}
+    for group, port in (("224.0.0.1", 5350), ("239.255.255.250", 1900)):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((group, port))
+        sock.setsockopt(
+            socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group) + socket.inet_aton(own)
+        )
+        names[sock] = "ssdp" if port == 1900 else ""
+    print("ready", flush=True)
+    while True:
+        readable, _, _ = select.select([sys.stdin, *names], [], [])
+        if sys.stdin in readable:
+            return 0
+        for sock in names.keys() & set(readable):
+            message = sock.recv(2048)
+            if names[sock] and not message.startswith(b"NOTIFY"):
+                continue
+            print(names[sock] or ("pcp" if message[0] == 2 else "nat-pmp"), flush=True)
+
+
+def swallow(name: str) -> int:
+    """Reads the packets of a tun device (TUNSETIFF, linux/if_tun.h) and drops them."""
+    set_interface, tun, no_header = 0x400454CA, 0x1, 0x1000
+    device = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(device, set_interface, struct.pack("16sH", name.encode(), tun | no_header))
+    print("ready", flush=True)
+    while True:
+        readable, _, _ = select.select([sys.stdin, device], [], [])
+        if sys.stdin in readable:
+            return 0
+        os.read(device, 65536)
 
 
 def pcp_map(arguments: argparse.Namespace) -> int:
@@ -137,6 +178,8 @@ def main() -> int:
     mapper.add_argument("-l", "--lifetime", type=int, default=3600)
     mapper.add_argument("-s", "--source")
     commands.add_parser("address")
+    commands.add_parser("announcements").add_argument("address")
+    commands.add_parser("swallow").add_argument("name")
     arguments = parser.parse_args()
     match arguments.command:
         case "serve":
@@ -145,6 +188,10 @@ def main() -> int:
             return reach(arguments.transport, arguments.address, arguments.port, arguments.timeout)
         case "map":
             return pcp_map(arguments)
+        case "announcements":
+            return announcements(arguments.address)
+        case "swallow":
+            return swallow(arguments.name)
         case _:
             return show(exchange(b"\0\0", None))
 

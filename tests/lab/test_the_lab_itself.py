@@ -6,7 +6,18 @@ import time
 import pytest
 
 from conftest import MakeLab
-from homelab import LAN_HOST, NEIGHBOUR, ROUTER, WAN_ADDRESS, Entry, Lab, eventually
+from homelab import (
+    LAN_HOST,
+    NEIGHBOUR,
+    ROUTER,
+    SECOND_LAN_HOST,
+    SECOND_ROUTER,
+    SECOND_WAN_ADDRESS,
+    WAN_ADDRESS,
+    Entry,
+    Lab,
+    eventually,
+)
 
 DESCRIPTION = f"http://{ROUTER}:5000/rootDesc.xml"
 
@@ -30,6 +41,44 @@ def test_natpmpc_opens_and_closes_a_port(make_lab: MakeLab) -> None:
     lab.run("lan", "natpmpc", "-a", "0", "4000", "udp", "0")
     assert lab.silent("udp", 4100)
     assert lab.rules() == []
+
+
+def test_the_router_announces_its_restart_to_those_who_can_hear_it(lab: Lab) -> None:
+    with lab.announcements() as heard:
+        lab.daemon("reboot")
+        eventually(lambda: heard >= {"pcp", "ssdp"}, 5, "PCP and SSDP announced the restart")
+    lab.multicast(False)
+    with lab.announcements() as heard:
+        lab.daemon("reboot")
+        # unicast passes
+        assert lab.probe("lan", "address").returncode == 0
+        assert heard == set()
+
+
+@pytest.mark.parametrize(("system_uptime", "uptime", "epoch"), [("no", None, 0), ("yes", 5000, 5000)])
+def test_the_epoch_is_the_daemons_time_or_the_routers(
+    make_lab: MakeLab, system_uptime: str, uptime: int | None, epoch: int
+) -> None:
+    lab = make_lab(extra=f"system_uptime={system_uptime}", uptime=uptime)
+    for answer in (lab.probe("lan", "address"), lab.probe("lan", "map", "udp", "4000")):
+        assert epoch <= json.loads(answer.stdout)["epoch"] < epoch + 60
+
+
+def test_the_second_router_maps_into_the_same_host_once_that_uses_it(lab: Lab) -> None:
+    second = lab.second()
+    lab.serve((SECOND_LAN_HOST, 4000))
+    lab.ip("lan", f"route replace default via {SECOND_ROUTER}")
+    lab.run("lan", "natpmpc", "-g", SECOND_ROUTER, "-a", "4000", "4000", "udp", "600")
+    assert second.table() == [Entry("udp", 4000, SECOND_LAN_HOST, 4000)]
+    assert lab.table() == []
+    assert lab.reach("udp", 4000, address=SECOND_WAN_ADDRESS) == f"{SECOND_LAN_HOST}:4000"
+
+
+def test_what_the_host_sends_is_counted(lab: Lab) -> None:
+    lab.count()
+    assert lab.sent() == 0
+    lab.probe("lan", "address")
+    assert lab.sent() == 1
 
 
 def test_a_short_pcp_lease_ends_by_itself(make_lab: MakeLab) -> None:

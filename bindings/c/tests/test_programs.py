@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,14 @@ def test_program_under_valgrind(build: Build, gateway_program: Path, name: str) 
     # The child of a fork has memory of threads that did not come along: there it is lost by nature.
     leaks = ["--leak-check=no"] if name == "fork" else []
     clean(run([*VALGRIND, *leaks, build(name, f"{name}.c", "gateway.c"), gateway_program]))
+
+
+def test_program_on_a_machine_that_sleeps(build: Build, gateway_program: Path) -> None:
+    if sys.platform != "linux":
+        pytest.skip("its clocks are those of Linux")
+    shim = build("sleep_shim.so", "sleep_shim.c", flags=["-Wl,--as-needed", "-shared", "-fPIC"])
+    program = build("sleep", "sleep.c", "gateway.c", flags=["-ldl"])
+    assert "ok   " in run([program, gateway_program], env={**os.environ, "LD_PRELOAD": str(shim)})
 
 
 @pytest.mark.parametrize("standard", ["c++11", "c++17", "c++20"])

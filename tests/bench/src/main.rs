@@ -3,7 +3,7 @@
 //!
 //! # Layout
 //! `clients` holds portlease, its peers and the raw exchanges behind one trait; `contest` lets them map in turns;
-//! `leases`, `snapshot` and `idle` measure portlease alone; `gateway` is the simulated gateway as a process;
+//! `leases`, `snapshot`, `idle` and `packets` measure portlease alone; `gateway` is the simulated gateway as a process;
 //! `turns` is Rust's part beside the programs in `languages/`;
 //! `record` is what is printed, `stats` the arithmetic.
 
@@ -12,6 +12,7 @@ mod contest;
 mod gateway;
 mod idle;
 mod leases;
+mod packets;
 mod process;
 mod record;
 mod snapshot;
@@ -33,6 +34,8 @@ enum Command {
     Snapshot(snapshot::Arguments),
     /// CPU time and wake-ups of a mapper with one open lease and nothing to do.
     Idle(idle::Arguments),
+    /// Keeps a lease at the lab's router while the driver counts packets: waits for a line before and after.
+    Packets(packets::Arguments),
     /// Takes turns as the programs of other languages do: reads `snapshot READS` or `map PORT`, prints nanoseconds.
     Turns(turns::Arguments),
     /// Runs the simulated gateway until standard input ends; prints its addresses as one JSON line.
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Leases(arguments) => leases::run(&arguments),
         Command::Snapshot(arguments) => snapshot::run(&arguments),
         Command::Idle(arguments) => idle::run(&arguments),
+        Command::Packets(arguments) => packets::run(&arguments),
         Command::Turns(arguments) => turns::run(&arguments),
         Command::Gateway(arguments) => gateway::run(&arguments),
     };
