@@ -53,6 +53,10 @@ pub(crate) const ANNOUNCEMENT_REPEATS: u32 = 10;
 pub(crate) const ANNOUNCEMENT_TOLERANCE: Duration = Duration::from_secs(1);
 /// For how long the network must be quiet after a change before it is looked at: changes come in bursts.
 pub(crate) const NETWORK_QUIET: Duration = Duration::from_millis(250);
+/// The network is looked at after this even if it is not quiet: some networks never are.
+pub(crate) const NETWORK_STORM: Duration = Duration::from_secs(2);
+/// Until it is quiet, changes are listened to at most this often: one for each message would be a thousand wake-ups.
+pub(crate) const NETWORK_STORM_PACE: Duration = Duration::from_millis(25);
 /// A lease is repaired at most this often.
 pub(crate) const REPAIR_PACE: Duration = Duration::from_secs(10);
 

@@ -4,3 +4,4 @@ pub mod address;
 #[cfg(all(test, target_os = "linux"))]
 mod namespace;
 pub mod route;
+pub(crate) mod watch;

@@ -2,7 +2,8 @@
 
 #![expect(unsafe_code, reason = "system calls")]
 
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 /// Runs `test` on a thread in a new network namespace, where only the loopback interface is. Skips it, and says so, if this
 /// machine does not allow that or has no `ip`.
@@ -29,6 +30,15 @@ pub(super) fn in_namespace(test: impl FnOnce() + Send) {
 pub(super) fn ip(arguments: &str) {
     let output = Command::new("ip").args(arguments.split(' ')).output().expect("`ip` runs");
     assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Runs all these commands of `ip` in one process.
+pub(super) fn ip_batch(commands: &[String]) {
+    let mut process = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().expect("`ip` runs");
+    let mut input = process.stdin.take().expect("a pipe");
+    input.write_all(commands.join("\n").as_bytes()).expect("`ip` reads");
+    drop(input);
+    assert!(process.wait().expect("`ip` ends").success());
 }
 
 /// Makes an interface with a cable to one that nobody uses.
