@@ -1,7 +1,8 @@
 //! What this machine's network looks like: default route, local address, address classes.
 
 pub mod address;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod namespace;
 pub mod route;
 pub(crate) mod watch;

@@ -29,6 +29,16 @@
     path = "watch/none.rs"
 )]
 mod platform;
+#[cfg(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "macos",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd"
+))]
+mod socket;
 
 use std::io;
 
@@ -52,17 +62,17 @@ impl Watcher {
 
     /// Waits until nothing has changed for [`NETWORK_QUIET`], at most [`NETWORK_STORM`].
     pub(crate) async fn quiet(&mut self) {
-        quiet(async || self.0.changed().await).await;
-    }
-}
-
-async fn quiet(mut changed: impl AsyncFnMut()) {
-    let end = Instant::now() + NETWORK_STORM;
-    while timeout_at((Instant::now() + NETWORK_QUIET).min(end), changed()).await.is_ok() {
-        sleep(NETWORK_STORM_PACE).await;
+        let end = Instant::now() + NETWORK_STORM;
+        // The end is asked for apart, because a change that is there already outweighs a deadline that has passed.
+        while Instant::now() < end
+            && timeout_at((Instant::now() + NETWORK_QUIET).min(end), self.changed()).await.is_ok()
+        {
+            sleep(NETWORK_STORM_PACE).await;
+        }
     }
 }
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 #[path = "watch/tests.rs"]
 mod tests;

@@ -2,66 +2,26 @@
 
 #![expect(unsafe_code, reason = "system calls")]
 
-use std::io::{self, Read};
+use std::io;
 
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+
+pub(super) use super::socket::Watcher;
 
 /// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV4_ROUTE`, which libc does not have for Android.
 const GROUPS: u32 = 0x1 | 0x10 | 0x40;
 /// In bytes. A few messages are enough, because each says the same, and so does the lack of room for more.
 const RECEIVE_BUFFER: usize = 8192;
 
-pub(super) struct Watcher {
-    socket: AsyncFd<Socket>,
-}
-
 impl Watcher {
     pub(super) fn new() -> io::Result<Self> {
-        let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(Protocol::from(libc::NETLINK_ROUTE)))?;
-        socket.set_nonblocking(true)?;
+        let protocol = Protocol::from(libc::NETLINK_ROUTE);
+        let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(protocol))?;
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         socket.attach_filter(&filter())?;
         socket.bind(&address())?;
-        Ok(Self { socket: AsyncFd::with_interest(socket, Interest::READABLE)? })
-    }
-
-    pub(super) async fn changed(&mut self) {
-        loop {
-            let drained = match self.socket.readable().await {
-                Ok(mut ready) => {
-                    let drained = drain(ready.get_inner());
-                    ready.clear_ready();
-                    drained
-                }
-                Err(error) => Err(error),
-            };
-            match drained {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::debug!(%error, "changes of the network are not heard any more");
-                    std::future::pending::<()>().await;
-                }
-            }
-        }
-    }
-}
-
-/// Takes all messages out. Returns whether there were any.
-fn drain(mut socket: &Socket) -> io::Result<bool> {
-    let mut any = false;
-    loop {
-        // The rest of a message is dropped with it.
-        match socket.read(&mut [0; 16]) {
-            Ok(_) => any = true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(any),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Some messages are lost.
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => any = true,
-            Err(error) => return Err(error),
-        }
+        // What does not matter stays in the kernel.
+        Self::listen(socket, |_| true)
     }
 }
 
@@ -124,6 +84,7 @@ fn filter() -> [SockFilter; 16] {
     ]
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 #[path = "linux_tests.rs"]
 mod tests;

@@ -1,3 +1,4 @@
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -22,7 +23,7 @@ fn in_lan(test: impl AsyncFnOnce(Watcher) + Send) {
 impl Watcher {
     /// Whether a message is there. The kernel delivers before the call that caused it returns.
     fn heard(&self) -> bool {
-        drain(self.socket.get_ref()).unwrap()
+        self.drain().unwrap()
     }
 
     async fn wakes(&mut self) {
@@ -112,7 +113,7 @@ fn lost_messages_are_a_wake_up_and_those_after_them_are_heard() {
             }
         };
         storm();
-        let mut socket = watcher.socket.get_ref();
+        let mut socket = watcher.socket();
         assert_eq!(socket.read(&mut [0; 16]).unwrap_err().raw_os_error(), Some(libc::ENOBUFS), "it is a storm");
         assert!(watcher.heard());
         storm();
