@@ -200,7 +200,7 @@ impl Finder {
 
     /// As [`search_since`](Self::search_since). With `remembers` the device of an earlier start is checked first.
     async fn find_since(&self, asked: Instant, remembers: bool) -> Result<Arc<Device>, PortMappingError> {
-        let turn = tokio::time::timeout(UPNP_SEARCH_TURN_DEADLINE, self.searching.acquire()).await;
+        let turn = timeout(UPNP_SEARCH_TURN_DEADLINE, self.searching.acquire()).await;
         let Ok(Ok(_permit)) = turn else {
             return Err(PortMappingError::timeout(format!(
                 "no turn to search for the upnp gateway within {} s",
