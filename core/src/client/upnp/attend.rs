@@ -96,7 +96,7 @@ impl UpnpMapper {
 impl Attendant<'_> {
     /// Listens until nothing is held any more.
     async fn listen(&mut self) {
-        let (mut held, mut found) = (self.mapper.ledger.changes(), self.mapper.finder.searches());
+        let mut held = self.mapper.ledger.changes();
         let mut buffer = [0; MAX_DATAGRAM];
         loop {
             held.borrow_and_update();
@@ -104,7 +104,6 @@ impl Attendant<'_> {
             if self.holders.is_empty() {
                 return;
             }
-            found.borrow_and_update();
             self.note_found();
             let run_out = self.holders.iter().filter_map(|holder| holder.until).min();
             loop {
@@ -115,7 +114,6 @@ impl Attendant<'_> {
                         Err(error) => self.failed(&error),
                     },
                     _ = held.changed() => break,
-                    _ = found.changed() => break,
                     () = until(run_out) => break,
                     () = until(due) => self.tell().await,
                 }
@@ -123,7 +121,7 @@ impl Attendant<'_> {
         }
     }
 
-    /// What searches have found since the last time.
+    /// What searches have found since the last time: a lease that finds the device elsewhere has met a restart.
     fn note_found(&mut self) {
         let holds = |udn: &str| self.holders.iter().any(|holder| holder.udn == udn);
         self.presences.retain(|udn, _| holds(udn));

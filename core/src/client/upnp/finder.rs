@@ -45,8 +45,6 @@ struct Known {
     devices: Mutex<Vec<Arc<Device>>>,
     /// Whether there is a device that was found behind a failure and that nobody has used yet.
     news: watch::Sender<bool>,
-    /// Changes when devices were found.
-    searches: watch::Sender<()>,
 }
 
 impl Known {
@@ -65,7 +63,6 @@ impl Known {
         let worse = std::mem::replace(&mut *devices, found);
         devices.extend(worse);
         drop(devices);
-        self.searches.send_replace(());
         if known.is_none() {
             self.news.send_replace(true);
         }
@@ -113,11 +110,6 @@ impl Finder {
         self.found.devices().iter().find(|device| device.udn == udn).cloned()
     }
 
-    /// Hears when devices were found.
-    pub(super) fn searches(&self) -> watch::Receiver<()> {
-        self.found.searches.subscribe()
-    }
-
     /// Takes a device that has proved by its unique name to be one of those known, wherever it is by now. One that was
     /// forgotten meanwhile is known again.
     pub(super) fn found_again(&self, device: Device) {
@@ -133,7 +125,6 @@ impl Finder {
             None => devices.push(Arc::new(device)),
         }
         drop(devices);
-        self.found.searches.send_replace(());
     }
 
     /// Forgets all devices: the next call searches. For a device that does not answer any more.
@@ -209,7 +200,7 @@ impl Finder {
 
     /// As [`search_since`](Self::search_since). With `remembers` the device of an earlier start is checked first.
     async fn find_since(&self, asked: Instant, remembers: bool) -> Result<Arc<Device>, PortMappingError> {
-        let turn = tokio::time::timeout(UPNP_SEARCH_TURN_DEADLINE, self.searching.acquire()).await;
+        let turn = timeout(UPNP_SEARCH_TURN_DEADLINE, self.searching.acquire()).await;
         let Ok(Ok(_permit)) = turn else {
             return Err(PortMappingError::timeout(format!(
                 "no turn to search for the upnp gateway within {} s",
@@ -262,7 +253,6 @@ impl Finder {
         tracing::debug!(url = %device.service.control_url, "the remembered device is still there");
         let device = Arc::new(device);
         *self.found.devices() = vec![Arc::clone(&device)];
-        self.found.searches.send_replace(());
         device
     }
 
@@ -280,7 +270,6 @@ impl Finder {
             }
             devices.first().cloned()
         };
-        self.found.searches.send_replace(());
         if best.as_ref().is_none_or(|device| device.responder != self.config.gateway) && hunt.go_on() {
             self.go_on(hunt);
         }

@@ -110,7 +110,7 @@ async fn a_check_that_takes_longer_than_the_hedge_is_heard_if_the_search_finds_n
     let answer = page(&description_of(&known.udn, &[(IP1, &known.control_url)]));
     let serving = tokio::spawn(async move {
         let (mut stream, _) = slow.accept().await.unwrap();
-        stream.read(&mut [0; 2048]).await.unwrap();
+        assert!(stream.read(&mut [0; 2048]).await.unwrap() > 0);
         tokio::time::sleep(UPNP_REMEMBERED_HEDGE * 4).await;
         stream.write_all(answer.as_bytes()).await.unwrap();
     });
