@@ -308,7 +308,9 @@ def test_many_threads_wait_at_once(gateway: Gateway) -> None:
         assert len({snapshot.internal_port for snapshot in externals}) == 20
 
 
-@pytest.mark.parametrize("call", ["next_event()", "events().next()", "map(9001 + i).ready()", "map(9001 + i).repair()", "probe()"])
+@pytest.mark.parametrize(
+    "call", ["next_event()", "events().next()", "map(9001 + i).ready()", "map(9001 + i).repair()", "probe()"]
+)
 def test_ctrl_c_interrupts_a_wait_within_100_ms(gateway: Gateway, program: Program, call: str) -> None:
     gateway.set_faults(pcp="silent", nat_pmp="silent", upnp="silent")
     ended = program(
@@ -323,7 +325,11 @@ def test_ctrl_c_interrupts_a_wait_within_100_ms(gateway: Gateway, program: Progr
         for i in range(5):
             threading.Timer(0.2, interrupt).start()
             try:
-                mapper.{call}
+                while True:
+                    try:
+                        mapper.{call}
+                    except portlease.UnavailableError:
+                        pass  # a busy machine is slower than the attempt: the next one is interrupted
             except KeyboardInterrupt:
                 print(time.monotonic() - sent)
         mapper.stop(0)

@@ -160,7 +160,8 @@ def test_a_forked_child_gets_stopped_and_the_parent_goes_on(gateway: Gateway, pr
             now = lease.snapshot()
             print(now.state, now.active, now.external, mapper.snapshot().stopped, list(mapper), list(events))
             mapper.network_changed()
-            calls = [lease.ready, lease.changed, lease.repair, mapper.probe, mapper.next_event, events.next, lambda: mapper.map(9002)]
+            calls = [lease.ready, lease.changed, lease.repair, mapper.probe, mapper.next_event, events.next]
+            calls.append(lambda: mapper.map(9002))
             print(*map(failing, calls))
             print(lease.stop(), mapper.stop())
             del lease, mapper, events
