@@ -91,12 +91,16 @@ func TestEveryCallOnAStoppedMapperAnswersStopped(t *testing.T) {
 	mapper.Close()
 	_, onMap := mapper.Map(portlease.Request{Port: 4001, Transport: portlease.UDP})
 	_, onReady := lease.Ready(patient(t))
+	_, onRepair := lease.Repair(patient(t))
 	_, onProbe := mapper.Probe(patient(t))
+	mapper.NetworkChanged() // nothing to look at
 	var onEvent error
 	for onEvent == nil {
 		_, onEvent = mapper.NextEvent(patient(t))
 	}
-	for call, err := range map[string]error{"map": onMap, "ready": onReady, "probe": onProbe, "next event": onEvent} {
+	for call, err := range map[string]error{
+		"map": onMap, "ready": onReady, "repair": onRepair, "probe": onProbe, "next event": onEvent,
+	} {
 		if !errors.Is(err, portlease.ErrStopped) {
 			t.Errorf("%s: %v", call, err)
 		}
@@ -121,11 +125,14 @@ func TestHandlesThatWereNeverMadeAnswerInvalidAndDoNotCrash(t *testing.T) {
 	_, onProbe := mapper.Probe(patient(t))
 	_, onReady := lease.Ready(patient(t))
 	_, onChanged := lease.Changed(patient(t), 0)
+	_, onRepair := lease.Repair(patient(t))
+	mapper.NetworkChanged()
 	var onEvents error
 	for _, onEvents = range mapper.Events(patient(t)) {
 	}
 	for call, err := range map[string]error{
-		"map": onMap, "next event": onEvent, "probe": onProbe, "ready": onReady, "changed": onChanged, "events": onEvents,
+		"map": onMap, "next event": onEvent, "probe": onProbe, "ready": onReady, "changed": onChanged, "repair": onRepair,
+		"events": onEvents,
 	} {
 		if !errors.Is(err, portlease.ErrInvalid) {
 			t.Errorf("%s: %v", call, err)
@@ -377,6 +384,8 @@ func TestWhatTheLibraryCannotTakeIsInvalidAndNamed(t *testing.T) {
 		"gateway":          {Gateway: netip.MustParseAddr("fe80::1%eth0")},
 		"ttl":              {TTL: -time.Second},
 		"renewal_interval": {RenewalInterval: -1},
+		"check_interval":   {CheckInterval: time.Millisecond},
+		"state_dir":        {StateDir: "state\x00"},
 		"retry":            {Retry: portlease.RetryPolicy{Min: time.Hour, Max: time.Minute}},
 		"protocols":        {Protocols: []portlease.Protocol{portlease.PCP, 77}},
 		"local_address":    {LocalAddress: netip.MustParseAddr("224.0.0.1")},
@@ -413,6 +422,43 @@ func TestWhatTheLibraryCannotTakeIsInvalidAndNamed(t *testing.T) {
 		if !errors.Is(err, portlease.ErrInvalid) || !strings.HasPrefix(err.Error(), "portlease: invalid: "+message) {
 			t.Errorf("%s: %v", message, err)
 		}
+	}
+}
+
+// Zero is the default, as in every field, so never has a value of its own.
+func TestANegativeCheckIntervalIsNeverAndTheZeroValueTheDefault(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, nil)
+	for _, interval := range []time.Duration{0, -1, -time.Hour, time.Second} {
+		config := g.config()
+		config.CheckInterval = interval
+		if _, err := mapUDP(t, startMapper(t, config), 4000).Ready(patient(t)); err != nil {
+			t.Errorf("%v: %v", interval, err)
+		}
+	}
+}
+
+func TestARepairGivesTheStateWithTheNewMappingAndASecondOneIsRefused(t *testing.T) {
+	t.Parallel()
+	mapper, _ := start(t, nil)
+	lease := mapUDP(t, mapper, 4000)
+	before, err := lease.Ready(patient(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	repaired, err := lease.Repair(patient(t))
+	if err != nil || !repaired.Active || repaired.External != before.External || repaired.Revision <= before.Revision {
+		t.Errorf("%+v, %v", repaired, err)
+	}
+	if _, err := lease.Repair(patient(t)); !errors.Is(err, portlease.ErrRefused) || !strings.Contains(err.Error(), " s ") {
+		t.Errorf("the second: %v", err)
+	}
+	for kind := portlease.EventInstalled; kind != portlease.EventRepaired; {
+		event, err := mapper.NextEvent(patient(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind = event.Kind
 	}
 }
 

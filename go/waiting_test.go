@@ -76,6 +76,7 @@ func TestCancellingEndsEveryWaitAtOnceAndNothingElse(t *testing.T) {
 	lease := mapUDP(t, mapper, 4000)
 	waits := map[string]func(context.Context) error{
 		"ready":      func(ctx context.Context) error { return untilEnded(ctx, lease.Ready) },
+		"repair":     func(ctx context.Context) error { return untilEnded(ctx, lease.Repair) },
 		"next event": func(ctx context.Context) error { return untilEnded(ctx, mapper.NextEvent) },
 		"probe":      func(ctx context.Context) error { return untilEnded(ctx, mapper.Probe) },
 		"changed": func(ctx context.Context) error {

@@ -15,6 +15,8 @@ export declare class LeaseHandle {
   ready(token: number, timeout?: number | undefined | null): void
   /** Waits for another state than the one with this revision. */
   changed(token: number, since: number, timeout?: number | undefined | null): void
+  /** Deletes the mapping and makes it again. */
+  repair(token: number, timeout?: number | undefined | null): void
   /** Asks for the release and does not wait. */
   beginStop(): void
   /** Stops, and answers how the mapping left the gateway. */
@@ -59,6 +61,8 @@ export interface MapperView {
   eventsDropped: number
   /** Every lease that has not exited. */
   leases: Array<LeaseView>
+  /** The last thing that did not work and that no lease depends on. */
+  lastError?: ErrorView
   /** Whether it was stopped. */
   stopped: boolean
 }
@@ -75,6 +79,8 @@ export declare class MapperHandle {
   events(): EventsHandle
   /** Asks what the gateway offers. */
   probe(token: number): void
+  /** Tells that the network may have changed. */
+  networkChanged(): void
   /** Asks for the end and does not wait. */
   beginStop(): void
   /** Stops, and answers how the mappings left the gateway. */

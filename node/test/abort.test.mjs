@@ -1,7 +1,7 @@
 // Every wait takes an AbortSignal: it rejects with the signal's reason at once, and leaves nothing behind.
 
 import assert from 'node:assert/strict';
-import { getEventListeners } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { it } from 'node:test';
 import { mapperFor } from './helpers.mjs';
 
@@ -10,6 +10,7 @@ const SILENT = { gateway: { faults: { pcp: 'silent' } }, protocols: ['pcp'] };
 const WAITS = {
   'lease.ready': (_, lease, options) => lease.ready(options),
   'lease.changed': (_, lease, options) => lease.changed({ since: lease.snapshot(), ...options }),
+  'lease.repair': (_, lease, options) => lease.repair(options),
   'lease.stop': (_, lease, options) => lease.stop(options),
   'mapper.probe': (mapper, _, options) => mapper.probe(options),
   'mapper.stop': (mapper, _, options) => mapper.stop(options),
@@ -48,6 +49,16 @@ it('aborting a wait leaves the lease as it is', async (t) => {
   assert.equal(gateway.mappings().length, 1);
 });
 
+it('aborting the wait for a repair leaves the repair to go on', async (t) => {
+  const { gateway, mapper } = await mapperFor(t, { protocols: ['pcp'] });
+  const lease = mapper.map({ port: 9001 });
+  await lease.ready();
+  gateway.setFaults({ pcpDelayMs: 100 });
+  await assert.rejects(lease.repair({ signal: AbortSignal.timeout(10) }), { name: 'TimeoutError' });
+  const { external } = await once(mapper, 'repaired').then(([event]) => event);
+  assert.equal(`${external}`, '192.0.1.1:9001');
+});
+
 it('a stop whose signal is aborted releases all the same', async (t) => {
   const { gateway, mapper } = await mapperFor(t);
   const lease = mapper.map({ port: 9001 });
@@ -61,6 +72,7 @@ it('a wait that has ended no longer listens to its signal', async (t) => {
   const { signal } = new AbortController();
   const lease = mapper.map({ port: 9001 });
   await lease.ready({ signal });
+  await lease.repair({ signal });
   await mapper.nextEvent({ signal });
   await mapper.probe({ signal });
   await lease.stop({ signal });

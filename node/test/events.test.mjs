@@ -92,6 +92,8 @@ it('a mapper emits each kind of event to its listeners, with its fields', async 
   const lease = mapper.map({ port: 9001 });
   await lease.ready();
   await once(mapper, 'renewed');
+  await lease.repair();
+  if (!seen.has('repaired')) await once(mapper, 'repaired');
   gateway.setExternalAddress('192.0.1.9');
   await once(mapper, 'changed');
   gateway.setFaults({ pcp: { refuse: 2 }, errorLifetime: 1 });
@@ -101,7 +103,9 @@ it('a mapper emits each kind of event to its listeners, with its fields', async 
   await once(mapper, 'installed');
   await lease.stop();
   if (!seen.has('exited')) await once(mapper, 'exited');
-  assert.deepEqual([...seen.keys()].sort(), ['changed', 'exited', 'failed', 'installed', 'renewed', 'revoked']);
+  const kinds = ['changed', 'exited', 'failed', 'installed', 'renewed', 'repaired', 'revoked'];
+  assert.deepEqual([...seen.keys()].sort(), kinds);
+  assert.equal(`${seen.get('repaired').external}`, '192.0.1.1:9001');
   assert.equal(`${seen.get('changed').external}`, '192.0.1.9:9001');
   assert.equal(seen.get('failed').error.kind, 'refused');
   assert.equal(seen.get('revoked').external, null);

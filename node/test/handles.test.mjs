@@ -59,6 +59,20 @@ describe('a lease', () => {
     assert.deepEqual(gateway.mappings(), []);
   });
 
+  it('is made again by repair, and only once in 10 s', async (t) => {
+    const { gateway, mapper } = await mapperFor(t, { protocols: ['pcp'] });
+    const lease = mapper.map({ port: 9001 });
+    const before = await lease.ready();
+    const after = await lease.repair({ timeout: 5000 });
+    assert.equal(after.active, true);
+    assert.equal(`${after.external}`, `${before.external}`);
+    assert.ok(after.revision > before.revision && Object.isFrozen(after));
+    assert.ok(gateway.counters().pcpMap >= 2);
+    await assert.rejects(lease.repair(), { code: 'ERR_PORTLEASE_REFUSED', message: / s at the earliest/ });
+    await lease.stop();
+    await assert.rejects(lease.repair(), { kind: 'stopped' });
+  });
+
   it('is released by stop, which may be called again', async (t) => {
     const { gateway, mapper } = await mapperFor(t);
     const lease = mapper.map({ port: 9001 });
@@ -336,6 +350,16 @@ describe('a mapper', () => {
     assert.throws(() => mapper.map({ port: 9001 }), { kind: 'stopped', code: 'ERR_PORTLEASE_STOPPED' });
     await assert.rejects(mapper.probe(), { kind: 'stopped' });
     await assert.rejects(mapper.nextEvent(), { kind: 'stopped' });
+    assert.equal(mapper.networkChanged(), undefined);
+  });
+
+  it('looks again when it is told that the network changed', async (t) => {
+    const { mapper } = await mapperFor(t);
+    await mapper.map({ port: 9001 }).ready();
+    mapper.networkChanged();
+    const kinds = [await mapper.nextEvent(), await mapper.nextEvent()].map(({ kind }) => kind);
+    assert.deepEqual(kinds, ['installed', 'renewed']);
+    assert.equal(mapper.snapshot().lastError, null);
   });
 });
 
@@ -351,6 +375,8 @@ describe('a bad argument', () => {
   for (const [option, options] of Object.entries({
     ttl: { ttl: 999 },
     renewalInterval: { renewalInterval: -1 },
+    checkInterval: { checkInterval: 999 },
+    stateDir: { stateDir: '' },
     failureThreshold: { failureThreshold: 0 },
     gateway: { gateway: 'router.local' },
     localAddress: { localAddress: '::1' },

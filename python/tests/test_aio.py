@@ -110,6 +110,33 @@ def test_cancelling_ends_the_wait_at_once_and_leaves_the_lease_alone(gateway: Ga
     run(test())
 
 
+def test_a_repair_is_awaited_and_goes_on_where_its_task_is_cancelled(gateway: Gateway) -> None:
+    async def test() -> None:
+        async with aio.Mapper(**gateway.config(), protocols=["pcp"]) as mapper:
+            lease = mapper.map(9001)
+            await lease.ready(5)
+            gateway.set_faults(pcp_delay_ms=100)
+            task = asyncio.ensure_future(lease.repair())
+            await asyncio.sleep(0.02)
+            assert pending() == 1
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert pending() == 0
+            async for event in mapper:
+                if event.kind == "repaired":
+                    break
+            with pytest.raises(portlease.RefusedError, match=" s at the earliest"):
+                await lease.repair(5)
+            await lease.stop()
+            with pytest.raises(portlease.StoppedError):
+                await lease.repair(5)
+        with pytest.raises(portlease.InvalidError, match="timeout: "):
+            await lease.repair("now")  # type: ignore[arg-type]
+
+    run(test())
+
+
 def test_wait_for_of_asyncio_works_and_loses_nothing(gateway: Gateway) -> None:
     async def test() -> None:
         async with aio.Mapper(**gateway.config()) as mapper:

@@ -8,6 +8,7 @@ import ipaddress
 import pickle
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +67,11 @@ HUGE = 10**400
         ("ttl", timedelta(days=2), False),
         ("ttl", "1h", True),
         ("renewal_interval", float("nan"), False),
+        ("check_interval", 0.5, False),
+        ("check_interval", -1, False),
+        ("state_dir", "", False),
+        ("state_dir", 1, True),
+        ("state_dir", b"state", True),
         ("failure_threshold", 0, False),
         ("failure_threshold", -1, False),
         ("failure_threshold", 2**32, False),
@@ -124,6 +130,18 @@ def test_what_python_takes_for_an_int_is_one_here_and_its_own_errors_come_throug
 def test_times_are_numbers_or_timedeltas_and_none_is_no_limit(gateway: Gateway, timeout: Any) -> None:
     with portlease.Mapper(**gateway.config(), ttl=timedelta(minutes=10)) as mapper:
         assert mapper.map(4000).ready(timeout).lifetime == 600.0
+
+
+@pytest.mark.parametrize("check_interval", [0, 1.0, timedelta(minutes=1), None])
+def test_a_check_interval_may_be_0_which_is_never(gateway: Gateway, check_interval: Any) -> None:
+    with portlease.open(4000, check_interval=check_interval, **gateway.config()) as lease:
+        assert lease.snapshot().active
+
+
+@pytest.mark.parametrize("kind", [str, Path], ids=["str", "Path"])
+def test_a_state_directory_is_text_or_a_path(gateway: Gateway, tmp_path: Path, kind: Callable[[Path], Any]) -> None:
+    with portlease.open(4000, state_dir=kind(tmp_path / "sta\u0308te"), **gateway.config()) as lease:
+        assert lease.mapper.snapshot().last_error is None
 
 
 def test_addresses_are_text_or_of_ipaddress(gateway: Gateway) -> None:

@@ -159,7 +159,9 @@ def test_a_forked_child_gets_stopped_and_the_parent_goes_on(gateway: Gateway, pr
         if child == 0:
             now = lease.snapshot()
             print(now.state, now.active, now.external, mapper.snapshot().stopped, list(mapper), list(events))
-            calls = [lease.ready, lease.changed, mapper.probe, mapper.next_event, events.next, lambda: mapper.map(9002)]
+            mapper.network_changed()
+            calls = [lease.ready, lease.changed, lease.repair, mapper.probe, mapper.next_event, events.next]
+            calls.append(lambda: mapper.map(9002))
             print(*map(failing, calls))
             print(lease.stop(), mapper.stop())
             del lease, mapper, events
@@ -180,7 +182,7 @@ def test_a_forked_child_gets_stopped_and_the_parent_goes_on(gateway: Gateway, pr
     assert ended.err == ""
     assert ended.out.splitlines() == [
         "exited False None True [] []",
-        "stopped stopped stopped stopped stopped stopped",
+        "stopped stopped stopped stopped stopped stopped stopped",
         "released released",
         "192.0.1.1:9003 released",
         "installed installed released exited",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 
 from typing_extensions import assert_type
 
@@ -21,6 +22,8 @@ def blocking() -> None:
             address, port = lease.external
             assert_type(address, IPv4Address | IPv6Address)
             assert_type(port, int)
+    with portlease.open(9001, state_dir=Path("state"), check_interval=0), portlease.open(9002, state_dir="state"):
+        pass
     with portlease.Mapper(ttl=timedelta(minutes=10), protocols=["pcp", portlease.Protocol.UPNP]) as mapper:
         game = mapper.map(9001, portlease.Transport.UDP)
         assert_type(game, portlease.Lease)
@@ -36,6 +39,9 @@ def blocking() -> None:
         snapshot = game.changed(timeout=5)
         assert_type(game.changed(since=snapshot), portlease.LeaseSnapshot)
         assert_type(game.changed(snapshot.revision), portlease.LeaseSnapshot)
+        assert_type(game.repair(timeout=5), portlease.LeaseSnapshot)
+        assert_type(mapper.snapshot().last_error, portlease.ErrorReport | None)
+        mapper.network_changed()
         assert_type(mapper.events(), portlease.Events)
         assert_type(mapper.events().next(timeout=1), portlease.Event)
         for event in mapper:
@@ -55,6 +61,7 @@ async def in_asyncio() -> None:
         game = mapper.map(9001)
         assert_type(game, aio.Lease)
         assert_type(await game.changed(), portlease.LeaseSnapshot)
+        assert_type(await game.repair(), portlease.LeaseSnapshot)
         assert_type(await game.stop(), portlease.Release)
         async for event in mapper:
             assert_type(event.kind, portlease.EventKind)

@@ -62,3 +62,25 @@ pub(crate) fn put_event(to: To<'_, portlease_event>, event: &Event) {
     field!(to, external_address).set_address(event.external.map(|external| external.ip()));
     put_report(field!(to, error), event.error.as_deref());
 }
+
+#[cfg(test)]
+mod tests {
+    use std::mem::MaybeUninit;
+
+    use portlease::EventKind;
+
+    use super::*;
+
+    #[test]
+    fn an_event_that_is_about_no_lease_has_nothing_of_one() {
+        let mut event = MaybeUninit::<portlease_event>::zeroed();
+        put_event(To::local(&mut event), &Event::new(EventKind::NetworkChanged));
+        // SAFETY: zero is a value of every field, and all were written.
+        let event = unsafe { event.assume_init() };
+        assert_eq!(event.kind, portlease_event_kind::PORTLEASE_EVENT_NETWORK_CHANGED);
+        assert_eq!((event.lease, event.internal_port, event.external_port), (0, 0, 0));
+        assert_eq!(event.transport, portlease_transport::PORTLEASE_TRANSPORT_ABSENT);
+        assert_eq!(event.protocol, portlease_protocol::PORTLEASE_PROTOCOL_ABSENT);
+        assert_eq!((event.external_address[0], event.error.kind), (0, crate::names::portlease_kind::PORTLEASE_OK));
+    }
+}

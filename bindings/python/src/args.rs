@@ -181,7 +181,7 @@ impl Argument for SocketAddr {
 impl Argument for PathBuf {
     fn read(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
         value.extract::<Self>().map_err(|_| {
-            let message = format!("a str or an os.PathLike that is one is expected, not {}", kind(value));
+            let message = format!("a str or an os.PathLike is expected, not {}", kind(value));
             wrong_type(value.py(), argument, &message)
         })
     }

@@ -126,3 +126,17 @@ impl EventReader {
         Ok(event.take().into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_is_about_no_lease_has_nothing_of_one() {
+        let event = Event::from(portlease::Event::new(portlease::EventKind::NetworkChanged));
+        assert_eq!(event.kind, EventKind::NetworkChanged);
+        assert!(event.lease.is_none() && event.transport.is_none() && event.internal_port.is_none());
+        assert!(event.external.is_none() && event.external_port.is_none() && event.protocol.is_none());
+        assert!(event.error.is_none());
+    }
+}

@@ -104,6 +104,7 @@ function tell(event: MapperEvent): string {
     const external: Endpoint | null = event.external;
     return `${external?.port ?? event.externalPort}`;
   }
+  if (kind === EventKind.REPAIRED) same<typeof event, MappedEvent<'repaired'>>();
   if (kind === EventKind.FAILED) same<typeof event, FailedEvent>();
   if (kind === EventKind.REVOKED) same<typeof event, RevokedEvent>();
   if (kind === EventKind.EXITED) same<typeof event, ExitedEvent>();
@@ -123,7 +124,8 @@ async function main(): Promise<void> {
   const settings: GatewayOptions = { upnp: false, faults };
   await using gateway = await Gateway.start(settings);
   const retry: RetryPolicy = { min: 100, max: 1000 };
-  const options: MapperOptions = { ...gateway.config, retry, protocols: [Protocol.PCP, 'nat-pmp'] };
+  const protocols = [Protocol.PCP, 'nat-pmp'] as const;
+  const options: MapperOptions = { ...gateway.config, retry, protocols, checkInterval: 0, stateDir: undefined };
   await using mapper = Mapper.start(options);
 
   const signal: SignalOptions = { signal: new AbortController().signal };
@@ -145,6 +147,12 @@ async function main(): Promise<void> {
   assert.throws(() => (ready.id = 2), TypeError);
   // @ts-expect-error there is no such option
   assert.throws(() => mapper.map({ port: 9002, transports: 'udp' }), { code: 'ERR_PORTLEASE_INVALID' });
+
+  const repaired: ActiveLeaseSnapshot = await lease.repair(wait);
+  assert.ok(repaired.revision > ready.revision);
+  same<ReturnType<Mapper['networkChanged']>, void>();
+  const warning: ErrorReport | null = mapper.snapshot().lastError;
+  assert.equal(warning, null);
 
   const { value } = await first;
   assert.ok(value);

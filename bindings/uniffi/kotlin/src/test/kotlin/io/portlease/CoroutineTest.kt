@@ -98,6 +98,18 @@ class CoroutineTest {
     }
 
     @Test
+    fun `a repair whose wait is cancelled goes on`() = home { gateway, mapper ->
+        val lease = mapper.map(4000, Transport.UDP).apply { ready(5.seconds) }
+        gateway.tell("""{"set":{"pcp_delay_ms":100}}""")
+        coroutineScope {
+            val repair = launch(start = CoroutineStart.UNDISPATCHED) { lease.repair() }
+            delay(20)
+            repair.cancelAndJoin()
+        }
+        assertEquals(listOf(EventKind.INSTALLED, EventKind.REPAIRED), List(2) { mapper.nextEvent(5.seconds).kind })
+    }
+
+    @Test
     fun `a time-out of Kotlin's own ends the wait as its own does`() = home { _, mapper ->
         assertNull(withTimeoutOrNull(50.milliseconds) { mapper.nextEvent() })
         mapper.map(4000, Transport.UDP)

@@ -128,6 +128,8 @@ class HandleTest {
         assertEquals(ErrorKind.STOPPED, kindOf { mapper.map(4001, Transport.UDP) })
         assertEquals(ErrorKind.STOPPED, kindOf { mapper.probe() })
         assertEquals(ErrorKind.STOPPED, kindOf { lease.ready() })
+        assertEquals(ErrorKind.STOPPED, kindOf { lease.repair() })
+        mapper.networkChanged() // nothing is left to look at
         assertEquals(Release.RELEASED, lease.detach())
         assertEquals(LeaseState.EXITED, lease.snapshot().state)
         assertTrue(mapper.snapshot().stopped)
@@ -185,6 +187,29 @@ class HandleTest {
             mapper.map(4000, Transport.UDP)
             val kind = kindOf { mapper.events().collect { throw PortLeaseException.Stopped("the program's own") } }
             assertEquals(ErrorKind.STOPPED, kind)
+        }
+    }
+
+    @Test
+    fun `a repair makes the mapping again, once in ten seconds`() = home { gateway ->
+        Mapper.start(gateway.config()).use { mapper ->
+            val lease = mapper.map(4000, Transport.UDP)
+            val before = lease.ready(5.seconds)
+            val after = lease.repair(5.seconds)
+            assertEquals(true to before.external, after.active to after.external)
+            assertTrue(after.revision > before.revision)
+            assertEquals(listOf(EventKind.INSTALLED, EventKind.REPAIRED), List(2) { mapper.nextEvent(5.seconds).kind })
+            assertEquals(ErrorKind.REFUSED, kindOf { lease.repair() })
+        }
+    }
+
+    @Test
+    fun `a program can tell that the network changed`() = home { gateway ->
+        Mapper.start(gateway.config()).use { mapper ->
+            mapper.map(4000, Transport.UDP).ready(5.seconds)
+            mapper.networkChanged()
+            assertEquals(listOf(EventKind.INSTALLED, EventKind.RENEWED), List(2) { mapper.nextEvent(5.seconds).kind })
+            assertNull(mapper.snapshot().lastError)
         }
     }
 
@@ -359,6 +384,9 @@ class HandleTest {
         invalidTime("ttl", "-1", config.copy(ttl = (-1).seconds))
         invalidTime("ttl", "inf", config.copy(ttl = kotlin.time.Duration.INFINITE))
         invalidTime("renewalInterval", "-1", config.copy(renewalInterval = (-1).seconds))
+        invalidTime("checkInterval", "-1", config.copy(checkInterval = (-1).seconds))
+        invalid("checkInterval: must be 0") { Mapper.start(config.copy(checkInterval = 500.milliseconds)) }
+        invalid("stateDir: the path is empty") { Mapper.start(config.copy(stateDir = "")) }
         invalid("ttl: must be between 1 and 86400 s, not 0.5 s") { Mapper.start(config.copy(ttl = 500.milliseconds)) }
         invalid("failureThreshold: must be 0 or more, not -1") { Mapper.start(config.copy(failureThreshold = -1)) }
         invalid("failureThreshold: must be at least 1") { Mapper.start(config.copy(failureThreshold = 0)) }
@@ -381,7 +409,7 @@ class HandleTest {
 
     @Test
     fun `a settings' default is core's, field by field`() = home { gateway ->
-        val config = gateway.config().copy(retry = RetryPolicy.Backoff(max = 60.seconds))
+        val config = gateway.config().copy(retry = RetryPolicy.Backoff(max = 60.seconds), checkInterval = Duration.ZERO)
         Mapper.start(config).use { assertTrue(it.map(4000, Transport.UDP).ready(5.seconds).active) }
     }
 
