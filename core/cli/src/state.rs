@@ -57,6 +57,7 @@ impl System {
 enum Owner {
     /// The user who runs this program.
     User,
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only Unix keeps HOME when the user changes"))]
     Another,
     /// There is no such folder.
     Nobody,
