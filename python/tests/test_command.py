@@ -54,7 +54,7 @@ def test_help_and_version() -> None:
 def test_bad_usage_is_status_2_and_a_router_that_refuses_1(gateway: Gateway) -> None:
     assert run("no-such-command").returncode == 2
     gateway.set_faults(pcp={"refuse": 2}, nat_pmp={"refuse": 2}, upnp="off")
-    refused = run("map", "4000/udp", "--retry", "never", *place(gateway))
+    refused = run("map", "4000/udp", "--no-state", "--retry", "never", *place(gateway))
     assert refused.returncode == 1
     assert "refused" in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -63,7 +63,7 @@ def test_bad_usage_is_status_2_and_a_router_that_refuses_1(gateway: Gateway) -> 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are Unix's")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_map_and_releases(gateway: Gateway, number: signal.Signals) -> None:
-    process = start("map", "4000/udp", "--json", *place(gateway))
+    process = start("map", "4000/udp", "--no-state", "--json", *place(gateway))
     assert line(process)["event"] == "installed"
     assert len(gateway.mappings) == 1
     process.send_signal(number)

@@ -49,7 +49,9 @@ class Mapping:
     """A running `portlease map`."""
 
     def __init__(self, lab: Lab, *arguments: str) -> None:
-        self.command = ["portlease", "map", *arguments, "--json"]
+        # What one test leaves behind is not for the next one, and nobody's home is touched.
+        state = [] if "--state-dir" in arguments else ["--no-state"]
+        self.command = ["portlease", "map", *arguments, *state, "--json"]
         self._started = time.monotonic()
         # `ip netns exec` becomes the program, so the process is portlease itself and gets the signals.
         self._process = subprocess.Popen(

@@ -25,7 +25,7 @@ At the end it waits until the router has confirmed that every port is released; 
 that the router did not confirm may stay mapped: a warning names it, with the time when its lifetime ends.
 
 What is mapped is recorded in a small file, so that after a crash the next start gets the same external port and removes \
-what nobody wants any more. The folder is $XDG_STATE_HOME/portlease or else ~/.local/state/portlease; on macOS \
+the mappings that it does not ask for again. The folder is $XDG_STATE_HOME/portlease or else ~/.local/state/portlease; on macOS \
 ~/Library/Application Support/portlease, on Windows %LOCALAPPDATA%\\portlease. Without a home folder nothing is recorded.
 
 portlease does not open the port on this machine: your program does, before or after.";
@@ -79,8 +79,8 @@ pub(crate) struct MapArgs {
     /// Longest wait between renewals; a short lifetime makes it shorter
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = args::duration)]
     renewal_interval: Duration,
-    /// How often to ask the router for a sign of life, one small packet each way for all ports, so that a restart is
-    /// noticed that it did not announce (PCP and NAT-PMP); 0 is never
+    /// How often to ask the router for a sign of life, one small packet each way for all ports, so that a restart without
+    /// an announcement is noticed (PCP and NAT-PMP); 0 is never
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = args::duration)]
     check_interval: Duration,
     /// Release and end after this time, such as 30s, 5m or 2h [default: hold until Ctrl-C]

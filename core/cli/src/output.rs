@@ -90,10 +90,15 @@ impl Output {
         self.failure_with(error, None);
     }
 
-    /// A failure on stderr for which there is better advice than that for its kind.
-    pub(crate) fn failure_with(&self, error: &ErrorReport, step: Option<&str>) {
+    /// A failure on stderr about which there is nothing to do.
+    pub(crate) fn setback(&self, error: &ErrorReport) {
         let head = self.stderr.colour(Colour::Red, &format!("portlease: {}:", error.kind));
         self.note(head + " " + &error.message);
+    }
+
+    /// A failure on stderr for which there may be better advice than that for its kind.
+    pub(crate) fn failure_with(&self, error: &ErrorReport, step: Option<&str>) {
+        self.setback(error);
         let usual = || match self.advised.replace(Some(error.kind)) == Some(error.kind) {
             true => None,
             false => advice::next_step(error.kind),

@@ -113,7 +113,14 @@ impl<'a> Session<'a> {
             self.output.warning(message);
         }
         if let Some((kind, message)) = event::bad_news(event) {
-            self.fail(ErrorReport::new(kind, message));
+            let report = ErrorReport::new(kind, message);
+            // What is lost is mapped anew at once; if that fails too, there is advice.
+            if event.kind == EventKind::Revoked {
+                self.output.setback(&report);
+                self.last_error = Some(report);
+            } else {
+                self.fail(report);
+            }
         }
         if matches!(event.kind, EventKind::Installed | EventKind::Changed)
             && let Some(reason) = advice::unreachable(event.external.map(|external| external.ip()))

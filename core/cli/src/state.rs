@@ -11,7 +11,7 @@ use crate::output::Output;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "After a crash")]
 pub(crate) struct StateArgs {
-    /// Folder for the record of what is mapped; it is created if it does not exist [default: see above]
+    /// Folder for the record of what is mapped; it is created if it does not exist [default: the system's for state]
     #[arg(long, value_name = "DIR", conflicts_with = "no_state")]
     state_dir: Option<PathBuf>,
     /// Record nothing: what a crash leaves on the router stays there until its lifetime ends
@@ -57,6 +57,7 @@ impl System {
 enum Owner {
     /// The user who runs this program.
     User,
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only Unix keeps HOME when the user changes"))]
     Another,
     /// There is no such folder.
     Nobody,

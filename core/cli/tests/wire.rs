@@ -153,6 +153,17 @@ fn doctor_writes_one_report() {
 }
 
 #[test]
+fn doctor_tells_what_became_of_a_repair() {
+    let gateway = gateway();
+    run_at(&gateway, "map 4000/udp --detach --protocol upnp");
+    let repaired = run_at(&gateway, "doctor --repair 4000 --json").json().pop().unwrap();
+    let place = ["event", "transport", "external_port", "protocol", "internal_client", "internal_port"];
+    assert_names(&repaired, &[&place[..], &["description", "ttl"]].concat());
+    let failed = run_at(&gateway, "doctor --repair 4001 --json").json().pop().unwrap();
+    assert_names(&failed, &["event", "kind", "message", "transport", "external_port", "mapping_lost"]);
+}
+
+#[test]
 fn doctor_says_by_kind_and_message_why_nothing_can_be_mapped() {
     let report = run_at(&gateway_with(refusing()), "doctor --json").json().pop().unwrap();
     assert_names(&report["test_mapping"], &["ok", "kind", "message"]);

@@ -104,3 +104,7 @@ impl UpnpMapper {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "repair_tests.rs"]
+mod tests;
