@@ -60,7 +60,9 @@ def test_a_program_that_is_killed_while_it_maps_leaves_nothing_that_its_successo
         kill(mapping)
     mapping = start(lab, "4000/udp", "--protocol", protocol)
     port = mapping.wait_for("installed").external_port
-    eventually(lambda: ours(lab) == [Entry("udp", port, LAN_HOST, 4000)], GONE_WITHIN, "only the mapping that is wanted")
+    eventually(
+        lambda: ours(lab) == [Entry("udp", port, LAN_HOST, 4000)], GONE_WITHIN, "only the mapping that is wanted"
+    )
     assert mapping.stop() == 0
     assert lab.table() == [Entry("udp", 4000, NEIGHBOUR, 4000)]
 

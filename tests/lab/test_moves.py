@@ -52,7 +52,9 @@ def test_a_new_route_by_another_router_moves_the_mapping_there_and_frees_the_old
     lab.ip("lan", LEAVE)
     lab.ip("lan", GO_THERE)
     moved = time.monotonic()
-    measured(f"mapped on the new router after the new route: {protocol}", second.appears(THERE, FOLLOWS_WITHIN) - moved, "s")
+    measured(
+        f"mapped on the new router after the new route: {protocol}", second.appears(THERE, FOLLOWS_WITHIN) - moved, "s"
+    )
     mapping.wait_for("network-changed", NOTICED_WITHIN)
     assert mapping.wait_for("installed")["external"] == f"{SECOND_WAN_ADDRESS}:4000"
     assert lab.reach("udp", 4000, address=SECOND_WAN_ADDRESS) == f"{SECOND_LAN_HOST}:4000"
@@ -138,7 +140,9 @@ def test_another_address_of_the_host_moves_the_mapping_to_it(
     assert [entry for entry in lab.table() if entry.host == OTHER_LAN_HOST] == []
 
 
-def test_a_new_mapping_works_at_once_after_the_host_got_another_address(make_lab: MakeLab, library: StartLibrary) -> None:
+def test_a_new_mapping_works_at_once_after_the_host_got_another_address(
+    make_lab: MakeLab, library: StartLibrary
+) -> None:
     lab = make_lab()
     mapper = library(lab, ttl=8)
     mapper.map(4000)
@@ -182,4 +186,3 @@ def test_a_thousand_changes_of_interfaces_that_are_none_of_ours_cost_no_packet(l
         mapper.wait_for_event("network-changed", 0)
     assert mapper.call("snapshot")["active"]
     assert mapper.stop() == "released"
-
