@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from homelab import LAN_HOST, Lab
-from library import Library
+from languages import need
+from library import TESTEE, Library
 from portlease import Mapping
 
 MakeLab = Callable[..., Lab]
@@ -70,6 +71,8 @@ def start() -> Iterator[Start]:
 def library() -> Iterator[StartLibrary]:
     """Starts a mapper with these settings, driven call by call."""
     started: list[Library] = []
+
+    need(TESTEE.exists(), f"the testee of the scenarios, {TESTEE}", "cargo build -p portlease-scenarios --bins")
 
     def start_one(lab: Lab, **config: Any) -> Library:
         started.append(Library(lab, **config))

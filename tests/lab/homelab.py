@@ -72,7 +72,8 @@ class Lab:
         self._servers: list[subprocess.Popen[str]] = []
         self._state = tempfile.TemporaryDirectory(prefix=f"{name}-state-")
         # What programs run with: a state folder of the lab's own, not the user's.
-        self.environment = os.environ | {"XDG_STATE_HOME": self._state.name}
+        self.state = self._state.name
+        self.environment = os.environ | {"XDG_STATE_HOME": self.state}
         self.sh("up")
 
     def close(self) -> None:

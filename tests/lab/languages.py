@@ -32,6 +32,7 @@ def running(lab: Lab, *command: str | Path) -> Iterator[subprocess.Popen[str]]:
     """A program in the LAN; it does not outlive the block."""
     program = subprocess.Popen(
         lab.inside("lan", *command),
+        env=lab.environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""The library itself in the lab: a program that makes the calls it is told to, one JSON object a line (tests/scenarios)."""
+"""The library itself in the lab: a program that makes the calls it is told to, one JSON line each (tests/scenarios)."""
 
 from __future__ import annotations
 
@@ -63,18 +63,19 @@ class Library:
     def map(self, port: int, lease: str = "lease", **arguments: Any) -> dict[str, Any]:
         """Maps a UDP port and waits for the mapping."""
         self.call("map", lease, port=port, transport="udp", **arguments)
-        return self.call("ready", lease, timeout=MAPS_WITHIN)
+        mapped: dict[str, Any] = self.call("ready", lease, timeout=MAPS_WITHIN)
+        return mapped
 
     def wait_for_event(self, kind: str, within: float = MAPS_WITHIN) -> dict[str, Any]:
         """The next event of this kind."""
-        event = {"kind": None}
+        event: dict[str, Any] = {"kind": None}
         while event["kind"] != kind:
             event = self.call("next_event", timeout=within)
         return event
 
     def stop(self) -> str:
         """Stops the mapper; how that left the router."""
-        return self.call("stop_mapper")
+        return str(self.call("stop_mapper"))
 
     def close(self) -> None:
         """Ends the program, whatever it does."""

@@ -24,6 +24,11 @@ def ours(lab: Lab) -> list[Entry]:
     return [entry for entry in lab.table() if entry.host == LAN_HOST]
 
 
+def begin(start: Start, lab: Lab, *arguments: str) -> Mapping:
+    """A program that records in the lab's folder what it maps."""
+    return start(lab, *arguments, "--state-dir", lab.state)
+
+
 def kill(mapping: Mapping) -> None:
     """Ends it as a crash does."""
     assert mapping.stop(signal.SIGKILL) == -signal.SIGKILL
@@ -34,13 +39,13 @@ def test_each_start_after_a_crash_gets_the_same_port_although_another_host_has_t
     lab: Lab, start: Start, protocol: str
 ) -> None:
     lab.take("udp", 4000)
-    mapping = start(lab, "4000/udp", "--protocol", protocol)
+    mapping = begin(start, lab, "4000/udp", "--protocol", protocol)
     port = mapping.wait_for("installed").external_port
     assert port != 4000
     for _ in range(CRASHES):
         kill(mapping)
         assert ours(lab) == [Entry("udp", port, LAN_HOST, 4000)]
-        mapping = start(lab, "4000/udp", "--protocol", protocol)
+        mapping = begin(start, lab, "4000/udp", "--protocol", protocol)
         assert mapping.wait_for("installed").external_port == port
     assert ours(lab) == [Entry("udp", port, LAN_HOST, 4000)]
     assert lab.reach("udp", port) == f"{LAN_HOST}:4000"
@@ -54,13 +59,15 @@ def test_a_program_that_is_killed_while_it_maps_leaves_nothing_that_its_successo
 ) -> None:
     lab.take("udp", 4000)
     for wait in range(CRASHES):
-        mapping = start(lab, "4000/udp", "--protocol", protocol)
+        mapping = begin(start, lab, "4000/udp", "--protocol", protocol)
         # at other moments of the start, of the request and of the answer
         time.sleep(0.01 + 0.04 * (wait % 5))
         kill(mapping)
-    mapping = start(lab, "4000/udp", "--protocol", protocol)
+    mapping = begin(start, lab, "4000/udp", "--protocol", protocol)
     port = mapping.wait_for("installed").external_port
-    eventually(lambda: ours(lab) == [Entry("udp", port, LAN_HOST, 4000)], GONE_WITHIN, "only the mapping that is wanted")
+    eventually(
+        lambda: ours(lab) == [Entry("udp", port, LAN_HOST, 4000)], GONE_WITHIN, "only the mapping that is wanted"
+    )
     assert mapping.stop() == 0
     assert lab.table() == [Entry("udp", 4000, NEIGHBOUR, 4000)]
 
@@ -70,13 +77,13 @@ def test_what_the_next_start_does_not_want_is_gone_soon_after_it(
     lab: Lab, start: Start, measured: Measured, protocol: str
 ) -> None:
     ports = range(4000, 4006)
-    mapping = start(lab, *(f"{port}/udp" for port in ports), "4000/tcp", "--protocol", protocol)
+    mapping = begin(start, lab, *(f"{port}/udp" for port in ports), "4000/tcp", "--protocol", protocol)
     for _ in range(len(ports) + 1):
         mapping.wait_for("installed")
     kill(mapping)
     assert len(lab.table()) == len(ports) + 1
     started = time.monotonic()
-    mapping = start(lab, "4003/udp", "--protocol", protocol)
+    mapping = begin(start, lab, "4003/udp", "--protocol", protocol)
     mapping.wait_for("installed")
     kept = Entry("udp", 4003, LAN_HOST, 4003)
     eventually(lambda: lab.table() == [kept], GONE_WITHIN, "only what is wanted is left")
@@ -87,12 +94,12 @@ def test_what_the_next_start_does_not_want_is_gone_soon_after_it(
 
 
 def test_eight_programs_do_not_disturb_each_other_and_clean_up_after_those_that_crash(lab: Lab, start: Start) -> None:
-    mappings = [start(lab, f"{port}/udp") for port in range(4000, 4008)]
+    mappings = [begin(start, lab, f"{port}/udp") for port in range(4000, 4008)]
     for mapping in mappings:
         mapping.wait_for("installed")
     for mapping in mappings[:4]:
         kill(mapping)
-    mappings.append(start(lab, "4008/udp"))
+    mappings.append(begin(start, lab, "4008/udp"))
     mappings[-1].wait_for("installed")
     alive = [Entry("udp", port, LAN_HOST, port) for port in range(4004, 4009)]
     eventually(lambda: lab.table() == alive, GONE_WITHIN, "only the mappings of the living are left")
@@ -104,10 +111,10 @@ def test_eight_programs_do_not_disturb_each_other_and_clean_up_after_those_that_
 
 
 def test_a_program_that_ended_as_it_should_leaves_nothing_to_take_up(lab: Lab, start: Start) -> None:
-    mapping = start(lab, "4000/udp", "--external", "4100")
+    mapping = begin(start, lab, "4000/udp", "--external", "4100")
     mapping.wait_for("installed")
     assert mapping.stop() == 0
-    mapping = start(lab, "4000/udp")
+    mapping = begin(start, lab, "4000/udp")
     mapping.wait_for("installed")
     assert only(lab.table()).external_port == 4000
     assert mapping.stop() == 0

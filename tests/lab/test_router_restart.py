@@ -57,7 +57,14 @@ SEEN = ["daemon", "power-cut"]
 
 
 def restarts_under(
-    lab: Lab, restart: Restart, mapping: Mapping, *, within: float, dark: float, mode: str = "default", min_lifetime: int = 120
+    lab: Lab,
+    restart: Restart,
+    mapping: Mapping,
+    *,
+    within: float,
+    dark: float,
+    mode: str = "default",
+    min_lifetime: int = 120,
 ) -> float:
     """The router loses its table and comes back; seconds from its first answer until the entry is there again."""
     mapping.wait_for("installed")
@@ -104,7 +111,9 @@ def test_a_restart_that_nobody_hears_of_is_found_by_the_next_check(
     measured(f"restart ({name}), not heard, check every {CHECK_INTERVAL} s: {protocol}", restored, "s")
 
 
-@pytest.mark.parametrize(("protocol", "name"), [("pcp", "daemon-unseen"), ("nat-pmp", "daemon-unseen"), ("upnp", "daemon")])
+@pytest.mark.parametrize(
+    ("protocol", "name"), [("pcp", "daemon-unseen"), ("nat-pmp", "daemon-unseen"), ("upnp", "daemon")]
+)
 def test_a_restart_that_shows_nowhere_is_healed_by_the_next_renewal(
     make_lab: MakeLab, start: Start, measured: Measured, protocol: str, name: str
 ) -> None:
@@ -117,9 +126,10 @@ def test_a_restart_that_shows_nowhere_is_healed_by_the_next_renewal(
     measured(f"restart ({name}), not heard, lifetime {ttl} s: {protocol}", restored, "s")
 
 
-def address_changes_under(lab: Lab, mapping: Mapping, within: float) -> float:
+def address_changes_under(lab: Lab, mapping: Mapping, within: float, *, after: float = 0) -> float:
     """The provider gives the router another address; seconds until the mapping is published with it."""
     mapping.wait_for("installed")
+    time.sleep(after)
     changing = time.monotonic()
     lab.wan("192.0.1.7")
     changed = mapping.wait_for("changed", within)
@@ -132,7 +142,7 @@ def address_changes_under(lab: Lab, mapping: Mapping, within: float) -> float:
 
 
 @pytest.mark.parametrize("system_uptime", ["yes", "no"])
-@pytest.mark.parametrize("protocol", ["pcp", "nat-pmp", "upnp"])
+@pytest.mark.parametrize("protocol", ["pcp", "nat-pmp"])
 def test_another_address_of_the_router_that_is_announced_is_published_a_second_later(
     make_lab: MakeLab, start: Start, measured: Measured, protocol: str, system_uptime: str
 ) -> None:
@@ -150,5 +160,9 @@ def test_another_address_of_the_router_that_nobody_hears_of_is_published_by_the_
     lab = make_lab(extra=f"system_uptime={system_uptime}")
     lab.multicast(False)
     mapping = start(lab, *ARGUMENTS, "--protocol", protocol, "--check-interval", str(CHECK_INTERVAL))
-    published = address_changes_under(lab, mapping, CHECKED_WITHIN)
-    measured(f"other WAN address, not heard, check every {CHECK_INTERVAL} s, system_uptime={system_uptime}: {protocol}", published, "s")
+    published = address_changes_under(lab, mapping, CHECKED_WITHIN, after=DARK_FOR_EPOCHS)
+    measured(
+        f"other WAN address, not heard, check every {CHECK_INTERVAL} s, system_uptime={system_uptime}: {protocol}",
+        published,
+        "s",
+    )
