@@ -45,7 +45,7 @@ pub(crate) const SLEEP_TOLERANCE: Duration = Duration::from_secs(2);
 /// After a change all leases of a gateway renew within this. RFC 6887 14.1.3 asks for up to 5 s after an announcement, for the
 /// sake of servers with thousands of clients; a home router has a few.
 pub(crate) const RECOVERY_SPREAD: Duration = Duration::from_secs(1);
-/// Announcements that nothing proves, and hosts that say that their network changed, make a lease renew at most this often.
+/// Announcements that nothing proves make a lease renew at most this often.
 pub(crate) const RECOVERY_PACE: Duration = Duration::from_secs(60);
 /// An announcement is sent this many times, because it is multicast (RFC 6886 3.2.1, RFC 6887 14.1.1) ...
 pub(crate) const ANNOUNCEMENT_REPEATS: u32 = 10;
