@@ -57,6 +57,8 @@ pub(crate) const NETWORK_QUIET: Duration = Duration::from_millis(250);
 pub(crate) const NETWORK_STORM: Duration = Duration::from_secs(2);
 /// Until it is quiet, changes are listened to at most this often: one for each message would be a thousand wake-ups.
 pub(crate) const NETWORK_STORM_PACE: Duration = Duration::from_millis(25);
+/// The waits before a gateway that gave no sign of life is asked again: those of a renewal that met silence.
+pub(crate) const CHECK_RETRIES: [Duration; 2] = [RENEWAL_RETRY_MIN, RENEWAL_RETRY_MIN.saturating_mul(2)];
 /// A lease is repaired at most this often.
 pub(crate) const REPAIR_PACE: Duration = Duration::from_secs(10);
 
@@ -165,6 +167,16 @@ pub(crate) const NAT_PMP_HEDGE: Duration = Duration::from_millis(10);
 pub(crate) const UPNP_HEDGE: Duration = Duration::from_millis(50);
 /// How long UPnP waits where NAT-PMP has shown that it is alive.
 pub(crate) const UPNP_HEDGE_BEHIND_NAT_PMP: Duration = Duration::from_millis(500);
+
+/// For how long a look at the default routes serves further calls: a look takes some 50 µs, and hundreds of leases may be mapped
+/// at once.
+pub(crate) const PATH_FRESH: Duration = Duration::from_millis(1);
+/// How long a gateway that says nothing is asked alone, before the gateway of the next default route is asked too: a router on
+/// a LAN has answered by then, by UPnP too, and half of the second is left in which a new network is to be mapped.
+pub(crate) const PATH_HEDGE: Duration = Duration::from_millis(500);
+/// How long a mapping in a network that the machine has left is tried to be deleted: twice the longest exchange, because
+/// nobody waits for it and usually nothing answers.
+pub(crate) const OLD_RELEASE_DEADLINE: Duration = UDP_DEADLINE_MAX.saturating_mul(2);
 
 /// How long the protocol that won before is asked alone, before the others join in.
 pub(crate) const DECIDED_HEAD_START: Duration = Duration::from_millis(200);

@@ -61,6 +61,11 @@ impl NatPmpMapper {
         Self { channel: Channel { port, behind }, _end: end }
     }
 
+    /// The gateway's port.
+    pub(crate) fn port(&self) -> &GatewayPort {
+        &self.channel.port
+    }
+
     /// Asks for the gateway's external address (RFC 6886 3.2) and answers with the round-trip time too; `None` where
     /// the gateway says that it has no address (result 3, or 0.0.0.0). Maps nothing.
     ///

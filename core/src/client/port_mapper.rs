@@ -122,6 +122,13 @@ pub trait PortMapperClient: Send + Sync {
         true
     }
 
+    /// Notices what happens around the mappings while nobody asks for anything: another network, a gateway that restarts. A
+    /// mapper runs it on its engine, next to every other call, for as long as it lives, and drops it at its end; so sockets and
+    /// timers of it belong into this future. It need not end, and by default it does nothing and never ends.
+    async fn attend(&self) {
+        std::future::pending().await
+    }
+
     /// Asks what the gateway offers by every protocol; maps nothing. Fails only if there is no gateway to ask.
     async fn report(&self) -> Result<GatewayReport, PortMappingError> {
         self.probe().await?;
@@ -177,6 +184,10 @@ macro_rules! forward {
 
             fn reaches(&self, mapping: &PortMapping) -> bool {
                 (**self).reaches(mapping)
+            }
+
+            async fn attend(&self) {
+                (**self).attend().await;
             }
 
             async fn report(&self) -> Result<GatewayReport, PortMappingError> {

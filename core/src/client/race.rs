@@ -1,11 +1,15 @@
 //! All protocols at once: the first usable answer wins, and nothing that comes later is left on the gateway.
 
+mod ask;
+mod attend;
 mod contest;
 mod contestant;
 mod failure;
 mod gateways;
 mod holdings;
 mod known;
+mod moves;
+mod paths;
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -14,30 +18,26 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::pcp::nonces::Nonces;
 use super::port_mapper::{GatewayView, PortMapperClient};
 use crate::config::Config;
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{MapRequest, PortMapping, Protocol};
-use crate::net::route::{NetworkPath, find_path};
-use crate::schedule::PREPARED_FRESH;
-use crate::snapshot::{GatewayReport, ProtocolReport};
+use crate::net::route::find_paths;
+use crate::schedule::PATH_FRESH;
+use crate::snapshot::GatewayReport;
 use crate::world::World;
-use contest::Contest;
-use contestant::{Contestant, contestants, line_up};
+use attend::{Wakes, watch_network};
+use contestant::{Contestant, contestants};
 use failure::{Failure, combine};
 use gateways::{Gateway, Gateways};
 use holdings::{Holdings, Port, port_of};
-
-/// How the gateway and the clients for its protocols are found.
-type Finder = Box<dyn Fn() -> Result<Found, PortMappingError> + Send + Sync>;
-
-/// The way to the gateway, and the clients for its protocols.
-type Found = (NetworkPath, Vec<Contestant>);
+use moves::{Finder, Prepared, is_about_this_machine};
 
 /// Composes the configured protocols: races them for the first mapping and stays with the winner. [`Mapper::start`] uses
 /// one.
@@ -57,17 +57,25 @@ type Found = (NetworkPath, Vec<Contestant>);
 ///
 /// [`Mapper::start`]: crate::Mapper::start
 pub struct RaceMapper {
-    find: Finder,
-    /// What [`prepare`](Self::prepare) has found, and when.
-    prepared: Mutex<Option<(Instant, Found)>>,
+    finder: Finder,
+    prepared: Mutex<Option<Prepared>>,
     gateways: Mutex<Gateways>,
     holdings: Arc<Holdings>,
     /// Running races and their clean-up, which outlive the call that began them.
     behind: TaskTracker,
     /// The same by port.
     contests: Mutex<HashMap<Port, TaskTracker>>,
-    /// Changes when the present gateway becomes another one.
+    /// Changes when the gateways of the present network become others.
     found: watch::Sender<()>,
+    world: World,
+    /// Begins to watch the network.
+    watch: fn() -> Option<Box<dyn Wakes>>,
+    /// For how long a look at the paths serves further calls.
+    fresh_for: Duration,
+    /// How often a gateway is asked for a sign of life; zero: never.
+    check_interval: Duration,
+    /// When the leases were last told of another external address.
+    doubted: Mutex<Option<Instant>>,
 }
 
 impl std::fmt::Debug for RaceMapper {
@@ -82,48 +90,37 @@ impl std::fmt::Debug for RaceMapper {
 }
 
 impl RaceMapper {
-    /// A race by `config`, which must be valid. The gateway is looked for at the first call, and again after
-    /// an attempt that nothing answered.
+    /// A race by `config`, which must be valid. The gateway is looked for before each call, because the machine may be in
+    /// another network by then.
     pub fn new(config: Config) -> Self {
         Self::in_world(config, World::default())
     }
 
     /// The same, which tells `world` what it notices of it.
     pub(crate) fn in_world(config: Config, world: World) -> Self {
-        let _ = world;
-        Self::with_finder(Box::new(move || {
-            let path = find_path(&config)?;
-            tracing::debug!(?path, "gateway found");
-            let contestants = contestants(&config, &path);
-            Ok((path, contestants))
-        }))
+        let (check_interval, nonces) = (config.check_interval, Nonces::default());
+        let (config, config_of_paths) = (config.clone(), config);
+        let finder = Finder {
+            paths: Box::new(move || find_paths(&config_of_paths)),
+            contestants: Box::new(move |path| contestants(&config, path, &nonces)),
+        };
+        Self { watch: watch_network, fresh_for: PATH_FRESH, check_interval, ..Self::with_finder(finder, world) }
     }
 
-    fn with_finder(find: Finder) -> Self {
+    fn with_finder(finder: Finder, world: World) -> Self {
         Self {
-            find,
+            finder,
             prepared: Mutex::default(),
             gateways: Mutex::default(),
             holdings: Arc::default(),
             behind: TaskTracker::new(),
             contests: Mutex::default(),
             found: watch::Sender::new(()),
-        }
-    }
-
-    /// Looks the gateway up before anybody asks for it, on a thread that has nothing else to do: the first mapping need not
-    /// wait for that then. Sends nothing, and says nothing: what fails is found out again by the first call.
-    pub(crate) fn prepare(&self) {
-        let found = (self.find)().ok();
-        *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = found.map(|found| (Instant::now(), found));
-    }
-
-    /// The gateway of this moment.
-    fn look_up(&self) -> Result<Found, PortMappingError> {
-        let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match prepared.filter(|(since, _)| since.elapsed() < PREPARED_FRESH) {
-            Some((_, found)) => Ok(found),
-            None => (self.find)(),
+            world,
+            watch: || None,
+            fresh_for: Duration::ZERO,
+            check_interval: Duration::ZERO,
+            doubted: Mutex::default(),
         }
     }
 
@@ -136,15 +133,21 @@ impl RaceMapper {
         self.gateways().present()
     }
 
-    /// The present gateway; looked for where there is none, or where it may be another by now.
-    fn gateway(&self) -> Result<Gateway, PortMappingError> {
-        if let Some(gateway) = self.gateways().fresh() {
-            return Ok(gateway);
+    /// The client that renews `mapping`, with its gateway. A mapping of another network cannot be renewed from here.
+    fn renewer(&self, mapping: &PortMapping, here: &[Gateway]) -> Result<(Gateway, Contestant), PortMappingError> {
+        match self.holdings.maker(mapping) {
+            Some(maker) => match here.iter().find(|gateway| gateway.path == *maker.at) {
+                Some(gateway) => Ok((gateway.clone(), maker)),
+                None => Err(PortMappingError::refused_and_lost(format!(
+                    "the mapping of {} is in a network that this machine has left",
+                    mapping.external
+                ))),
+            },
+            None => {
+                let first = here.first().ok_or_else(|| PortMappingError::unavailable("there is no gateway to ask"))?;
+                Ok((first.clone(), first.client_for(mapping)?))
+            }
         }
-        let (path, contestants) = self.look_up()?;
-        let gateway = self.gateways().arrive(path, contestants);
-        self.found.send_replace(());
-        Ok(gateway)
     }
 
     /// The client that made `mapping`, or else the present gateway's client for its protocol. Never looks for the gateway anew
@@ -153,39 +156,11 @@ impl RaceMapper {
         if let Some(maker) = self.holdings.maker(mapping) {
             return Ok(maker);
         }
-        let gateway = self.present().map_or_else(|| self.gateway(), Ok)?;
-        gateway.client_for(mapping)
-    }
-
-    /// Lets the contestants race in a task of their own, so that neither a loser's late mapping nor a winner's
-    /// mapping that nobody waits for any more is left on the gateway.
-    async fn race(
-        &self,
-        gateway: &Gateway,
-        contestants: Vec<Contestant>,
-        leads: bool,
-        request: &MapRequest,
-        ttl: Duration,
-    ) -> Result<PortMapping, Vec<Failure>> {
-        let (answer, outcome) = oneshot::channel();
-        let contest = Contest {
-            order: line_up(contestants, &gateway.known),
-            leads,
-            began: Instant::now(),
-            request: *request,
-            ttl,
-            known: Arc::clone(&gateway.known),
-            holdings: Arc::clone(&self.holdings),
-        };
-        let of_the_port = {
-            let mut contests = self.contests.lock().unwrap_or_else(PoisonError::into_inner);
-            contests.retain(|_, contests| !contests.is_empty());
-            contests.entry(port_of(request)).or_default().clone()
-        };
-        self.behind.spawn(of_the_port.track_future(contest.run(answer)));
-        outcome
-            .await
-            .unwrap_or_else(|_| Err(vec![Failure::internal("the race of the protocols ended without an outcome")]))
+        let latest = self.gateways().latest();
+        match latest {
+            Some(gateway) => gateway.client_for(mapping),
+            None => self.renewer(mapping, &self.look()?).map(|(_, client)| client),
+        }
     }
 
     /// Waits until the races for this port are over: their requests in flight may still be granted.
@@ -212,49 +187,6 @@ impl RaceMapper {
         }
         failures
     }
-
-    /// While no protocol is decided, one lease races and the others wait for its outcome. If it wins, they ask the protocol
-    /// that won. If it loses, they share each failure that is about the gateway and not about the request.
-    async fn ask(
-        &self,
-        gateway: &Gateway,
-        mut free: Vec<Contestant>,
-        request: &MapRequest,
-        ttl: Duration,
-    ) -> Result<PortMapping, Vec<Failure>> {
-        let known = &gateway.known;
-        let (start, losses) = (Instant::now(), known.losses());
-        let mut turn = if known.decided().is_none() { known.turn().await } else { None };
-        let mut failures = Vec::new();
-        if known.decided().is_some() {
-            turn = None;
-        } else if let Some(lost) = known.lost_since(losses) {
-            turn = None;
-            let all = lost.iter().all(Failure::is_about_the_gateway);
-            let shared = |failure: &&Failure| failure.is_about_the_gateway() && (all || !failure.alive);
-            failures = lost.iter().filter(shared).cloned().collect();
-            free.retain(|one| failures.iter().all(|failure| failure.protocol != one.protocol));
-            if free.is_empty() {
-                return Err(failures);
-            }
-        }
-        let outcome = tokio::select! {
-            biased;
-            outcome = self.race(gateway, free, turn.is_some(), request, ttl) => outcome,
-            silence = known.silence_for_all(losses, start), if turn.is_none() => {
-                failures.clear();
-                Err(silence)
-            }
-        };
-        if let Err(lost) = &outcome
-            && lost.iter().all(Failure::is_about_the_gateway)
-        {
-            known.nothing_answered(start);
-            self.gateways().stale = true;
-        }
-        drop(turn);
-        outcome.map_err(|lost| failures.into_iter().chain(lost).collect())
-    }
 }
 
 #[async_trait]
@@ -269,48 +201,26 @@ impl PortMapperClient for RaceMapper {
     }
 
     async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
-        let gateway = self.gateway()?;
-        let mut failures = Vec::new();
-        let mut free = Vec::new();
-        for contestant in gateway.contestants.iter() {
-            match gateway.known.held(contestant.protocol, request) {
-                Some(error) => failures.push(contestant.failure(error)),
-                None => free.push(contestant.clone()),
-            }
-        }
-        if !free.is_empty() {
-            match self.ask(&gateway, free, request, ttl).await {
-                Ok(mapping) => return Ok(mapping),
-                Err(lost) => failures.extend(lost),
-            }
-        }
-        let error =
-            combine(&failures, &format!("{} port {} could not be mapped", request.transport, request.internal_port));
-        if error.kind() == ErrorKind::Unavailable
-            && let Some(mapping) = gateway.own_public_address(request, ttl)
-        {
-            return Ok(mapping);
-        }
-        Err(error)
+        self.install_here(request, ttl).await
     }
 
     async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
+        let here = self.look()?;
         if mapping.protocol == Protocol::None {
             // Still our own address? Then it is still reachable.
-            let (path, _) = (self.find)()?;
-            return match path.local_address == mapping.external.ip() {
+            return match here.iter().any(|gateway| gateway.is_own_address(mapping.external.ip())) {
                 true => Ok(mapping.clone()),
                 false => {
                     Err(PortMappingError::unavailable(format!("this machine no longer has {}", mapping.external.ip())))
                 }
             };
         }
-        let gateway = self.gateway()?;
-        let client = gateway.client_for(mapping)?;
+        let (gateway, client) = self.renewer(mapping, &here)?;
         let renewed = client.client.renew(mapping).await;
         match &renewed {
             Ok(renewed) => {
                 gateway.known.heard(client.protocol);
+                self.granted_address(&client, renewed, Some(mapping.external.ip()));
                 self.holdings.renewed(mapping, renewed, &client);
             }
             Err(error) => {
@@ -318,7 +228,10 @@ impl PortMapperClient for RaceMapper {
                     gateway.known.heard(client.protocol);
                 }
                 if error.mapping_lost() {
-                    self.holdings.let_go(mapping);
+                    self.holdings.let_go(mapping, &client);
+                }
+                if is_about_this_machine(error) {
+                    self.renewer(mapping, &self.look_up()?)?;
                 }
             }
         }
@@ -330,12 +243,12 @@ impl PortMapperClient for RaceMapper {
             return Ok(());
         }
         let maker = self.maker(mapping)?;
-        self.holdings.let_go(mapping);
+        self.holdings.let_go(mapping, &maker);
         maker.client.remove(mapping).await?;
-        if let Some(present) = self.present().filter(|present| present.has(&maker)) {
-            present.known.heard(maker.protocol);
+        if let Some(gateway) = self.gateways().here().iter().find(|gateway| gateway.path == *maker.at) {
+            gateway.known.heard(maker.protocol);
         }
-        self.holdings.forget(mapping);
+        self.holdings.forget(mapping, &maker);
         Ok(())
     }
 
@@ -348,7 +261,7 @@ impl PortMapperClient for RaceMapper {
         match &verified {
             Ok(Some(corrected)) => self.holdings.renewed(mapping, corrected, &maker),
             Ok(None) => {}
-            Err(error) if error.mapping_lost() => self.holdings.let_go(mapping),
+            Err(error) if error.mapping_lost() => self.holdings.let_go(mapping, &maker),
             Err(_) => {}
         }
         verified
@@ -392,9 +305,9 @@ impl PortMapperClient for RaceMapper {
         let mut found = self.found.subscribe();
         loop {
             found.borrow_and_update();
-            let present = self.present();
-            let contestants = present.as_ref().map_or(&[][..], |gateway| &gateway.contestants);
-            let mut news: Vec<_> = contestants.iter().map(|contestant| contestant.client.news()).collect();
+            let here = self.gateways().here();
+            let contestants = here.iter().flat_map(|gateway| &*gateway.contestants);
+            let mut news: Vec<_> = contestants.map(|contestant| contestant.client.news()).collect();
             let any = poll_fn(|context| match news.iter_mut().any(|news| news.as_mut().poll(context).is_ready()) {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
@@ -408,29 +321,21 @@ impl PortMapperClient for RaceMapper {
     }
 
     fn reaches(&self, mapping: &PortMapping) -> bool {
-        let Some(present) = self.present() else { return false };
+        let gateways = self.gateways();
         match mapping.protocol {
-            Protocol::None => present.path.local_address == mapping.external.ip(),
+            Protocol::None => gateways.here().iter().any(|gateway| gateway.is_own_address(mapping.external.ip())),
             Protocol::Pcp | Protocol::NatPmp | Protocol::Upnp => {
-                self.holdings.maker(mapping).is_none_or(|maker| present.has(&maker))
+                self.holdings.maker(mapping).is_none_or(|maker| gateways.is_settled() && gateways.reaches(&maker.at))
             }
         }
     }
 
     async fn report(&self) -> Result<GatewayReport, PortMappingError> {
-        let gateway = self.gateway()?;
-        let mut asked = JoinSet::new();
-        for (position, contestant) in gateway.contestants.iter().cloned().enumerate() {
-            asked.spawn(async move { (position, contestant.protocol, contestant.client.probe_protocol().await) });
-        }
-        let mut answers = asked.join_all().await;
-        answers.sort_by_key(|(position, ..)| *position);
-        let reports = answers.into_iter().map(|(_, protocol, outcome)| ProtocolReport { protocol, outcome });
-        let report = GatewayReport::new(Some(gateway.path.clone())).protocols(reports.collect::<Vec<_>>());
-        if !gateway.learn(&report) {
-            self.gateways().stale = true;
-        }
-        Ok(report)
+        self.report_here().await
+    }
+
+    async fn attend(&self) {
+        self.attend_to_world().await;
     }
 
     fn view(&self) -> GatewayView {

@@ -1,15 +1,16 @@
 //! The Port Control Protocol, version 2 (RFC 6887): MAP for IPv4.
 
+pub(crate) mod nonces;
 pub(crate) mod wire;
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio_util::sync::DropGuard;
 
+use self::nonces::Nonces;
 use self::wire::{MapFields, Opcode, Reply, Response, ResultCode};
 use super::epoch::Rule;
 use super::port_mapper::PortMapperClient;
@@ -41,9 +42,7 @@ const ANY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 #[derive(Debug)]
 pub struct PcpMapper {
     channel: Channel,
-    /// The nonce of each port, kept beyond its mapping: where the answer to a request was lost, or a mapping was given
-    /// up while the gateway was away, the gateway has an entry that only its first nonce can renew or delete.
-    nonces: Mutex<HashMap<(Transport, u16), [u8; 12]>>,
+    nonces: Nonces,
     _end: DropGuard,
 }
 
@@ -58,15 +57,17 @@ impl PcpMapper {
     pub(crate) fn on(port: Arc<GatewayPort>) -> Self {
         let behind = Arc::<Behind>::default();
         let end = behind.guard();
-        Self { channel: Channel { port, behind }, nonces: Mutex::default(), _end: end }
+        Self { channel: Channel { port, behind }, nonces: Nonces::default(), _end: end }
     }
 
-    fn nonce_of(&self, request: &MapRequest) -> [u8; 12] {
-        *self.nonces().entry((request.transport, request.internal_port)).or_insert_with(rand::random)
+    /// The same with `nonces`, which it shares with the clients of other gateways.
+    pub(crate) fn with_nonces(self, nonces: Nonces) -> Self {
+        Self { nonces, ..self }
     }
 
-    fn nonces(&self) -> MutexGuard<'_, HashMap<(Transport, u16), [u8; 12]>> {
-        self.nonces.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The gateway's port.
+    pub(crate) fn port(&self) -> &GatewayPort {
+        &self.channel.port
     }
 
     /// Asks the gateway for a sign of life (ANNOUNCE, RFC 6887 14.1) and answers with the round-trip time. Maps nothing.
@@ -105,7 +106,7 @@ impl PcpMapper {
     ) -> Result<PortMapping, PortMappingError> {
         let nonce = fields.nonce;
         // Whatever this request leaves on the gateway has this nonce.
-        self.nonces().insert((request.transport, request.internal_port), nonce);
+        self.nonces.set(request, nonce);
         let (lifetime, map) = self.channel.map(request, ttl, fields, renewal).await?;
         if request.exact && map.external_port != request.suggested_port() {
             // PREFER_FAILURE was not heeded: miniupnpd on nftables, for one. Whether or not the delete succeeds, the
@@ -293,7 +294,7 @@ impl PortMapperClient for PcpMapper {
     }
 
     async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
-        self.install_with_nonce(request, ttl, self.nonce_of(request)).await
+        self.install_with_nonce(request, ttl, self.nonces.of(request)).await
     }
 
     async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
@@ -311,9 +312,9 @@ impl PortMapperClient for PcpMapper {
 
     async fn abandon(&self, request: &MapRequest) -> Result<(), PortMappingError> {
         let Channel { port, behind } = &self.channel;
-        let delete = async { self.channel.delete(request, self.nonce_of(request)).await };
+        let delete = async { self.channel.delete(request, self.nonces.of(request)).await };
         let tell = async {
-            let fields = delete_fields(request, self.nonce_of(request));
+            let fields = delete_fields(request, self.nonces.of(request));
             port.tell(Protocol::Pcp, |client| wire::map_request(client, 0, &fields, false))
         };
         behind.abandon(request, delete, tell).await

@@ -93,17 +93,22 @@ impl Contest {
         if !contest.decision_stands(&failures) {
             contest.known.decide(mapping.protocol);
         }
-        contest.holdings.hold(&mapping, &contest.order.contestants[winner]);
         course.send_modify(|course| course.decided = true);
         drop(doubts);
-        if answer.send(Ok(mapping.clone())).is_err() {
-            contest.holdings.let_go(&mapping);
-            if contest.release(&contest.order.contestants[winner], &mapping).await {
-                contest.holdings.forget(&mapping);
+        let winner = &contest.order.contestants[winner];
+        if answer.is_closed() {
+            // Another attempt may have mapped the port by now, here or at another gateway.
+            contest.settle_grant(winner, &mapping).await;
+        } else {
+            contest.holdings.hold(&mapping, winner);
+            if answer.send(Ok(mapping.clone())).is_err() {
+                contest.holdings.let_go(&mapping, winner);
+                contest.holdings.forget(&mapping, winner);
+                contest.settle_grant(winner, &mapping).await;
             }
         }
         contest.settle_late(failures, running).await;
-        contest.clear_doubts(&mapping).await;
+        contest.clear_doubts(winner, &mapping).await;
     }
 
     fn start(self: &Arc<Self>, course: &Arc<watch::Sender<Course>>) -> JoinSet<Outcome> {
@@ -209,7 +214,7 @@ impl Contest {
     /// Any other late mapping is released.
     async fn settle_grant(&self, contestant: &Contestant, late: &PortMapping) {
         self.known.heard(contestant.protocol);
-        match self.holdings.holder(late) {
+        match self.holdings.holder(late, contestant) {
             // The entry that the lease's protocol may have found and adopted was this program's own, as the late grant shows.
             Some(Holding { mapping, maker, .. }) => {
                 if !self.take_over(&maker, &mapping.made_by_us()).await {
@@ -217,7 +222,9 @@ impl Contest {
                     self.holdings.leave(late, contestant);
                 }
             }
-            None => drop(self.release(contestant, late).await),
+            // The lease asks for the port again, and may be given the very entry, which the delete would hit.
+            None if self.holdings.is_asked_for(&self.request) => drop(self.holdings.leave(late, contestant)),
+            None => release(&self.holdings, contestant, late).await,
         }
     }
 
@@ -233,44 +240,28 @@ impl Contest {
                 }
             }
             let Some(wait) = waits.next() else { break false };
-            if self.holdings.holder(mapping).is_none() {
+            if self.holdings.holder(mapping, maker).is_none() {
                 break false;
             }
             sleep(wait).await;
         };
         // The lease may have ended, and its mapping been deleted, while the renewal brought it back.
-        if self.holdings.holder(mapping).is_none() {
-            self.release(maker, mapping).await;
+        if self.holdings.holder(mapping, maker).is_none() {
+            release(&self.holdings, maker, mapping).await;
         }
         taken
-    }
-
-    /// Deletes a mapping that no lease has. Returns whether it is gone; otherwise the end of the lease tries again.
-    async fn release(&self, maker: &Contestant, mapping: &PortMapping) -> bool {
-        let (protocol, external) = (mapping.protocol, mapping.external);
-        match maker.client.remove(mapping).await {
-            Ok(()) => {
-                tracing::debug!(%protocol, %external, "late mapping released");
-                true
-            }
-            Err(error) => {
-                tracing::warn!(error = %error.message(), %protocol, %external, "late mapping not released");
-                self.holdings.leave(mapping, maker);
-                false
-            }
-        }
     }
 
     /// If a protocol that the gateway speaks did not answer, in this race or an earlier one, it may have made a mapping all
     /// the same. That mapping is deleted. If the gateway keeps one table for all protocols, the delete can hit the winner's
     /// entry, so the winner renews. Protocols that the gateway never spoke are left for the end of the lease.
-    async fn clear_doubts(&self, mapping: &PortMapping) {
+    async fn clear_doubts(&self, winner: &Contestant, mapping: &PortMapping) {
         let mut cleared = false;
         for contestant in &self.order.contestants {
             let doubtful =
                 contestant.protocol != mapping.protocol && self.known.is_doubtful(contestant.protocol, &self.request);
             // A lease that is over, or that has lost this mapping, may use the other protocol by now.
-            if !doubtful || self.holdings.holder(mapping).is_none() {
+            if !doubtful || self.holdings.holder(mapping, winner).is_none() {
                 continue;
             }
             cleared = true;
@@ -281,8 +272,20 @@ impl Contest {
                 }
             }
         }
-        if cleared && let Some(Holding { mapping, maker, .. }) = self.holdings.holder(mapping) {
+        if cleared && let Some(Holding { mapping, maker, .. }) = self.holdings.holder(mapping, winner) {
             self.take_over(&maker, &mapping).await;
+        }
+    }
+}
+
+/// Deletes a mapping that no lease has. If that fails, the end of the lease tries again.
+pub(super) async fn release(holdings: &Holdings, maker: &Contestant, mapping: &PortMapping) {
+    let (protocol, external) = (mapping.protocol, mapping.external);
+    match maker.client.remove(mapping).await {
+        Ok(()) => tracing::debug!(%protocol, %external, "late mapping released"),
+        Err(error) => {
+            tracing::warn!(error = %error.message(), %protocol, %external, "late mapping not released");
+            holdings.leave(mapping, maker);
         }
     }
 }

@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::known::Known;
 use crate::client::natpmp::NatPmpMapper;
 use crate::client::pcp::PcpMapper;
+use crate::client::pcp::nonces::Nonces;
 use crate::client::port_mapper::PortMapperClient;
 use crate::client::udp::GatewayPort;
 use crate::client::upnp::{UpnpConfig, UpnpMapper};
@@ -25,6 +26,10 @@ use crate::snapshot::ProtocolOffer;
 pub(super) trait ProtocolClient: PortMapperClient {
     /// Asks what the gateway offers by this protocol; maps nothing.
     async fn probe_protocol(&self) -> Result<ProtocolOffer, PortMappingError>;
+
+    /// Calls `unsure` whenever the gateway shows that it has lost its mappings, or may have, and listens for what it announces.
+    /// Never ends.
+    async fn attend_to_gateway(&self, unsure: &(dyn Fn() + Send + Sync));
 }
 
 /// One protocol in the race.
@@ -32,6 +37,10 @@ pub(super) trait ProtocolClient: PortMapperClient {
 pub(super) struct Contestant {
     pub(super) protocol: Protocol,
     pub(super) client: Arc<dyn ProtocolClient>,
+    /// The way to its gateway.
+    pub(super) at: Arc<NetworkPath>,
+    /// Whether it listens to the gateway. Protocols that share a port need one listener.
+    pub(super) listens: bool,
     /// Whether the install itself shows whether the gateway speaks the protocol, so that probing would only
     /// cost a round trip.
     pub(super) install_is_probe: bool,
@@ -50,6 +59,11 @@ impl Contestant {
     pub(super) fn failure(&self, error: PortMappingError) -> Failure {
         let alive = self.proven || error.kind() == ErrorKind::Refused;
         Failure { protocol: self.protocol, alive, asked: false, error }
+    }
+
+    /// Whether what both make for a port is one entry of one table. The interface does not matter to the gateway.
+    pub(super) fn shares_table_with(&self, other: &Self) -> bool {
+        (self.at.gateway, self.at.local_address) == (other.at.gateway, other.at.local_address)
     }
 }
 
@@ -86,13 +100,17 @@ pub(super) fn line_up(mut contestants: Vec<Contestant>, known: &Known) -> Order 
 
 /// The configured protocols over `path`, in the configured order; none if there is no gateway to ask. The first never holds
 /// back.
-pub(super) fn contestants(config: &Config, path: &NetworkPath) -> Vec<Contestant> {
+pub(super) fn contestants(config: &Config, path: &NetworkPath, nonces: &Nonces) -> Vec<Contestant> {
     let Some(gateway) = path.gateway else { return Vec::new() };
+    let at = Arc::new(path.clone());
     let port = GatewayPort::new(SocketAddr::new(gateway, config.pcp_port), Some(path.local_address));
     let mut contestants: Vec<Contestant> = Vec::new();
     for protocol in config.protocols.iter().copied() {
         let (client, hedge, behind): (Arc<dyn ProtocolClient>, _, _) = match protocol {
-            Protocol::Pcp => (Arc::new(PcpMapper::on(Arc::clone(&port))), NAT_PMP_HEDGE, NAT_PMP_HEDGE),
+            Protocol::Pcp => {
+                let pcp = PcpMapper::on(Arc::clone(&port)).with_nonces(nonces.clone());
+                (Arc::new(pcp), NAT_PMP_HEDGE, NAT_PMP_HEDGE)
+            }
             Protocol::NatPmp => (Arc::new(NatPmpMapper::on(Arc::clone(&port))), NAT_PMP_HEDGE, NAT_PMP_HEDGE),
             Protocol::Upnp => {
                 (Arc::new(upnp(config, gateway, path.local_address)), UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP)
@@ -101,11 +119,15 @@ pub(super) fn contestants(config: &Config, path: &NetworkPath) -> Vec<Contestant
             Protocol::None => continue,
         };
         let first = contestants.is_empty();
+        let on_the_port = |protocol| matches!(protocol, Protocol::Pcp | Protocol::NatPmp);
+        let listens = !on_the_port(protocol) || contestants.iter().all(|other| !on_the_port(other.protocol));
         let wait = |time| if first { Duration::ZERO } else { time };
         contestants.push(Contestant {
             protocol,
             install_is_probe: client.install_is_probe(),
             client,
+            at: Arc::clone(&at),
+            listens,
             proven: false,
             head_start: wait(RACE_HEAD_START),
             hedge: wait(hedge),
@@ -131,6 +153,10 @@ impl ProtocolClient for PcpMapper {
         let round_trip = self.announce().await?;
         Ok(ProtocolOffer { external_address: None, device: None, round_trip })
     }
+
+    async fn attend_to_gateway(&self, unsure: &(dyn Fn() + Send + Sync)) {
+        self.port().attend(unsure).await;
+    }
 }
 
 #[async_trait]
@@ -138,6 +164,10 @@ impl ProtocolClient for NatPmpMapper {
     async fn probe_protocol(&self) -> Result<ProtocolOffer, PortMappingError> {
         let (address, round_trip) = self.external_address().await?;
         Ok(ProtocolOffer { external_address: address.map(IpAddr::V4), device: None, round_trip })
+    }
+
+    async fn attend_to_gateway(&self, unsure: &(dyn Fn() + Send + Sync)) {
+        self.port().attend(unsure).await;
     }
 }
 
@@ -150,6 +180,16 @@ impl ProtocolClient for UpnpMapper {
             device: Some(device.friendly_name),
             round_trip: device.round_trip,
         })
+    }
+
+    async fn attend_to_gateway(&self, unsure: &(dyn Fn() + Send + Sync)) {
+        let tell = async {
+            loop {
+                self.restarted().await;
+                unsure();
+            }
+        };
+        tokio::join!(self.attend(), tell);
     }
 }
 

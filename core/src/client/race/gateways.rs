@@ -1,7 +1,10 @@
 //! The gateways of the networks in which this machine was.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::contestant::Contestant;
 use super::known::Known;
@@ -11,16 +14,39 @@ use crate::net::address::AddressClass;
 use crate::net::route::NetworkPath;
 use crate::snapshot::{GatewayReport, ProtocolReport};
 
-/// The gateways of this many networks are remembered, the present one included.
-const MAX_GATEWAYS: usize = 4;
+/// This many gateways are remembered, those of the present network included.
+const MAX_GATEWAYS: usize = 8;
+/// This many default routes are asked; a machine with more has them for other purposes.
+pub(super) const MAX_PATHS: usize = 4;
 
-/// The gateways that were found; the last one is the present one. The earlier ones are kept for deletes, and in case the
-/// machine returns to their networks: their clients know which requests are in flight or were not answered.
+/// The gateways that were found. Those of earlier networks are kept for deletes, and in case the machine returns to their
+/// networks: their clients know which requests are in flight or were not answered.
 #[derive(Default)]
 pub(super) struct Gateways {
+    /// Every gateway that is remembered, the one that was found last at the end.
     all: Vec<Gateway>,
-    /// Nothing answered, so the machine may be in another network: the path must be looked up again.
-    pub(super) stale: bool,
+    /// The paths of the present network as they were looked up last, the best first; empty if there is no network. `None`:
+    /// nobody has looked yet.
+    paths: Option<Vec<NetworkPath>>,
+    /// When these paths were looked up.
+    looked: Option<Instant>,
+    /// The gateways of these paths, in the order in which they are asked.
+    here: Arc<[Gateway]>,
+    /// The path whose gateway made the last mapping; it is asked first until it fails or the network changes.
+    proven: Option<NetworkPath>,
+}
+
+/// What a look at the paths has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// The paths are the same.
+    Same,
+    /// Nobody had looked before.
+    First,
+    /// The paths differ, and what was proven stays the best.
+    Other,
+    /// The machine is in another network, or in none.
+    Moved,
 }
 
 #[derive(Clone)]
@@ -31,46 +57,139 @@ pub(super) struct Gateway {
 }
 
 impl Gateways {
-    /// All gateways that may hold a mapping of ours, the present one last.
+    /// All gateways that may hold a mapping of ours.
     pub(super) fn all(&self) -> Vec<Gateway> {
         self.all.clone()
     }
 
-    /// The gateway that was found last, if there is one; it may be stale.
+    /// The gateways of the present network, in the order in which they are asked.
+    pub(super) fn here(&self) -> Arc<[Gateway]> {
+        Arc::clone(&self.here)
+    }
+
+    /// The gateway that is asked first, if there is a network.
     pub(super) fn present(&self) -> Option<Gateway> {
-        self.all.last().cloned()
+        self.here.first().cloned()
     }
 
-    /// The same, unless it is stale.
-    pub(super) fn fresh(&self) -> Option<Gateway> {
-        self.present().filter(|_| !self.stale)
+    /// The gateway that was found last, also if it is out of reach by now.
+    pub(super) fn latest(&self) -> Option<Gateway> {
+        self.present().or_else(|| self.all.last().cloned())
     }
 
-    /// Makes `path` the present one. If it was known before, its earlier clients are used again.
-    pub(super) fn arrive(&mut self, path: NetworkPath, contestants: Vec<Contestant>) -> Gateway {
-        self.stale = false;
-        let gateway = match self.all.iter().position(|gateway| gateway.path == path) {
-            Some(known) => self.all.remove(known),
-            None => Gateway { path, contestants: contestants.into(), known: Arc::default() },
-        };
-        if self.all.len() == MAX_GATEWAYS {
-            self.all.remove(0);
+    /// Whether anybody has looked for a network yet.
+    pub(super) fn looked(&self) -> bool {
+        self.paths.is_some()
+    }
+
+    /// The gateways of the present network, if it was looked up less than `fresh_for` ago.
+    pub(super) fn fresh(&self, fresh_for: Duration) -> Option<Arc<[Gateway]>> {
+        let fresh = self.looked.is_some_and(|looked| looked.elapsed() < fresh_for);
+        (fresh && !self.here.is_empty()).then(|| self.here())
+    }
+
+    /// Whether these are the paths of the present network, which was looked up just now.
+    pub(super) fn stay(&mut self, paths: &[NetworkPath]) -> bool {
+        self.looked = Some(Instant::now());
+        self.paths.as_deref() == Some(paths)
+    }
+
+    pub(super) fn knows(&self, path: &NetworkPath) -> bool {
+        self.all.iter().any(|gateway| gateway.path == *path)
+    }
+
+    /// Whether a gateway of the present network can be asked by this path.
+    pub(super) fn reaches(&self, path: &NetworkPath) -> bool {
+        self.here.iter().any(|gateway| gateway.path == *path)
+    }
+
+    /// Whether a mapping was made since the machine came into this network.
+    pub(super) fn is_settled(&self) -> bool {
+        self.proven.is_some()
+    }
+
+    /// Makes `paths` the present ones. `made` are the gateways of those that are not known; a known one goes on with its
+    /// earlier clients.
+    pub(super) fn arrive(&mut self, paths: Vec<NetworkPath>, made: Vec<Gateway>) -> Look {
+        self.looked = Some(Instant::now());
+        let look = self.compare(&paths);
+        if look == Look::Same {
+            return look;
         }
-        self.all.push(gateway.clone());
-        gateway
+        let arrived = |gateway: &Gateway| paths.contains(&gateway.path);
+        let (mut here, mut gone): (Vec<_>, Vec<_>) = self.all.drain(..).partition(arrived);
+        here.extend(made.into_iter().filter(arrived));
+        gone.drain(..(here.len() + gone.len()).saturating_sub(MAX_GATEWAYS).min(gone.len()));
+        if look == Look::Moved {
+            self.proven = None;
+            // Another router may have the same address: what this one refused, or did not speak, counts no more.
+            here.iter().for_each(|gateway| gateway.known.begin_anew());
+        }
+        here.sort_by_key(|gateway| paths.iter().position(|path| *path == gateway.path));
+        here.dedup_by(|one, other| one.path == other.path);
+        self.all = gone;
+        self.all.extend(here.iter().rev().cloned());
+        self.paths = Some(paths);
+        self.line_up(here);
+        look
+    }
+
+    /// There is no network any more.
+    pub(super) fn leave(&mut self) -> Look {
+        let look = match &self.paths {
+            None => Look::First,
+            Some(paths) if paths.is_empty() => Look::Same,
+            Some(_) => Look::Moved,
+        };
+        (self.paths, self.here, self.proven) = (Some(Vec::new()), Arc::default(), None);
+        look
+    }
+
+    /// What lies behind the proven path does not matter, nor does a better one that was there before: it had no offer.
+    fn compare(&self, paths: &[NetworkPath]) -> Look {
+        let Some(before) = &self.paths else { return Look::First };
+        if before == paths {
+            return Look::Same;
+        }
+        let Some(proven) = &self.proven else { return Look::Moved };
+        match paths.iter().position(|path| path == proven) {
+            Some(at) if paths[..at].iter().all(|better| before.contains(better)) => Look::Other,
+            Some(_) | None => Look::Moved,
+        }
+    }
+
+    /// The gateway of `path` has made a mapping.
+    pub(super) fn prove(&mut self, path: &NetworkPath) {
+        if self.proven.as_ref() != Some(path) && self.reaches(path) {
+            self.proven = Some(path.clone());
+            self.line_up(self.here.to_vec());
+        }
+    }
+
+    fn line_up(&mut self, mut here: Vec<Gateway>) {
+        here.sort_by_key(|gateway| {
+            let place = self.paths.iter().flatten().position(|path| *path == gateway.path);
+            (self.proven.as_ref() != Some(&gateway.path), place)
+        });
+        self.here = here.into();
     }
 }
 
 impl Gateway {
+    pub(super) fn new(path: NetworkPath, contestants: Vec<Contestant>) -> Self {
+        Self { path, contestants: contestants.into(), known: Arc::default() }
+    }
+
+    /// Whether `address` is this machine's on the way to the gateway.
+    pub(super) fn is_own_address(&self, address: IpAddr) -> bool {
+        self.path.local_address == address
+    }
+
+    /// The client that makes mappings like this one.
     pub(super) fn client_for(&self, mapping: &PortMapping) -> Result<Contestant, PortMappingError> {
         self.contestants.iter().find(|contestant| contestant.protocol == mapping.protocol).cloned().ok_or_else(|| {
             PortMappingError::internal(format!("there is no client for {}, which made the mapping", mapping.protocol))
         })
-    }
-
-    /// Whether `client` is one of this gateway's.
-    pub(super) fn has(&self, client: &Contestant) -> bool {
-        self.contestants.iter().any(|own| Arc::ptr_eq(&own.client, &client.client))
     }
 
     /// Learns from a report which protocols the gateway speaks. Returns whether any made an offer.

@@ -33,6 +33,8 @@ struct Learned {
     seen: Vec<Protocol>,
     /// When the gateway last answered by a protocol.
     heard: HashMap<Protocol, Instant>,
+    /// When it was last asked for a sign of life and gave none.
+    checked: Option<Instant>,
     /// Protocols by which the gateway gave no answer while it answered by another.
     absent: HashSet<Protocol>,
     /// Refusals that hold for a while by the gateway's word (RFC 6887 7.4).
@@ -71,6 +73,22 @@ impl Known {
 
     pub(super) fn last_heard(&self, protocol: Protocol) -> Option<Instant> {
         self.learned().heard.get(&protocol).copied()
+    }
+
+    /// The gateway was asked for a sign of life and gave none.
+    pub(super) fn checked(&self) {
+        self.learned().checked = Some(Instant::now());
+    }
+
+    /// When the gateway last answered by one of these protocols, or did not answer a check.
+    pub(super) fn last_checked(&self, protocols: &[Protocol]) -> Option<Instant> {
+        let learned = self.learned();
+        protocols.iter().filter_map(|protocol| learned.heard.get(protocol)).chain(&learned.checked).max().copied()
+    }
+
+    /// Whether the gateway has answered by any protocol since `start`.
+    pub(super) fn was_heard_since(&self, start: Instant) -> bool {
+        self.learned().heard.values().any(|heard| *heard >= start)
     }
 
     pub(super) fn is_absent(&self, protocol: Protocol) -> bool {
@@ -168,6 +186,14 @@ impl Known {
         learned.holds.get(&(protocol, *request)).map(|(until, error)| {
             PortMappingError::refused_for(error.to_string(), until.saturating_duration_since(now))
         })
+    }
+
+    /// The machine has arrived at the gateway, or at another one with its address: refusals hold no more, and every protocol
+    /// may be there.
+    pub(super) fn begin_anew(&self) {
+        let mut learned = self.learned();
+        learned.holds.clear();
+        learned.absent.clear();
     }
 
     #[cfg(test)]

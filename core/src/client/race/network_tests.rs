@@ -64,13 +64,13 @@ async fn back_in_an_earlier_network_its_clients_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mapping_that_a_renewal_took_to_another_network_is_deleted_there() {
+async fn a_mapping_of_another_network_is_not_renewed_but_lost() {
     let (setup, old) = mapped_and_then_silent().await;
     let there = setup.move_to(NEXT);
-    there[0].on_renew(MS, Ok(mapping(Protocol::Pcp, 4000)));
-    let renewed = setup.race.renew(&old).await.unwrap();
-    setup.race.remove(&renewed).await.unwrap();
-    assert_eq!((setup.pcp.calls().remove, there[0].calls().remove), (0, 1));
+    let error = setup.race.renew(&old).await.unwrap_err();
+    assert_eq!(error.to_string(), "the mapping of 192.0.1.1:4000 is in a network that this machine has left");
+    assert!(error.mapping_lost());
+    assert_eq!((setup.pcp.calls().renew, there[0].calls().renew), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,4 +110,20 @@ async fn a_machine_without_a_network_at_the_start_finds_the_gateway_later() {
     let there = setup.move_to(NEXT);
     there[0].on_install(MS, Ok(mapping(Protocol::Pcp, 4000)));
     setup.install().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_lease_after_a_change_of_address_is_mapped_from_the_new_address() {
+    let setup = Setup::new();
+    setup.pcp.on_install(MS, Ok(mapping(Protocol::Pcp, 4000)));
+    setup.install().await.unwrap();
+    setup.race.settle().await;
+    // The old address is gone, so that the old clients cannot even bind.
+    let gone = || PortMappingError::transport("cannot use local address", io::ErrorKind::AddrNotAvailable.into());
+    setup.pcp.on_install(MS, Err(gone()));
+    setup.nat_pmp.on_probe(MS, Err(gone()));
+    setup.upnp.on_probe(MS, Err(gone()));
+    let there = setup.move_to(NEXT);
+    there[0].on_install(MS, Ok(granted(Protocol::Pcp, 1)));
+    setup.race.install(&nth(1), HOUR).await.unwrap();
 }

@@ -11,6 +11,7 @@ use crate::client::mock::MockPortMapperClient;
 use crate::client::race::contestant::ProtocolClient;
 use crate::client::race::*;
 use crate::mapping::Transport;
+use crate::net::route::NetworkPath;
 use crate::schedule::{NAT_PMP_HEDGE, PCP_DEADLINE, UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP};
 use crate::snapshot::ProtocolOffer;
 
@@ -27,7 +28,9 @@ pub(super) struct Racer {
     abandoned: AtomicUsize,
     verified: AtomicUsize,
     settled: AtomicUsize,
+    attended: AtomicUsize,
     pub(super) news: Notify,
+    pub(super) restarts: Notify,
 }
 
 impl Deref for Racer {
@@ -50,6 +53,10 @@ impl Racer {
 
     pub(super) fn verified(&self) -> usize {
         self.verified.load(Relaxed)
+    }
+
+    pub(super) fn attended(&self) -> usize {
+        self.attended.load(Relaxed)
     }
 
     pub(super) fn settled(&self) -> usize {
@@ -103,19 +110,54 @@ impl ProtocolClient for Racer {
         self.probe().await?;
         Ok(ProtocolOffer { external_address: None, device: None, round_trip: MS })
     }
+
+    async fn attend_to_gateway(&self, unsure: &(dyn Fn() + Send + Sync)) {
+        self.attended.fetch_add(1, Relaxed);
+        loop {
+            self.restarts.notified().await;
+            unsure();
+        }
+    }
 }
+
+type Clients = [Arc<Racer>; 3];
 
 /// What the finder finds.
 pub(super) struct Network {
-    path: Result<NetworkPath, PortMappingError>,
-    clients: [Arc<Racer>; 3],
+    paths: Result<Vec<NetworkPath>, PortMappingError>,
+    clients: Vec<(NetworkPath, Clients)>,
     looked_for: usize,
+}
+
+impl Network {
+    fn contestants(&self, path: &NetworkPath) -> Vec<Contestant> {
+        let Some((_, clients)) = self.clients.iter().rev().find(|(of, _)| of == path) else { return Vec::new() };
+        if path.gateway.is_none() {
+            return Vec::new();
+        }
+        let hedges = [(Duration::ZERO, Duration::ZERO), (NAT_PMP_HEDGE, NAT_PMP_HEDGE)];
+        let hedges = hedges.into_iter().chain([(UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP)]);
+        let contestants = Protocol::ALL.into_iter().zip(clients).zip(hedges);
+        let contestants = contestants.map(|((protocol, client), (hedge, hedge_behind_alive))| Contestant {
+            protocol,
+            client: Arc::clone(client) as _,
+            at: Arc::new(path.clone()),
+            listens: protocol != Protocol::NatPmp,
+            install_is_probe: protocol == Protocol::Pcp,
+            proven: false,
+            head_start: Duration::ZERO,
+            hedge,
+            hedge_behind_alive,
+        });
+        contestants.collect()
+    }
 }
 
 /// A race of three scripted clients on a paused clock.
 pub(super) struct Setup {
     pub(super) race: Arc<RaceMapper>,
     network: Arc<Mutex<Network>>,
+    pub(super) world: World,
     pub(super) pcp: Arc<Racer>,
     pub(super) nat_pmp: Arc<Racer>,
     pub(super) upnp: Arc<Racer>,
@@ -146,42 +188,64 @@ pub(super) fn granted(protocol: Protocol, number: u16) -> PortMapping {
 
 impl Setup {
     pub(super) fn from(local_address: [u8; 4]) -> Self {
-        let clients: [Arc<Racer>; 3] = Default::default();
-        let [pcp, nat_pmp, upnp] = clients.clone();
-        let network = Arc::new(Mutex::new(Network { path: Ok(path(local_address)), clients, looked_for: 0 }));
-        let found = Arc::clone(&network);
-        let finder = move || {
-            let mut network = found.lock().unwrap();
-            network.looked_for += 1;
-            let path = network.path.clone()?;
-            let hedges = [(Duration::ZERO, Duration::ZERO), (NAT_PMP_HEDGE, NAT_PMP_HEDGE)];
-            let hedges = hedges.into_iter().chain([(UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP)]);
-            let contestants = Protocol::ALL.into_iter().zip(&network.clients).zip(hedges);
-            let contestants = contestants.map(|((protocol, client), (hedge, hedge_behind_alive))| Contestant {
-                protocol,
-                client: Arc::clone(client) as _,
-                install_is_probe: protocol == Protocol::Pcp,
-                proven: false,
-                head_start: Duration::ZERO,
-                hedge,
-                hedge_behind_alive,
-            });
-            Ok((path, contestants.collect()))
+        Self::along(&[path(local_address)]).0
+    }
+
+    /// A machine with these paths, and the clients of each but the first, which are in the setup.
+    pub(super) fn along(paths: &[NetworkPath]) -> (Self, Vec<Clients>) {
+        let network = Network { paths: Ok(paths.to_vec()), clients: Vec::new(), looked_for: 0 };
+        let network = Arc::new(Mutex::new(network));
+        let (of_paths, of_contestants) = (Arc::clone(&network), Arc::clone(&network));
+        let finder = Finder {
+            paths: Box::new(move || {
+                let mut network = of_paths.lock().unwrap();
+                network.looked_for += 1;
+                network.paths.clone()
+            }),
+            contestants: Box::new(move |path| of_contestants.lock().unwrap().contestants(path)),
         };
-        let race = Arc::new(RaceMapper::with_finder(Box::new(finder)));
-        Self { race, network, pcp, nat_pmp, upnp, start: Instant::now() }
+        let world = World::default();
+        let race = Arc::new(RaceMapper::with_finder(finder, world.clone()));
+        let mut clients: Vec<Clients> = paths.iter().map(|_| Clients::default()).collect();
+        network.lock().unwrap().clients = paths.iter().cloned().zip(clients.clone()).collect();
+        let [pcp, nat_pmp, upnp] = clients.remove(0);
+        (Self { race, network, world, pcp, nat_pmp, upnp, start: Instant::now() }, clients)
+    }
+
+    /// The same with a race that is set up by `change`.
+    pub(super) fn with(mut self, change: impl FnOnce(&mut RaceMapper)) -> Self {
+        change(Arc::get_mut(&mut self.race).unwrap());
+        self
     }
 
     /// The machine is in another network now; these are the clients there.
-    pub(super) fn move_to(&self, local_address: [u8; 4]) -> [Arc<Racer>; 3] {
+    pub(super) fn move_to(&self, local_address: [u8; 4]) -> Clients {
+        self.move_along(&[path(local_address)]).remove(0)
+    }
+
+    /// The machine has these paths now, each with new clients if it was not known before.
+    pub(super) fn move_along(&self, paths: &[NetworkPath]) -> Vec<Clients> {
         let mut network = self.network.lock().unwrap();
-        network.path = Ok(path(local_address));
-        network.clients = Default::default();
-        network.clients.clone()
+        network.paths = Ok(paths.to_vec());
+        paths
+            .iter()
+            .map(|path| {
+                let known = network.clients.iter().find(|(of, _)| of == path).map(|(_, clients)| clients.clone());
+                known.unwrap_or_else(|| {
+                    let clients = Clients::default();
+                    network.clients.push((path.clone(), clients.clone()));
+                    clients
+                })
+            })
+            .collect()
     }
 
     pub(super) fn lose_network(&self) {
-        self.network.lock().unwrap().path = Err(PortMappingError::unavailable("there is no default route"));
+        self.fail_to_look_up(PortMappingError::unavailable("there is no default route"));
+    }
+
+    pub(super) fn fail_to_look_up(&self, error: PortMappingError) {
+        self.network.lock().unwrap().paths = Err(error);
     }
 
     pub(super) fn looked_for(&self) -> usize {

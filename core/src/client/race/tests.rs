@@ -3,12 +3,15 @@ use std::io;
 
 use super::*;
 use crate::mapping::Transport;
-use crate::schedule::{DECIDED_HEAD_START, NAT_PMP_HEDGE, PCP_DEADLINE, SSDP_DEADLINE, UPNP_HEDGE};
+use crate::schedule::{DECIDED_HEAD_START, NAT_PMP_HEDGE, PCP_DEADLINE, PREPARED_FRESH, SSDP_DEADLINE, UPNP_HEDGE};
 use racer::*;
 
+mod attend_tests;
 mod behind_tests;
 mod known_tests;
+mod moves_tests;
 mod network_tests;
+mod paths_tests;
 mod racer;
 mod turn_tests;
 

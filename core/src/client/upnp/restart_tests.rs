@@ -41,7 +41,7 @@ async fn a_gateway_that_announces_its_restart_to_the_group_is_found_again_withou
         return;
     }
     let attending = Arc::clone(&mapper);
-    let _attending = AbortOnDropHandle::new(tokio::spawn(async move { match attending.attend().await {} }));
+    let _attending = AbortOnDropHandle::new(tokio::spawn(async move { match UpnpMapper::attend(&attending).await {} }));
     let mut mappings = Vec::new();
     for port in 4000..4008 {
         mappings.push(mapper.install(&MapRequest::new(port, Transport::Udp), HOUR).await.unwrap());

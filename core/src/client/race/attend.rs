@@ -1,0 +1,190 @@
+//! What is noticed while nobody asks for anything: another network, a gateway that restarts.
+
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
+
+use async_trait::async_trait;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::RaceMapper;
+use super::contestant::Contestant;
+use super::gateways::Gateway;
+use super::moves::{is_about_this_machine, is_among};
+use crate::error::ErrorKind;
+use crate::mapping::{PortMapping, Protocol};
+use crate::net::watch::Watcher;
+use crate::schedule::{CHECK_RETRIES, RECOVERY_PACE};
+
+/// The protocols whose gateways are checked: one datagram each way, whose answer tells of a restart. UPnP has no such
+/// question, and its renewals find a restart.
+const CHECKED: [Protocol; 2] = [Protocol::Pcp, Protocol::NatPmp];
+
+/// Hears that something about the network may have changed.
+#[async_trait]
+pub(super) trait Wakes: Send {
+    /// Waits for the next change. Dropping the future misses none.
+    async fn changed(&mut self);
+
+    /// Waits until nothing has changed for a while; bounded.
+    async fn quiet(&mut self);
+}
+
+impl RaceMapper {
+    /// Runs for as long as the mapper lives.
+    pub(super) async fn attend_to_world(&self) {
+        tokio::join!(self.attend_to_network(), self.attend_to_gateways(), self.check_gateways());
+        std::future::pending().await
+    }
+
+    /// Looks at the paths whenever the system says that the network has changed, once it is quiet again.
+    async fn attend_to_network(&self) {
+        let Some(mut wakes) = (self.watch)() else { return };
+        loop {
+            wakes.changed().await;
+            wakes.quiet().await;
+            self.look_again();
+        }
+    }
+
+    /// Looks at the paths, if anybody has before: the first look belongs to the first call.
+    fn look_again(&self) {
+        if self.gateways().looked()
+            && let Err(error) = self.look_up()
+        {
+            tracing::debug!(error = %error.message(), "there is no network");
+        }
+    }
+
+    /// Listens to the gateways of the present network.
+    async fn attend_to_gateways(&self) {
+        let mut found = self.found.subscribe();
+        loop {
+            found.borrow_and_update();
+            let here = self.gateways().here();
+            // Ends its tasks when it is dropped.
+            let mut listening = JoinSet::new();
+            let contestants = here.iter().flat_map(|gateway| &*gateway.contestants);
+            for contestant in contestants.filter(|contestant| contestant.listens) {
+                let (client, protocol, world) =
+                    (Arc::clone(&contestant.client), contestant.protocol, self.world.clone());
+                listening.spawn(async move {
+                    let unsure = || {
+                        tracing::info!(%protocol, "the gateway may have lost its mappings");
+                        world.unsure();
+                    };
+                    client.attend_to_gateway(&unsure).await;
+                });
+            }
+            // The sender is a field of `self`, so this is no error.
+            drop(found.changed().await);
+        }
+    }
+
+    /// Asks each gateway that has a mapping of ours for a sign of life, if it has given none for a while.
+    async fn check_gateways(&self) {
+        if self.check_interval.is_zero() {
+            return;
+        }
+        let mut changes = self.holdings.changes();
+        loop {
+            changes.borrow_and_update();
+            let Some((due, gateway, client)) = self.next_check() else {
+                // The sender is a field of a field of `self`, so this is no error.
+                drop(changes.changed().await);
+                continue;
+            };
+            if due > Instant::now() {
+                tokio::select! {
+                    () = sleep_until(due) => {}
+                    _ = changes.changed() => {}
+                }
+                // The gateway may have been heard meanwhile, or nothing of ours may be left on it.
+                continue;
+            }
+            self.check(&gateway, &client).await;
+        }
+    }
+
+    /// Which gateway is to be checked next, when, and by which client.
+    fn next_check(&self) -> Option<(Instant, Gateway, Contestant)> {
+        let here = self.gateways().here();
+        let checks = here.iter().filter_map(|gateway| {
+            let client = self.holdings.any_by(&gateway.path, &CHECKED)?;
+            let due = gateway.known.last_checked(&CHECKED)? + self.check_interval;
+            Some((due, gateway.clone(), client))
+        });
+        checks.min_by_key(|(due, ..)| *due)
+    }
+
+    /// Asks one question for all leases. An answer tells the client whether the gateway has restarted. Silence is asked again
+    /// and then left to the renewals: it may be a loss, or the gateway is away and restarts when it comes back.
+    async fn check(&self, gateway: &Gateway, client: &Contestant) {
+        let began = Instant::now();
+        let heard = || gateway.known.last_checked(&CHECKED).is_some_and(|heard| heard > began);
+        let mut waits = CHECK_RETRIES.into_iter();
+        loop {
+            match self.look() {
+                Ok(here) if is_among(&here, &gateway.path) => {}
+                Ok(_) | Err(_) => break,
+            }
+            match client.client.probe_protocol().await {
+                Ok(_) => return gateway.known.heard(client.protocol),
+                Err(error) if error.kind() == ErrorKind::Refused => return gateway.known.heard(client.protocol),
+                Err(error) if is_about_this_machine(&error) => break,
+                Err(error) => tracing::debug!(error = %error.message(), "the gateway gave no sign of life"),
+            }
+            let Some(wait) = waits.next() else { break };
+            sleep(wait).await;
+            if heard() || self.holdings.any_by(&gateway.path, &CHECKED).is_none() {
+                return;
+            }
+        }
+        gateway.known.checked();
+    }
+
+    /// A lease has been given `mapping` by `maker`, in place of one with the address `before`. If the gateway has another
+    /// external address than the other leases know, they are told; not too often, because a gateway may have several and give now
+    /// this one and now that one. NAT-PMP's client notices that by itself.
+    pub(super) fn granted_address(&self, maker: &Contestant, mapping: &PortMapping, before: Option<IpAddr>) {
+        let address = mapping.external.ip();
+        if before == Some(address)
+            || address.is_unspecified()
+            || maker.protocol == Protocol::NatPmp
+            || !self.holdings.is_new_address(mapping, maker)
+        {
+            return;
+        }
+        {
+            let mut doubted = self.doubted.lock().unwrap_or_else(PoisonError::into_inner);
+            if doubted.is_some_and(|doubted| doubted.elapsed() < RECOVERY_PACE) {
+                return;
+            }
+            *doubted = Some(Instant::now());
+        }
+        tracing::info!(%address, "the gateway has another external address");
+        self.world.unsure();
+    }
+}
+
+/// Watches the system's network, if the system allows that. Otherwise the looks before the calls have to do.
+pub(super) fn watch_network() -> Option<Box<dyn Wakes>> {
+    match Watcher::new() {
+        Ok(watcher) => Some(Box::new(watcher)),
+        Err(error) => {
+            tracing::debug!(%error, "the network cannot be watched");
+            None
+        }
+    }
+}
+
+#[async_trait]
+impl Wakes for Watcher {
+    async fn changed(&mut self) {
+        Self::changed(self).await;
+    }
+
+    async fn quiet(&mut self) {
+        Self::quiet(self).await;
+    }
+}
