@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,8 @@ pub struct Mapper {
     events: Arc<EventLog>,
     world: World,
     sleep_watch: SleepWatch,
+    /// Whether the client attends to the world, which it does from the first lease on.
+    attending: AtomicBool,
     /// The reader behind [`next_event`](Self::next_event), from the first call on.
     queue: OnceLock<Events>,
     leases: Mutex<Leases>,
@@ -154,7 +157,17 @@ impl Mapper {
         let engine = Engine::start(prepare, settle)?;
         let (engine, queue, leases) = (Arc::new(engine), OnceLock::new(), Mutex::default());
         let sleep_watch = SleepWatch::new(Clock::system(), world.clone());
-        Ok(Self { engine, client, timing, events, world, sleep_watch, queue, leases })
+        Ok(Self {
+            engine,
+            client,
+            timing,
+            events,
+            world,
+            sleep_watch,
+            attending: AtomicBool::new(false),
+            queue,
+            leases,
+        })
     }
 
     fn leases(&self) -> MutexGuard<'_, Leases> {
@@ -203,10 +216,20 @@ impl Mapper {
             }
         };
         self.engine.spawn(task.heeding(signals).run_after(before), on_end);
+        // Behind the task, which then does not wait for sockets to be opened.
+        self.attend();
+        Ok(Lease::new(Arc::clone(&self.engine), sink, shutdown, repairs))
+    }
+
+    /// Looks out for what makes the leases look again.
+    fn attend(&self) {
         if let Some(watch) = self.sleep_watch.begin() {
             self.engine.spawn_aside(watch);
         }
-        Ok(Lease::new(Arc::clone(&self.engine), sink, shutdown, repairs))
+        if !self.attending.swap(true, Ordering::Relaxed) {
+            let client = Arc::clone(&self.client);
+            self.engine.spawn_aside(async move { client.attend().await });
+        }
     }
 
     /// Returns the present state of the mapper and of every lease that has not exited.
