@@ -3,6 +3,6 @@
 pub mod address;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
-mod namespace;
+pub(crate) mod namespace;
 pub mod route;
 pub(crate) mod watch;

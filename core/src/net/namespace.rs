@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 /// Runs `test` on a thread in a new network namespace, where only the loopback interface is. Skips it, and says so, if this
 /// machine does not allow that or has no `ip`.
-pub(super) fn in_namespace(test: impl FnOnce() + Send) {
+pub(crate) fn in_namespace(test: impl FnOnce() + Send) {
     let run = || {
         // SAFETY: the call takes no pointer, and changes the network of this thread alone.
         if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
@@ -27,13 +27,13 @@ pub(super) fn in_namespace(test: impl FnOnce() + Send) {
 }
 
 /// Runs `ip` with these arguments, separated by spaces, in the network of the calling thread.
-pub(super) fn ip(arguments: &str) {
+pub(crate) fn ip(arguments: &str) {
     let output = Command::new("ip").args(arguments.split(' ')).output().expect("`ip` runs");
     assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Runs all these commands of `ip` in one process.
-pub(super) fn ip_batch(commands: &[String]) {
+pub(crate) fn ip_batch(commands: &[String]) {
     let mut process = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().expect("`ip` runs");
     let mut input = process.stdin.take().expect("a pipe");
     input.write_all(commands.join("\n").as_bytes()).expect("`ip` reads");
@@ -42,7 +42,7 @@ pub(super) fn ip_batch(commands: &[String]) {
 }
 
 /// Makes an interface with a cable to one that nobody uses.
-pub(super) fn interface_up(name: &str) {
+pub(crate) fn interface_up(name: &str) {
     ip(&format!("link add {name} type veth peer name {name}-far"));
     ip(&format!("link set {name} up"));
     ip(&format!("link set {name}-far up"));

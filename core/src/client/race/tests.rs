@@ -13,6 +13,8 @@ mod moves_tests;
 mod network_tests;
 mod paths_tests;
 mod racer;
+#[cfg(target_os = "linux")]
+mod system_tests;
 mod turn_tests;
 
 #[tokio::test(start_paused = true)]
