@@ -106,10 +106,11 @@ static void await(uint64_t future, Poll poll) {
 static RustBuffer config(const char *gateway, int32_t pcp_port, const char *ssdp_address) {
   Writer writer = {0};
   put_text(&writer, gateway);
-  put_nothing(&writer, 8); /* up to the description */
+  put_nothing(&writer, 9); /* up to the description */
   put_byte(&writer, 1);
   put_int(&writer, pcp_port);
   put_text(&writer, ssdp_address);
+  put_nothing(&writer, 1); /* state folder */
   return lower(&writer);
 }
 

@@ -767,6 +767,18 @@ public protocol LeaseProtocol: AnyObject, Sendable {
     func ready(timeout: Seconds?) async throws  -> LeaseSnapshot
 
     /**
+     * Deletes the mapping on the gateway and makes it again with the same external port, if the gateway gives it, and
+     * answers with the state that has the new mapping: for a mapping that the gateway lists and does not forward. Waits
+     * at most for `timeout`; without one, for ever. The event `repaired` tells that it has worked, `failed` that it has
+     * not; then the lease tries again as after any loss. A lease that is not mapped makes its next attempt at once.
+     *
+     * Fails with `refused` if it was repaired less than 10 s ago: the message says how long to wait. Fails with the kind
+     * of the attempt, with `timeout`, and with `stopped` once the lease is over. If the time is up, or if the caller
+     * cancels, the repair goes on.
+     */
+    func repair(timeout: Seconds?) async throws  -> LeaseSnapshot
+
+    /**
      * The present state. Never waits, never fails.
      */
     func snapshot()  -> LeaseSnapshot
@@ -918,6 +930,32 @@ open func ready(timeout: Seconds? = nil)async throws  -> LeaseSnapshot  {
 }
 
     /**
+     * Deletes the mapping on the gateway and makes it again with the same external port, if the gateway gives it, and
+     * answers with the state that has the new mapping: for a mapping that the gateway lists and does not forward. Waits
+     * at most for `timeout`; without one, for ever. The event `repaired` tells that it has worked, `failed` that it has
+     * not; then the lease tries again as after any loss. A lease that is not mapped makes its next attempt at once.
+     *
+     * Fails with `refused` if it was repaired less than 10 s ago: the message says how long to wait. Fails with the kind
+     * of the attempt, with `timeout`, and with `stopped` once the lease is over. If the time is up, or if the caller
+     * cancels, the repair goes on.
+     */
+open func repair(timeout: Seconds? = nil)async throws  -> LeaseSnapshot  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_portlease_uniffi_fn_method_lease_repair(
+                        self.uniffiCloneHandle(),FfiConverterOptionTypeSeconds.lower(timeout)
+                )
+            },
+            pollFunc: ffi_portlease_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_portlease_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_portlease_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeLeaseSnapshot_lift,
+            errorHandler: FfiConverterTypePortLeaseError_lift
+        )
+}
+
+    /**
      * The present state. Never waits, never fails.
      */
 open func snapshot() -> LeaseSnapshot  {
@@ -1021,6 +1059,14 @@ public protocol MapperProtocol: AnyObject, Sendable {
      * external port over the same transport, and with `stopped`.
      */
     func map(request: MapRequest) throws  -> Lease
+
+    /**
+     * Tells that the machine's network may have changed, for hosts that know before portlease does (phones tell their
+     * apps, sandboxes hide the network from them). Every lease looks again at once, and none waits for its next attempt.
+     * Returns at once; does nothing once the mapper is stopped. It is needed nowhere else: portlease watches the network
+     * itself.
+     */
+    func networkChanged()
 
     /**
      * Pulls the next event, waiting for it at most for `timeout`; without one, for ever. The mapper has one queue for
@@ -1149,6 +1195,20 @@ open func map(request: MapRequest)throws  -> Lease  {
         FfiConverterTypeMapRequest_lower(request),uniffiCallStatus
     )
 })
+}
+
+    /**
+     * Tells that the machine's network may have changed, for hosts that know before portlease does (phones tell their
+     * apps, sandboxes hide the network from them). Every lease looks again at once, and none waits for its next attempt.
+     * Returns at once; does nothing once the mapper is stopped. It is needed nowhere else: portlease watches the network
+     * itself.
+     */
+open func networkChanged()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_method_mapper_network_changed(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
 }
 
     /**
@@ -1306,6 +1366,11 @@ public struct Config: Equatable, Hashable {
      */
     public let renewalInterval: Seconds?
     /**
+     * How often the gateway is asked for a sign of life, one datagram each way for the whole mapper, so that a restart
+     * is noticed where no announcement of it arrives (PCP and NAT-PMP); 0, or at least 1 s. 0 is never. Default 5 min.
+     */
+    public let checkInterval: Seconds?
+    /**
      * After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
      * revoked, 1 or more; its expiry and a certain loss revoke it in any case. Default 3.
      */
@@ -1327,6 +1392,12 @@ public struct Config: Equatable, Hashable {
      * The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
      */
     public let ssdpAddress: String?
+    /**
+     * A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
+     * and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many
+     * processes. Default: none, nothing is recorded.
+     */
+    public let stateDir: String?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -1351,6 +1422,10 @@ public struct Config: Equatable, Hashable {
          * The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min.
          */renewalInterval: Seconds? = nil,
         /**
+         * How often the gateway is asked for a sign of life, one datagram each way for the whole mapper, so that a restart
+         * is noticed where no announcement of it arrives (PCP and NAT-PMP); 0, or at least 1 s. 0 is never. Default 5 min.
+         */checkInterval: Seconds? = nil,
+        /**
          * After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
          * revoked, 1 or more; its expiry and a certain loss revoke it in any case. Default 3.
          */failureThreshold: Int32? = nil,
@@ -1366,18 +1441,25 @@ public struct Config: Equatable, Hashable {
          */pcpPort: Port? = nil,
         /**
          * The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
-         */ssdpAddress: String? = nil) {
+         */ssdpAddress: String? = nil,
+        /**
+         * A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
+         * and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many
+         * processes. Default: none, nothing is recorded.
+         */stateDir: String? = nil) {
         self.gateway = gateway
         self.localAddress = localAddress
         self.interface = interface
         self.protocols = protocols
         self.ttl = ttl
         self.renewalInterval = renewalInterval
+        self.checkInterval = checkInterval
         self.failureThreshold = failureThreshold
         self.retry = retry
         self.description = description
         self.pcpPort = pcpPort
         self.ssdpAddress = ssdpAddress
+        self.stateDir = stateDir
     }
 
 
@@ -1402,11 +1484,13 @@ public struct FfiConverterTypeConfig: FfiConverterRustBuffer {
                 protocols: FfiConverterOptionSequenceTypeMappingProtocol.read(from: &buf),
                 ttl: FfiConverterOptionTypeSeconds.read(from: &buf),
                 renewalInterval: FfiConverterOptionTypeSeconds.read(from: &buf),
+                checkInterval: FfiConverterOptionTypeSeconds.read(from: &buf),
                 failureThreshold: FfiConverterOptionInt32.read(from: &buf),
                 retry: FfiConverterOptionTypeRetryPolicy.read(from: &buf),
                 description: FfiConverterOptionString.read(from: &buf),
                 pcpPort: FfiConverterOptionTypePort.read(from: &buf),
-                ssdpAddress: FfiConverterOptionString.read(from: &buf)
+                ssdpAddress: FfiConverterOptionString.read(from: &buf),
+                stateDir: FfiConverterOptionString.read(from: &buf)
         )
     }
 
@@ -1417,11 +1501,13 @@ public struct FfiConverterTypeConfig: FfiConverterRustBuffer {
         FfiConverterOptionSequenceTypeMappingProtocol.write(value.protocols, into: &buf)
         FfiConverterOptionTypeSeconds.write(value.ttl, into: &buf)
         FfiConverterOptionTypeSeconds.write(value.renewalInterval, into: &buf)
+        FfiConverterOptionTypeSeconds.write(value.checkInterval, into: &buf)
         FfiConverterOptionInt32.write(value.failureThreshold, into: &buf)
         FfiConverterOptionTypeRetryPolicy.write(value.retry, into: &buf)
         FfiConverterOptionString.write(value.description, into: &buf)
         FfiConverterOptionTypePort.write(value.pcpPort, into: &buf)
         FfiConverterOptionString.write(value.ssdpAddress, into: &buf)
+        FfiConverterOptionString.write(value.stateDir, into: &buf)
     }
 }
 
@@ -1519,7 +1605,8 @@ public struct Event: Equatable, Hashable {
      */
     public let kind: EventKind
     /**
-     * The number of the lease; absent if the event is about the whole machine (`network-changed`).
+     * The number of the lease; absent if the event is about the whole mapper (`network-changed`, and `failed` where
+     * something does not work that no lease depends on, such as the state directory).
      */
     public let lease: Int64?
     /**
@@ -1570,7 +1657,8 @@ public struct Event: Equatable, Hashable {
          * What happened.
          */kind: EventKind,
         /**
-         * The number of the lease; absent if the event is about the whole machine (`network-changed`).
+         * The number of the lease; absent if the event is about the whole mapper (`network-changed`, and `failed` where
+         * something does not work that no lease depends on, such as the state directory).
          */lease: Int64?,
         /**
          * UDP or TCP, if the event is about a lease.
@@ -2131,6 +2219,10 @@ public struct MapperSnapshot: Equatable, Hashable {
      */
     public let leases: [LeaseSnapshot]
     /**
+     * The last thing that did not work and that no lease depends on, such as writing to the state directory.
+     */
+    public let lastError: ErrorReport?
+    /**
      * Whether the mapper was stopped.
      */
     public let stopped: Bool
@@ -2160,6 +2252,9 @@ public struct MapperSnapshot: Equatable, Hashable {
          * Every lease that has not exited, by number.
          */leases: [LeaseSnapshot],
         /**
+         * The last thing that did not work and that no lease depends on, such as writing to the state directory.
+         */lastError: ErrorReport?,
+        /**
          * Whether the mapper was stopped.
          */stopped: Bool) {
         self.gateway = gateway
@@ -2169,6 +2264,7 @@ public struct MapperSnapshot: Equatable, Hashable {
         self.renewals = renewals
         self.eventsDropped = eventsDropped
         self.leases = leases
+        self.lastError = lastError
         self.stopped = stopped
     }
 
@@ -2195,6 +2291,7 @@ public struct FfiConverterTypeMapperSnapshot: FfiConverterRustBuffer {
                 renewals: FfiConverterInt64.read(from: &buf),
                 eventsDropped: FfiConverterInt64.read(from: &buf),
                 leases: FfiConverterSequenceTypeLeaseSnapshot.read(from: &buf),
+                lastError: FfiConverterOptionTypeErrorReport.read(from: &buf),
                 stopped: FfiConverterBool.read(from: &buf)
         )
     }
@@ -2207,6 +2304,7 @@ public struct FfiConverterTypeMapperSnapshot: FfiConverterRustBuffer {
         FfiConverterInt64.write(value.renewals, into: &buf)
         FfiConverterInt64.write(value.eventsDropped, into: &buf)
         FfiConverterSequenceTypeLeaseSnapshot.write(value.leases, into: &buf)
+        FfiConverterOptionTypeErrorReport.write(value.lastError, into: &buf)
         FfiConverterBool.write(value.stopped, into: &buf)
     }
 }
@@ -2681,11 +2779,16 @@ public enum EventKind: Equatable, Hashable, CustomStringConvertible {
      */
     case revoked
     /**
+     * The mapping was deleted and made again, see `Lease.repair`.
+     */
+    case repaired
+    /**
      * The lease is over.
      */
     case exited
     /**
-     * The machine's network changed.
+     * The machine is in another network, or has lost its network: the way to the gateway is another one, or there is
+     * none.
      */
     case networkChanged
 
@@ -2730,9 +2833,11 @@ public struct FfiConverterTypeEventKind: FfiConverterRustBuffer {
 
         case 5: return .revoked
 
-        case 6: return .exited
+        case 6: return .repaired
 
-        case 7: return .networkChanged
+        case 7: return .exited
+
+        case 8: return .networkChanged
 
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -2762,12 +2867,16 @@ public struct FfiConverterTypeEventKind: FfiConverterRustBuffer {
             writeInt(&buf, Int32(5))
 
 
-        case .exited:
+        case .repaired:
             writeInt(&buf, Int32(6))
 
 
-        case .networkChanged:
+        case .exited:
             writeInt(&buf, Int32(7))
+
+
+        case .networkChanged:
+            writeInt(&buf, Int32(8))
 
         }
     }
@@ -4073,6 +4182,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_portlease_uniffi_checksum_method_lease_ready() != 15893) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_portlease_uniffi_checksum_method_lease_repair() != 24417) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_portlease_uniffi_checksum_method_lease_snapshot() != 6030) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -4083,6 +4195,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_portlease_uniffi_checksum_method_mapper_map() != 3985) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_method_mapper_network_changed() != 56082) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_portlease_uniffi_checksum_method_mapper_next_event() != 14252) {

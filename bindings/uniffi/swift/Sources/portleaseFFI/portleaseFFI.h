@@ -288,6 +288,11 @@ int64_t uniffi_portlease_uniffi_fn_method_lease_id(uint64_t ptr, RustCallStatus 
 uint64_t uniffi_portlease_uniffi_fn_method_lease_ready(uint64_t ptr, RustBuffer timeout
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_METHOD_LEASE_REPAIR
+#define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_METHOD_LEASE_REPAIR
+uint64_t uniffi_portlease_uniffi_fn_method_lease_repair(uint64_t ptr, RustBuffer timeout
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_METHOD_LEASE_SNAPSHOT
 #define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_METHOD_LEASE_SNAPSHOT
 RustBuffer uniffi_portlease_uniffi_fn_method_lease_snapshot(uint64_t ptr, RustCallStatus *_Nonnull out_status
@@ -321,6 +326,11 @@ uint64_t uniffi_portlease_uniffi_fn_method_mapper_events(uint64_t ptr, RustCallS
 #ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_METHOD_MAPPER_MAP
 #define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_METHOD_MAPPER_MAP
 uint64_t uniffi_portlease_uniffi_fn_method_mapper_map(uint64_t ptr, RustBuffer request, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_METHOD_MAPPER_NETWORK_CHANGED
+#define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_METHOD_MAPPER_NETWORK_CHANGED
+void uniffi_portlease_uniffi_fn_method_mapper_network_changed(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_METHOD_MAPPER_NEXT_EVENT
@@ -689,6 +699,12 @@ uint16_t uniffi_portlease_uniffi_checksum_method_lease_ready(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_CHECKSUM_METHOD_LEASE_REPAIR
+#define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_CHECKSUM_METHOD_LEASE_REPAIR
+uint16_t uniffi_portlease_uniffi_checksum_method_lease_repair(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_CHECKSUM_METHOD_LEASE_SNAPSHOT
 #define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_CHECKSUM_METHOD_LEASE_SNAPSHOT
 uint16_t uniffi_portlease_uniffi_checksum_method_lease_snapshot(void
@@ -710,6 +726,12 @@ uint16_t uniffi_portlease_uniffi_checksum_method_mapper_events(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_CHECKSUM_METHOD_MAPPER_MAP
 #define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_CHECKSUM_METHOD_MAPPER_MAP
 uint16_t uniffi_portlease_uniffi_checksum_method_mapper_map(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_CHECKSUM_METHOD_MAPPER_NETWORK_CHANGED
+#define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_CHECKSUM_METHOD_MAPPER_NETWORK_CHANGED
+uint16_t uniffi_portlease_uniffi_checksum_method_mapper_network_changed(void
 
 );
 #endif
