@@ -98,6 +98,23 @@ def test_a_router_that_announces_its_restart_has_the_mapping_again_a_second_late
     measured(f"restart ({name}), announced: {protocol}, router with {mode}", restored, "s")
 
 
+def test_a_router_that_announces_another_description_address_is_found_there(
+    make_lab: MakeLab, start: Start, measured: Measured
+) -> None:
+    lab = make_lab(mode="upnp")
+    mapping = start(lab, *ARGUMENTS)
+    mapping.wait_for("installed")
+    lab.daemon("off")
+    time.sleep(DARK)
+    lab.daemon("start", mode="upnp", extra="http_port=5001")
+    answers = time.monotonic()
+    restored = max(lab.appears(ENTRY, ANNOUNCED_WITHIN) - answers, 0)
+    measured("restart on another HTTP port, announced: upnp, router with upnp", restored, "s")
+    assert mapping.stop() == 0
+    assert "revoked" not in mapping.names()
+    lab.assert_nothing_is_mapped(http_port=5001)
+
+
 @pytest.mark.parametrize("name", SEEN)
 @pytest.mark.parametrize("protocol", ["pcp", "nat-pmp"])
 def test_a_restart_that_nobody_hears_of_is_found_by_the_next_check(
