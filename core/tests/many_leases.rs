@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::{LONG, config, gateway};
 use portlease::{ErrorKind, MapRequest, Mapper, Protocol, Release, Transport};
-use portlease_gateway::{Faults, Mode};
+use portlease_gateway::{Counters, Faults, Mode};
 
 const UDP_4000: MapRequest = MapRequest::new(4000, Transport::Udp);
 
@@ -14,37 +14,44 @@ fn silent(faults: &mut Faults) {
     (faults.pcp, faults.nat_pmp, faults.upnp) = (Mode::Silent, Mode::Silent, Mode::Silent);
 }
 
+/// Maps a hundred ports at once by `winner`, the only protocol that answers, and tells what the gateway was asked.
+async fn hundred_leases(winner: Protocol) -> Counters {
+    let gateway = gateway();
+    let mode = |protocol| if protocol == winner { Mode::Normal } else { Mode::Silent };
+    gateway.update_faults(|faults| {
+        (faults.pcp, faults.nat_pmp, faults.upnp) = (mode(Protocol::Pcp), mode(Protocol::NatPmp), mode(Protocol::Upnp));
+    });
+    let mapper = Mapper::start(config(&gateway)).unwrap();
+    let map = |port| mapper.map(MapRequest::new(port, Transport::Udp)).unwrap();
+    let leases: Vec<_> = (4000..4100).map(map).collect();
+    for lease in &leases {
+        assert_eq!(lease.ready(LONG).await.unwrap().protocol(), Some(winner));
+    }
+    let counters = gateway.counters();
+    mapper.stop(None).await;
+    assert!(gateway.mappings().is_empty(), "{winner}");
+    counters
+}
+
+/// Whether the protocols that do not answer were asked once for all: one request, and what is sent again until it is given up.
+fn is_one_race(winner: Protocol, counters: &Counters) -> bool {
+    let most = |protocol, kind, most| winner == protocol || counters.get(kind) <= most;
+    most(Protocol::Pcp, "pcp_map", 4)
+        && most(Protocol::NatPmp, "natpmp_map_udp", 0)
+        && most(Protocol::NatPmp, "natpmp_address", 4)
+        && most(Protocol::Upnp, "ssdp_search", 42)
+}
+
+/// A gateway that says nothing at all for 400 ms counts as silent, and one that shares a busy machine may do that: then the others
+/// are asked too. So it must be seen once in a few times.
 #[tokio::test]
 async fn a_hundred_leases_at_once_are_one_race_and_one_request_each() {
-    const LEASES: u16 = 100;
     for winner in Protocol::ALL {
-        let gateway = gateway();
-        let mode = |protocol| if protocol == winner { Mode::Normal } else { Mode::Silent };
-        gateway.update_faults(|faults| {
-            (faults.pcp, faults.nat_pmp, faults.upnp) =
-                (mode(Protocol::Pcp), mode(Protocol::NatPmp), mode(Protocol::Upnp));
-        });
-        let mapper = Mapper::start(config(&gateway)).unwrap();
-        let map = |port| mapper.map(MapRequest::new(port, Transport::Udp)).unwrap();
-        let leases: Vec<_> = (4000..4000 + LEASES).map(map).collect();
-        for lease in &leases {
-            assert_eq!(lease.ready(LONG).await.unwrap().protocol(), Some(winner));
+        let mut seen = Vec::new();
+        while !seen.last().is_some_and(|counters| is_one_race(winner, counters)) {
+            assert!(seen.len() < 5, "{winner}: {seen:?}");
+            seen.push(hundred_leases(winner).await);
         }
-        let counters = gateway.counters();
-        let asked = |kind| counters.get(kind);
-        if winner != Protocol::Pcp {
-            // One request, and what is sent again until it is given up.
-            assert!(asked("pcp_map") <= 4, "{winner}: {counters:?}");
-        }
-        if winner != Protocol::NatPmp {
-            assert_eq!(asked("natpmp_map_udp"), 0, "{winner}: {counters:?}");
-            assert!(asked("natpmp_address") <= 4, "{winner}: {counters:?}");
-        }
-        if winner != Protocol::Upnp {
-            assert!(asked("ssdp_search") <= 42, "{winner}: {counters:?}");
-        }
-        mapper.stop(None).await;
-        assert!(gateway.mappings().is_empty(), "{winner}");
     }
 }
 

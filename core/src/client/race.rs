@@ -37,7 +37,7 @@ use contestant::{Contestant, contestants};
 use failure::{Failure, combine};
 use gateways::{Gateway, Gateways};
 use holdings::{Holdings, Port, port_of};
-use moves::{Finder, Prepared, is_about_this_machine};
+use moves::{Finder, Prepared, is_about_this_machine, is_among};
 
 /// Composes the configured protocols: races them for the first mapping and stays with the winner. [`Mapper::start`] uses
 /// one.

@@ -195,10 +195,9 @@ impl Network {
 /// A local address can be bound; anything else is somebody else's.
 fn check_local(address: IpAddr) -> Result<(), PortMappingError> {
     UdpSocket::bind((address, 0)).map(drop).map_err(|error| match error.kind() {
-        io::ErrorKind::AddrNotAvailable => PortMappingError::invalid(
-            "local_address",
-            format!("{address} is not an address of this machine ({error})"),
-        ),
+        io::ErrorKind::AddrNotAvailable => {
+            PortMappingError::invalid("local_address", format!("{address} is not an address of this machine ({error})"))
+        }
         _ => PortMappingError::transport(format_args!("cannot use local address {address}"), error),
     })
 }
