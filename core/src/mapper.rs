@@ -155,6 +155,10 @@ impl Mapper {
             }
         };
         let engine = Engine::start(prepare, settle)?;
+        engine.spawn_aside({
+            let client = Arc::clone(&client);
+            async move { client.attend().await }
+        });
         let (engine, queue, leases) = (Arc::new(engine), OnceLock::new(), Mutex::default());
         let sleep_watch = SleepWatch::new(Clock::system(), world.clone());
         Ok(Self {
