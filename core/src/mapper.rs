@@ -155,10 +155,6 @@ impl Mapper {
             }
         };
         let engine = Engine::start(prepare, settle)?;
-        engine.spawn_aside({
-            let client = Arc::clone(&client);
-            async move { client.attend().await }
-        });
         let (engine, queue, leases) = (Arc::new(engine), OnceLock::new(), Mutex::default());
         let sleep_watch = SleepWatch::new(Clock::system(), world.clone());
         Ok(Self {
