@@ -50,6 +50,7 @@ mod schedule;
 pub mod sink;
 mod sleep;
 pub mod snapshot;
+mod state;
 mod system;
 pub mod task;
 pub mod waits;

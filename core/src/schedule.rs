@@ -201,6 +201,14 @@ pub(crate) const PREDECESSOR_PATIENCE: Duration = Duration::from_millis(200);
 pub(crate) const RELEASE_DEADLINE: Duration = Duration::from_secs(300);
 /// How long an engine, all its leases done, still waits for late answers to be dealt with before its thread ends.
 pub(crate) const ENGINE_END_DEADLINE: Duration = Duration::from_secs(10);
+/// How long after its first request a mapper deletes what earlier runs have left and no lease has asked for. A program maps its
+/// ports within moments of its start; whoever comes later maps anew.
+pub(crate) const ADOPTION_GRACE: Duration = Duration::from_secs(2);
+/// When what could not be deleted is tried again, each after the one before. After that the next start tries.
+pub(crate) const LEFTOVER_RETRIES: [Duration; 3] =
+    [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(300)];
+/// A file of the state directory that is not whole after this time never will be: writing one takes milliseconds.
+pub(crate) const STALE_STATE_FILE: Duration = Duration::from_secs(60);
 /// For how long a snapshot may take it for granted that the process has not forked.
 pub(crate) const FORK_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 /// How long `stop` waits for the gateway where the caller names no time.

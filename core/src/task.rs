@@ -397,6 +397,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
     /// what unanswered requests may have left. Answers with the reason where that did not work.
     async fn release(&self, mapping: &PortMapping) -> Option<PortMappingError> {
         if self.shutdown.keeps_mapping() {
+            self.client.detach(mapping);
             return None;
         }
         let error = match timeout(RELEASE_DEADLINE, self.client.remove(mapping)).await {

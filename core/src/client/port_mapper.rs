@@ -109,6 +109,12 @@ pub trait PortMapperClient: Send + Sync {
         Ok(())
     }
 
+    /// The lease has ended and leaves `mapping` to its lifetime. A client that keeps records of its mappings must not take this
+    /// one for a leftover. By default nothing is done.
+    fn detach(&self, mapping: &PortMapping) {
+        let _ = mapping;
+    }
+
     /// Waits until something was learned behind the answers that makes another attempt worthwhile at once, such as a
     /// gateway that answers late. By default it never ends.
     async fn news(&self) {
@@ -176,6 +182,10 @@ macro_rules! forward {
 
             async fn abandon(&self, request: &MapRequest) -> Result<(), PortMappingError> {
                 (**self).abandon(request).await
+            }
+
+            fn detach(&self, mapping: &PortMapping) {
+                (**self).detach(mapping);
             }
 
             async fn news(&self) {

@@ -10,6 +10,8 @@ mod holdings;
 mod known;
 mod moves;
 mod paths;
+mod recorded;
+mod records;
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -31,6 +33,7 @@ use crate::mapping::{MapRequest, PortMapping, Protocol};
 use crate::net::route::find_paths;
 use crate::schedule::PATH_FRESH;
 use crate::snapshot::GatewayReport;
+use crate::state::Store;
 use crate::world::World;
 use attend::{Wakes, watch_network};
 use contestant::{Contestant, contestants};
@@ -38,6 +41,7 @@ use failure::{Failure, combine};
 use gateways::{Gateway, Gateways};
 use holdings::{Holdings, Port, port_of};
 use moves::{Finder, Prepared, is_about_this_machine, is_among};
+use records::Records;
 
 /// Composes the configured protocols: races them for the first mapping and stays with the winner. [`Mapper::start`] uses
 /// one.
@@ -76,6 +80,8 @@ pub struct RaceMapper {
     check_interval: Duration,
     /// When the leases were last told of another external address.
     doubted: Mutex<Option<Instant>>,
+    /// What is on disk, if the configuration says so.
+    records: Option<Records>,
 }
 
 impl std::fmt::Debug for RaceMapper {
@@ -99,12 +105,20 @@ impl RaceMapper {
     /// The same, which tells `world` what it notices of it.
     pub(crate) fn in_world(config: Config, world: World) -> Self {
         let (check_interval, nonces) = (config.check_interval, Nonces::default());
+        let store = config.state_dir.clone().map(|folder| Arc::new(Store::new(folder, world.clone())));
+        let records = store.clone().map(Records::new);
         let (config, config_of_paths) = (config.clone(), config);
         let finder = Finder {
             paths: Box::new(move || find_paths(&config_of_paths)),
-            contestants: Box::new(move |path| contestants(&config, path, &nonces)),
+            contestants: Box::new(move |path| contestants(&config, path, &nonces, store.as_ref())),
         };
-        Self { watch: watch_network, fresh_for: PATH_FRESH, check_interval, ..Self::with_finder(finder, world) }
+        Self {
+            watch: watch_network,
+            fresh_for: PATH_FRESH,
+            check_interval,
+            records,
+            ..Self::with_finder(finder, world)
+        }
     }
 
     fn with_finder(finder: Finder, world: World) -> Self {
@@ -121,6 +135,7 @@ impl RaceMapper {
             fresh_for: Duration::ZERO,
             check_interval: Duration::ZERO,
             doubted: Mutex::default(),
+            records: None,
         }
     }
 
@@ -306,6 +321,12 @@ impl PortMapperClient for RaceMapper {
         failures.sort_by_key(|failure| Protocol::ALL.iter().position(|protocol| *protocol == failure.protocol));
         let context = format!("{} port {} may still be mapped", request.transport, request.internal_port);
         Err(combine(&failures, &context))
+    }
+
+    fn detach(&self, mapping: &PortMapping) {
+        if let Ok(maker) = self.maker(mapping) {
+            maker.client.detach(mapping);
+        }
     }
 
     async fn news(&self) {

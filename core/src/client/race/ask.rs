@@ -25,6 +25,21 @@ impl RaceMapper {
         request: &MapRequest,
         ttl: Duration,
     ) -> Result<PortMapping, Vec<Failure>> {
+        let Some(records) = &self.records else { return self.install_anew(gateway, request, ttl).await };
+        let again = records.take_up(gateway, request).await;
+        let outcome = self.install_anew(gateway, &again, ttl).await;
+        if outcome.is_ok() {
+            records.granted(request);
+        }
+        outcome
+    }
+
+    async fn install_anew(
+        &self,
+        gateway: &Gateway,
+        request: &MapRequest,
+        ttl: Duration,
+    ) -> Result<PortMapping, Vec<Failure>> {
         let mut failures = Vec::new();
         let mut free = Vec::new();
         for contestant in gateway.contestants.iter() {

@@ -33,7 +33,12 @@ pub(super) trait Wakes: Send {
 impl RaceMapper {
     /// Runs for as long as the mapper lives.
     pub(super) async fn attend_to_world(&self) {
-        tokio::join!(self.attend_to_network(), self.attend_to_gateways(), self.check_gateways());
+        tokio::join!(
+            self.attend_to_network(),
+            self.attend_to_gateways(),
+            self.check_gateways(),
+            self.release_leftovers()
+        );
         std::future::pending().await
     }
 

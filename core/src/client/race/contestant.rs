@@ -8,6 +8,7 @@ use async_trait::async_trait;
 
 use super::failure::Failure;
 use super::known::Known;
+use super::recorded::Recorded;
 use crate::client::natpmp::NatPmpMapper;
 use crate::client::pcp::PcpMapper;
 use crate::client::pcp::nonces::Nonces;
@@ -20,6 +21,7 @@ use crate::mapping::Protocol;
 use crate::net::route::NetworkPath;
 use crate::schedule::{DECIDED_HEAD_START, NAT_PMP_HEDGE, RACE_HEAD_START, UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP};
 use crate::snapshot::ProtocolOffer;
+use crate::state::{Journal, Record, Store};
 
 /// A client of one protocol.
 #[async_trait]
@@ -30,6 +32,23 @@ pub(super) trait ProtocolClient: PortMapperClient {
     /// Calls `unsure` whenever the gateway shows that it has lost its mappings, or may have, and listens for what it announces.
     /// Never ends.
     async fn attend_to_gateway(&self, unsure: &(dyn Fn() + Send + Sync));
+
+    /// Whether what an earlier run has recorded is this client's to take up again or to delete.
+    fn left_here(&self, record: &Record) -> bool {
+        let _ = record;
+        false
+    }
+
+    /// Learns what an earlier run has recorded, so that a request for the same port takes it up again.
+    fn inherit(&self, record: &Record) {
+        let _ = record;
+    }
+
+    /// Deletes what an earlier run has left.
+    async fn delete(&self, record: &Record) -> Result<(), PortMappingError> {
+        let _ = record;
+        Ok(())
+    }
 }
 
 /// One protocol in the race.
@@ -100,20 +119,31 @@ pub(super) fn line_up(mut contestants: Vec<Contestant>, known: &Known) -> Order 
 
 /// The configured protocols over `path`, in the configured order; none if there is no gateway to ask. The first never holds
 /// back.
-pub(super) fn contestants(config: &Config, path: &NetworkPath, nonces: &Nonces) -> Vec<Contestant> {
+pub(super) fn contestants(
+    config: &Config,
+    path: &NetworkPath,
+    nonces: &Nonces,
+    store: Option<&Arc<Store>>,
+) -> Vec<Contestant> {
     let Some(gateway) = path.gateway else { return Vec::new() };
     let at = Arc::new(path.clone());
+    let journal = store.map(|store| Journal::new(Arc::clone(store), gateway, path.local_address));
     let port = GatewayPort::new(SocketAddr::new(gateway, config.pcp_port), Some(path.local_address));
     let mut contestants: Vec<Contestant> = Vec::new();
     for protocol in config.protocols.iter().copied() {
-        let (client, hedge, behind): (Arc<dyn ProtocolClient>, _, _) = match protocol {
+        let (client, hedge, behind) = match protocol {
             Protocol::Pcp => {
                 let pcp = PcpMapper::on(Arc::clone(&port)).with_nonces(nonces.clone());
-                (Arc::new(pcp), NAT_PMP_HEDGE, NAT_PMP_HEDGE)
+                let recorded = |pcp, journal| Recorded::pcp(pcp, nonces.clone(), journal);
+                (on_record(pcp, journal.as_ref(), recorded), NAT_PMP_HEDGE, NAT_PMP_HEDGE)
             }
-            Protocol::NatPmp => (Arc::new(NatPmpMapper::on(Arc::clone(&port))), NAT_PMP_HEDGE, NAT_PMP_HEDGE),
+            Protocol::NatPmp => {
+                let nat_pmp = NatPmpMapper::on(Arc::clone(&port));
+                (on_record(nat_pmp, journal.as_ref(), Recorded::nat_pmp), NAT_PMP_HEDGE, NAT_PMP_HEDGE)
+            }
             Protocol::Upnp => {
-                (Arc::new(upnp(config, gateway, path.local_address)), UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP)
+                let upnp = upnp(config, gateway, path.local_address);
+                (on_record(upnp, journal.as_ref(), Recorded::upnp), UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP)
             }
             // Not to be asked for, which `Config::validate` sees to.
             Protocol::None => continue,
@@ -135,6 +165,18 @@ pub(super) fn contestants(config: &Config, path: &NetworkPath, nonces: &Nonces) 
         });
     }
     contestants
+}
+
+/// The client, or one that keeps its requests in `journal`.
+fn on_record<C: ProtocolClient + 'static>(
+    client: C,
+    journal: Option<&Journal>,
+    recorded: impl FnOnce(C, Journal) -> Recorded,
+) -> Arc<dyn ProtocolClient> {
+    match journal {
+        Some(journal) => Arc::new(recorded(client, journal.clone())),
+        None => Arc::new(client),
+    }
 }
 
 fn upnp(config: &Config, gateway: IpAddr, local_address: IpAddr) -> UpnpMapper {

@@ -46,6 +46,9 @@ impl RaceMapper {
     /// Looks the gateways up before anybody asks for them, on a thread that has nothing else to do: the first mapping need
     /// not wait for that then. Sends nothing, and says nothing: what fails is found out again by the first call.
     pub(crate) fn prepare(&self) {
+        if let Some(records) = &self.records {
+            records.store.look();
+        }
         let found = self.finder.find().ok();
         let found = found.map(|paths| paths.iter().map(|path| self.finder.gateway(path)).collect());
         *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = found.map(|found| (Instant::now(), found));

@@ -285,10 +285,10 @@ impl<'a> Ladder<'a> {
             Port::ChosenFor(_) => {
                 let doubtful = self.ledger.added(&reservation.place, self.entry.internal.port()).is_some();
                 let port = self.control.add_any(&self.entry, lease, claim).await?;
+                reservation.granted_at(self.place(Port::Known(port)), lease);
                 if !doubtful {
                     self.ledger.forget(&reservation.place, self.entry.internal.port());
                 }
-                reservation.granted_at(self.place(Port::Known(port)), lease);
                 port
             }
         };

@@ -16,6 +16,7 @@ use super::http::endpoint;
 use super::soap::PERMANENT;
 use crate::mapping::Transport;
 use crate::schedule::UPNP_DEADLINE;
+use crate::state::{Journal, Maker, Record, Slot};
 
 /// What a device is known by: its unique name, which it keeps wherever it is, or else its address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -133,6 +134,8 @@ pub(super) struct Ledger {
     shown: Arc<Mutex<HashMap<Identity, Shown>>>,
     /// Changes when a lease begins or ceases to hold a mapping.
     holds: Arc<watch::Sender<()>>,
+    /// Where the lines are kept beyond this process.
+    journal: Option<Journal>,
 }
 
 impl Ledger {
@@ -162,6 +165,37 @@ impl Ledger {
         for (_, line) in self.book().lines.iter_mut().filter(|(place, _)| place.device.udn() == udn) {
             line.proven = false;
         }
+    }
+
+    /// A ledger whose lines are kept in `journal` too.
+    pub(super) fn kept_in(journal: Journal) -> Self {
+        Self { journal: Some(journal), ..Self::default() }
+    }
+
+    /// Takes a line of an earlier run of this program, as one that no lease holds.
+    pub(super) fn inherit(&self, place: Place, internal: SocketAddr, service: Service, until: Option<Instant>) {
+        let line = Line { internal, service, state: State::Doubtful, until, proven: false };
+        self.book().lines.entry(place).or_insert(line);
+    }
+
+    /// The record of a line.
+    fn record(&self, place: &Place, line: &Line, lifetime: Option<Duration>) -> Option<(&Journal, Record)> {
+        let journal = self.journal.as_ref()?;
+        let external_port = match place.port {
+            Port::Known(port) => Some(port),
+            Port::ChosenFor(_) => None,
+        };
+        let maker = Maker::Upnp {
+            udn: place.device.udn.clone(),
+            control_url: line.service.control_url.to_string(),
+            service_type: line.service.service_type.clone(),
+        };
+        Some((journal, journal.entry((place.transport, line.internal.port()), external_port, lifetime, maker)))
+    }
+
+    fn keep(&self, place: &Place, line: &Line, lifetime: Option<Duration>) -> Option<Slot> {
+        let (journal, record) = self.record(place, line, lifetime)?;
+        journal.write(record)
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -239,18 +273,26 @@ impl Ledger {
 
     /// The entry ends at another time than was granted.
     pub(super) fn corrected(&self, place: &Place, lifetime: Option<Duration>) {
-        if let Some(line) = self.book().lines.get_mut(place) {
+        let line = {
+            let mut book = self.book();
+            let Some(line) = book.lines.get_mut(place) else { return };
             line.until = lifetime.map(|lifetime| Instant::now() + lifetime);
-        }
+            line.clone()
+        };
+        self.keep(place, &line, lifetime);
     }
 
     /// The entry that was made for this internal port is gone, or is not ours.
     pub(super) fn forget(&self, place: &Place, internal_port: u16) {
-        let mut book = self.book();
-        if book.lines.get(place).is_some_and(|line| line.is_for(internal_port)) {
-            book.lines.remove(place);
-            drop(book);
-            self.holds.send_replace(());
+        let line = {
+            let mut book = self.book();
+            let made_for_it = book.lines.get(place).is_some_and(|line| line.is_for(internal_port));
+            if made_for_it { book.lines.remove(place) } else { None }
+        };
+        let Some(line) = line else { return };
+        self.holds.send_replace(());
+        if let Some((journal, record)) = self.record(place, &line, None) {
+            journal.forget(&record.key());
         }
     }
 
@@ -287,7 +329,9 @@ impl Reservation {
     /// The router has granted another place.
     pub(super) fn granted_at(&self, place: Place, lease: u32) {
         let until = end(lease, Duration::ZERO);
-        self.ledger.book().lines.insert(place, Line { state: State::Held, until, proven: true, ..self.line.clone() });
+        let line = Line { state: State::Held, until, proven: true, ..self.line.clone() };
+        self.ledger.keep(&place, &line, lifetime(lease));
+        self.ledger.book().lines.insert(place, line);
         self.ledger.holds.send_replace(());
     }
 }
@@ -317,6 +361,7 @@ pub(super) struct Claim {
 pub(super) struct Sending<'a> {
     reservation: &'a Reservation,
     before: Option<Line>,
+    kept_before: Option<Slot>,
 }
 
 impl Claim {
@@ -324,6 +369,7 @@ impl Claim {
     /// entry.
     pub(super) fn sending(&self) -> Sending<'_> {
         let Reservation { ledger, place, line } = &*self.reservation;
+        let kept_before = ledger.keep(place, line, lifetime(self.lease));
         let mut book = ledger.book();
         let before = book.lines.get(place).cloned();
         let until = end(self.lease, UPNP_DEADLINE);
@@ -337,7 +383,7 @@ impl Claim {
             Some(_) | None => Line { until, ..line.clone() },
         };
         book.lines.insert(place.clone(), now);
-        Sending { reservation: &self.reservation, before }
+        Sending { reservation: &self.reservation, before, kept_before }
     }
 }
 
@@ -351,17 +397,25 @@ impl Sending<'_> {
 
     /// The request has made nothing, for certain.
     pub(super) fn made_nothing(self) {
-        let Reservation { ledger, place, .. } = self.reservation;
+        let Reservation { ledger, place, line } = self.reservation;
         match self.before {
             Some(before) => ledger.book().lines.insert(place.clone(), before),
             None => ledger.book().lines.remove(place),
         };
+        if let Some((journal, record)) = ledger.record(place, line, None) {
+            journal.restore(&record.key(), self.kept_before);
+        }
     }
+}
+
+/// `None` is without end.
+fn lifetime(lease: u32) -> Option<Duration> {
+    (lease != PERMANENT).then(|| Duration::from_secs(lease.into()))
 }
 
 /// When an entry with this lease has run out, `late` included.
 fn end(lease: u32, late: Duration) -> Option<Instant> {
-    (lease != PERMANENT).then(|| Instant::now() + Duration::from_secs(lease.into()) + late)
+    lifetime(lease).map(|lifetime| Instant::now() + lifetime + late)
 }
 
 #[cfg(test)]

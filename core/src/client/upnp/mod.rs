@@ -19,6 +19,7 @@ mod device;
 mod examine;
 mod finder;
 pub(crate) mod http;
+mod inherit;
 mod ladder;
 mod leads;
 mod ledger;

@@ -1,0 +1,37 @@
+//! What an earlier run of this program has left on the router.
+
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+use super::UpnpMapper;
+use super::description::Service;
+use super::ledger::{Identity, Ledger, Place, Port};
+use crate::state::{Journal, Maker, Record};
+
+impl UpnpMapper {
+    /// The same, which keeps beyond this process what it asks for. To be called before the first call.
+    pub(crate) fn kept_in(self, journal: Journal) -> Self {
+        Self { ledger: Ledger::kept_in(journal), ..self }
+    }
+
+    /// Learns of a mapping that an earlier run has made, or asked for: a lease for its port takes it up again, and `abandon`
+    /// deletes it.
+    pub(crate) fn inherit(&self, record: &Record) {
+        let Maker::Upnp { udn, control_url, service_type } = &record.maker else { return };
+        let Some(service) = Service::known(control_url, service_type) else {
+            tracing::debug!(control_url, service_type, "recorded, but no upnp service that maps ports");
+            return;
+        };
+        let left = record.end.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default());
+        let port = record.external_port.map_or(Port::ChosenFor(record.internal_port), Port::Known);
+        let place = Place { device: Identity::of(udn, &service), transport: record.transport, port };
+        let internal = SocketAddr::new(record.local_address, record.internal_port);
+        self.ledger.inherit(place, internal, service, left.map(|left| Instant::now() + left));
+    }
+}
+
+#[cfg(test)]
+#[path = "inherit_tests.rs"]
+mod tests;

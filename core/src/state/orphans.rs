@@ -1,0 +1,142 @@
+//! Files that nobody holds any more: what was mapped by mappers that did not end well.
+
+use std::io;
+use std::time::SystemTime;
+
+use super::folder::{Content, Name};
+use super::record::Record;
+use super::{HEADER, MAX_RECORDS, Origin, Slot, Store, Trouble, lock};
+use crate::mapping::Transport;
+
+/// The beginning of the first line. Another number is another version, which is left to the programs that know it.
+const ANY_HEADER: &str = "portlease leases ";
+
+#[derive(Debug)]
+pub(super) struct Found {
+    name: Name,
+    /// What its records are about.
+    ports: Vec<(Transport, u16)>,
+}
+
+impl Store {
+    /// Looks which files are there and what they are about. Holds none of them, so that several mappers that start at once
+    /// do not get in each other's way.
+    pub(crate) fn look(&self) {
+        let content = self.content();
+        let found = content.files.iter().filter_map(|name| {
+            // Whoever held it may have deleted it just now.
+            let text = self.folder.read(name).ok()?;
+            let ports = read_records(&text)?.0.into_iter().map(|record| (record.transport, record.internal_port));
+            Some(Found { name: name.clone(), ports: ports.collect() })
+        });
+        *lock(&self.found) = found.collect();
+    }
+
+    /// Takes over the orphans with a record of this port: they are those of an earlier run of the same program.
+    pub(crate) fn adopt(&self, transport: Transport, internal_port: u16) {
+        let names: Vec<_> = {
+            let mut found = lock(&self.found);
+            let fits = |found: &mut Found| found.ports.contains(&(transport, internal_port));
+            found.extract_if(.., fits).map(|found| found.name).collect()
+        };
+        if !names.is_empty() {
+            self.take_over(&names);
+        }
+    }
+
+    /// Takes over all orphans that are there.
+    pub(crate) fn adopt_all(&self) {
+        lock(&self.found).clear();
+        let content = self.content();
+        self.take_over(&content.files);
+        if let Err(error) = self.folder.sweep(&content) {
+            self.warn_io(Trouble::Look, "cannot tidy up", error);
+        }
+    }
+
+    fn content(&self) -> Content {
+        let mut content = self.folder.content().unwrap_or_else(|error| {
+            self.warn_io(Trouble::Look, "cannot read the folder", error);
+            Content::default()
+        });
+        if content.more {
+            self.warn(Trouble::Look, || "there are too many files; some are not looked at".to_owned(), None);
+        }
+        content.files.retain(|name| !name.is_of(self.process));
+        content
+    }
+
+    /// Moves the records of the files that nobody holds to this mapper's own file.
+    fn take_over(&self, names: &[Name]) {
+        let mut taken = Vec::new();
+        let now = SystemTime::now();
+        for name in names {
+            let mut held = match self.folder.take(name) {
+                Ok(Some(held)) => held,
+                Ok(None) => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    self.warn_io(Trouble::Read, "cannot open a file", error);
+                    continue;
+                }
+            };
+            match held.read() {
+                Ok(text) => {
+                    let Some((records, whole)) = read_records(&text) else { continue };
+                    if !whole {
+                        self.warn(Trouble::Unreadable, || "a file has lines that cannot be read".to_owned(), None);
+                    }
+                    self.inherit(records, now);
+                    taken.push(held);
+                }
+                Err(error) => self.warn_io(Trouble::Read, "cannot read a file", error),
+            }
+        }
+        // If it is not on disk here, it must stay there.
+        if taken.is_empty() || !self.write() {
+            return;
+        }
+        for held in taken {
+            if let Err(error) = held.delete() {
+                self.warn_io(Trouble::Write, "cannot delete a file", error);
+            }
+        }
+    }
+
+    fn inherit(&self, records: Vec<Record>, now: SystemTime) {
+        let mut full = false;
+        let mut table = self.table();
+        for record in records {
+            let record = record.orphaned(now);
+            // What this mapper has recorded itself is newer.
+            if record.ended(now) || table.slots.contains_key(&record.key()) {
+                continue;
+            }
+            let slot = Slot::new(record, Origin::Found);
+            if table.has_room_for(&slot) {
+                table.put(slot);
+                table.version += 1;
+            } else {
+                full = true;
+            }
+        }
+        drop(table);
+        if full {
+            self.warn(Trouble::Full, || "there are more mappings than fit into one file".to_owned(), None);
+        }
+    }
+}
+
+/// The records of a file, and whether every line could be read. `None` if it is of another version.
+pub(super) fn read_records(text: &str) -> Option<(Vec<Record>, bool)> {
+    let lines = text.strip_prefix(HEADER);
+    if lines.is_none() && text.starts_with(ANY_HEADER) && text.contains('\n') {
+        return None;
+    }
+    // A line without an end may be half a line.
+    let lines_or_all = lines.unwrap_or(text);
+    let (whole, half) = lines_or_all.rsplit_once('\n').unwrap_or(("", lines_or_all));
+    let all: Vec<_> = whole.split_terminator('\n').map(Record::read).collect();
+    let readable = lines.is_some() && half.is_empty() && all.iter().all(Option::is_some) && all.len() <= MAX_RECORDS;
+    Some((all.into_iter().flatten().take(MAX_RECORDS).collect(), readable))
+}

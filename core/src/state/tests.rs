@@ -1,0 +1,447 @@
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::orphans::read_records;
+use super::record::tests::{by_upnp, record};
+use super::*;
+use crate::event_log::EventLog;
+
+/// A folder of this test alone, which goes with it.
+pub(crate) struct Dir(PathBuf);
+
+impl Dir {
+    pub(crate) fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("portlease-state-{:016x}", rand::random::<u64>()));
+        Self(path)
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        self.store_in(World::default())
+    }
+
+    fn store_in(&self, world: World) -> Store {
+        Store::new(self.0.clone(), world)
+    }
+
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(&self.0) else { return Vec::new() };
+        let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    }
+
+    fn only_file(&self) -> PathBuf {
+        let files = self.files();
+        assert_eq!(files.len(), 1, "{files:?}");
+        files[0].clone()
+    }
+
+    fn orphan(&self, number: u64, text: &str) -> PathBuf {
+        fs::create_dir_all(&self.0).unwrap();
+        let path = self.0.join(format!("{number:016x}-1.leases"));
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn leftovers(store: &Store) -> Vec<Record> {
+    store.leftovers().into_iter().map(|leftover| leftover.record).collect()
+}
+
+fn adopted(store: &Store) -> Vec<Record> {
+    store.adopt_all();
+    leftovers(store)
+}
+
+/// What was written, without the end that an orphan is given.
+fn endless(records: Vec<Record>) -> Vec<Record> {
+    records.into_iter().map(|record| Record { end: None, ..record }).collect()
+}
+
+#[test]
+fn nothing_is_made_before_the_first_record_and_nothing_is_left_after_the_last() {
+    let dir = Dir::new();
+    let store = dir.store();
+    store.look();
+    store.adopt(Transport::Udp, 4000);
+    store.adopt_all();
+    assert!(!dir.0.exists());
+    store.record(record(4000));
+    assert_eq!((mode(&dir.0), mode(&dir.only_file())), (0o700, 0o600));
+    store.record(record(4001));
+    store.forget(&record(4000).key());
+    assert_eq!(dir.files().len(), 1);
+    store.forget(&record(4001).key());
+    assert!(dir.files().is_empty());
+    assert!(store.world.warning().is_none());
+}
+
+#[test]
+fn what_does_not_change_is_not_written() {
+    let dir = Dir::new();
+    let store = dir.store();
+    store.record(record(4000));
+    let file = dir.only_file();
+    store.record(record(4000));
+    store.forget(&record(4001).key());
+    assert_eq!(dir.only_file(), file);
+    let moved = Record { external_port: Some(50_000), ..record(4000) };
+    let before = store.record(moved.clone());
+    assert_ne!(dir.only_file(), file);
+    assert!(fs::read_to_string(dir.only_file()).unwrap().contains("external=50000"));
+    store.restore(&moved.key(), before);
+    assert!(fs::read_to_string(dir.only_file()).unwrap().contains("external=4000"));
+}
+
+#[test]
+fn the_records_of_a_mapper_that_lives_are_not_found_and_those_of_one_that_has_ended_are_found_once() {
+    let dir = Dir::new();
+    let first = dir.store();
+    first.record(record(4000));
+    first.record(by_upnp(4001, 80));
+    let second = dir.store();
+    assert_eq!(adopted(&second), []);
+    first.record(record(4002));
+    assert_eq!(adopted(&second), []);
+    drop(first);
+
+    let found = endless(adopted(&second));
+    assert_eq!(found.len(), 3);
+    for wanted in [record(4000), by_upnp(4001, 80), record(4002)] {
+        assert!(found.contains(&wanted), "{found:?}");
+    }
+    let third = dir.store();
+    assert_eq!(adopted(&third), []);
+    // They are in the second one's file now, which is an orphan when that ends.
+    assert_eq!(dir.files().len(), 1);
+    drop(second);
+    assert_eq!(adopted(&third).len(), 3);
+}
+
+#[test]
+fn a_port_is_adopted_with_its_whole_file_and_other_files_are_left_to_others() {
+    let dir = Dir::new();
+    let (one, other) = (dir.store(), dir.store());
+    one.record(record(4000));
+    one.record(record(4001));
+    other.record(record(5000));
+    drop((one, other));
+
+    let (next, last) = (dir.store(), dir.store());
+    next.look();
+    last.look();
+    next.adopt(Transport::Udp, 4000);
+    next.adopt(Transport::Tcp, 5000);
+    last.adopt(Transport::Udp, 5000);
+    last.adopt(Transport::Udp, 4001);
+    let (own, inherited) = next.of_port(Transport::Udp, 4000);
+    assert_eq!((own, endless(inherited)), (vec![], vec![record(4000)]));
+    assert_eq!(next.leftovers().len(), 2);
+    assert_eq!(endless(leftovers(&last)), [record(5000)]);
+
+    // Asking for it makes it the mapper's own.
+    next.record(record(4000));
+    assert_eq!(next.of_port(Transport::Udp, 4000), (vec![record(4000)], vec![]));
+    assert_eq!(endless(leftovers(&next)), [record(4001)]);
+}
+
+#[test]
+fn what_was_left_on_purpose_can_be_taken_up_and_is_no_leftover() {
+    let dir = Dir::new();
+    let store = dir.store();
+    store.record(record(4000));
+    store.keep(&record(4000).key());
+    store.keep(&record(4001).key());
+    drop(store);
+    let next = dir.store();
+    next.look();
+    next.adopt(Transport::Udp, 4000);
+    assert_eq!(next.leftovers(), []);
+    assert_eq!(endless(next.of_port(Transport::Udp, 4000).1), [Record { kept: true, ..record(4000) }]);
+}
+
+#[test]
+fn what_has_ended_is_dropped_and_what_stays_for_ever_is_not() {
+    let dir = Dir::new();
+    let now = SystemTime::now();
+    let ended = Record { end: Some(now - Duration::from_secs(2)), ..record(4000) };
+    let alive = Record { end: Some(now + Duration::from_secs(600)), ..record(4001) };
+    let permanent = Record { lifetime: None, ..by_upnp(4002, 80) };
+    let lines: String = [&ended, &alive, &permanent].map(Record::line).concat();
+    dir.orphan(1, &format!("{HEADER}{lines}"));
+    let found = adopted(&dir.store());
+    assert_eq!(found.len(), 2);
+    assert!(found.contains(&permanent));
+    assert!(found.iter().any(|found| found.internal_port == 4001 && found.end < Some(now + Duration::from_secs(601))));
+}
+
+#[test]
+fn of_a_file_that_is_truncated_or_hostile_the_readable_lines_count_and_the_rest_is_a_warning() {
+    let (good, other) = (record(4000).line(), record(4001).line());
+    for (text, wanted) in [
+        (String::new(), 0),
+        (HEADER[..5].to_owned(), 0),
+        (format!("{HEADER}{good}{}", &other[..other.len() - 1]), 1),
+        (format!("{HEADER}{}{good}", &other[1..]), 1),
+        (format!("{HEADER}\n\n{good}\0\0\n{other}"), 2),
+        (format!("{good}{other}"), 2),
+        (format!("{HEADER}{}", "x".repeat(2 * MAX_BYTES)), 0),
+        (format!("{HEADER}{good}{}", "\n".repeat(2 * MAX_BYTES)), 1),
+    ] {
+        let dir = Dir::new();
+        let world = World::default();
+        dir.orphan(1, &text);
+        let store = dir.store_in(world.clone());
+        store.look();
+        assert_eq!(adopted(&store).len(), wanted, "{}", text.escape_debug().take(200).collect::<String>());
+        let warning = world.warning().expect("a warning");
+        assert!(warning.message.contains("lines that cannot be read"), "{warning:?}");
+        // It is not read again.
+        assert_eq!(dir.files().len(), usize::from(wanted > 0));
+    }
+}
+
+#[test]
+fn every_cut_of_a_file_reads_without_a_panic_and_never_as_more_than_it_was() {
+    let text = format!("{HEADER}{}{}", record(4000).line(), by_upnp(4001, 80).line());
+    for length in 0..text.len() {
+        let records = read_records(&text[..length]).map_or_else(Vec::new, |(records, _)| records);
+        assert!(records.iter().all(|found| *found == record(4000) || *found == by_upnp(4001, 80)));
+    }
+}
+
+#[test]
+fn a_file_of_another_version_is_left_alone() {
+    let dir = Dir::new();
+    let path = dir.orphan(1, &format!("portlease leases 2\n{}", record(4000).line()));
+    let store = dir.store();
+    store.look();
+    assert_eq!(adopted(&store), []);
+    assert_eq!(dir.files(), [path]);
+    assert!(store.world.warning().is_none());
+}
+
+#[test]
+fn a_file_with_too_many_records_is_read_up_to_the_bound() {
+    let dir = Dir::new();
+    let lines: String = (1..=2000).map(|port| record(port).line()).collect();
+    dir.orphan(1, &format!("{HEADER}{lines}"));
+    let store = dir.store();
+    assert_eq!(adopted(&store).len(), MAX_RECORDS);
+    // And the mapper's own records have no room, which fails nothing.
+    assert!(store.record(record(5000)).is_none());
+    assert!(store.world.warning().is_some());
+}
+
+#[test]
+fn links_folders_pipes_and_other_names_are_not_opened() {
+    let dir = Dir::new();
+    let target = Dir::new();
+    let secret = target.orphan(9, &format!("{HEADER}{}", record(4000).line()));
+    fs::create_dir_all(dir.0.join("0000000000000002-1.leases")).unwrap();
+    symlink(&secret, dir.0.join("0000000000000001-1.leases")).unwrap();
+    let pipe = dir.0.join("0000000000000003-1.leases");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    fs::write(dir.0.join("4-1.leases"), format!("{HEADER}{}", record(4001).line())).unwrap();
+    fs::write(dir.0.join("notes.txt"), "mine").unwrap();
+    let before = dir.files();
+    let store = dir.store();
+    store.look();
+    assert_eq!(adopted(&store), []);
+    assert_eq!(dir.files(), before);
+    assert!(secret.exists());
+    assert!(store.world.warning().is_some());
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_one_warning_and_no_failure() {
+    let dir = Dir::new();
+    fs::create_dir_all(&dir.0).unwrap();
+    fs::write(dir.0.join("file"), "").unwrap();
+    let events = Arc::<EventLog>::default();
+    let reader = events.reader();
+    let world = World::new(events);
+    for folder in [dir.0.join("file"), PathBuf::from("/proc/portlease")] {
+        let store = Store::new(folder, world.clone());
+        store.look();
+        for port in 1..=10 {
+            store.record(record(port));
+        }
+        assert_eq!(store.of_port(Transport::Udp, 10).0, [record(10)]);
+        store.adopt_all();
+        let message = world.warning().unwrap().message.clone();
+        assert!(message.starts_with("state_dir ") && message.contains(": cannot "), "{message}");
+    }
+    let mut told = 0;
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    while std::pin::pin!(reader.pull()).poll(&mut context).map(|event| drop(event.unwrap().take())).is_ready() {
+        told += 1;
+    }
+    // One for reading and one for writing, at most, for each folder.
+    assert!((2..=4).contains(&told), "{told}");
+}
+
+#[test]
+fn what_cannot_be_written_here_is_not_deleted_there() {
+    let dir = Dir::new();
+    let path = dir.orphan(1, &format!("{HEADER}{}", record(4000).line()));
+    let store = dir.store();
+    // No file can be made under a name that is a folder's.
+    for version in 0..10 {
+        fs::create_dir(dir.0.join(format!("{:016x}-{version}.leases.new", store.process))).unwrap();
+    }
+    assert_eq!(endless(adopted(&store)), [record(4000)]);
+    assert!(path.exists());
+    drop(store);
+    assert_eq!(endless(adopted(&dir.store())), [record(4000)]);
+}
+
+#[test]
+fn the_earlier_version_that_a_crash_has_left_beside_the_later_one_does_not_count() {
+    let dir = Dir::new();
+    let earlier = dir.orphan(7, &format!("{HEADER}{}{}", record(4000).line(), record(4001).line()));
+    fs::write(dir.0.join("0000000000000007-2.leases"), format!("{HEADER}{}", record(4000).line())).unwrap();
+    let store = dir.store();
+    assert_eq!(endless(adopted(&store)), [record(4000)]);
+    assert!(!earlier.exists());
+}
+
+#[test]
+fn a_file_that_was_never_whole_is_deleted_once_it_is_old() {
+    let dir = Dir::new();
+    fs::create_dir_all(&dir.0).unwrap();
+    let path = dir.0.join("0000000000000007-2.leases.new");
+    let file = fs::File::create(&path).unwrap();
+    let store = dir.store();
+    store.adopt_all();
+    assert!(path.exists());
+    file.set_modified(SystemTime::now() - 2 * crate::schedule::STALE_STATE_FILE).unwrap();
+    store.adopt_all();
+    assert!(!path.exists());
+}
+
+#[test]
+fn of_eight_that_take_over_at_once_each_orphan_goes_to_one() {
+    const ORPHANS: u16 = 40;
+    let dir = Dir::new();
+    for port in 1..=ORPHANS {
+        dir.store().record(record(port));
+    }
+    let stores: Vec<_> = (0..8).map(|_| dir.store()).collect();
+    std::thread::scope(|scope| {
+        for store in &stores {
+            scope.spawn(|| {
+                store.look();
+                store.adopt_all();
+            });
+        }
+    });
+    let all: Vec<_> = stores.iter().flat_map(leftovers).map(|record| record.internal_port).collect();
+    // Each that found its record held did leave it to its holder.
+    let different: HashSet<_> = all.iter().collect();
+    assert_eq!((all.len(), different.len()), (usize::from(ORPHANS), usize::from(ORPHANS)));
+    assert!(stores.iter().all(|store| store.world.warning().is_none()));
+}
+
+#[test]
+fn records_of_several_threads_are_all_on_disk_in_one_file() {
+    let dir = Dir::new();
+    let store = dir.store();
+    std::thread::scope(|scope| {
+        for first in 0..4 {
+            let store = &store;
+            scope.spawn(move || {
+                for port in 1..=50 {
+                    store.record(record(first * 100 + port));
+                    assert!(fs::read_dir(store.folder.path()).unwrap().count() >= 1);
+                }
+            });
+        }
+    });
+    let text = fs::read_to_string(dir.only_file()).unwrap();
+    assert_eq!(text.lines().count(), 201);
+    assert!(store.world.warning().is_none(), "{:?}", store.world.warning());
+}
+
+#[test]
+fn what_a_lease_has_claimed_is_another_leftover_than_before() {
+    let dir = Dir::new();
+    dir.orphan(1, &format!("{HEADER}{}{}", record(4000).line(), record(4001).line()));
+    let store = dir.store();
+    store.adopt_all();
+    let before = store.leftovers();
+    assert!(before.iter().all(|leftover| !leftover.claimed && store.is_left(leftover)));
+    store.claim(Transport::Udp, 4000);
+    let left: Vec<_> = before.iter().filter(|leftover| store.is_left(leftover)).collect();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].record.internal_port, 4001);
+    store.record(record(4000));
+    store.claim(Transport::Udp, 4000);
+    assert_eq!(store.leftovers().len(), 1);
+}
+
+fn device(gateway: [u8; 4]) -> DeviceRecord {
+    DeviceRecord {
+        gateway: gateway.into(),
+        udn: "uuid:with space".to_owned(),
+        location: "http://192.168.1.1:5000/rootDesc.xml".to_owned(),
+        control_url: "http://192.168.1.1:5000/ctl/IPConn".to_owned(),
+        service_type: "urn:schemas-upnp-org:service:WANIPConnection:1".to_owned(),
+    }
+}
+
+#[test]
+fn the_device_of_the_last_gateway_outlives_its_mapper_and_no_other_gateway_is_on_disk() {
+    let dir = Dir::new();
+    let [home, cafe] = [[192, 168, 1, 1], [10, 0, 0, 1]];
+    let store = dir.store();
+    assert_eq!(store.device(home.into()), None);
+    store.remember_device(device(home));
+    assert_eq!(mode(&dir.only_file()), 0o600);
+    assert_eq!(dir.store().device(home.into()), Some(device(home)));
+    assert_eq!(dir.store().device(cafe.into()), None);
+    let other = dir.store();
+    other.remember_device(device(cafe));
+    assert_eq!(other.device(cafe.into()), Some(device(cafe)));
+    assert_eq!(dir.store().device(home.into()), None);
+    dir.only_file();
+}
+
+#[test]
+fn a_device_that_makes_no_sense_or_is_a_link_is_no_device_and_is_replaced() {
+    let home = [192, 168, 1, 1];
+    let whole = {
+        let dir = Dir::new();
+        dir.store().remember_device(device(home));
+        fs::read_to_string(dir.only_file()).unwrap()
+    };
+    for length in 0..whole.len() {
+        let dir = Dir::new();
+        fs::create_dir_all(&dir.0).unwrap();
+        fs::write(dir.0.join("device"), &whole[..length]).unwrap();
+        assert_eq!(dir.store().device(home.into()), None);
+    }
+    let (dir, target) = (Dir::new(), Dir::new());
+    fs::create_dir_all(&dir.0).unwrap();
+    let elsewhere = target.orphan(1, &whole);
+    symlink(&elsewhere, dir.0.join("device")).unwrap();
+    let store = dir.store();
+    assert_eq!(store.device(home.into()), None);
+    store.remember_device(device(home));
+    assert_eq!(dir.store().device(home.into()), Some(device(home)));
+    assert_eq!(fs::read_to_string(elsewhere).unwrap(), whole);
+}
