@@ -37,14 +37,16 @@ pub const DEFAULT_FAILURE_THRESHOLD: u32 = 3;
 pub const DEFAULT_CHECK_INTERVAL: Duration = Duration::from_secs(300);
 /// The shortest interval of such checks: a gateway is not to be flooded.
 pub const MIN_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// What a check and the renewals behind it take on the wire, with a lost datagram among them.
+pub(crate) const CHECK_MARGIN: Duration = Duration::from_millis(500);
 /// How often it is looked whether the machine has slept. A longer look would leave a port closed for longer after it.
 pub(crate) const SLEEP_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// A clock that runs in sleep is ahead of one that does not by at least this if the machine has slept: shorter than any
 /// sleep, and longer than the time between two readings on a busy machine.
 pub(crate) const SLEEP_TOLERANCE: Duration = Duration::from_secs(2);
-/// After a change all leases of a gateway renew within this. RFC 6887 14.1.3 asks for up to 5 s after an announcement, for the
-/// sake of servers with thousands of clients; a home router has a few.
-pub(crate) const RECOVERY_SPREAD: Duration = Duration::from_secs(1);
+/// After a change all leases of a gateway renew within this, so that they are back within a second. RFC 6887 14.1.3 asks for up
+/// to 5 s after an announcement, for the sake of servers with thousands of clients; a home router has a few.
+pub(crate) const RECOVERY_SPREAD: Duration = Duration::from_millis(750);
 /// Announcements that nothing proves make a lease renew at most this often.
 pub(crate) const RECOVERY_PACE: Duration = Duration::from_secs(60);
 /// An announcement is sent this many times, because it is multicast (RFC 6886 3.2.1, RFC 6887 14.1.1) ...

@@ -21,11 +21,12 @@ async fn hundred_leases(winner: Protocol) -> Counters {
     gateway.update_faults(|faults| {
         (faults.pcp, faults.nat_pmp, faults.upnp) = (mode(Protocol::Pcp), mode(Protocol::NatPmp), mode(Protocol::Upnp));
     });
-    let mapper = Mapper::start(config(&gateway)).unwrap();
-    let map = |port| mapper.map(MapRequest::new(port, Transport::Udp)).unwrap();
+    let mapper = Mapper::start(config(&gateway)).expect("the mapper starts");
+    let map = |port| mapper.map(MapRequest::new(port, Transport::Udp)).expect("a good request");
     let leases: Vec<_> = (4000..4100).map(map).collect();
     for lease in &leases {
-        assert_eq!(lease.ready(LONG).await.unwrap().protocol(), Some(winner));
+        let mapped = lease.ready(LONG).await.expect("mapped");
+        assert_eq!(mapped.protocol(), Some(winner));
     }
     let counters = gateway.counters();
     mapper.stop(None).await;

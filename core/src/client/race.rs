@@ -40,7 +40,7 @@ use contestant::{Contestant, contestants};
 use failure::{Failure, combine};
 use gateways::{Gateway, Gateways};
 use holdings::{Holdings, Port, port_of};
-use moves::{Finder, Prepared, is_about_this_machine, is_among};
+use moves::{Finder, Prepared, is_about_this_machine};
 use records::Records;
 
 /// Composes the configured protocols: races them for the first mapping and stays with the winner. [`Mapper::start`] uses
@@ -191,17 +191,12 @@ impl RaceMapper {
         }
     }
 
-    /// Tries once more to delete what the races for this port have left, and answers with what still cannot be deleted. What
-    /// a machine has left behind in another network is left to its lifetime, if it has one.
-    async fn delete_leftovers(&self, request: &MapRequest, here: &[Gateway]) -> Vec<Failure> {
+    /// Tries once more to delete what the races for this port have left, and answers with what still cannot be deleted.
+    async fn delete_leftovers(&self, request: &MapRequest) -> Vec<Failure> {
         let mut failures = Vec::new();
         for left in self.holdings.take_leftovers(request) {
             if let Err(error) = left.maker.client.remove(&left.mapping).await {
-                if is_among(here, &left.maker.at) || left.mapping.permanent() {
-                    failures.push(left.maker.failure(error));
-                } else {
-                    tracing::info!(error = %error.message(), "a mapping in another network is left to its lifetime");
-                }
+                failures.push(left.maker.failure(error));
                 self.holdings.put_back(left);
             }
         }
@@ -290,12 +285,10 @@ impl PortMapperClient for RaceMapper {
     /// Also deletes what a race could not, after its caller had gone.
     async fn abandon(&self, request: &MapRequest) -> Result<(), PortMappingError> {
         self.contests_settled(request).await;
-        let (here, all) = (self.gateways().here(), self.gateways().all());
-        let mut failures = self.delete_leftovers(request, &here).await;
+        let mut failures = self.delete_leftovers(request).await;
         let mut asked = JoinSet::new();
+        let all = self.gateways().all();
         for gateway in all {
-            // In a network that this machine has left nothing is promised.
-            let counts = is_among(&here, &gateway.path);
             for contestant in gateway.contestants.iter().cloned() {
                 let (known, request) = (Arc::clone(&gateway.known), *request);
                 asked.spawn(async move {
@@ -304,7 +297,7 @@ impl PortMapperClient for RaceMapper {
                             known.is_cleared(contestant.protocol, &request);
                             None
                         }
-                        Err(error) => counts.then(|| contestant.failure(error)),
+                        Err(error) => Some(contestant.failure(error)),
                     }
                 });
             }

@@ -190,12 +190,13 @@ mod tests {
         let mut rhythm = rhythm(Some(HOUR), start);
         rhythm.spread = || 0.75;
         rhythm.hasten(start);
-        assert_eq!(rhythm.next(), start.after(Duration::from_millis(750)));
+        let most = RECOVERY_SPREAD.mul_f64(0.75);
+        assert_eq!(rhythm.next(), start.after(most));
         let asked_at = rhythm.next();
         rhythm.failed(&silence(), asked_at, asked_at);
         assert_eq!((rhythm.next(), rhythm.strikes()), (asked_at.after(RENEWAL_RETRY_MIN), 0));
         rhythm.hasten(asked_at);
         rhythm.hasten(asked_at);
-        assert_eq!(rhythm.next(), asked_at.after(Duration::from_millis(750)));
+        assert_eq!(rhythm.next(), asked_at.after(most));
     }
 }

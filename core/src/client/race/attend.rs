@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::task::JoinSet;
@@ -14,7 +15,7 @@ use super::moves::{is_about_this_machine, is_among};
 use crate::error::ErrorKind;
 use crate::mapping::{PortMapping, Protocol};
 use crate::net::watch::Watcher;
-use crate::schedule::{CHECK_RETRIES, RECOVERY_PACE};
+use crate::schedule::{CHECK_MARGIN, CHECK_RETRIES, RECOVERY_PACE, RECOVERY_SPREAD};
 
 /// The protocols whose gateways are checked: one datagram each way, whose answer tells of a restart. UPnP has no such
 /// question, and its renewals find a restart.
@@ -111,12 +112,18 @@ impl RaceMapper {
         }
     }
 
+    /// How long after the last sign of life a gateway is asked for another: a little less than the interval, because the leases
+    /// are to be back within that, and they renew spread behind the answer.
+    pub(super) fn check_after(&self) -> Duration {
+        self.check_interval.saturating_sub(RECOVERY_SPREAD + CHECK_MARGIN).max(self.check_interval / 2)
+    }
+
     /// Which gateway is to be checked next, when, and by which client.
     fn next_check(&self) -> Option<(Instant, Gateway, Contestant)> {
         let here = self.gateways().here();
         let checks = here.iter().filter_map(|gateway| {
             let client = self.holdings.any_by(&gateway.path, &CHECKED)?;
-            let due = gateway.known.last_checked(&CHECKED)? + self.check_interval;
+            let due = gateway.known.last_checked(&CHECKED)? + self.check_after();
             Some((due, gateway.clone(), client))
         });
         checks.min_by_key(|(due, ..)| *due)

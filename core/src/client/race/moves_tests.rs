@@ -225,21 +225,6 @@ async fn an_old_mapping_that_is_out_of_reach_is_deleted_at_the_end_of_the_lease_
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_ends_by_itself_in_a_network_that_was_left_does_not_make_the_end_of_the_lease_unconfirmed() {
-    for (lifetime, confirmed) in [(Some(HOUR), true), (None, false)] {
-        let setup = Setup::from(HOME);
-        setup.pcp.on_install(MS, Ok(mapping(Protocol::Pcp, 4000).lifetime(lifetime)));
-        setup.install().await.unwrap();
-        setup.pcp.on_remove(MS, Err(gone())).on_remove(MS, Err(gone()));
-        setup.move_to(NEXT)[0].on_install(MS, Ok(mapping(Protocol::Pcp, 4000)));
-        setup.install().await.unwrap();
-        setup.race.settle().await;
-        assert_eq!(setup.race.abandon(&REQUEST).await.is_ok(), confirmed, "{lifetime:?}");
-        assert_eq!(setup.pcp.calls().remove, 2, "{lifetime:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn back_in_the_old_network_the_same_entry_is_taken_over_and_not_deleted() {
     let (setup, there) = moved(MS, Err(gone())).await;
     setup.move_to(HOME);
