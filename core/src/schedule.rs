@@ -53,6 +53,8 @@ pub(crate) const RECOVERY_PACE: Duration = Duration::from_secs(60);
 pub(crate) const ANNOUNCEMENT_REPEATS: u32 = 10;
 /// ... and each wait is twice the one before. The first is 250 ms; this much longer is still the same announcement.
 pub(crate) const ANNOUNCEMENT_TOLERANCE: Duration = Duration::from_secs(1);
+/// How long after the first lease the world is attended to: most gateways have answered by then.
+pub(crate) const ATTEND_AFTER: Duration = Duration::from_millis(50);
 /// For how long the network must be quiet after a change before it is looked at: changes come in bursts.
 pub(crate) const NETWORK_QUIET: Duration = Duration::from_millis(250);
 /// The network is looked at after this even if it is not quiet: some networks never are.

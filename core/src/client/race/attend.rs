@@ -15,7 +15,7 @@ use super::moves::{is_about_this_machine, is_among};
 use crate::error::ErrorKind;
 use crate::mapping::{PortMapping, Protocol};
 use crate::net::watch::Watcher;
-use crate::schedule::{CHECK_MARGIN, CHECK_RETRIES, RECOVERY_PACE, RECOVERY_SPREAD};
+use crate::schedule::{ATTEND_AFTER, CHECK_MARGIN, CHECK_RETRIES, RECOVERY_PACE, RECOVERY_SPREAD};
 
 /// The protocols whose gateways are checked: one datagram each way, whose answer tells of a restart. UPnP has no such
 /// question, and its renewals find a restart.
@@ -32,8 +32,10 @@ pub(super) trait Wakes: Send {
 }
 
 impl RaceMapper {
-    /// Runs for as long as the mapper lives.
+    /// Runs for as long as the mapper lives. Begins a moment later, because opening sockets would hold up the answer to the
+    /// first request.
     pub(super) async fn attend_to_world(&self) {
+        sleep(ATTEND_AFTER).await;
         tokio::join!(
             self.attend_to_network(),
             self.attend_to_gateways(),
@@ -47,9 +49,10 @@ impl RaceMapper {
     async fn attend_to_network(&self) {
         let Some(mut wakes) = (self.watch)() else { return };
         loop {
+            // The first time for what changed before the watch began.
+            self.look_again();
             wakes.changed().await;
             wakes.quiet().await;
-            self.look_again();
         }
     }
 

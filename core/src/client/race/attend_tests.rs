@@ -5,7 +5,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::client::race::attend::Wakes;
-use crate::schedule::{DEFAULT_CHECK_INTERVAL, NETWORK_QUIET, RECOVERY_PACE};
+use crate::schedule::{ATTEND_AFTER, DEFAULT_CHECK_INTERVAL, NETWORK_QUIET, RECOVERY_PACE};
 use crate::world::Change;
 
 const NEXT: [u8; 4] = [10, 0, 0, 10];
@@ -180,7 +180,7 @@ async fn another_external_address_in_a_renewal_makes_the_other_leases_renew_but_
 async fn a_restart_of_a_present_gateway_makes_the_leases_renew_and_one_of_a_gateway_that_was_left_does_not() {
     let setup = Setup::new();
     setup.attend();
-    tokio::task::yield_now().await;
+    tokio::time::sleep(ATTEND_AFTER).await;
     assert_eq!(setup.pcp.attended(), 0, "nobody listens before a gateway is found");
     setup.hold(Protocol::Pcp, 1).await;
     assert_eq!([&setup.pcp, &setup.nat_pmp, &setup.upnp].map(|racer| racer.attended()), [1, 0, 1], "one on the port");
