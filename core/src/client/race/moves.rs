@@ -112,7 +112,9 @@ impl RaceMapper {
     fn looked(&self, look: Look) {
         match look {
             Look::Same => return,
-            Look::First | Look::Other => {}
+            Look::First | Look::Other => {
+                tracing::debug!(path = ?self.present().map(|gateway| gateway.path), "gateway found");
+            }
             Look::Moved => {
                 tracing::info!(path = ?self.present().map(|gateway| gateway.path), "the network has changed");
                 self.world.moved();
