@@ -37,6 +37,8 @@ pub const DEFAULT_FAILURE_THRESHOLD: u32 = 3;
 pub const DEFAULT_CHECK_INTERVAL: Duration = Duration::from_secs(300);
 /// The shortest interval of such checks: a gateway is not to be flooded.
 pub const MIN_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// The part of the check's interval that is left to the check itself and the renewals behind it, at most.
+pub(crate) const CHECK_MARGIN_SHARE: u32 = 10;
 /// What a check and the renewals behind it take on the wire, with a lost datagram among them.
 pub(crate) const CHECK_MARGIN: Duration = Duration::from_millis(500);
 /// How often it is looked whether the machine has slept. A longer look would leave a port closed for longer after it.
@@ -53,8 +55,9 @@ pub(crate) const RECOVERY_PACE: Duration = Duration::from_secs(60);
 pub(crate) const ANNOUNCEMENT_REPEATS: u32 = 10;
 /// ... and each wait is twice the one before. The first is 250 ms; this much longer is still the same announcement.
 pub(crate) const ANNOUNCEMENT_TOLERANCE: Duration = Duration::from_secs(1);
-/// How long after the first lease the world is attended to: most gateways have answered by then.
-pub(crate) const ATTEND_AFTER: Duration = Duration::from_millis(50);
+/// How long after the first lease the world is attended to: a PCP gateway on a wired LAN has answered by then, and what happens
+/// before is not heard.
+pub(crate) const ATTEND_AFTER: Duration = Duration::from_millis(5);
 /// For how long the network must be quiet after a change before it is looked at: changes come in bursts.
 pub(crate) const NETWORK_QUIET: Duration = Duration::from_millis(250);
 /// The network is looked at after this even if it is not quiet: some networks never are.

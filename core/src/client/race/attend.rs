@@ -15,7 +15,7 @@ use super::moves::{is_about_this_machine, is_among};
 use crate::error::ErrorKind;
 use crate::mapping::{PortMapping, Protocol};
 use crate::net::watch::Watcher;
-use crate::schedule::{ATTEND_AFTER, CHECK_MARGIN, CHECK_RETRIES, RECOVERY_PACE, RECOVERY_SPREAD};
+use crate::schedule::{ATTEND_AFTER, CHECK_MARGIN, CHECK_MARGIN_SHARE, CHECK_RETRIES, RECOVERY_PACE, RECOVERY_SPREAD};
 
 /// The protocols whose gateways are checked: one datagram each way, whose answer tells of a restart. UPnP has no such
 /// question, and its renewals find a restart.
@@ -118,7 +118,8 @@ impl RaceMapper {
     /// How long after the last sign of life a gateway is asked for another: a little less than the interval, because the leases
     /// are to be back within that, and they renew spread behind the answer.
     pub(super) fn check_after(&self) -> Duration {
-        self.check_interval.saturating_sub(RECOVERY_SPREAD + CHECK_MARGIN).max(self.check_interval / 2)
+        let margin = (RECOVERY_SPREAD + CHECK_MARGIN).min(self.check_interval / CHECK_MARGIN_SHARE);
+        self.check_interval - margin
     }
 
     /// Which gateway is to be checked next, when, and by which client.
