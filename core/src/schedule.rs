@@ -49,6 +49,9 @@ pub(crate) const SLEEP_TOLERANCE: Duration = Duration::from_secs(2);
 /// After a change all leases of a gateway renew within this, so that they are back within a second. RFC 6887 14.1.3 asks for up
 /// to 5 s after an announcement, for the sake of servers with thousands of clients; a home router has a few.
 pub(crate) const RECOVERY_SPREAD: Duration = Duration::from_millis(750);
+/// A gateway's clock that has gone on as it should for this long does run: one that stands still fits for two seconds and a bit
+/// at most (RFC 6887 8.5, RFC 6886 3.6).
+pub(crate) const EPOCH_PROOF: Duration = Duration::from_secs(4);
 /// Announcements that nothing proves make a lease renew at most this often.
 pub(crate) const RECOVERY_PACE: Duration = Duration::from_secs(60);
 /// An announcement is sent this many times, because it is multicast (RFC 6886 3.2.1, RFC 6887 14.1.1) ...

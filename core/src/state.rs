@@ -18,6 +18,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rand::TryRng;
+use rand::rngs::SysRng;
+
 pub(crate) use self::device::DeviceRecord;
 use self::folder::{Folder, Held, MAX_BYTES, Name};
 pub(crate) use self::journal::Journal;
@@ -139,9 +142,10 @@ impl Slot {
 impl Store {
     pub(crate) fn new(folder: PathBuf, world: World) -> Self {
         Self {
-            folder: Folder::new(folder),
+            // The host may change its working directory, which must not part the files from their holder.
+            folder: Folder::new(std::path::absolute(&folder).unwrap_or(folder)),
             world,
-            process: rand::random(),
+            process: random_number(),
             table: Mutex::default(),
             written: Mutex::default(),
             found: Mutex::default(),
@@ -252,10 +256,12 @@ impl Store {
     /// Writes the table if it has changed. Returns whether it is on disk.
     fn write(&self) -> bool {
         let (version, text, durable) = {
-            let table = self.table();
+            let mut table = self.table();
             if lock(&self.written).version >= table.version {
                 return true;
             }
+            // Another thread may be writing this version, and a name never means two files.
+            table.version += 1;
             let mut text = String::with_capacity(HEADER.len() + table.bytes);
             text.push_str(HEADER);
             table.slots.values().for_each(|slot| text.push_str(&slot.line));
@@ -300,6 +306,11 @@ impl Store {
             None => PortMappingError::unavailable(message),
         });
     }
+}
+
+/// The generator of a thread goes on the same in every child of a fork, and two of them must not have the same files.
+fn random_number() -> u64 {
+    SysRng.try_next_u64().unwrap_or_else(|_| rand::random())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

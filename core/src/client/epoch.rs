@@ -1,6 +1,7 @@
 //! The time since a gateway last lost its mappings, which every answer of PCP and NAT-PMP tells: whether it has restarted.
 
 use crate::clock::Moment;
+use crate::schedule::EPOCH_PROOF;
 
 /// By how much a gateway's clock may go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +34,9 @@ pub(crate) struct Reading {
     pub(crate) received: Moment,
 }
 
-/// So many times in a row the same epoch is taken for a restart. Then the gateway's clock stands still.
-const MAX_STANDSTILLS: u32 = 3;
+/// So many restarts in a row are believed. Then it is the gateway's clock that makes no sense (it stands still, counts in another
+/// unit, or several gateways answer in turn), and each restart that is believed brings more answers to show another.
+const MAX_RESTARTS: u32 = 3;
 
 /// The epochs of one gateway in one protocol.
 #[derive(Debug)]
@@ -43,23 +45,28 @@ pub(crate) struct Epoch {
     last: Option<Reading>,
     /// The last one before the gateway restarted.
     before: Option<Reading>,
-    standstills: u32,
+    /// The first answer since the gateway restarted, or since the first one at all.
+    since: Option<Reading>,
+    /// Restarts since the clock last proved to run.
+    restarts: u32,
 }
 
 impl Epoch {
     pub(crate) const fn new(rule: Rule) -> Self {
-        Self { rule, last: None, before: None, standstills: 0 }
+        Self { rule, last: None, before: None, since: None, restarts: 0 }
     }
 
     /// An answer came. Answers need not come in the order in which they were sent.
     pub(crate) fn heard(&mut self, reading: Reading) -> Verdict {
         let Some(last) = self.last else {
-            self.last = Some(reading);
+            (self.last, self.since) = (Some(reading), Some(reading));
             return Verdict::First;
         };
         if self.rule.fits(last, reading) {
-            if reading.epoch != last.epoch {
-                self.standstills = 0;
+            let runs =
+                |since: Reading| reading.asked.since(since.received) >= EPOCH_PROOF && self.rule.fits(since, reading);
+            if self.since.is_some_and(runs) {
+                self.restarts = 0;
             }
             // One that was overtaken says less about the present.
             if reading.asked >= last.asked {
@@ -71,9 +78,9 @@ impl Epoch {
         if reading.asked < last.received && self.before.is_some_and(|before| self.rule.fits(before, reading)) {
             return Verdict::Fits;
         }
-        self.standstills = if reading.epoch == last.epoch { self.standstills.saturating_add(1) } else { 0 };
-        (self.before, self.last) = (Some(last), Some(reading));
-        if self.standstills > MAX_STANDSTILLS { Verdict::Fits } else { Verdict::Restarted }
+        self.restarts = self.restarts.saturating_add(1);
+        (self.before, self.last, self.since) = (Some(last), Some(reading), Some(reading));
+        if self.restarts > MAX_RESTARTS { Verdict::Fits } else { Verdict::Restarted }
     }
 
     /// Whether the last answer and `reading` tell the same start, by the narrower of the rules.
@@ -81,9 +88,9 @@ impl Epoch {
         self.last.is_some_and(|last| Rule::Pcp.fits(last, reading))
     }
 
-    /// Begins anew: the next answer is the first.
+    /// Begins anew: the next answer is the first. A clock that has made no sense must prove all the same that it runs.
     pub(crate) fn forget(&mut self) {
-        *self = Self::new(self.rule);
+        *self = Self { restarts: self.restarts, ..Self::new(self.rule) };
     }
 }
 

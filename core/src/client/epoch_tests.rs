@@ -191,3 +191,54 @@ fn what_was_forgotten_is_compared_with_nothing() {
     answers.epoch.forget();
     assert_eq!(answers.heard(0, 300.0, 300.0), Verdict::First);
 }
+
+/// A client renews after each restart, and each answer may show another.
+#[test]
+fn a_clock_that_makes_no_sense_does_not_keep_its_clients_busy() {
+    // Thirty leases renew within a second, three times a minute.
+    let times = || (0..3600).map(|number| f64::from(number / 30) * 20.0 + f64::from(number % 30) * 0.03);
+    let milliseconds = |at: f64| (at * 1000.0) as u32;
+    let backwards = |at: f64| UP - (at * 100.0) as u32;
+    for (what, rule, clock) in [
+        ("milliseconds", Rule::Pcp, &milliseconds as &dyn Fn(f64) -> u32),
+        ("backwards", Rule::Pcp, &backwards),
+        ("backwards", Rule::NatPmp, &backwards),
+    ] {
+        let mut answers = Answers::new(rule);
+        let restarts = times().filter(|at| answers.heard(clock(*at), *at, *at) == Verdict::Restarted).count();
+        assert!(restarts <= 3, "{what}, {rule:?}: {restarts}");
+    }
+}
+
+#[test]
+fn two_gateways_that_answer_in_turn_do_not_keep_their_clients_busy() {
+    for rule in BOTH {
+        let mut answers = Answers::new(rule);
+        let restarts = (0..3600_u32).filter(|number| {
+            let at = f64::from(*number) * 0.5;
+            let up = if number % 2 == 0 { 0 } else { UP };
+            answers.heard(up + at as u32, at, at) == Verdict::Restarted
+        });
+        assert!(restarts.count() <= 3, "{rule:?}");
+    }
+}
+
+#[test]
+fn restarts_between_which_the_clock_runs_are_all_noticed() {
+    for rule in BOTH {
+        let mut answers = Answers::new(rule);
+        let mut at = 0.0;
+        for number in 0..20 {
+            for second in 0..8_u32 {
+                let verdict = answers.heard(second, at, at);
+                let expected = match (number, second) {
+                    (0, 0) => Verdict::First,
+                    (_, 0) => Verdict::Restarted,
+                    _ => Verdict::Fits,
+                };
+                assert_eq!(verdict, expected, "{rule:?}: {number}, {second}");
+                at += 1.0;
+            }
+        }
+    }
+}

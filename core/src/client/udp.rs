@@ -337,7 +337,7 @@ impl Place<'_> {
 }
 
 /// Whether this is how Windows says that a datagram was longer than the buffer (WSAEMSGSIZE).
-fn cut_short(error: &io::Error) -> bool {
+pub(crate) fn cut_short(error: &io::Error) -> bool {
     cfg!(windows) && error.raw_os_error() == Some(10_040)
 }
 

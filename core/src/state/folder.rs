@@ -73,9 +73,9 @@ impl Held {
         read(&mut self.file)
     }
 
-    /// Deletes it, and only then lets go of it.
+    /// Deletes it, and only then lets go of it. The user may have deleted it before.
     pub(super) fn delete(self) -> io::Result<()> {
-        fs::remove_file(&self.path)
+        unless_gone(fs::remove_file(&self.path)).map(drop)
     }
 }
 
@@ -157,8 +157,9 @@ impl Folder {
             let _ = fs::remove_file(&temporary);
             return Err(error);
         }
-        if durable {
-            self.sync()?;
+        // Some file systems cannot. The file has its name, so it must be held all the same.
+        if durable && let Err(error) = self.sync() {
+            tracing::debug!(%error, folder = %self.0.display(), "the names in the folder may not outlast a power cut");
         }
         Ok(Held { file, path })
     }
@@ -171,7 +172,8 @@ impl Folder {
     /// held yet.
     pub(super) fn sweep(&self, content: &Content) -> io::Result<()> {
         for name in &content.superseded {
-            if let Some(held) = self.take(name)? {
+            // Its holder deletes it too.
+            if let Some(held) = unless_gone(self.take(name))?.flatten() {
                 held.delete()?;
             }
         }
@@ -179,7 +181,7 @@ impl Folder {
             let age = fs::symlink_metadata(path).and_then(|metadata| metadata.modified());
             let age = age.ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
             if age.is_some_and(|age| age > STALE_STATE_FILE)
-                && let Some(file) = held::take(path)?
+                && let Some(file) = unless_gone(held::take(path))?.flatten()
             {
                 Held { file, path: path.clone() }.delete()?;
             }
@@ -209,6 +211,15 @@ fn write_named(mut file: &File, text: &str, durable: bool, temporary: &Path, pat
         file.sync_data()?;
     }
     fs::rename(temporary, path)
+}
+
+/// `None` if there is no such file any more.
+fn unless_gone<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
+    match outcome {
+        Ok(done) => Ok(Some(done)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn read(file: &mut File) -> io::Result<String> {

@@ -24,7 +24,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 
 #[cfg(unix)]
 mod platform {
-    use std::fs::{File, OpenOptions, symlink_metadata};
+    use std::fs::{File, OpenOptions, remove_file, symlink_metadata};
     use std::io;
     use std::os::fd::AsRawFd;
     use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -32,11 +32,14 @@ mod platform {
 
     pub(super) fn create(path: &Path) -> io::Result<File> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-        if lock(&file)? { Ok(file) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        let held = lock(&file).and_then(|held| if held { Ok(file) } else { Err(io::ErrorKind::WouldBlock.into()) });
+        // On a file system without locks each attempt would leave a file.
+        held.inspect_err(|_| drop(remove_file(path)))
     }
 
     pub(super) fn take(path: &Path) -> io::Result<Option<File>> {
-        let file = open(path)?;
+        // NFS locks only what is open for writing.
+        let file = open_as(OpenOptions::new().read(true).write(true), path)?;
         if !lock(&file)? {
             return Ok(None);
         }
@@ -50,8 +53,12 @@ mod platform {
     }
 
     pub(super) fn open(path: &Path) -> io::Result<File> {
+        open_as(OpenOptions::new().read(true), path)
+    }
+
+    fn open_as(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
         // A link may lead anywhere, and the end of a pipe may never come.
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+        let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));

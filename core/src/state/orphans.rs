@@ -4,7 +4,7 @@ use std::io;
 use std::time::SystemTime;
 
 use super::folder::{Content, Name};
-use super::record::Record;
+use super::record::{Maker, Record};
 use super::{HEADER, MAX_RECORDS, Origin, Slot, Store, Trouble, lock};
 use crate::mapping::Transport;
 
@@ -52,6 +52,23 @@ impl Store {
         if let Err(error) = self.folder.sweep(&content) {
             self.warn_io(Trouble::Look, "cannot tidy up", error);
         }
+    }
+
+    /// Whether a process that lives has recorded a mapping that a delete of what `record` is about may hit: the same program has
+    /// been started again since, or another one uses the port by now.
+    pub(crate) fn is_anothers(&self, record: &Record) -> bool {
+        if matches!(record.maker, Maker::Pcp { .. }) {
+            return false;
+        }
+        let hits = |name: &Name| {
+            // Whoever held it may have deleted it just now.
+            let records = self.folder.read(name).ok().and_then(|text| read_records(&text));
+            // What has an end is a leftover there too, unless it was left on purpose.
+            let is_wanted = |other: &&Record| other.end.is_none() || other.kept;
+            records.is_some_and(|(records, _)| records.iter().filter(is_wanted).any(|other| record.hits(other)))
+        };
+        let is_held = |name: &Name| !matches!(self.folder.take(name), Ok(Some(_)));
+        self.content().files.iter().any(|name| hits(name) && is_held(name))
     }
 
     fn content(&self) -> Content {
@@ -112,7 +129,11 @@ impl Store {
             if record.ended(now) || table.slots.contains_key(&record.key()) {
                 continue;
             }
-            let slot = Slot::new(record, Origin::Found);
+            // A lease may have the port since before this was found.
+            let has_lease =
+                |slot: &Slot| slot.origin != Origin::Found && slot.is_of(record.transport, record.internal_port);
+            let origin = if table.slots.values().any(has_lease) { Origin::Claimed } else { Origin::Found };
+            let slot = Slot::new(record, origin);
             if table.has_room_for(&slot) {
                 table.put(slot);
                 table.version += 1;

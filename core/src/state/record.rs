@@ -76,6 +76,20 @@ impl Record {
         Key { gateway: self.gateway, protocol, transport: self.transport, internal_port, place }
     }
 
+    /// Whether a delete of what this is about may hit what another process has made, as recorded in `other`. PCP deletes by the
+    /// nonce, and so nothing of another process. NAT-PMP deletes by the internal port, in a table that may be that of all protocols.
+    /// UPnP deletes by the external port, or looks for the internal one if the other was not told; and what two programs with one
+    /// description make for one port looks the same.
+    pub(crate) fn hits(&self, other: &Self) -> bool {
+        let target = |record: &Self| (record.gateway, record.local_address, record.transport, record.internal_port);
+        match self.maker {
+            Maker::Pcp { .. } => false,
+            Maker::NatPmp => target(self) == target(other),
+            Maker::Upnp { .. } if self.external_port.is_none() => target(self) == target(other),
+            Maker::Upnp { .. } => self.key() == other.key(),
+        }
+    }
+
     /// Whether it stays on the gateway until it is deleted.
     pub(crate) const fn permanent(&self) -> bool {
         self.lifetime.is_none()

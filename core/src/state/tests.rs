@@ -445,3 +445,126 @@ fn a_device_that_makes_no_sense_or_is_a_link_is_no_device_and_is_replaced() {
     assert_eq!(dir.store().device(home.into()), Some(device(home)));
     assert_eq!(fs::read_to_string(elsewhere).unwrap(), whole);
 }
+
+#[test]
+fn what_a_living_process_has_recorded_too_is_anothers_until_that_one_ends() {
+    let dir = Dir::new();
+    let by_nat_pmp = |port| Record { maker: Maker::NatPmp, ..record(port) };
+    let (alive, store) = (dir.store(), dir.store());
+    for record in [by_nat_pmp(4000), record(4001), by_upnp(4002, 80)] {
+        alive.record(record);
+    }
+    let elsewhere = Record { local_address: [192, 168, 1, 11].into(), ..by_nat_pmp(4000) };
+    let on_tcp = Record { transport: Transport::Tcp, ..by_nat_pmp(4000) };
+    for (record, expected) in [
+        (by_nat_pmp(4000), true),
+        // One table for all protocols.
+        (by_nat_pmp(4001), true),
+        (by_nat_pmp(4003), false),
+        (elsewhere, false),
+        (on_tcp, false),
+        // Deleted by its nonce alone.
+        (record(4001), false),
+        (by_upnp(4002, 80), true),
+        (by_upnp(4002, 81), false),
+        (Record { external_port: None, ..by_upnp(4002, 1) }, true),
+        (Record { external_port: None, ..by_upnp(4003, 1) }, false),
+    ] {
+        assert_eq!(store.is_anothers(&record), expected, "{record:?}");
+        assert!(!alive.is_anothers(&record), "its own: {record:?}");
+    }
+    drop(alive);
+    assert!(!store.is_anothers(&by_nat_pmp(4000)));
+    assert_eq!(adopted(&store).len(), 3, "to look at an orphan does not keep it from anybody");
+    assert!(!dir.store().is_anothers(&by_nat_pmp(4000)), "a leftover there too");
+}
+
+#[test]
+fn what_is_found_late_for_a_port_that_a_lease_has_is_no_more_than_what_was_found_before_it() {
+    let dir = Dir::new();
+    let store = dir.store();
+    store.record(record(4000));
+    dir.orphan(1, &format!("{HEADER}{}{}", by_upnp(4000, 80).line(), by_upnp(4001, 81).line()));
+    store.adopt_all();
+    let claimed: Vec<_> = store.leftovers().iter().map(|left| (left.record.internal_port, left.claimed)).collect();
+    assert_eq!(claimed, [(4000, true), (4001, false)]);
+}
+
+#[test]
+fn a_relative_folder_is_the_same_after_the_host_has_gone_to_another_one() {
+    let store = Store::new("state".into(), World::default());
+    assert_eq!(store.folder.path(), std::env::current_dir().unwrap().join("state"));
+}
+
+#[test]
+fn a_folder_that_the_user_has_deleted_is_made_again_without_a_word() {
+    let dir = Dir::new();
+    let store = dir.store();
+    store.record(record(4000));
+    fs::remove_dir_all(&dir.0).unwrap();
+    store.record(record(4001));
+    assert_eq!(fs::read_to_string(dir.only_file()).unwrap().lines().count(), 3);
+    fs::remove_dir_all(&dir.0).unwrap();
+    store.forget(&record(4000).key());
+    fs::remove_dir_all(&dir.0).unwrap();
+    store.forget(&record(4001).key());
+    assert!(store.world.warning().is_none(), "{:?}", store.world.warning());
+}
+
+#[test]
+fn an_earlier_version_that_its_holder_deletes_meanwhile_is_no_trouble() {
+    let dir = Dir::new();
+    let earlier = dir.orphan(7, HEADER);
+    fs::write(dir.0.join("0000000000000007-2.leases"), HEADER).unwrap();
+    let store = dir.store();
+    let content = store.folder.content().unwrap();
+    assert_eq!(content.superseded.len(), 1);
+    fs::remove_file(earlier).unwrap();
+    store.folder.sweep(&content).unwrap();
+}
+
+#[test]
+fn the_same_change_by_several_threads_is_on_disk_and_no_trouble() {
+    let dir = Dir::new();
+    let store = dir.store();
+    for round in 1..=200 {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| store.record(record(round)));
+            }
+        });
+        let text = fs::read_to_string(dir.only_file()).unwrap();
+        assert!(text.contains(&format!("internal={round} ")), "{round}: {text}");
+    }
+    assert!(store.world.warning().is_none(), "{:?}", store.world.warning());
+}
+
+#[test]
+#[expect(unsafe_code, reason = "system calls")]
+fn the_children_of_one_process_have_files_of_their_own() {
+    use std::io::{Read, Write};
+
+    // The generator of this thread has begun.
+    let _: u64 = rand::random();
+    let (mut told, mut tell) = io::pipe().unwrap();
+    for _ in 0..2 {
+        // SAFETY: the child does what a child of a process with threads may do where the allocator survives a fork, and ends.
+        let child = unsafe { libc::fork() };
+        assert!(child >= 0);
+        if child == 0 {
+            let process = Store::new("/nowhere".into(), World::default()).process;
+            let written = tell.write_all(&process.to_ne_bytes()).is_ok();
+            // SAFETY: the call has no pointers.
+            unsafe { libc::_exit(i32::from(!written)) };
+        }
+        let mut status = 0;
+        // SAFETY: the pointer is to a number that lives as long as the call.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0);
+    }
+    drop(tell);
+    let mut numbers = Vec::new();
+    told.read_to_end(&mut numbers).unwrap();
+    assert_eq!(numbers.len(), 16);
+    assert_ne!(numbers[..8], numbers[8..]);
+}

@@ -130,6 +130,16 @@ impl Recorded {
         (own, found)
     }
 
+    /// Whether another process has by now what a delete of what `record` is about would hit.
+    fn is_anothers(&self, record: &Record) -> bool {
+        let anothers = self.journal.store().is_anothers(record);
+        if anothers {
+            let (transport, port) = (record.transport, record.internal_port);
+            tracing::info!(%transport, port, "not deleted, because another process has the port too");
+        }
+        anothers
+    }
+
     /// Whether this client can delete what `record` is about. A router that speaks UPnP may let it do so from another address.
     fn is_here(&self, record: &Record) -> bool {
         let protocol = record.maker.protocol();
@@ -198,6 +208,11 @@ impl PortMapperClient for Recorded {
     }
 
     async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
+        // Two programs that map one port by NAT-PMP have one mapping. UPnP's client looks for itself.
+        if self.own_record(mapping).is_some_and(|record| self.is_anothers(&record)) {
+            self.forget(mapping);
+            return Ok(());
+        }
         let removed = self.client.remove(mapping).await;
         match (&removed, self.own_record(mapping)) {
             (Ok(()), _) => self.forget(mapping),
@@ -267,9 +282,14 @@ impl ProtocolClient for Recorded {
     }
 
     async fn delete(&self, record: &Record) -> Result<(), PortMappingError> {
+        if self.is_anothers(record) {
+            self.journal.forget(&record.key());
+            return Ok(());
+        }
         match &self.kind {
             Kind::Pcp(_) | Kind::NatPmp => self.client.remove(&mapping_of(record)).await?,
             Kind::Upnp(client) => {
+                client.require_device_of(record).await?;
                 client.inherit(record);
                 client.abandon(&request_of(record)).await?;
             }
@@ -278,3 +298,7 @@ impl ProtocolClient for Recorded {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "recorded_tests.rs"]
+mod tests;

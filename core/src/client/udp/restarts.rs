@@ -26,6 +26,8 @@ struct State {
     nat_pmp: Epoch,
     /// The external address as the gateway told it last.
     told: Option<Ipv4Addr>,
+    /// When another one was last a reason for doubt.
+    readdressed: Option<Moment>,
     /// Kept apart from the rest, because anybody can announce something in the gateway's name.
     announced: Announced,
 }
@@ -33,7 +35,7 @@ struct State {
 impl Restarts {
     pub(super) fn new(clock: Clock) -> Self {
         let (pcp, nat_pmp) = (Epoch::new(Rule::Pcp), Epoch::new(Rule::NatPmp));
-        let state = Mutex::new(State { pcp, nat_pmp, told: None, announced: Announced::default() });
+        let state = Mutex::new(State { pcp, nat_pmp, told: None, readdressed: None, announced: Announced::default() });
         Self { clock, state, doubt: Notify::new() }
     }
 
@@ -63,15 +65,24 @@ impl Restarts {
         }
     }
 
-    /// The gateway told its external address in an answer to a request of ours.
+    /// The gateway told its external address in an answer to a request of ours. Another one is a doubt, but not too often: a
+    /// gateway may have several and tell now this one and now that one, and each doubt brings as many answers as there are
+    /// leases.
     pub(crate) fn told_address(&self, address: Ipv4Addr) {
         if address.is_unspecified() {
             return;
         }
+        let now = self.clock.now();
         let mut state = self.state();
-        let before = state.told.replace(address);
-        if before.is_some_and(|before| before != address) && !state.announced.has_told(address) {
+        let is_other = state.told.is_some_and(|told| told != address);
+        if is_other && state.readdressed.is_some_and(|last| now.since(last) < RECOVERY_PACE) {
+            // If it stays, a later answer tells it.
+            return;
+        }
+        state.told = Some(address);
+        if is_other && !state.announced.has_told(address) {
             tracing::debug!(%address, "the gateway has another external address");
+            state.readdressed = Some(now);
             self.raise(&mut state);
         }
     }

@@ -63,6 +63,13 @@ async fn a_restart_is_noticed_once_by_the_next_answer_to_any_lease_of_either_pro
 
 /// Lets it look as if the gateway had been up for long.
 async fn has_been_up(port: &GatewayPort, rule: Rule) {
+    {
+        let mut state = port.restarts.state();
+        match rule {
+            Rule::Pcp => state.pcp = Epoch::new(rule),
+            Rule::NatPmp => state.nat_pmp = Epoch::new(rule),
+        }
+    }
     port.restarts.heard(rule, UP, port.restarts.now());
     is_doubtful(port).await;
 }
@@ -109,6 +116,21 @@ async fn another_external_address_is_noticed_by_any_answer_that_tells_it() {
     assert!(is_doubtful(&port).await);
     nat_pmp.renew(&lease).await.unwrap();
     assert!(!is_doubtful(&port).await, "told before");
+}
+
+#[tokio::test]
+async fn a_gateway_that_tells_now_this_address_and_now_that_one_is_doubted_once_in_a_while() {
+    let clock = Clock::test();
+    let port = GatewayPort::with_clock("127.0.0.1:5351".parse().unwrap(), None, clock.clone());
+    let addresses = [Ipv4Addr::new(192, 0, 1, 1), Ipv4Addr::new(192, 0, 1, 2)];
+    let mut doubts = 0;
+    // An answer a second for ten minutes.
+    for second in 0..600 {
+        port.restarts.told_address(addresses[second % 2]);
+        doubts += u32::from(is_doubtful(&port).await);
+        clock.sleep_through(Duration::from_secs(1));
+    }
+    assert!((1..=10).contains(&doubts), "{doubts}");
 }
 
 /// Attends to the port and counts the doubts, until it is dropped.

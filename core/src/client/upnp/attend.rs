@@ -20,6 +20,7 @@ use super::ledger::Holder;
 use super::notify;
 use super::presence::{Doubt, Presence};
 use super::ssdp::{self, MAX_DATAGRAM, MAX_RECEIVE_ERRORS};
+use crate::client::udp::cut_short;
 use crate::schedule::{RECOVERY_PACE, UPNP_LOOK_AGAIN_DEADLINE};
 
 /// A device whose mappings are in doubt.
@@ -110,7 +111,11 @@ impl Attendant<'_> {
                 let due = (!self.doubtful.is_empty()).then_some(self.next);
                 tokio::select! {
                     received = receive(self.socket.as_ref(), &mut buffer) => match received {
-                        Ok((length, from)) => self.hear(&buffer[..length], from),
+                        Ok((length, from)) => {
+                            self.errors = 0;
+                            self.hear(&buffer[..length], from);
+                        }
+                        Err(error) if cut_short(&error) => {}
                         Err(error) => self.failed(&error),
                     },
                     _ = held.changed() => break,
@@ -136,6 +141,10 @@ impl Attendant<'_> {
     }
 
     fn hear(&mut self, datagram: &[u8], from: IpAddr) {
+        // Anybody may flood the group: what is of no use is not even read.
+        if !self.holders.iter().any(|holder| holder.host == from) {
+            return;
+        }
         let Some(said) = notify::parse(datagram).filter(|said| said.trusted(from)) else { return };
         let holder = self.holders.iter().find(|holder| holder.host == from && holder.udn == said.udn());
         let Some(holder) = holder.cloned() else { return };

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::UpnpMapper;
 use super::description::Service;
 use super::ledger::{Identity, Ledger, Place, Port};
+use crate::error::PortMappingError;
 use crate::state::{Journal, Maker, Record};
 
 impl UpnpMapper {
@@ -29,6 +30,20 @@ impl UpnpMapper {
         let place = Place { device: Identity::of(udn, &service), transport: record.transport, port };
         let internal = SocketAddr::new(record.local_address, record.internal_port);
         self.ledger.inherit(place, internal, service, left.map(|left| Instant::now() + left));
+    }
+
+    /// Fails if the device that `record` is about is not in this network. Many routers have the same address and the same
+    /// URLs, and what another one says about the port says nothing about the mapping.
+    pub(crate) async fn require_device_of(&self, record: &Record) -> Result<(), PortMappingError> {
+        let Maker::Upnp { udn, .. } = &record.maker else { return Ok(()) };
+        let is_here = || udn.is_empty() || self.finder.named(udn).is_some();
+        if !is_here() {
+            self.finder.device().await?;
+        }
+        match is_here() {
+            true => Ok(()),
+            false => Err(PortMappingError::unavailable(format!("the upnp device {udn} is not in this network"))),
+        }
     }
 }
 

@@ -142,3 +142,30 @@ async fn a_record_that_names_no_service_is_passed_over() {
     next.inherit(&records[0]);
     assert!(next.ledger.doubtful(Transport::Udp, 4000).is_empty());
 }
+
+#[tokio::test]
+async fn another_device_with_the_same_address_is_not_taken_for_the_one_on_record() {
+    let (table, _web, ssdp, mut records) = after_a_crash().await;
+    let next = mapper(&ssdp);
+    next.require_device_of(&records[0]).await.unwrap();
+    let Maker::Upnp { udn, .. } = &mut records[0].maker else { panic!("{records:?}") };
+    *udn = "uuid:another-router".to_owned();
+    let error = next.require_device_of(&records[0]).await.unwrap_err();
+    assert!(error.message().contains("uuid:another-router is not in this network"), "{error}");
+    assert_eq!(table.ports(), [4000]);
+}
+
+#[tokio::test]
+async fn of_two_programs_with_one_port_the_last_one_deletes_the_entry() {
+    let dir = Dir::new();
+    let (table, web, ssdp, one) = router(|_, _| None).await;
+    let one = one.kept_in(journal(&Arc::new(dir.store())));
+    let other = mapper(&ssdp).kept_in(journal(&Arc::new(dir.store())));
+    let of_one = one.install(&REQUEST, HOUR).await.unwrap();
+    let of_other = other.install(&REQUEST, HOUR).await.unwrap();
+    assert_eq!((of_one.external.port(), of_other.external.port()), (4000, 4000));
+    one.remove(&of_one).await.unwrap();
+    assert_eq!((table.ports(), dir.files().len()), (vec![4000], 1), "{:?}", web.changes());
+    other.remove(&of_other).await.unwrap();
+    assert_eq!((table.ports(), dir.files().len()), (vec![], 0));
+}

@@ -193,6 +193,12 @@ impl Ledger {
         Some((journal, journal.entry((place.transport, line.internal.port()), external_port, lifetime, maker)))
     }
 
+    /// Whether another process of this host has recorded the place too, so that what stands there is its mapping.
+    pub(super) fn is_anothers(&self, place: &Place, internal_port: u16) -> bool {
+        let Some(line) = self.added(place, internal_port) else { return false };
+        self.record(place, &line, None).is_some_and(|(journal, record)| journal.store().is_anothers(&record))
+    }
+
     fn keep(&self, place: &Place, line: &Line, lifetime: Option<Duration>) -> Option<Slot> {
         let (journal, record) = self.record(place, line, lifetime)?;
         journal.write(record)

@@ -73,6 +73,11 @@ impl UpnpMapper {
             // Another lease has mapped the port since, which it could only once it was free.
             return Ok(());
         }
+        if self.ledger.is_anothers(place, internal_port) {
+            tracing::info!(port = %place.port, "not deleted, because another process has mapped it too");
+            self.ledger.forget(place, internal_port);
+            return Ok(());
+        }
         let caller = self.caller.for_deletes();
         let control = target.control(&caller);
         let internal = SocketAddr::new(control.local_address().map_err(HttpError::Io)?, internal_port);

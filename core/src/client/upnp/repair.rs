@@ -27,6 +27,13 @@ impl UpnpMapper {
                 "external port {port} leads to `{name}`, which is no address"
             )));
         };
+        if !entry.enabled || !is_for_everybody(entry) {
+            // AddPortMapping as it is sent here knows neither, and would open the port to more than it was.
+            let why = if entry.enabled { "is open to one remote host alone" } else { "is switched off" };
+            return Err(PortMappingError::refused(format!(
+                "external port {port} {why}, and would be open to everybody: change it in the router's settings"
+            )));
+        }
         let internal = SocketAddr::new(client, entry.internal_port);
         let device = self.finder.device().await?;
         let target = Target::of_device(&device);
@@ -103,6 +110,10 @@ impl UpnpMapper {
             Ok(Look::Unknown(_)) | Err(_) => Ok(entry.clone()),
         }
     }
+}
+
+fn is_for_everybody(entry: &TableEntry) -> bool {
+    ["", "*", "0.0.0.0"].contains(&entry.remote_host.as_str())
 }
 
 #[cfg(test)]

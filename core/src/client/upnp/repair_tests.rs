@@ -75,3 +75,18 @@ async fn a_router_that_shows_no_single_entry_is_believed() {
     assert_eq!(mapper.repair(&entry()).await.unwrap(), entry());
     assert_eq!(web.changes(), ["DeletePortMapping 4100", "AddPortMapping 4100 600"]);
 }
+
+#[tokio::test]
+async fn what_is_switched_off_or_for_one_remote_host_is_not_opened_to_everybody() {
+    let (table, web, _ssdp, mapper) = router(|_, _| None).await;
+    table.put(4100, line("127.0.0.1", 4000, 600, ESCAPED));
+    let mut off = entry();
+    off.enabled = false;
+    let mut limited = entry();
+    limited.remote_host = "192.0.1.7".to_owned();
+    for (entry, why) in [(off, "is switched off"), (limited, "is open to one remote host alone")] {
+        let error = mapper.repair(&entry).await.unwrap_err();
+        assert!(!error.mapping_lost() && error.message().contains(why), "{error}");
+    }
+    assert!(web.changes().is_empty(), "{:?}", web.changes());
+}

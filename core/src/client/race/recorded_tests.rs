@@ -1,0 +1,69 @@
+use std::net::Ipv4Addr;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::*;
+use crate::client::udp::GatewayPort;
+use crate::client::udp::tests::FakeGateway;
+use crate::mapping::Transport;
+use crate::state::Store;
+use crate::state::tests::Dir;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const REQUEST: MapRequest = MapRequest::new(4000, Transport::Udp);
+
+/// Grants what it is asked for by NAT-PMP, deletes included.
+fn grant(request: &[u8]) -> Vec<Vec<u8>> {
+    let header = |opcode: u8| [0, 0x80 | opcode, 0, 0, 0, 0, 0, 9];
+    match request {
+        [0, 0] => vec![[&header(0)[..], &[192, 0, 1, 1]].concat()],
+        [0, opcode @ 1..=2, _, _, mapping @ ..] => vec![[&header(*opcode)[..], mapping].concat()],
+        _ => Vec::new(),
+    }
+}
+
+fn program(port: &Arc<GatewayPort>, store: Store) -> (Recorded, Arc<Store>) {
+    let store = Arc::new(store);
+    let journal = Journal::new(Arc::clone(&store), Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into());
+    (Recorded::nat_pmp(NatPmpMapper::on(Arc::clone(port)), journal), store)
+}
+
+/// The deletes since the last call.
+fn deletes(requests: &mut UnboundedReceiver<Vec<u8>>) -> usize {
+    let requests = std::iter::from_fn(|| requests.try_recv().ok());
+    requests.filter(|request| request.len() == 12 && request[8..] == [0; 4]).count()
+}
+
+#[tokio::test]
+async fn what_a_killed_program_has_left_is_not_deleted_where_a_living_one_has_the_port() {
+    let dir = Dir::new();
+    let (mut requests, port) = FakeGateway::answering(grant).await;
+    let (alive, _) = program(&port, dir.store());
+    let mapping = alive.install(&REQUEST, HOUR).await.unwrap();
+    // Another one with the same port, which is killed.
+    let killed = program(&port, dir.store());
+    killed.0.install(&REQUEST, HOUR).await.unwrap();
+    drop(killed);
+
+    let (next, store) = program(&port, dir.store());
+    store.adopt_all();
+    let left = store.leftovers();
+    assert_eq!(left.len(), 1);
+    next.delete(&left[0].record).await.unwrap();
+    assert_eq!((deletes(&mut requests), store.leftovers().len()), (0, 0));
+    alive.remove(&mapping).await.unwrap();
+    assert_eq!(deletes(&mut requests), 1);
+    assert!(dir.files().is_empty());
+}
+
+#[tokio::test]
+async fn of_two_programs_with_one_port_the_last_one_deletes_the_mapping() {
+    let dir = Dir::new();
+    let (mut requests, port) = FakeGateway::answering(grant).await;
+    let (one, other) = (program(&port, dir.store()).0, program(&port, dir.store()).0);
+    let (of_one, of_other) = (one.install(&REQUEST, HOUR).await.unwrap(), other.install(&REQUEST, HOUR).await.unwrap());
+    one.remove(&of_one).await.unwrap();
+    assert_eq!((deletes(&mut requests), dir.files().len()), (0, 1));
+    other.remove(&of_other).await.unwrap();
+    assert_eq!((deletes(&mut requests), dir.files().len()), (1, 0));
+}
