@@ -42,7 +42,7 @@ type Config struct {
 	SSDPAddress netip.AddrPort
 	// A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
 	// and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many
-	// processes. Default: none, nothing is recorded.
+	// processes, but of one machine alone. Default: none, nothing is recorded.
 	StateDir string
 }
 

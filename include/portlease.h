@@ -205,8 +205,8 @@ typedef struct portlease_config {
   const char *ssdp_address;
   /// A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
   /// and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many
-  /// processes. UTF-8 on Windows; on other systems any bytes that the system takes as a path, at most 4095. Default:
-  /// none, nothing is recorded.
+  /// processes, but of one machine alone. UTF-8 on Windows; on other systems any bytes that the system takes as a
+  /// path, at most 4095. Default: none, nothing is recorded.
   const char *state_dir;
   /// How often the gateway is asked for a sign of life, one datagram each way for the whole mapper, so that a restart
   /// is noticed where no announcement of it arrives (PCP and NAT-PMP); at least 1 s. Negative is never. Default 5

@@ -93,8 +93,8 @@ pub struct Config {
     /// The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
     pub ssdp_address: Option<SocketAddr>,
     /// A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again and
-    /// deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many processes.
-    /// Default: none, nothing is recorded.
+    /// deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many processes, but of one
+    /// machine alone. Default: none, nothing is recorded.
     pub state_dir: Option<PathBuf>,
 }
 

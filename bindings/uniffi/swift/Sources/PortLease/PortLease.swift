@@ -1395,7 +1395,7 @@ public struct Config: Equatable, Hashable {
     /**
      * A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
      * and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many
-     * processes. Default: none, nothing is recorded.
+     * processes, but of one machine alone. Default: none, nothing is recorded.
      */
     public let stateDir: String?
 
@@ -1445,7 +1445,7 @@ public struct Config: Equatable, Hashable {
         /**
          * A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
          * and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many
-         * processes. Default: none, nothing is recorded.
+         * processes, but of one machine alone. Default: none, nothing is recorded.
          */stateDir: String? = nil) {
         self.gateway = gateway
         self.localAddress = localAddress
