@@ -48,22 +48,23 @@ mod platform {
     #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
     const AWAKE: libc::clockid_t = libc::CLOCK_MONOTONIC;
 
+    /// Emulators and sandboxes may lack the one clock; a time that stood still would keep every lease from being renewed.
     pub(super) fn time() -> Duration {
-        read(TIME)
+        read(TIME).unwrap_or_else(awake)
     }
 
     pub(super) fn awake() -> Duration {
-        read(AWAKE)
+        read(AWAKE).unwrap_or_default()
     }
 
-    fn read(clock: libc::clockid_t) -> Duration {
+    /// `None` if the system does not have the clock.
+    pub(super) fn read(clock: libc::clockid_t) -> Option<Duration> {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: `time` is a timespec of ours, and the call keeps no pointer to it. It cannot fail for a clock that the system
-        // has; if it did, `time` would still be the zero that it was.
-        unsafe { libc::clock_gettime(clock, &raw mut time) };
+        // SAFETY: `time` is a timespec of ours, and the call keeps no pointer to it.
+        let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
         let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
         let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
-        Duration::new(seconds, nanos)
+        (result == 0).then(|| Duration::new(seconds, nanos))
     }
 }
 
@@ -90,5 +91,17 @@ mod platform {
         // SAFETY: as above. It cannot fail for a valid pointer.
         unsafe { QueryUnbiasedInterruptTime(&raw mut count) };
         units(count)
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_the_system_does_not_have_does_not_stand_at_zero() {
+        const NO_CLOCK: libc::clockid_t = 999;
+        assert_eq!(platform::read(NO_CLOCK), None);
+        assert!(time() > Duration::ZERO);
     }
 }
