@@ -282,9 +282,10 @@ impl PortMapperClient for RaceMapper {
         verified
     }
 
-    /// Also deletes what a race could not, after its caller had gone.
+    /// Also deletes what a race could not, after its caller had gone, and what the lease had in a network that it has lost.
     async fn abandon(&self, request: &MapRequest) -> Result<(), PortMappingError> {
         self.contests_settled(request).await;
+        self.holdings.end(request);
         let mut failures = self.delete_leftovers(request).await;
         let mut asked = JoinSet::new();
         let all = self.gateways().all();
@@ -318,6 +319,7 @@ impl PortMapperClient for RaceMapper {
 
     fn detach(&self, mapping: &PortMapping) {
         if let Ok(maker) = self.maker(mapping) {
+            self.holdings.detach(mapping, &maker);
             maker.client.detach(mapping);
         }
     }

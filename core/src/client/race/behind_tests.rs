@@ -189,9 +189,10 @@ async fn a_grant_whose_delete_failed_is_not_deleted_any_more_once_it_is_the_leas
     let setup = upnp_grants_too_late(mapping(Protocol::Upnp, 4000)).await;
     setup.race.settle().await;
     setup.upnp.on_install(MS, Ok(mapping(Protocol::Upnp, 4000)));
-    setup.install().await.unwrap();
+    let granted = setup.install().await.unwrap();
+    setup.race.remove(&granted).await.unwrap();
     setup.race.abandon(&REQUEST).await.unwrap();
-    assert_eq!(setup.upnp.calls().remove, 1);
+    assert_eq!(setup.upnp.calls().remove, 2);
 
     let setup = upnp_grants_too_late(mapping(Protocol::Upnp, 4000)).await;
     setup.race.settle().await;

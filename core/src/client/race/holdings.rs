@@ -76,11 +76,18 @@ pub(super) struct Holding {
     pub(super) maker: Contestant,
     /// Whether a lease still wants it. Otherwise a late grant of the same entry must be deleted, not taken over.
     wanted: bool,
+    /// Whether its lease has ended and left it to its lifetime.
+    detached: bool,
 }
 
 impl Holding {
     fn is(&self, mapping: &PortMapping, maker: &Contestant) -> bool {
         entry(&self.mapping) == entry(mapping) && self.maker.shares_table_with(maker)
+    }
+
+    /// Whether a lease that lives keeps it.
+    fn is_kept(&self) -> bool {
+        self.wanted && !self.detached
     }
 }
 
@@ -124,13 +131,19 @@ impl Holdings {
         request: &MapRequest,
         reaches: impl Fn(&NetworkPath) -> bool,
     ) -> Option<Leftover> {
+        self.leave_if(request, |holding| !reaches(&holding.maker.at))
+    }
+
+    /// The lease of the port ends. What it has neither let go of nor detached, because it lost the network first, is left.
+    pub(super) fn end(&self, request: &MapRequest) {
+        self.leave_if(request, Holding::is_kept);
+    }
+
+    fn leave_if(&self, request: &MapRequest, which: impl Fn(&Holding) -> bool) -> Option<Leftover> {
         let port = port_of(request);
-        let behind = self.with(|all| {
-            let behind = all.get(&port).is_some_and(|holding| !reaches(&holding.maker.at));
-            behind.then(|| all.remove(&port)).flatten()
-        })?;
+        let left = self.with(|all| all.get(&port).is_some_and(which).then(|| all.remove(&port)).flatten())?;
         self.changed.send_replace(());
-        Some(self.leave(&behind.mapping, &behind.maker))
+        Some(self.leave(&left.mapping, &left.maker))
     }
 
     /// Takes out what was left of the races for a port, without what has run out since.
@@ -192,7 +205,7 @@ impl Holdings {
     }
 
     pub(super) fn hold(&self, mapping: &PortMapping, maker: &Contestant) {
-        let holding = Holding { mapping: mapping.clone(), maker: maker.clone(), wanted: true };
+        let holding = Holding { mapping: mapping.clone(), maker: maker.clone(), wanted: true, detached: false };
         self.with(|all| all.insert(port_of(&mapping.request), holding));
         if let Some(leftovers) = self.leftovers().get_mut(&port_of(&mapping.request)) {
             take_out(leftovers, |left| left.is_by(mapping, maker));
@@ -216,6 +229,17 @@ impl Holdings {
             let held = all.get_mut(&port_of(&mapping.request)).filter(|holding| holding.is(mapping, maker));
             if let Some(holding) = held {
                 holding.wanted = false;
+            }
+        });
+        self.changed.send_replace(());
+    }
+
+    /// The lease has ended and leaves `mapping` to its lifetime.
+    pub(super) fn detach(&self, mapping: &PortMapping, maker: &Contestant) {
+        self.with(|all| {
+            let held = all.get_mut(&port_of(&mapping.request)).filter(|holding| holding.is(mapping, maker));
+            if let Some(holding) = held {
+                holding.detached = true;
             }
         });
         self.changed.send_replace(());
@@ -261,14 +285,14 @@ impl Holdings {
 
     /// Whether a lease has a mapping whose gateway is not among those that `reaches` accepts.
     pub(super) fn any_out_of_reach(&self, reaches: impl Fn(&NetworkPath) -> bool) -> bool {
-        self.with(|all| all.values().any(|holding| holding.wanted && !reaches(&holding.maker.at)))
+        self.with(|all| all.values().any(|holding| holding.is_kept() && !reaches(&holding.maker.at)))
     }
 
     /// One of the clients that have made what leases hold, at this path, by one of these protocols.
     pub(super) fn any_by(&self, path: &NetworkPath, protocols: &[Protocol]) -> Option<Contestant> {
         self.with(|all| {
             let by = |holding: &&Holding| {
-                holding.wanted && *holding.maker.at == *path && protocols.contains(&holding.maker.protocol)
+                holding.is_kept() && *holding.maker.at == *path && protocols.contains(&holding.maker.protocol)
             };
             all.values().find(by).map(|holding| holding.maker.clone())
         })
@@ -280,7 +304,7 @@ impl Holdings {
         self.with(|all| {
             let mut addresses = all
                 .iter()
-                .filter(|(port, holding)| **port != own && holding.wanted && holding.maker.at == maker.at)
+                .filter(|(port, holding)| **port != own && holding.is_kept() && holding.maker.at == maker.at)
                 .map(|(_, holding)| holding.mapping.external.ip())
                 .filter(|held| !held.is_unspecified())
                 .peekable();

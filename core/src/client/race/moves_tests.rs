@@ -203,8 +203,9 @@ async fn the_old_mapping_is_released_by_its_client_in_the_background() {
     assert_eq!(setup.elapsed(), 2 * MS, "nobody waits for it");
     setup.race.settle().await;
     assert_eq!(setup.elapsed(), PCP_DEADLINE + MS);
+    setup.race.remove(&mapping(Protocol::Pcp, 4000)).await.unwrap();
     setup.race.abandon(&REQUEST).await.unwrap();
-    assert_eq!((setup.pcp.calls().remove, there[0].calls().remove), (1, 0), "it is deleted once");
+    assert_eq!((setup.pcp.calls().remove, there[0].calls().remove), (1, 1), "each is deleted once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -267,6 +268,28 @@ async fn what_a_lease_that_ended_elsewhere_has_left_is_deleted_at_the_return() {
     setup.race.report().await.unwrap();
     setup.race.settle().await;
     assert_eq!(setup.pcp.calls().remove, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_lease_had_when_the_network_went_is_deleted_at_its_end_or_else_the_end_is_unconfirmed() {
+    for (answer, confirmed) in [(Ok(()), true), (Err(gone()), false)] {
+        let (setup, _) = mapped().await;
+        setup.pcp.on_remove(MS, answer);
+        setup.lose_network();
+        assert!(setup.install().await.is_err());
+        assert_eq!(setup.race.abandon(&REQUEST).await.is_ok(), confirmed);
+        assert_eq!(setup.pcp.calls().remove, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_lease_has_detached_is_not_deleted_at_the_end_of_the_next_lease_of_the_port() {
+    let (setup, mapping) = mapped().await;
+    setup.race.detach(&mapping);
+    setup.lose_network();
+    assert!(setup.install().await.is_err());
+    setup.race.abandon(&REQUEST).await.unwrap();
+    assert_eq!(setup.pcp.calls().remove, 0);
 }
 
 #[tokio::test(start_paused = true)]
