@@ -145,7 +145,8 @@ impl Gateways {
         look
     }
 
-    /// What lies behind the proven path does not matter, nor does a better one that was there before: it had no offer.
+    /// What lies behind the proven path does not matter, nor does a better one that was there before: it had no offer. A tunnel
+    /// without an offer may come and go many times.
     fn compare(&self, paths: &[NetworkPath]) -> Look {
         let Some(before) = &self.paths else { return Look::First };
         if before == paths {
@@ -153,9 +154,14 @@ impl Gateways {
         }
         let Some(proven) = &self.proven else { return Look::Moved };
         match paths.iter().position(|path| path == proven) {
-            Some(at) if paths[..at].iter().all(|better| before.contains(better)) => Look::Other,
+            Some(at) if paths[..at].iter().all(|path| before.contains(path) || self.had_no_offer(path)) => Look::Other,
             Some(_) | None => Look::Moved,
         }
+    }
+
+    /// Whether the gateway of `path` was asked in vain before, and by every protocol.
+    fn had_no_offer(&self, path: &NetworkPath) -> bool {
+        self.all.iter().any(|gateway| gateway.path == *path && gateway.known.had_no_offer())
     }
 
     /// The gateway of `path` has made a mapping.

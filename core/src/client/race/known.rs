@@ -226,6 +226,11 @@ impl Known {
         self.losses.send_modify(|losses| *losses = Losses { count: losses.count + 1, latest: failures.into() });
     }
 
+    /// Whether the gateway was asked, and has never answered well.
+    pub(super) fn had_no_offer(&self) -> bool {
+        self.losses() > 0 && self.learned().seen.is_empty()
+    }
+
     /// Why the latest race whose outcome counts for other leases was lost, if there was one after the count was `before`.
     pub(super) fn lost_since(&self, before: u64) -> Option<Arc<[Failure]>> {
         let losses = self.losses.borrow();

@@ -159,6 +159,23 @@ async fn a_better_path_that_was_there_before_and_had_no_offer_may_go() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_better_path_that_had_no_offer_before_may_come_back() {
+    let (setup, at_home) = tunnel_and_home();
+    is_silent(&setup);
+    let mut changes = setup.world.watch();
+    at_home[0].on_install(MS, Ok(mapping(Protocol::Pcp, 4000)));
+    let mapping = setup.install().await.unwrap();
+    setup.race.settle().await;
+    for paths in [vec![home()], vec![tunnel(), home()]] {
+        setup.move_along(&paths);
+        at_home[0].on_renew(MS, Ok(mapping.clone()));
+        setup.race.renew(&mapping).await.unwrap();
+        assert_eq!(changes.take(), None, "{paths:?}");
+    }
+    assert_eq!(setup.pcp.calls().install, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_loss_of_a_path_on_which_any_lease_has_its_mapping_is_a_move() {
     let (setup, at_home) = tunnel_and_home();
     let mut changes = setup.world.watch();
