@@ -181,6 +181,9 @@ pub(crate) const UPNP_HEDGE_BEHIND_NAT_PMP: Duration = Duration::from_millis(500
 /// For how long a look at the default routes serves further calls: a look takes some 50 µs, and hundreds of leases may be mapped
 /// at once.
 pub(crate) const PATH_FRESH: Duration = Duration::from_millis(1);
+/// How many times as long a look serves as it took, so that looks take a tenth of the engine's time at most, however slow the
+/// system's tables are.
+pub(crate) const PATH_FRESH_SHARE: u32 = 9;
 /// How long a gateway that says nothing is asked alone, before the gateway of the next default route is asked too: a router on
 /// a LAN has answered by then, by UPnP too, and half of the second is left in which a new network is to be mapped.
 pub(crate) const PATH_HEDGE: Duration = Duration::from_millis(500);

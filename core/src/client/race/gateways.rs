@@ -12,6 +12,7 @@ use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken};
 use crate::net::address::AddressClass;
 use crate::net::route::NetworkPath;
+use crate::schedule::PATH_FRESH_SHARE;
 use crate::snapshot::{GatewayReport, ProtocolReport};
 
 /// This many gateways are remembered, those of the present network included.
@@ -30,6 +31,8 @@ pub(super) struct Gateways {
     paths: Option<Vec<NetworkPath>>,
     /// When these paths were looked up.
     looked: Option<Instant>,
+    /// How long that took.
+    look_took: Duration,
     /// The gateways of these paths, in the order in which they are asked.
     here: Arc<[Gateway]>,
     /// The path whose gateway made the last mapping; it is asked first until it fails or the network changes.
@@ -82,8 +85,15 @@ impl Gateways {
         self.paths.is_some()
     }
 
-    /// The gateways of the present network, if it was looked up less than `fresh_for` ago.
+    /// A look at the paths has taken this long, in which nothing else could be done.
+    pub(super) fn look_took(&mut self, time: Duration) {
+        self.look_took = time;
+    }
+
+    /// The gateways of the present network, if it was looked up less than `fresh_for` ago, or some time ago if that took long:
+    /// Windows asks the gateway for its hardware address, and a gateway that is off lets it wait for seconds.
     pub(super) fn fresh(&self, fresh_for: Duration) -> Option<Arc<[Gateway]>> {
+        let fresh_for = fresh_for.max(self.look_took.saturating_mul(PATH_FRESH_SHARE));
         let fresh = self.looked.is_some_and(|looked| looked.elapsed() < fresh_for);
         (fresh && !self.here.is_empty()).then(|| self.here())
     }
@@ -228,5 +238,26 @@ impl Gateway {
                 protocol: Protocol::None,
                 token: ProtocolToken::None,
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_took_long_serves_for_longer() {
+        let mut gateways = Gateways::default();
+        let path = NetworkPath::new([192, 168, 1, 1], [192, 168, 1, 10]);
+        gateways.arrive(vec![path.clone()], vec![Gateway::new(path, Vec::new())]);
+        let millis = Duration::from_millis;
+        for (took, serves) in [(millis(0), millis(1)), (millis(100), millis(900)), (millis(0), millis(1))] {
+            gateways.look_took(took);
+            gateways.stay(&[]);
+            tokio::time::advance(serves - Duration::from_micros(1)).await;
+            assert!(gateways.fresh(millis(1)).is_some(), "{took:?}");
+            tokio::time::advance(millis(1)).await;
+            assert!(gateways.fresh(millis(1)).is_none(), "{took:?}");
+        }
     }
 }

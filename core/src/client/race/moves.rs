@@ -71,7 +71,10 @@ impl RaceMapper {
             let paths = prepared.iter().map(|gateway| gateway.path.clone()).collect();
             return Ok(self.arrive(paths, prepared));
         }
-        match self.finder.find() {
+        let began = Instant::now();
+        let found = self.finder.find();
+        self.gateways().look_took(began.elapsed());
+        match found {
             Ok(paths) => {
                 let (here, made) = {
                     let mut gateways = self.gateways();
