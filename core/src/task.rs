@@ -266,6 +266,9 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         let mut row = Row::default();
         let mut request = self.request;
         while !self.shutdown.token.is_cancelled() {
+            if signals.begin_attempt() {
+                (row, request) = (Row::default(), self.request);
+            }
             self.sink.probing();
             let asked_at = self.clock().now();
             let attempt = tokio::select! {

@@ -73,6 +73,12 @@ impl Signals {
         }
     }
 
+    /// An attempt to map begins, in the network of this moment. Whatever has changed before is dealt with by that. Returns whether
+    /// the machine has come into another network.
+    pub(super) fn begin_attempt(&mut self) -> bool {
+        self.changes.as_mut().and_then(Changes::take) == Some(Change::Moved)
+    }
+
     /// The next attempt to map is the answer to `reply`.
     pub(super) fn answer_by_next_attempt(&mut self, reply: Reply) {
         self.waiting.push(reply);

@@ -297,3 +297,16 @@ async fn a_stop_in_an_install_that_a_move_has_made_pointless_still_lets_it_end_a
     scene.task.await.unwrap();
     assert_eq!(bench.calls().remove, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_change_before_an_attempt_neither_begins_it_twice_nor_is_heard_of_after_it() {
+    for change in [World::moved, World::unsure] {
+        let (bench, world) = (Bench::installing(HOUR), World::default());
+        let (signals, _repairs) = Signals::new(world.watch());
+        change(&world);
+        bench.run_heeding(signals);
+        bench.expect(EventKind::Installed).await;
+        sleep(HOUR / 4).await;
+        assert_eq!(bench.calls(), Calls { probe: 1, install: 1, verify: 1, ..Calls::default() });
+    }
+}
