@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
+
 use crate::client::PortMapperClient;
 use crate::client::race::RaceMapper;
 use crate::clock::Clock;
@@ -227,8 +229,18 @@ impl Mapper {
             self.engine.spawn_aside(watch);
         }
         if !self.attending.swap(true, Ordering::Relaxed) {
-            let client = Arc::clone(&self.client);
-            self.engine.spawn_aside(async move { client.attend().await });
+            let (client, world) = (Arc::clone(&self.client), self.world.clone());
+            self.engine.spawn_aside(async move {
+                // In a task of its own, so that a panic is told. It ends with this one.
+                let mut attending = JoinSet::new();
+                attending.spawn(async move { client.attend().await });
+                if let Some(Err(ended)) = attending.join_next().await
+                    && ended.is_panic()
+                {
+                    let what = "changes of the network and restarts of the gateway are not noticed any more";
+                    world.warn(&PortMappingError::internal(format!("{what}: {ended}")));
+                }
+            });
         }
     }
 

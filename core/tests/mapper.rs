@@ -566,6 +566,49 @@ async fn a_panic_in_the_engine_ends_the_lease_as_internal_and_leaves_the_host_al
     mapper.stop(None).await;
 }
 
+/// A client with a defect in what it does while nobody asks.
+struct PanickingAside;
+
+#[async_trait]
+impl PortMapperClient for PanickingAside {
+    async fn probe(&self) -> Result<(), PortMappingError> {
+        Ok(())
+    }
+
+    async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
+        Ok(PortMapping::new(*request, ([203, 0, 113, 7], 4000), ttl, Protocol::None))
+    }
+
+    async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
+        Ok(mapping.clone())
+    }
+
+    async fn remove(&self, _: &PortMapping) -> Result<(), PortMappingError> {
+        Ok(())
+    }
+
+    async fn attend(&self) {
+        panic!("a defect in the client")
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_what_the_client_does_aside_is_a_warning_and_the_leases_live_on() {
+    let mapper = Mapper::start_with(Arc::new(PanickingAside), Timing::from(&Config::default())).unwrap();
+    let lease = mapper.map(UDP_4000).unwrap();
+    lease.ready(LONG).await.unwrap();
+    let warning = loop {
+        let event = mapper.next_event(LONG).await.unwrap();
+        if event.lease.is_none() {
+            break event;
+        }
+    };
+    assert_eq!((warning.kind, warning.error.unwrap().kind), (EventKind::Failed, ErrorKind::Internal));
+    assert_eq!(mapper.snapshot().last_error.unwrap().kind, ErrorKind::Internal);
+    assert!(lease.snapshot().active);
+    mapper.stop(None).await;
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn starting_and_stopping_leaves_no_thread_and_no_file_descriptor_behind() {
