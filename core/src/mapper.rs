@@ -321,7 +321,7 @@ impl Mapper {
     /// portlease watches the network itself.
     pub fn network_changed(&self) {
         if !self.engine.foreign() {
-            self.world.unsure();
+            self.world.network_changed();
         }
     }
 

@@ -54,6 +54,9 @@ pub(crate) const RECOVERY_SPREAD: Duration = Duration::from_millis(750);
 pub(crate) const EPOCH_PROOF: Duration = Duration::from_secs(4);
 /// Announcements that nothing proves make a lease renew at most this often.
 pub(crate) const RECOVERY_PACE: Duration = Duration::from_secs(60);
+/// How long after a doubt about its mapping a lease heeds the next one. Twice as long each time while doubts come without end, up
+/// to [`RECOVERY_PACE`]. The first is shorter than [`RECOVERY_SPREAD`], so that it puts off no recovery.
+pub(crate) const DOUBT_GAP: Duration = Duration::from_millis(250);
 /// An announcement is sent this many times, because it is multicast (RFC 6886 3.2.1, RFC 6887 14.1.1) ...
 pub(crate) const ANNOUNCEMENT_REPEATS: u32 = 10;
 /// ... and each wait is twice the one before. The first is 250 ms; this much longer is still the same announcement.

@@ -2,13 +2,16 @@
 //! every lease: look again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
 
 use crate::error::{ErrorReport, PortMappingError};
 use crate::event::{Event, EventKind};
 use crate::event_log::EventLog;
+use crate::schedule::{DOUBT_GAP, RECOVERY_PACE};
 
 /// What a lease has to do because the world has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,8 @@ struct Inner {
     counts: watch::Sender<Counts>,
     events: Arc<EventLog>,
     warning: ArcSwapOption<ErrorReport>,
+    /// The host has said that the network may be another one.
+    said: Notify,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,6 +58,17 @@ impl World {
         self.0.counts.send_modify(|counts| counts.doubts += 1);
     }
 
+    /// The host says that the network may have changed: it is looked at, and the mappings are in doubt.
+    pub(crate) fn network_changed(&self) {
+        self.0.said.notify_one();
+        self.unsure();
+    }
+
+    /// Waits until the host says that the network may have changed. What it said before is not missed. For one who waits.
+    pub(crate) async fn host_says(&self) {
+        self.0.said.notified().await;
+    }
+
     /// Something does not work that no lease depends on; the host is told.
     pub(crate) fn warn(&self, error: &PortMappingError) {
         let report = Arc::new(ErrorReport::from(error));
@@ -74,7 +90,7 @@ impl World {
     pub(crate) fn watch(&self) -> Changes {
         let receiver = self.0.counts.subscribe();
         let seen = *receiver.borrow();
-        Changes { receiver, seen }
+        Changes { receiver, seen, pace: Pace::default() }
     }
 }
 
@@ -83,6 +99,28 @@ impl World {
 pub(crate) struct Changes {
     receiver: watch::Receiver<Counts>,
     seen: Counts,
+    pace: Pace,
+}
+
+/// When the next doubt is heeded: at once as a rule, but doubts that do not end less and less often. A gateway whose answers
+/// never fit each other, or a host that tells of every breath of its network, would else be asked without end.
+#[derive(Debug, Default)]
+struct Pace {
+    last: Option<Instant>,
+    /// How long after the last one.
+    gap: Duration,
+}
+
+impl Pace {
+    fn next(&self) -> Option<Instant> {
+        self.last.map(|last| last + self.gap)
+    }
+
+    fn heeds(&mut self, now: Instant) {
+        let calm = self.last.is_none_or(|last| now.saturating_duration_since(last) > self.gap * 2);
+        self.gap = if calm { DOUBT_GAP } else { (self.gap * 2).min(RECOVERY_PACE) };
+        self.last = Some(now);
+    }
 }
 
 impl Changes {
@@ -117,13 +155,25 @@ impl Changes {
         }
     }
 
-    /// Waits for the next change. Dropping the future misses none.
+    /// Waits for the next change. Dropping the future misses none. Doubts that do not end are put off, see [`Pace`].
     pub(crate) async fn next(&mut self) -> Change {
         loop {
-            if let Some(change) = self.take() {
+            let (now, due) = (Instant::now(), self.pace.next());
+            let counts = *self.receiver.borrow_and_update();
+            let is_time = due.is_none_or(|due| due <= now);
+            if (is_time || counts.moves != self.seen.moves)
+                && let Some(change) = self.take()
+            {
+                if change == Change::Unsure {
+                    self.pace.heeds(now);
+                }
                 return change;
             }
-            self.wait().await;
+            let put_off = counts.doubts != self.seen.doubts;
+            tokio::select! {
+                () = self.wait() => {}
+                () = sleep_until(due.unwrap_or(now)), if put_off => {}
+            }
         }
     }
 }
@@ -161,6 +211,41 @@ mod tests {
         world.moved();
         changes.moved().await;
         assert_eq!(changes.take(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn doubts_without_end_are_heeded_less_and_less_often_and_after_a_calm_at_once_again() {
+        const STORM: Duration = Duration::from_secs(600);
+        let world = World::default();
+        let mut changes = world.watch();
+        let storm = {
+            let world = world.clone();
+            tokio::spawn(async move {
+                loop {
+                    world.unsure();
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            })
+        };
+        let (end, mut heeded) = (Instant::now() + STORM, 0);
+        while tokio::time::timeout_at(end, changes.next()).await.is_ok() {
+            heeded += 1;
+        }
+        assert!((10..=20).contains(&heeded), "{heeded}");
+        world.moved();
+        let before = Instant::now();
+        assert_eq!(changes.next().await, Change::Moved, "a move does not wait");
+        assert_eq!(before.elapsed(), Duration::ZERO);
+        storm.abort();
+        tokio::time::sleep(RECOVERY_PACE * 3).await;
+        changes.take();
+        for _ in 0..3 {
+            let before = Instant::now();
+            world.unsure();
+            assert_eq!(changes.next().await, Change::Unsure);
+            assert_eq!(before.elapsed(), Duration::ZERO);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     #[test]

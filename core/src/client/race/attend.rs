@@ -15,7 +15,9 @@ use super::moves::{is_about_this_machine, is_among};
 use crate::error::ErrorKind;
 use crate::mapping::{PortMapping, Protocol};
 use crate::net::watch::Watcher;
-use crate::schedule::{ATTEND_AFTER, CHECK_MARGIN, CHECK_MARGIN_SHARE, CHECK_RETRIES, RECOVERY_PACE, RECOVERY_SPREAD};
+use crate::schedule::{
+    ATTEND_AFTER, CHECK_MARGIN, CHECK_MARGIN_SHARE, CHECK_RETRIES, NETWORK_STORM_PACE, RECOVERY_PACE, RECOVERY_SPREAD,
+};
 
 /// The protocols whose gateways are checked: one datagram each way, whose answer tells of a restart. UPnP has no such
 /// question, and its renewals find a restart.
@@ -45,14 +47,20 @@ impl RaceMapper {
         std::future::pending().await
     }
 
-    /// Looks at the paths whenever the system says that the network has changed, once it is quiet again.
+    /// Looks at the paths whenever the system says that the network has changed, once it is quiet again, and at once when the
+    /// host says so.
     async fn attend_to_network(&self) {
-        let Some(mut wakes) = (self.watch)() else { return };
+        let mut wakes = (self.watch)();
+        // For what changed before the watch began.
+        self.look_again();
         loop {
-            // The first time for what changed before the watch began.
+            // What the system has said before the host does is seen by the same look; what it says later, by another.
+            let pace = tokio::select! {
+                () = next_change(&mut wakes) => Duration::ZERO,
+                () = self.world.host_says() => NETWORK_STORM_PACE,
+            };
             self.look_again();
-            wakes.changed().await;
-            wakes.quiet().await;
+            sleep(pace).await;
         }
     }
 
@@ -180,6 +188,17 @@ impl RaceMapper {
         }
         tracing::info!(%address, "the gateway has another external address");
         self.world.unsure();
+    }
+}
+
+/// Waits until the system says that the network has changed, and until it is quiet again.
+async fn next_change(wakes: &mut Option<Box<dyn Wakes>>) {
+    match wakes {
+        Some(wakes) => {
+            wakes.changed().await;
+            wakes.quiet().await;
+        }
+        None => std::future::pending().await,
     }
 }
 

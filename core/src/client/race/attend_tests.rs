@@ -93,6 +93,17 @@ async fn nothing_is_asked_while_no_lease_holds_anything() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_mapping_that_was_left_to_its_lifetime_is_not_checked() {
+    let setup = Setup::new().checked_every(DEFAULT_CHECK_INTERVAL);
+    setup.attend();
+    setup.hold(Protocol::Pcp, 1).await;
+    setup.race.detach(&granted(Protocol::Pcp, 0));
+    let before = setup.probes();
+    tokio::time::sleep(DAY).await;
+    assert_eq!(setup.probes(), before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn upnp_is_not_checked_and_an_interval_of_zero_checks_nothing() {
     for (protocol, interval) in [(Protocol::Upnp, DEFAULT_CHECK_INTERVAL), (Protocol::NatPmp, Duration::ZERO)] {
         let setup = Setup::new().checked_every(interval);
@@ -231,4 +242,35 @@ async fn a_change_of_the_system_is_looked_at_once_it_is_quiet_and_is_a_move_only
     setup.move_to(NEXT);
     wake.notify_one();
     assert_eq!(changes.next().await, Change::Moved);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_changed_before_the_system_was_listened_to_is_seen_too() {
+    let setup = Setup::new().with(|race| race.watch = || Some(Box::new(Watched(Arc::default()))));
+    setup.hold(Protocol::Pcp, 1).await;
+    setup.move_to(NEXT);
+    let mut changes = setup.world.watch();
+    setup.attend();
+    tokio::time::sleep(ATTEND_AFTER + MS).await;
+    assert_eq!(changes.take(), Some(Change::Moved));
+    let looks = setup.looked_for();
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(setup.looked_for(), looks);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_the_host_tells_of_is_looked_at_at_once_also_where_the_system_cannot_be_listened_to() {
+    let setup = Setup::new();
+    setup.attend();
+    setup.hold(Protocol::Pcp, 1).await;
+    tokio::time::sleep(ATTEND_AFTER).await;
+    let mut changes = setup.world.watch();
+    setup.world.network_changed();
+    assert_eq!(changes.next().await, Change::Unsure, "whatever the look shows");
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(changes.take(), None);
+    setup.move_to(NEXT);
+    setup.world.network_changed();
+    tokio::time::sleep(MS).await;
+    assert_eq!(changes.take(), Some(Change::Moved));
 }
