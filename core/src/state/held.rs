@@ -1,6 +1,6 @@
 //! A file that its process holds: whether anybody does is what tells an orphan from a file in use.
 
-#![expect(unsafe_code, reason = "system calls")]
+#![cfg_attr(unix, expect(unsafe_code, reason = "system calls"))]
 
 use std::fs::File;
 use std::io;
