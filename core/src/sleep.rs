@@ -40,14 +40,12 @@ impl SleepWatch {
                     return;
                 }
             }
-            let before = std::mem::replace(&mut slept, self.clock.slept());
-            let asleep = slept.saturating_sub(before);
+            let asleep = self.clock.slept().saturating_sub(slept);
+            // Short sleeps add up.
             if asleep >= SLEEP_TOLERANCE {
+                slept += asleep;
                 tracing::info!(?asleep, "the machine has slept: every lease renews");
                 self.world.unsure();
-            } else {
-                // Short sleeps add up.
-                slept = before;
             }
         }
     }
