@@ -15,13 +15,14 @@ mod record;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
 
-pub(crate) use self::device::DeviceRecord;
+pub(crate) use self::device::KnownDevice;
 use self::folder::{Folder, Held, MAX_BYTES, Name};
 pub(crate) use self::journal::Journal;
 use self::orphans::Found;
@@ -48,7 +49,7 @@ pub(crate) struct Store {
     /// The external ports that callers wished for. What is asked for later may be another one.
     wishes: Mutex<HashMap<(Transport, u16), Option<u16>>>,
     /// The device on disk, once it was read or written.
-    device: Mutex<Option<DeviceRecord>>,
+    device: Mutex<Option<(IpAddr, KnownDevice)>>,
     warned: Mutex<HashSet<Trouble>>,
 }
 

@@ -10,46 +10,46 @@ use super::{Store, Trouble, lock};
 const FILE: &str = "device";
 const HEADER: &str = "portlease device 1\n";
 
-/// A device, and the gateway that it belongs to. No other gateway's is on disk.
+/// What is enough to find the gateway's device again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DeviceRecord {
-    pub(crate) gateway: IpAddr,
+pub(crate) struct KnownDevice {
+    /// The root device's unique name; never empty.
     pub(crate) udn: String,
+    /// Where its description is.
     pub(crate) location: String,
+    /// Where actions are sent.
     pub(crate) control_url: String,
+    /// For instance `urn:schemas-upnp-org:service:WANIPConnection:1`.
     pub(crate) service_type: String,
 }
 
-impl DeviceRecord {
-    fn text(&self) -> String {
-        format!(
-            "{HEADER}gateway={} udn={} location={} control={} service={}\n",
-            self.gateway,
-            escaped(&self.udn),
-            escaped(&self.location),
-            escaped(&self.control_url),
-            escaped(&self.service_type)
-        )
-    }
+fn text(gateway: IpAddr, device: &KnownDevice) -> String {
+    format!(
+        "{HEADER}gateway={gateway} udn={} location={} control={} service={}\n",
+        escaped(&device.udn),
+        escaped(&device.location),
+        escaped(&device.control_url),
+        escaped(&device.service_type)
+    )
+}
 
-    fn read(text: &str) -> Option<Self> {
-        let fields = Fields(text.strip_prefix(HEADER)?.strip_suffix('\n')?);
-        Some(Self {
-            gateway: fields.parse("gateway")?,
-            udn: fields.text("udn").filter(|udn| !udn.is_empty())?,
-            location: fields.text("location")?,
-            control_url: fields.text("control")?,
-            service_type: fields.text("service")?,
-        })
-    }
+fn read(text: &str) -> Option<(IpAddr, KnownDevice)> {
+    let fields = Fields(text.strip_prefix(HEADER)?.strip_suffix('\n')?);
+    let device = KnownDevice {
+        udn: fields.text("udn").filter(|udn| !udn.is_empty())?,
+        location: fields.text("location")?,
+        control_url: fields.text("control")?,
+        service_type: fields.text("service")?,
+    };
+    Some((fields.parse("gateway")?, device))
 }
 
 impl Store {
     /// The device that this or an earlier mapper has found at `gateway`.
-    pub(crate) fn device(&self, gateway: IpAddr) -> Option<DeviceRecord> {
+    pub(crate) fn device(&self, gateway: IpAddr) -> Option<KnownDevice> {
         let known = lock(&self.device).clone();
-        let device = match known {
-            Some(device) => device,
+        let (of, device) = match known {
+            Some(known) => known,
             None => {
                 let text = match self.folder.read_named(FILE) {
                     Ok(text) => text,
@@ -60,22 +60,22 @@ impl Store {
                     }
                 };
                 // What makes no sense is replaced when the device is found.
-                let device = DeviceRecord::read(&text)?;
-                *lock(&self.device) = Some(device.clone());
-                device
+                let known = read(&text)?;
+                *lock(&self.device) = Some(known.clone());
+                known
             }
         };
-        (device.gateway == gateway).then_some(device)
+        (of == gateway).then_some(device)
     }
 
-    /// Keeps `device` for the next start, in the place of any other.
-    pub(crate) fn remember_device(&self, device: DeviceRecord) {
-        if self.device(device.gateway).as_ref() == Some(&device) {
+    /// Keeps the device of `gateway` for the next start, in the place of any other.
+    pub(crate) fn remember_device(&self, gateway: IpAddr, device: KnownDevice) {
+        if self.device(gateway).as_ref() == Some(&device) {
             return;
         }
-        if let Err(error) = self.folder.replace(FILE, &device.text()) {
+        if let Err(error) = self.folder.replace(FILE, &text(gateway, &device)) {
             self.warn_io(Trouble::Write, "cannot write", error);
         }
-        *lock(&self.device) = Some(device);
+        *lock(&self.device) = Some((gateway, device));
     }
 }

@@ -394,9 +394,8 @@ fn what_a_lease_has_claimed_is_another_leftover_than_before() {
     assert_eq!(store.leftovers().len(), 1);
 }
 
-fn device(gateway: [u8; 4]) -> DeviceRecord {
-    DeviceRecord {
-        gateway: gateway.into(),
+fn device() -> KnownDevice {
+    KnownDevice {
         udn: "uuid:with space".to_owned(),
         location: "http://192.168.1.1:5000/rootDesc.xml".to_owned(),
         control_url: "http://192.168.1.1:5000/ctl/IPConn".to_owned(),
@@ -410,13 +409,13 @@ fn the_device_of_the_last_gateway_outlives_its_mapper_and_no_other_gateway_is_on
     let [home, cafe] = [[192, 168, 1, 1], [10, 0, 0, 1]];
     let store = dir.store();
     assert_eq!(store.device(home.into()), None);
-    store.remember_device(device(home));
+    store.remember_device(home.into(), device());
     assert_eq!(mode(&dir.only_file()), 0o600);
-    assert_eq!(dir.store().device(home.into()), Some(device(home)));
+    assert_eq!(dir.store().device(home.into()), Some(device()));
     assert_eq!(dir.store().device(cafe.into()), None);
     let other = dir.store();
-    other.remember_device(device(cafe));
-    assert_eq!(other.device(cafe.into()), Some(device(cafe)));
+    other.remember_device(cafe.into(), device());
+    assert_eq!(other.device(cafe.into()), Some(device()));
     assert_eq!(dir.store().device(home.into()), None);
     dir.only_file();
 }
@@ -426,7 +425,7 @@ fn a_device_that_makes_no_sense_or_is_a_link_is_no_device_and_is_replaced() {
     let home = [192, 168, 1, 1];
     let whole = {
         let dir = Dir::new();
-        dir.store().remember_device(device(home));
+        dir.store().remember_device(home.into(), device());
         fs::read_to_string(dir.only_file()).unwrap()
     };
     for length in 0..whole.len() {
@@ -441,8 +440,8 @@ fn a_device_that_makes_no_sense_or_is_a_link_is_no_device_and_is_replaced() {
     symlink(&elsewhere, dir.0.join("device")).unwrap();
     let store = dir.store();
     assert_eq!(store.device(home.into()), None);
-    store.remember_device(device(home));
-    assert_eq!(dir.store().device(home.into()), Some(device(home)));
+    store.remember_device(home.into(), device());
+    assert_eq!(dir.store().device(home.into()), Some(device()));
     assert_eq!(fs::read_to_string(elsewhere).unwrap(), whole);
 }
 

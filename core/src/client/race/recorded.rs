@@ -12,12 +12,12 @@ use crate::client::natpmp::NatPmpMapper;
 use crate::client::pcp::PcpMapper;
 use crate::client::pcp::nonces::Nonces;
 use crate::client::port_mapper::PortMapperClient;
-use crate::client::upnp::{KnownDevice, UpnpMapper};
+use crate::client::upnp::UpnpMapper;
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken};
 use crate::schedule::MAX_TTL;
 use crate::snapshot::ProtocolOffer;
-use crate::state::{DeviceRecord, Journal, Key, Maker, Record};
+use crate::state::{Journal, Key, Maker, Record};
 
 /// Passes everything on to a client, and keeps the records of what that has asked for. A UPnP client keeps those of its
 /// requests itself, because only it knows which ports it tries.
@@ -47,10 +47,8 @@ impl Recorded {
 
     pub(super) fn upnp(client: UpnpMapper, journal: Journal) -> Self {
         let client = Arc::new(client.kept_in(journal.clone()));
-        if let Some(DeviceRecord { udn, location, control_url, service_type, .. }) =
-            journal.store().device(journal.gateway())
-        {
-            client.remember(KnownDevice { udn, location, control_url, service_type });
+        if let Some(device) = journal.store().device(journal.gateway()) {
+            client.remember(device);
         }
         Self::new(Arc::clone(&client) as _, Kind::Upnp(client), journal)
     }
@@ -102,10 +100,9 @@ impl Recorded {
             self.journal.write(record);
         }
         if let Kind::Upnp(client) = &self.kind
-            && let Some(KnownDevice { udn, location, control_url, service_type }) = client.known_device()
+            && let Some(device) = client.known_device()
         {
-            let gateway = self.journal.gateway();
-            self.journal.store().remember_device(DeviceRecord { gateway, udn, location, control_url, service_type });
+            self.journal.store().remember_device(self.journal.gateway(), device);
         }
     }
 

@@ -11,11 +11,11 @@ use tokio_util::task::AbortOnDropHandle;
 use super::config::UpnpConfig;
 use super::description::Service;
 use super::device::Device;
-use super::remembered::KnownDevice;
 use super::search::Hunt;
 use super::soap::{CallError, Caller, NOT_AUTHORIZED};
 use crate::error::PortMappingError;
 use crate::schedule::{UPNP_DEADLINE, UPNP_REMEMBERED_HEDGE, UPNP_SEARCH_TURN_DEADLINE};
+use crate::state::KnownDevice;
 
 /// The services that have refused for good and are remembered as such.
 const MAX_REFUSERS: usize = 16;

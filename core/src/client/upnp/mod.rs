@@ -60,7 +60,6 @@ use crate::mapping::{MapRequest, PortMapping, Transport};
 pub use self::action::TableEntry;
 pub use self::config::UpnpConfig;
 pub use self::device::DeviceInfo;
-pub(crate) use self::remembered::KnownDevice;
 
 /// Maps ports by UPnP-IGD.
 ///

@@ -11,19 +11,7 @@ use super::device::Device;
 use super::examine::examine_if;
 use super::leads::Lead;
 use super::soap::Caller;
-
-/// What is enough to find the gateway's device again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct KnownDevice {
-    /// The root device's unique name; never empty.
-    pub(crate) udn: String,
-    /// Where its description is.
-    pub(crate) location: String,
-    /// Where actions are sent.
-    pub(crate) control_url: String,
-    /// For instance `urn:schemas-upnp-org:service:WANIPConnection:1`.
-    pub(crate) service_type: String,
-}
+use crate::state::KnownDevice;
 
 impl UpnpMapper {
     /// The device of the gateway, once it was found. `None` for a device on another host, which is a last resort that no
