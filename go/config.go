@@ -59,6 +59,11 @@ type Request struct {
 	Exact bool
 	// The address family. Default: IPv4.
 	Family AddressFamily
+	// The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper's `Config`.
+	TTL time.Duration
+	// The text that the gateway shows beside the mapping (UPnP only), at most 64 characters, no control characters.
+	// Default: that of the mapper's `Config`.
+	Description string
 }
 
 // options is the config as the library takes it. What it points to lives until given is freed.
@@ -92,6 +97,8 @@ func (r *Request) options(given *values) C.portlease_request {
 	options.exact = C.bool(r.Exact)
 	given.oneOf("Family", r.Family, "IPv4")
 	options.family = C.portlease_family(r.Family)
+	options.ttl = C.double(r.TTL.Seconds())
+	options.description = given.text("description", r.Description)
 	return options
 }
 
@@ -102,4 +109,6 @@ var requestFields = map[string]string{
 	"external_port": "ExternalPort",
 	"exact":         "Exact",
 	"family":        "Family",
+	"ttl":           "TTL",
+	"description":   "Description",
 }

@@ -79,6 +79,15 @@ typedef enum portlease_kind {
   PORTLEASE_CANCELLED = 100, ///< Only from portlease_waits_next: the caller cancelled this wait. Nothing has failed.
 } portlease_kind;
 
+/// How much a record matters.
+typedef enum portlease_log_level {
+  PORTLEASE_LOG_LEVEL_ERROR = 1, ///< A defect in portlease.
+  PORTLEASE_LOG_LEVEL_WARN = 2, ///< Something does not work that should.
+  PORTLEASE_LOG_LEVEL_INFO = 3, ///< What happens to mappings: installed, changed, revoked, released.
+  PORTLEASE_LOG_LEVEL_DEBUG = 4, ///< Each exchange with the router.
+  PORTLEASE_LOG_LEVEL_TRACE = 5, ///< Everything.
+} portlease_log_level;
+
 /// Where a lease stands.
 typedef enum portlease_state {
   PORTLEASE_STATE_IDLE = 0, ///< Not begun, or waiting for the next attempt.
@@ -175,6 +184,12 @@ typedef struct portlease_request {
   uint16_t external_port; ///< The external port to ask for, 1 to 65535. Default: the internal port.
   bool exact; ///< Whether only this external port will do: any other answer is PORTLEASE_REFUSED.
   portlease_family family; ///< The address family.
+  /// The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper's `Config`. In
+  /// seconds.
+  double ttl;
+  /// The text that the gateway shows beside the mapping (UPnP only), at most 64 characters, no control characters.
+  /// Default: that of the mapper's `Config`.
+  const char *description;
 } portlease_request;
 
 /// The configuration of a mapper. Zero, NULL and "" mean the default, which suits a home. Text is copied.
@@ -327,6 +342,7 @@ const char *portlease_version(void);
 /// The stable names of all enums, the same in every language: "refused", "nat-pmp". They live for ever; "" for a number
 /// that has no name, never NULL. PORTLEASE_OK is "ok", PORTLEASE_CANCELLED is "cancelled".
 const char *portlease_kind_name(portlease_kind value);
+const char *portlease_log_level_name(portlease_log_level value);
 const char *portlease_state_name(portlease_state value);
 const char *portlease_nat_class_name(portlease_nat_class value);
 const char *portlease_release_name(portlease_release value);

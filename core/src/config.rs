@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::builders::builders;
-use crate::error::PortMappingError;
-use crate::mapping::Protocol;
+use crate::error::{PortMappingError, check};
+pub use crate::mapping::MAX_DESCRIPTION_LENGTH;
+use crate::mapping::{Protocol, check_description, check_ttl};
 pub use crate::schedule::{
     DEFAULT_CHECK_INTERVAL, DEFAULT_FAILURE_THRESHOLD, DEFAULT_RENEWAL_INTERVAL, DEFAULT_STOP_TIMEOUT, DEFAULT_TTL,
     MAX_RETRY_BACKOFF, MAX_TTL, MIN_CHECK_INTERVAL, MIN_TTL, RETRY_BACKOFF_MAX, RETRY_BACKOFF_MIN,
@@ -18,8 +19,10 @@ pub const PCP_PORT: u16 = 5351;
 pub const SSDP_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(239, 255, 255, 250)), 1900);
 /// The description that the gateway shows beside a mapping, unless the caller gives another.
 pub const DEFAULT_DESCRIPTION: &str = "portlease";
-/// The longest description, in characters; several routers store no more.
-pub const MAX_DESCRIPTION_LENGTH: usize = 64;
+
+/// The environment variable that names the gateway where the configuration does not, so that an unchanged program can be
+/// pointed at a simulated one: `ADDRESS[,pcp=PORT][,ssdp=PORT]`, such as `127.0.0.1,pcp=40001,ssdp=40002`.
+pub const GATEWAY_VARIABLE: &str = "PORTLEASE_GATEWAY";
 
 /// What happens after an attempt to map has failed, or a mapping was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +150,42 @@ impl Config {
         self
     }
 
+    /// The same with the gateway of the environment variable [`GATEWAY_VARIABLE`], where that is set, this names no gateway, and
+    /// no interface or local address either. [`Mapper::start`](crate::Mapper::start) goes by it. Fails with kind `invalid`.
+    pub fn with_environment(self) -> Result<Self, PortMappingError> {
+        if self.gateway.is_some() || self.interface.is_some() || self.local_address.is_some() {
+            return Ok(self);
+        }
+        match std::env::var_os(GATEWAY_VARIABLE).filter(|value| !value.is_empty()) {
+            Some(value) => self.at(&value.to_string_lossy()),
+            None => Ok(self),
+        }
+    }
+
+    /// Reads what [`GATEWAY_VARIABLE`] says.
+    fn at(mut self, place: &str) -> Result<Self, PortMappingError> {
+        let mut parts = place.split(',').map(str::trim);
+        let gateway = parse_address(GATEWAY_VARIABLE, parts.next().unwrap_or_default())?;
+        self.gateway = Some(gateway);
+        for part in parts {
+            let complaint = || {
+                let message = format!(
+                    "`{part:.64}` is not allowed; give an address, and pcp=PORT and ssdp=PORT behind it if they differ"
+                );
+                PortMappingError::invalid(GATEWAY_VARIABLE, message)
+            };
+            let (name, port) = part.split_once('=').ok_or_else(complaint)?;
+            let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(complaint)?;
+            match name {
+                "pcp" => self.pcp_port = port,
+                "ssdp" => self.ssdp_address = Some((gateway, port).into()),
+                _ => return Err(complaint()),
+            }
+        }
+        check_address(GATEWAY_VARIABLE, self.gateway)?;
+        Ok(self)
+    }
+
     /// Checks every field. Fails with kind `invalid`, naming the field and what is allowed.
     pub fn validate(&self) -> Result<(), PortMappingError> {
         check_address("gateway", self.gateway)?;
@@ -156,7 +195,7 @@ impl Config {
         })?;
         self.check_protocols()?;
         self.check_times()?;
-        self.check_description()?;
+        check_description(&self.description)?;
         PortMappingError::check_port("pcp_port", self.pcp_port)?;
         check("state_dir", self.state_dir.as_ref().is_none_or(|folder| !folder.as_os_str().is_empty()), || {
             "the path is empty; give a folder, or none".to_owned()
@@ -179,10 +218,7 @@ impl Config {
     }
 
     fn check_times(&self) -> Result<(), PortMappingError> {
-        check("ttl", (MIN_TTL..=MAX_TTL).contains(&self.ttl), || {
-            let (least, most) = (MIN_TTL.as_secs(), MAX_TTL.as_secs());
-            format!("must be between {least} and {most} s, not {} s", self.ttl.as_secs_f64())
-        })?;
+        check_ttl(self.ttl)?;
         let interval = self.check_interval;
         check("check_interval", interval.is_zero() || interval >= MIN_CHECK_INTERVAL, || {
             format!(
@@ -200,27 +236,6 @@ impl Config {
         }
         Ok(())
     }
-
-    fn check_description(&self) -> Result<(), PortMappingError> {
-        let length = self.description.chars().count();
-        check("description", length <= MAX_DESCRIPTION_LENGTH, || {
-            format!("must have at most {MAX_DESCRIPTION_LENGTH} characters, not {length}")
-        })?;
-        let control = self.description.chars().find(|c| c.is_control());
-        check("description", control.is_none(), || {
-            format!("must not contain control characters such as {:?}", control.unwrap_or_default())
-        })
-    }
-
-    /// The lifetime to ask for in whole seconds, a fraction rounded up: the wire knows no fractions.
-    pub(crate) fn whole_ttl(&self) -> Duration {
-        Duration::from_secs(self.ttl.as_secs() + u64::from(self.ttl.subsec_nanos() > 0))
-    }
-}
-
-/// Fails with kind `invalid` about `argument` unless `allowed`.
-fn check(argument: &'static str, allowed: bool, why: impl FnOnce() -> String) -> Result<(), PortMappingError> {
-    if allowed { Ok(()) } else { Err(PortMappingError::invalid(argument, why())) }
 }
 
 fn check_address(argument: &'static str, address: Option<IpAddr>) -> Result<(), PortMappingError> {

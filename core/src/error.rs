@@ -7,6 +7,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::builders::builders;
+use crate::mapping::Protocol;
+
 /// The stable name of what went wrong. Programs match on this; messages are for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(not(feature = "unstable-exhaustive"), non_exhaustive)]
@@ -71,6 +74,15 @@ impl FromStr for ErrorKind {
     }
 }
 
+/// Fails with kind `invalid` about `argument` unless `allowed`.
+pub(crate) fn check(
+    argument: &'static str,
+    allowed: bool,
+    why: impl FnOnce() -> String,
+) -> Result<(), PortMappingError> {
+    if allowed { Ok(()) } else { Err(PortMappingError::invalid(argument, why())) }
+}
+
 /// Joins names for an error message: `a, b, c`.
 pub(crate) fn list<T: fmt::Display>(names: impl IntoIterator<Item = T>) -> String {
     names.into_iter().map(|name| name.to_string()).collect::<Vec<_>>().join(", ")
@@ -107,12 +119,16 @@ pub enum PortMappingError {
     Unavailable {
         /// What was looked for and not found.
         message: String,
+        /// Why, protocol by protocol.
+        details: Vec<ErrorDetail>,
     },
     /// Kind `timeout`.
     #[non_exhaustive]
     Timeout {
         /// Which call, and how long it was given.
         message: String,
+        /// Why, protocol by protocol.
+        details: Vec<ErrorDetail>,
     },
     /// Kind `transport`.
     #[non_exhaustive]
@@ -121,6 +137,8 @@ pub enum PortMappingError {
         message: String,
         /// The system's error.
         source: Option<Arc<io::Error>>,
+        /// Why, protocol by protocol.
+        details: Vec<ErrorDetail>,
     },
     /// Kind `refused`.
     #[non_exhaustive]
@@ -131,6 +149,8 @@ pub enum PortMappingError {
         retry_after: Option<Duration>,
         /// The mapping that was to be renewed is gone for certain; otherwise it lives on until its lifetime ends.
         mapping_lost: bool,
+        /// Why, protocol by protocol.
+        details: Vec<ErrorDetail>,
     },
     /// Kind `invalid`.
     #[non_exhaustive]
@@ -157,32 +177,37 @@ pub enum PortMappingError {
 impl PortMappingError {
     /// An error of kind `unavailable`.
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self::Unavailable { message: message.into() }
+        Self::Unavailable { message: message.into(), details: Vec::new() }
     }
 
     /// An error of kind `timeout`.
     pub fn timeout(message: impl Into<String>) -> Self {
-        Self::Timeout { message: message.into() }
+        Self::Timeout { message: message.into(), details: Vec::new() }
     }
 
     /// An error of kind `transport`: `context` says what was being done.
     pub fn transport(context: impl fmt::Display, source: io::Error) -> Self {
-        Self::Transport { message: context.to_string(), source: Some(Arc::new(source)) }
+        Self::Transport { message: context.to_string(), source: Some(Arc::new(source)), details: Vec::new() }
     }
 
     /// An error of kind `refused` without a time for which the refusal holds.
     pub fn refused(message: impl Into<String>) -> Self {
-        Self::Refused { message: message.into(), retry_after: None, mapping_lost: false }
+        Self::Refused { message: message.into(), retry_after: None, mapping_lost: false, details: Vec::new() }
     }
 
     /// An error of kind `refused` that holds for a while.
     pub fn refused_for(message: impl Into<String>, retry_after: Duration) -> Self {
-        Self::Refused { message: message.into(), retry_after: Some(retry_after), mapping_lost: false }
+        Self::Refused {
+            message: message.into(),
+            retry_after: Some(retry_after),
+            mapping_lost: false,
+            details: Vec::new(),
+        }
     }
 
     /// An error of kind `refused` that leaves no mapping behind.
     pub fn refused_and_lost(message: impl Into<String>) -> Self {
-        Self::Refused { message: message.into(), retry_after: None, mapping_lost: true }
+        Self::Refused { message: message.into(), retry_after: None, mapping_lost: true, details: Vec::new() }
     }
 
     /// An error of kind `invalid` about the named argument.
@@ -203,6 +228,36 @@ impl PortMappingError {
     /// An error of kind `internal`.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::Internal { message: message.into() }
+    }
+
+    /// The same, with what each protocol that was tried has answered. Errors of kind `invalid`, `stopped` and `internal` are
+    /// about no protocol and stay as they are.
+    #[must_use]
+    pub fn with_details(mut self, each: impl Into<Vec<ErrorDetail>>) -> Self {
+        match &mut self {
+            Self::Unavailable { details, .. }
+            | Self::Timeout { details, .. }
+            | Self::Transport { details, .. }
+            | Self::Refused { details, .. } => *details = each.into(),
+            Self::Invalid { .. } | Self::Stopped { .. } | Self::Internal { .. } => {}
+        }
+        self
+    }
+
+    /// What each protocol that was tried has answered, in the order of preference; empty if no protocol was asked.
+    pub fn details(&self) -> &[ErrorDetail] {
+        match self {
+            Self::Unavailable { details, .. }
+            | Self::Timeout { details, .. }
+            | Self::Transport { details, .. }
+            | Self::Refused { details, .. } => details,
+            Self::Invalid { .. } | Self::Stopped { .. } | Self::Internal { .. } => &[],
+        }
+    }
+
+    /// One sentence for people about what to do now; nothing if there is nothing to do.
+    pub fn advice(&self) -> Option<String> {
+        crate::advice::advice(self.kind(), self.details())
     }
 
     /// The stable kind.
@@ -246,8 +301,8 @@ impl fmt::Display for PortMappingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Invalid { argument, message } => write!(f, "{argument}: {message}"),
-            Self::Unavailable { message }
-            | Self::Timeout { message }
+            Self::Unavailable { message, .. }
+            | Self::Timeout { message, .. }
             | Self::Transport { message, .. }
             | Self::Refused { message, .. }
             | Self::Stopped { message }
@@ -263,7 +318,39 @@ impl std::error::Error for PortMappingError {
     }
 }
 
-/// A failure as snapshots and events show it: the stable kind and a message for people.
+/// What one protocol has answered, as a part of an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ErrorDetail {
+    /// The protocol that was tried.
+    pub protocol: Protocol,
+    /// Why it failed.
+    pub kind: ErrorKind,
+    /// The router's number for that, where it answered with one: a PCP result code (RFC 6887 7.4), a NAT-PMP result code
+    /// (RFC 6886 3.5) or a UPnP error code.
+    pub code: Option<u32>,
+    /// The standard's name of the code, such as `NOT_AUTHORIZED` or `ConflictInMappingEntry`, where the code has one.
+    pub name: Option<String>,
+    /// For how long the router says that the refusal holds, where it gave a time (RFC 6887 7.4).
+    pub retry_after: Option<Duration>,
+    /// For people; nothing matches on it.
+    pub message: String,
+}
+
+impl ErrorDetail {
+    /// What `protocol` has answered, without a code.
+    pub fn new(protocol: Protocol, kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { protocol, kind, code: None, name: None, retry_after: None, message: message.into() }
+    }
+
+    builders! {
+        code(impl Into<Option<u32>>),
+        name(impl Into<Option<String>>),
+        retry_after(impl Into<Option<Duration>>),
+    }
+}
+
+/// A failure as snapshots and events show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ErrorReport {
@@ -271,18 +358,30 @@ pub struct ErrorReport {
     pub kind: ErrorKind,
     /// For people; nothing matches on it.
     pub message: String,
+    /// What each protocol that was tried has answered, in the order of preference; empty if no protocol was asked.
+    pub details: Vec<ErrorDetail>,
+    /// One sentence for people about what to do now; nothing if there is nothing to do.
+    pub advice: Option<String>,
+    /// How long it is useless to try again, if that is known.
+    pub retry_after: Option<Duration>,
 }
 
 impl ErrorReport {
-    /// A failure of this kind.
+    /// A failure of this kind, without details.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), details: Vec::new(), advice: None, retry_after: None }
     }
 }
 
 impl From<&PortMappingError> for ErrorReport {
     fn from(error: &PortMappingError) -> Self {
-        Self { kind: error.kind(), message: error.message() }
+        Self {
+            kind: error.kind(),
+            message: error.message(),
+            details: error.details().to_vec(),
+            advice: error.advice(),
+            retry_after: error.retry_after(),
+        }
     }
 }
 

@@ -1,26 +1,30 @@
 //! The handle on one mapped port.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::engine::{Alarm, Engine, seconds};
 use crate::error::{ErrorReport, PortMappingError};
-use crate::mapping::MapRequest;
+use crate::mapping::{MapRequest, Protocol};
 use crate::net::address::AddressClass;
 use crate::schedule::DEFAULT_STOP_TIMEOUT;
 use crate::sink::{MappingSink, Readiness};
 use crate::snapshot::{LeaseSnapshot, LeaseState, NatClass, Release};
 use crate::task::{Repairs, Shutdown};
 
-/// The promise to keep one port mapped. Dropping it releases the mapping in the background; [`stop`](Self::stop) also
-/// waits until that is done.
+/// The promise to keep one port mapped. Its clones are the same lease. When the last of them is dropped, the mapping is released
+/// in the background; [`stop`](Self::stop) also waits until that is done.
 ///
 /// A program that ends right after a drop, as `main` does with its last handles, may end before the release: then the
 /// mapping stays on the gateway until its lifetime ends. Call [`stop`](Self::stop) first.
+#[derive(Debug, Clone)]
+#[must_use = "dropping the last handle of a lease releases its mapping"]
+pub struct Lease(Arc<Shared>);
+
 #[derive(Debug)]
-#[must_use = "dropping a lease releases its mapping"]
-pub struct Lease {
+struct Shared {
     engine: Arc<Engine>,
     sink: Arc<MappingSink>,
     shutdown: Shutdown,
@@ -29,19 +33,34 @@ pub struct Lease {
     raised: AtomicU64,
 }
 
+/// A lease that somebody else holds.
+#[derive(Debug)]
+pub(crate) struct WeakLease(Weak<Shared>);
+
+impl WeakLease {
+    /// A handle, unless the last one is gone.
+    pub(crate) fn upgrade(&self) -> Option<Lease> {
+        self.0.upgrade().map(Lease)
+    }
+}
+
 impl Lease {
     pub(crate) fn new(engine: Arc<Engine>, sink: Arc<MappingSink>, shutdown: Shutdown, repairs: Repairs) -> Self {
-        Self { engine, sink, shutdown, repairs, raised: AtomicU64::new(0) }
+        Self(Arc::new(Shared { engine, sink, shutdown, repairs, raised: AtomicU64::new(0) }))
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakLease {
+        WeakLease(Arc::downgrade(&self.0))
     }
 
     /// The lease's number within its mapper, from 1, as events name it.
     pub fn id(&self) -> u64 {
-        self.sink.id()
+        self.0.sink.id()
     }
 
     /// What was asked for.
     pub fn request(&self) -> &MapRequest {
-        self.sink.request()
+        self.0.sink.request()
     }
 
     /// Waits, at most for `timeout`, until the port is mapped, and returns the state with the mapping.
@@ -55,25 +74,25 @@ impl Lease {
         timeout: impl Into<Option<Duration>>,
     ) -> impl Future<Output = Result<LeaseSnapshot, PortMappingError>> + Send {
         // At the call and not at the first poll: of two calls that are awaited together, none is later.
-        self.ready_since(self.raised.load(Ordering::Relaxed), timeout.into())
+        self.ready_since(self.0.raised.load(Ordering::Relaxed), timeout.into())
     }
 
     /// As [`ready`](Self::ready), for hosts that keep the future and may poll it much later. The future holds the lease.
     pub fn ready_owned(
-        self: &Arc<Self>,
+        &self,
         timeout: Option<Duration>,
     ) -> impl Future<Output = Result<LeaseSnapshot, PortMappingError>> + Send + use<> {
-        let (lease, heard) = (Arc::clone(self), self.raised.load(Ordering::Relaxed));
+        let (lease, heard) = (self.clone(), self.0.raised.load(Ordering::Relaxed));
         async move { lease.ready_since(heard, timeout).await }
     }
 
     /// Waits for a mapping, or for the failure of a later attempt than the one with the number `heard`.
     async fn ready_since(&self, heard: u64, limit: Option<Duration>) -> Result<LeaseSnapshot, PortMappingError> {
         self.check_process()?;
-        let outcome = self.wait_for(limit, || match self.sink.readiness() {
-            Readiness::Ready => Some(Ok(self.sink.snapshot())),
+        let outcome = self.wait_for(limit, || match self.0.sink.readiness() {
+            Readiness::Ready => Some(Ok(self.0.sink.snapshot())),
             Readiness::Failed(error, attempt) if attempt > heard => {
-                self.raised.fetch_max(attempt, Ordering::Relaxed);
+                self.0.raised.fetch_max(attempt, Ordering::Relaxed);
                 Some(Err(PortMappingError::clone(&error)))
             }
             Readiness::Exited(Some(error)) => Some(Err(PortMappingError::clone(&error))),
@@ -105,7 +124,7 @@ impl Lease {
         self.check_process()?;
         let limit = timeout.into();
         let outcome = self.wait_for(limit, || {
-            let snapshot = self.sink.snapshot();
+            let snapshot = self.0.sink.snapshot();
             if snapshot.revision != since {
                 return Some(Ok(snapshot));
             }
@@ -121,7 +140,7 @@ impl Lease {
         limit: Option<Duration>,
         look: impl Fn() -> Option<Result<T, PortMappingError>>,
     ) -> Result<Result<T, PortMappingError>, Alarm> {
-        let mut changed = self.sink.subscribe();
+        let mut changed = self.0.sink.subscribe();
         let wait = async {
             loop {
                 if let Some(found) = look() {
@@ -132,7 +151,7 @@ impl Lease {
                 }
             }
         };
-        self.engine.within(limit, wait).await
+        self.0.engine.within(limit, wait).await
     }
 
     fn alarmed(&self, alarm: Alarm, limit: Option<Duration>, what: &str) -> PortMappingError {
@@ -145,8 +164,8 @@ impl Lease {
     /// Returns a copy of the present state; takes no lock. In a forked child the lease has exited, at the latest 10 ms
     /// after the fork.
     pub fn snapshot(&self) -> LeaseSnapshot {
-        let snapshot = self.sink.snapshot();
-        if !self.engine.foreign_to_reader() {
+        let snapshot = self.0.sink.snapshot();
+        if !self.0.engine.foreign_to_reader() {
             return snapshot;
         }
         LeaseSnapshot {
@@ -164,6 +183,36 @@ impl Lease {
         }
     }
 
+    /// Where the lease stands, as in its [`snapshot`](Self::snapshot).
+    pub fn state(&self) -> LeaseState {
+        self.snapshot().state
+    }
+
+    /// Whether a granted, unexpired mapping is there, as in its [`snapshot`](Self::snapshot).
+    pub fn active(&self) -> bool {
+        self.snapshot().active
+    }
+
+    /// The external address and port, while active and if the gateway knows its address.
+    pub fn external(&self) -> Option<SocketAddr> {
+        self.snapshot().external()
+    }
+
+    /// The external port, while active; also where the gateway does not know its address.
+    pub fn external_port(&self) -> Option<u16> {
+        self.snapshot().external_port()
+    }
+
+    /// The protocol that made the mapping, while active.
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.snapshot().protocol()
+    }
+
+    /// The class of the external address; `unknown` while not active.
+    pub fn address_class(&self) -> AddressClass {
+        self.snapshot().address_class
+    }
+
     /// Deletes the mapping on the gateway and makes it again with the same external port, if the gateway gives it, and returns
     /// the state with the new mapping: for a mapping that the gateway lists and does not forward. Waits at most for
     /// `timeout`; the repair goes on if the time is up, or if the future is dropped. The event `repaired` tells that it
@@ -175,16 +224,16 @@ impl Lease {
     pub async fn repair(&self, timeout: impl Into<Option<Duration>>) -> Result<LeaseSnapshot, PortMappingError> {
         self.check_process()?;
         let limit = timeout.into();
-        match self.engine.within(limit, self.repairs.ask()).await {
-            Ok(outcome) => outcome.map(|()| self.sink.snapshot()),
+        match self.0.engine.within(limit, self.0.repairs.ask()).await {
+            Ok(outcome) => outcome.map(|()| self.0.sink.snapshot()),
             Err(alarm) => Err(self.alarmed(alarm, limit, "no repair")),
         }
     }
 
     /// Asks the lease to release its mapping and to end; does not wait. Does nothing if the lease was told to end before.
     pub fn begin_stop(&self) {
-        if !self.engine.foreign() {
-            self.shutdown.release();
+        if !self.0.engine.foreign() {
+            self.0.shutdown.release();
         }
     }
 
@@ -193,7 +242,7 @@ impl Lease {
     /// called again, and it does not fail if the gateway is gone. After [`detach`](Self::detach) the mapping stays. In a
     /// forked child it does nothing and returns [`Release::Released`]: nothing there is to be released.
     pub async fn stop(&self, timeout: impl Into<Option<Duration>>) -> Release {
-        if self.engine.foreign() {
+        if self.0.engine.foreign() {
             return Release::Released;
         }
         self.begin_stop();
@@ -203,8 +252,8 @@ impl Lease {
     /// Asks the lease to end and to leave its mapping on the gateway; does not wait. Does nothing if the lease was told to
     /// end before.
     pub fn begin_detach(&self) {
-        if !self.engine.foreign() {
-            self.shutdown.detach();
+        if !self.0.engine.foreign() {
+            self.0.shutdown.detach();
         }
     }
 
@@ -213,7 +262,7 @@ impl Lease {
     /// lease was told to stop before, its mapping is released.
     /// Returns as [`stop`](Self::stop) does.
     pub async fn detach(&self) -> Release {
-        if self.engine.foreign() {
+        if self.0.engine.foreign() {
             return Release::Released;
         }
         self.begin_detach();
@@ -222,12 +271,12 @@ impl Lease {
 
     /// How it ended is told by the sink: a wait that the engine's end cuts short says nothing.
     async fn released_within(&self, limit: Duration) -> Release {
-        let _ = self.engine.within(Some(limit), self.sink.wait_released()).await;
-        self.sink.release()
+        let _ = self.0.engine.within(Some(limit), self.0.sink.wait_released()).await;
+        self.0.sink.release()
     }
 
     fn check_process(&self) -> Result<(), PortMappingError> {
-        match self.engine.foreign() {
+        match self.0.engine.foreign() {
             true => Err(forked()),
             false => Ok(()),
         }
@@ -238,8 +287,10 @@ fn forked() -> PortMappingError {
     PortMappingError::stopped("the lease belongs to the process before the fork")
 }
 
-impl Drop for Lease {
+impl Drop for Shared {
     fn drop(&mut self) {
-        self.begin_stop();
+        if !self.engine.foreign() {
+            self.shutdown.release();
+        }
     }
 }

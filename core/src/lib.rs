@@ -27,9 +27,11 @@
 //! | [`net`] | default route, local address, address classes |
 //! | [`task`] | the life of one lease: probe, install, renew, revoke |
 //! | [`sink`], [`snapshot`], [`event`], [`event_log`] | how the task publishes and what readers see |
+//! | [`log`] | diagnostics, for hosts without `tracing` |
 //! | [`waits`] | many waits at once, for hosts that cannot poll futures |
 //! | [`fork`] | for hosts that can tell of a fork |
 
+mod advice;
 mod builders;
 pub mod client;
 mod clock;
@@ -42,6 +44,7 @@ pub mod fork;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod lease;
+pub mod log;
 mod mapper;
 pub mod mapping;
 pub mod net;
@@ -58,16 +61,18 @@ mod world;
 
 pub use config::{Config, RetryPolicy};
 pub use engine::{wait, wait_for};
-pub use error::{ErrorKind, ErrorReport, PortMappingError};
+pub use error::{ErrorDetail, ErrorKind, ErrorReport, PortMappingError};
 pub use event::{Event, EventKind};
 pub use event_log::PulledEvent;
 pub use lease::Lease;
+pub use log::{LogLevel, LogReader, LogRecord};
 pub use mapper::{Events, Mapper};
 pub use mapping::{AddressFamily, MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
 pub use net::address::AddressClass;
-pub use open::{OpenPort, open, open_with};
+pub use open::{OpenPort, external_address, open, open_with, probe};
 pub use snapshot::{
     GatewayReport, LeaseSnapshot, LeaseState, MapperSnapshot, NatClass, ProtocolOffer, ProtocolReport, Release,
+    TableEntry,
 };
 pub use waits::{Completion, WaitEnd, Waits};
 

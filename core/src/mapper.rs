@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,12 +17,12 @@ use crate::engine::{Engine, EngineRuntime, forked, seconds};
 use crate::error::PortMappingError;
 use crate::event::Event;
 use crate::event_log::{EventLog, EventReader, PulledEvent};
-use crate::lease::Lease;
-use crate::mapping::MapRequest;
+use crate::lease::{Lease, WeakLease};
+use crate::mapping::{MapRequest, Transport, whole_seconds};
 use crate::schedule::{DEFAULT_STOP_TIMEOUT, STOP_TIMEOUT_PER_LEASE};
 use crate::sink::MappingSink;
 use crate::sleep::SleepWatch;
-use crate::snapshot::{GatewayReport, LeaseState, MapperSnapshot, Release};
+use crate::snapshot::{GatewayReport, LeaseSnapshot, LeaseState, MapperSnapshot, Release, TableEntry};
 use crate::task::{PortMapperTask, Shutdown, Signals, Timing};
 use crate::world::World;
 
@@ -77,6 +78,14 @@ struct Leases {
 struct LiveLease {
     sink: Arc<MappingSink>,
     shutdown: Shutdown,
+    lease: WeakLease,
+}
+
+impl LiveLease {
+    /// The lease, unless it is over, was told to end, or nobody holds it any more.
+    fn lease(&self) -> Option<Lease> {
+        if self.shutdown.is_requested() || self.sink.has_exited() { None } else { self.lease.upgrade() }
+    }
 }
 
 impl Leases {
@@ -104,10 +113,12 @@ impl Leases {
 }
 
 impl Mapper {
-    /// Checks the configuration and starts the engine's thread. Does not touch the network.
+    /// Checks the configuration and starts the engine's thread. Does not touch the network. Where the configuration names no
+    /// gateway, [`PORTLEASE_GATEWAY`](crate::config::GATEWAY_VARIABLE) may.
     ///
     /// Fails with `invalid`, naming the field, or with `internal` if the system cannot start a thread.
     pub fn start(config: Config) -> Result<Self, PortMappingError> {
+        let config = config.with_environment()?;
         config.validate()?;
         let timing = Timing::from(&config);
         let events = Arc::<EventLog>::default();
@@ -172,7 +183,7 @@ impl Mapper {
         })
     }
 
-    fn leases(&self) -> MutexGuard<'_, Leases> {
+    fn lock_leases(&self) -> MutexGuard<'_, Leases> {
         // Nothing under this lock can panic half-way, so a poisoned list is still whole.
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -184,43 +195,83 @@ impl Mapper {
     /// `stopped` once the mapper is stopped. A lease that was stopped or dropped does not count: the new lease begins
     /// when the old one has ended.
     pub fn map(&self, request: MapRequest) -> Result<Lease, PortMappingError> {
+        self.begin(request, |_| None)
+    }
+
+    /// The lease that exists for an equal request, or a new one as [`map`](Self::map) makes it. So a program may ask again for
+    /// what it has, for instance when its configuration is read anew.
+    ///
+    /// Fails as [`map`](Self::map) does; a lease on the same port with other wishes is such a failure.
+    pub fn ensure(&self, request: MapRequest) -> Result<Lease, PortMappingError> {
+        self.begin(request, |live| live.lease())
+    }
+
+    /// Begins to map a port over UDP and over TCP: two leases, in this order. The transport of `request` does not matter. Either
+    /// lease may fail without the other, and their external ports may differ unless the request is exact.
+    ///
+    /// Fails as [`map`](Self::map) does; then there is no lease.
+    pub fn map_both(&self, request: MapRequest) -> Result<(Lease, Lease), PortMappingError> {
+        let udp = self.map(MapRequest { transport: Transport::Udp, ..request.clone() })?;
+        let tcp = self.map(MapRequest { transport: Transport::Tcp, ..request })?;
+        Ok((udp, tcp))
+    }
+
+    /// Handles of every lease that was not told to end, has not ended by itself, and is held by somebody; by number.
+    pub fn leases(&self) -> Vec<Lease> {
+        if self.engine.foreign() {
+            return Vec::new();
+        }
+        // Outside the lock: a handle that turns out to be the last one releases its lease.
+        let leases: Vec<_> = self.lock_leases().live.iter().map(LiveLease::lease).collect();
+        leases.into_iter().flatten().collect()
+    }
+
+    /// A new lease, or what `find` makes of a live one with an equal request.
+    fn begin(
+        &self,
+        request: MapRequest,
+        find: impl Fn(&LiveLease) -> Option<Lease>,
+    ) -> Result<Lease, PortMappingError> {
         self.engine.check()?;
         request.validate()?;
         let shutdown = Shutdown::child_of(self.engine.shutdown());
-        let (sink, predecessors) = {
-            let mut leases = self.leases();
+        let (signals, repairs) = Signals::new(self.world.watch());
+        let (lease, sink, predecessors) = {
+            let mut leases = self.lock_leases();
             leases.sweep();
             let mut predecessors = Vec::new();
-            for lease in &leases.live {
-                if let Some(clash) = clash(lease.sink.request(), &request) {
-                    if !lease.shutdown.is_requested() {
+            for live in &leases.live {
+                if live.sink.request() == &request
+                    && let Some(lease) = find(live)
+                {
+                    return Ok(lease);
+                }
+                if let Some(clash) = clash(live.sink.request(), &request) {
+                    if !live.shutdown.is_requested() {
                         return Err(clash);
                     }
-                    predecessors.push(Arc::clone(&lease.sink));
+                    predecessors.push(Arc::clone(&live.sink));
                 }
             }
             leases.last_id += 1;
             let events = Arc::clone(&self.events);
-            let sink = Arc::new(MappingSink::with_clock(leases.last_id, request, events, Clock::system()));
-            leases.live.push(LiveLease { sink: Arc::clone(&sink), shutdown: shutdown.clone() });
-            (sink, predecessors)
+            let sink = Arc::new(MappingSink::with_clock(leases.last_id, request.clone(), events, Clock::system()));
+            let lease = Lease::new(Arc::clone(&self.engine), Arc::clone(&sink), shutdown.clone(), repairs);
+            let (live, weak) = (Arc::clone(&sink), lease.downgrade());
+            leases.live.push(LiveLease { sink: live, shutdown: shutdown.clone(), lease: weak });
+            (lease, sink, predecessors)
         };
-        let client = Arc::clone(&self.client);
-        let (signals, repairs) = Signals::new(self.world.watch());
-        let task = PortMapperTask::new(client, Arc::clone(&sink), request, self.timing, shutdown.clone());
-        let on_end = {
-            let sink = Arc::clone(&sink);
-            move |error| sink.broken(&error)
-        };
+        let timing = Timing { ttl: request.ttl.map_or(self.timing.ttl, whole_seconds), ..self.timing };
+        let task = PortMapperTask::new(Arc::clone(&self.client), Arc::clone(&sink), request, timing, shutdown);
         let before = async move {
             for predecessor in predecessors {
                 predecessor.wait_released().await;
             }
         };
-        self.engine.spawn(task.heeding(signals).run_after(before), on_end);
+        self.engine.spawn(task.heeding(signals).run_after(before), move |error| sink.broken(&error));
         // Behind the task, which then does not wait for sockets to be opened.
         self.attend();
-        Ok(Lease::new(Arc::clone(&self.engine), sink, shutdown, repairs))
+        Ok(lease)
     }
 
     /// Looks out for what makes the leases look again.
@@ -253,7 +304,7 @@ impl Mapper {
         let view = self.client.view();
         let stopped = self.engine.check().is_err();
         let (leases, past_renewals) = {
-            let mut leases = self.leases();
+            let mut leases = self.lock_leases();
             leases.sweep();
             let snapshots = leases.live.iter().map(|lease| lease.sink.snapshot());
             let snapshots: Vec<_> = snapshots.filter(|lease| lease.state != LeaseState::Exited).collect();
@@ -315,6 +366,64 @@ impl Mapper {
         self.engine.call(async move { client.report().await }).await?
     }
 
+    /// The address at which the internet sees this machine, without a lease of one's own. Waits at most for `timeout` (by default
+    /// until every protocol has answered or is silent, about 2 s).
+    ///
+    /// A lease that is active has it already. Else NAT-PMP and UPnP are asked. PCP alone can tell an address only with a mapping: then
+    /// UDP port 9 (discard) is mapped for a moment, as RFC 6887 11.6 says. Without a router it is the machine's own address, if
+    /// that is public. Whether the internet can reach it says [`AddressClass::of`](crate::AddressClass::of).
+    ///
+    /// Fails with `unavailable` if no protocol tells an address, with `refused`, `timeout`, `transport`, and with `stopped`.
+    pub async fn external_address(&self, timeout: impl Into<Option<Duration>>) -> Result<IpAddr, PortMappingError> {
+        self.engine.check()?;
+        let known = self.snapshot().leases.iter().find_map(LeaseSnapshot::external);
+        if let Some(external) = known {
+            return Ok(external.ip());
+        }
+        let (client, limit) = (Arc::clone(&self.client), timeout.into());
+        let asked = self.engine.call(async move { client.external_address().await });
+        match self.engine.within(limit, asked).await {
+            Ok(answer) => answer?,
+            Err(alarm) => Err(alarm.error(|| format!("no external address within {}", seconds(limit)))),
+        }
+    }
+
+    /// The router's table of mapped ports, whoever made them, as far as it shows it (at most 1024 entries). UPnP alone can tell: many
+    /// routers list the mappings made by PCP and NAT-PMP there too; ports forwarded by hand are often left out.
+    ///
+    /// Fails with `unavailable` where there is no UPnP, with `refused` where the router does not show its table, with
+    /// `transport`, `timeout`, and with `stopped`.
+    pub async fn table(&self) -> Result<Vec<TableEntry>, PortMappingError> {
+        let client = Arc::clone(&self.client);
+        self.engine.call(async move { client.table().await }).await?
+    }
+
+    /// Deletes an entry of the router's table (UPnP alone), for what nobody holds any more, and answers with what it was; with
+    /// nothing if the table has no such entry. An entry that forwards to another machine is deleted only if `any_host`
+    /// is set.
+    ///
+    /// Fails with `invalid` for port 0 and for the mapping of a lease of this mapper, which is to be stopped instead; with
+    /// `refused` for an entry of another machine and where the router says no; otherwise as [`table`](Self::table) does.
+    pub async fn delete(
+        &self,
+        transport: Transport,
+        external_port: u16,
+        any_host: bool,
+    ) -> Result<Option<TableEntry>, PortMappingError> {
+        self.engine.check()?;
+        PortMappingError::check_port("external_port", external_port)?;
+        let is_it =
+            |lease: &&LeaseSnapshot| lease.transport == transport && lease.external_port() == Some(external_port);
+        if let Some(lease) = self.snapshot().leases.iter().find(is_it) {
+            let port = lease.internal_port;
+            let message =
+                format!("{external_port} is held by this mapper's lease on {transport} port {port}; stop that");
+            return Err(PortMappingError::invalid("external_port", message));
+        }
+        let client = Arc::clone(&self.client);
+        self.engine.call(async move { client.delete_entry(transport, external_port, any_host).await }).await?
+    }
+
     /// Tells that the machine's network may have changed, for hosts that know before portlease does (Android and iOS tell
     /// their apps, sandboxes hide the network from them). Every lease looks again at once, and no lease waits for its next
     /// attempt. Returns at once; does nothing once the mapper is stopped, and in a forked child. It is needed nowhere else:
@@ -344,7 +453,7 @@ impl Mapper {
 
     /// How the leases of an engine that has ended left the gateway.
     fn release(&self) -> Release {
-        if self.engine.foreign() { Release::Released } else { self.leases().release() }
+        if self.engine.foreign() { Release::Released } else { self.lock_leases().release() }
     }
 
     /// A gateway deletes one mapping after another.
@@ -352,7 +461,7 @@ impl Mapper {
         if self.engine.foreign() {
             return DEFAULT_STOP_TIMEOUT;
         }
-        let mut leases = self.leases();
+        let mut leases = self.lock_leases();
         leases.sweep();
         let left = u32::try_from(leases.live.len()).unwrap_or(u32::MAX);
         DEFAULT_STOP_TIMEOUT.saturating_add(STOP_TIMEOUT_PER_LEASE.saturating_mul(left))

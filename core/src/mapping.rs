@@ -6,7 +6,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::builders::builders;
-use crate::error::{PortMappingError, list};
+use crate::error::{PortMappingError, check, list};
+use crate::schedule::{MAX_TTL, MIN_TTL};
+
+/// The longest description, in characters; several routers store no more.
+pub const MAX_DESCRIPTION_LENGTH: usize = 64;
 
 /// What produced a mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -110,7 +114,7 @@ stable_strings!(AddressFamily, "family", [AddressFamily::Ipv4]);
 /// let request = MapRequest::new(8080, Transport::Tcp).external_port(80).exact();
 /// assert_eq!(request.suggested_port(), 80);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct MapRequest {
     /// The local port, 1 to 65535.
@@ -123,12 +127,26 @@ pub struct MapRequest {
     pub exact: bool,
     /// The address family. Default: IPv4.
     pub family: AddressFamily,
+    /// The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper's
+    /// [`Config`](crate::Config).
+    pub ttl: Option<Duration>,
+    /// The text that the gateway shows beside the mapping (UPnP only), at most 64 characters, no control characters.
+    /// Default: that of the mapper's [`Config`](crate::Config).
+    pub description: Option<String>,
 }
 
 impl MapRequest {
     /// A request for `port`, wishing for the same external port and content with another.
     pub const fn new(port: u16, transport: Transport) -> Self {
-        Self { internal_port: port, transport, external_port: None, exact: false, family: AddressFamily::Ipv4 }
+        Self {
+            internal_port: port,
+            transport,
+            external_port: None,
+            exact: false,
+            family: AddressFamily::Ipv4,
+            ttl: None,
+            description: None,
+        }
     }
 
     /// Wishes for this external port; the gateway may still grant another.
@@ -152,6 +170,20 @@ impl MapRequest {
         self
     }
 
+    /// Asks for this lifetime instead of the mapper's.
+    #[must_use]
+    pub const fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Has the gateway show this text beside the mapping instead of the mapper's.
+    #[must_use]
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
     /// The external port to suggest: the wish, else the internal port. Never 0, which some routers refuse.
     pub const fn suggested_port(&self) -> u16 {
         match self.external_port {
@@ -160,11 +192,38 @@ impl MapRequest {
         }
     }
 
-    /// Checks the ports. Fails with kind `invalid`.
+    /// Checks every field. Fails with kind `invalid`, naming the field and what is allowed.
     pub fn validate(&self) -> Result<(), PortMappingError> {
         PortMappingError::check_port("internal_port", self.internal_port)?;
-        self.external_port.map_or(Ok(()), |port| PortMappingError::check_port("external_port", port))
+        self.external_port.map_or(Ok(()), |port| PortMappingError::check_port("external_port", port))?;
+        self.ttl.map_or(Ok(()), check_ttl)?;
+        self.description.as_deref().map_or(Ok(()), check_description)
     }
+}
+
+/// Fails with kind `invalid` for a lifetime that is never asked for.
+pub(crate) fn check_ttl(ttl: Duration) -> Result<(), PortMappingError> {
+    check("ttl", (MIN_TTL..=MAX_TTL).contains(&ttl), || {
+        let (least, most) = (MIN_TTL.as_secs(), MAX_TTL.as_secs());
+        format!("must be between {least} and {most} s, not {} s", ttl.as_secs_f64())
+    })
+}
+
+/// A lifetime to ask for in whole seconds, a fraction rounded up: the wire knows no fractions.
+pub(crate) fn whole_seconds(ttl: Duration) -> Duration {
+    Duration::from_secs(ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0))
+}
+
+/// Fails with kind `invalid` for a text that some gateway would not show as it is.
+pub(crate) fn check_description(description: &str) -> Result<(), PortMappingError> {
+    let length = description.chars().count();
+    check("description", length <= MAX_DESCRIPTION_LENGTH, || {
+        format!("must have at most {MAX_DESCRIPTION_LENGTH} characters, not {length}")
+    })?;
+    let control = description.chars().find(|c| c.is_control());
+    check("description", control.is_none(), || {
+        format!("must not contain control characters such as {:?}", control.unwrap_or_default())
+    })
 }
 
 /// What a gateway granted, with all that its protocol needs to renew and delete it.

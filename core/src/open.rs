@@ -1,5 +1,6 @@
 //! One mapped port with an engine of its own, in one line.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use crate::error::PortMappingError;
 use crate::lease::Lease;
 use crate::mapper::Mapper;
 use crate::mapping::{MapRequest, Transport};
-use crate::snapshot::{LeaseSnapshot, Release};
+use crate::snapshot::{GatewayReport, LeaseSnapshot, Release};
 
 /// A lease together with a mapper that serves only this lease; both end together.
 ///
@@ -19,7 +20,7 @@ use crate::snapshot::{LeaseSnapshot, Release};
 #[derive(Debug)]
 #[must_use = "dropping an open port releases its mapping"]
 pub struct OpenPort {
-    lease: Arc<Lease>,
+    lease: Lease,
     mapper: Arc<Mapper>,
 }
 
@@ -30,11 +31,11 @@ impl OpenPort {
     pub fn begin(config: Config, request: MapRequest) -> Result<Self, PortMappingError> {
         let mapper = Mapper::start(config)?;
         let lease = mapper.map(request)?;
-        Ok(Self { lease: Arc::new(lease), mapper: Arc::new(mapper) })
+        Ok(Self { lease, mapper: Arc::new(mapper) })
     }
 
     /// The lease. Stopping it releases the mapping, but the mapper keeps running.
-    pub fn lease(&self) -> &Arc<Lease> {
+    pub fn lease(&self) -> &Lease {
         &self.lease
     }
 
@@ -123,4 +124,23 @@ pub async fn open_with(
     let port = OpenPort::begin(config, request)?;
     port.ready(timeout).await?;
     Ok(port)
+}
+
+/// Asks the gateway what it offers by each protocol, with an engine of its own; maps nothing.
+///
+/// Fails as [`Mapper::start`] and [`Mapper::probe`] do.
+pub async fn probe(config: Config) -> Result<GatewayReport, PortMappingError> {
+    let mapper = Mapper::start(config)?;
+    mapper.probe().await
+}
+
+/// The address at which the internet sees this machine, asked with an engine of its own. Waits at most for `timeout`.
+///
+/// Fails as [`Mapper::start`] and [`Mapper::external_address`] do.
+pub async fn external_address(
+    config: Config,
+    timeout: impl Into<Option<Duration>>,
+) -> Result<IpAddr, PortMappingError> {
+    let mapper = Mapper::start(config)?;
+    mapper.external_address(timeout).await
 }

@@ -293,6 +293,12 @@ pub const MAX_RETRY_BACKOFF: Duration = Duration::from_secs(86_400);
 /// The shortest wait between attempts to map, whatever the configured bounds.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
 
+/// The lifetime of the mapping that shows the external address: it is deleted at once, and should end soon if that is lost. RFC
+/// 6887 15 lets servers raise what is asked for to 120 s.
+pub(crate) const ADDRESS_TTL: Duration = Duration::from_secs(120);
+/// The port of that mapping: discard (RFC 863), which RFC 6887 11.6 names.
+pub(crate) const DISCARD_PORT: u16 = 9;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -317,6 +317,11 @@ impl GatewayReport {
         protocols(impl Into<Vec<ProtocolReport>>),
     }
 
+    /// The external address that the first protocol tells which has one.
+    pub fn external_address(&self) -> Option<IpAddr> {
+        self.protocols.iter().find_map(|report| report.outcome.as_ref().ok()?.external_address)
+    }
+
     /// Fails unless a protocol answered: with `refused` if one said no, else with `unavailable`; the message gives
     /// the reason of each.
     pub fn require_offer(&self) -> Result<(), PortMappingError> {
@@ -330,5 +335,61 @@ impl GatewayReport {
             true => Err(PortMappingError::refused(message)),
             false => Err(PortMappingError::unavailable(message)),
         }
+    }
+}
+
+/// A line of the router's table of mapped ports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TableEntry {
+    /// The port on the router's public side.
+    pub external_port: u16,
+    /// UDP or TCP.
+    pub transport: Transport,
+    /// The host inside to which the router forwards: an address, on some routers a name.
+    pub internal_client: String,
+    /// The port on that host.
+    pub internal_port: u16,
+    /// What the one who made it calls it.
+    pub description: String,
+    /// Whether it is in force.
+    pub enabled: bool,
+    /// The time that is left; `None` for an entry that does not end by itself.
+    pub lifetime: Option<Duration>,
+    /// The only host that may use it; empty for everybody.
+    pub remote_host: String,
+    /// Whether it forwards to this machine.
+    pub this_machine: bool,
+}
+
+impl TableEntry {
+    /// An entry in force, for every remote host and without end, that forwards to a port of `internal_client`.
+    pub fn new(
+        transport: Transport,
+        external_port: u16,
+        internal_client: impl Into<String>,
+        internal_port: u16,
+    ) -> Self {
+        Self {
+            external_port,
+            transport,
+            internal_client: internal_client.into(),
+            internal_port,
+            description: String::new(),
+            enabled: true,
+            lifetime: None,
+            remote_host: String::new(),
+            this_machine: false,
+        }
+    }
+
+    /// The host inside, if it is given by its address.
+    pub(crate) fn client(&self) -> Option<IpAddr> {
+        self.internal_client.parse().ok()
+    }
+
+    /// Whether the entry forwards to this address and port.
+    pub(crate) fn leads_to(&self, internal: SocketAddr) -> bool {
+        self.internal_port == internal.port() && self.client() == Some(internal.ip())
     }
 }

@@ -17,7 +17,7 @@ use crate::client::PortMapperClient;
 use crate::clock::{Clock, Moment};
 use crate::config::{Config, RetryPolicy};
 use crate::error::{ErrorKind, PortMappingError};
-use crate::mapping::{MapRequest, PortMapping};
+use crate::mapping::{MapRequest, PortMapping, whole_seconds};
 use crate::schedule::{LATE_CALL_DEADLINE, PREDECESSOR_PATIENCE, RELEASE_DEADLINE, SHUTDOWN_GRACE, retry_delay};
 use crate::sink::MappingSink;
 use crate::snapshot::Release;
@@ -59,7 +59,7 @@ impl Default for Timing {
 impl From<&Config> for Timing {
     fn from(config: &Config) -> Self {
         Self {
-            ttl: config.whole_ttl(),
+            ttl: whole_seconds(config.ttl),
             renewal_interval: config.renewal_interval,
             failure_threshold: config.failure_threshold,
             retry: config.retry,
@@ -264,10 +264,10 @@ impl<C: PortMapperClient> PortMapperTask<C> {
 
     async fn run_until_over(&self, signals: &mut Signals) -> End<PortMappingError> {
         let mut row = Row::default();
-        let mut request = self.request;
+        let mut request = self.request.clone();
         while !self.shutdown.token.is_cancelled() {
             if signals.begin_attempt() {
-                (row, request) = (Row::default(), self.request);
+                (row, request) = (Row::default(), self.request.clone());
             }
             self.sink.probing();
             let asked_at = self.clock().now();
@@ -276,7 +276,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
                 attempt = self.establish(&request) => attempt,
                 // What was under way is of the network that is gone.
                 () = self.moved(signals) => {
-                    (row, request) = (Row::default(), self.request);
+                    (row, request) = (Row::default(), self.request.clone());
                     continue;
                 }
             };
@@ -285,7 +285,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
                 End::Outcome(Ok(mapping)) => match self.keep(mapping, asked_at, signals).await {
                     End::Shutdown(release_error) => return End::Shutdown(release_error),
                     End::Outcome(lost) if lost.moved => {
-                        (row, request) = (Row::default(), self.request);
+                        (row, request) = (Row::default(), self.request.clone());
                         lost.error
                     }
                     End::Outcome(lost) => {
@@ -313,7 +313,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
                 let wait = retry_delay(attempt, min, max, error.retry_after(), jitter);
                 tracing::debug!(?wait, %error, "next attempt to map");
                 if self.pause(self.clock().now().after(wait), signals).await == Some(Change::Moved) {
-                    (row, request) = (Row::default(), self.request);
+                    (row, request) = (Row::default(), self.request.clone());
                 }
             }
         }
@@ -331,8 +331,8 @@ impl<C: PortMapperClient> PortMapperTask<C> {
     /// What is asked for to get the mapping with this external port again.
     fn same_again(&self, external_port: u16) -> MapRequest {
         match self.request.exact {
-            true => self.request,
-            false => MapRequest { external_port: Some(external_port), ..self.request },
+            true => self.request.clone(),
+            false => MapRequest { external_port: Some(external_port), ..self.request.clone() },
         }
     }
 

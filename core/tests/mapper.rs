@@ -576,7 +576,7 @@ impl PortMapperClient for PanickingAside {
     }
 
     async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
-        Ok(PortMapping::new(*request, ([203, 0, 113, 7], 4000), ttl, Protocol::None))
+        Ok(PortMapping::new(request.clone(), ([203, 0, 113, 7], 4000), ttl, Protocol::None))
     }
 
     async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {

@@ -178,7 +178,7 @@ async fn a_taken_port_gives_another_one_or_with_exact_a_refusal_and_no_mapping()
     gateway.add_mapping(portlease_gateway::Transport::Udp, 4100, others, None).unwrap();
     let request = MapRequest::new(4000, Transport::Udp).external_port(4100);
 
-    let error = mapper.install(&request.exact(), HOUR).await.unwrap_err();
+    let error = mapper.install(&request.clone().exact(), HOUR).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert!(error.to_string().contains("4100"), "{error}");
     assert_eq!(gateway.mappings().len(), 1, "what was granted in its place is given back");

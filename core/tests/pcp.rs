@@ -170,7 +170,7 @@ async fn a_taken_port_gives_another_one_or_with_exact_a_refusal_and_no_mapping()
     gateway.add_mapping(portlease_gateway::Transport::Udp, 4100, others, None).unwrap();
     let request = MapRequest::new(4000, Transport::Udp).external_port(4100);
 
-    let error = mapper.install(&request.exact(), HOUR).await.unwrap_err();
+    let error = mapper.install(&request.clone().exact(), HOUR).await.unwrap_err();
     assert!(error.to_string().starts_with("pcp CANNOT_PROVIDE_EXTERNAL: "), "{error}");
     assert_eq!(gateway.mappings().len(), 1);
 

@@ -73,6 +73,16 @@ export interface MapOptions {
   exact?: boolean | undefined;
   /** The address family. Default: IPv4. */
   family?: AddressFamily | undefined;
+  /**
+   * The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper's `Config`. In
+   * milliseconds.
+   */
+  ttl?: number | undefined;
+  /**
+   * The text that the gateway shows beside the mapping (UPnP only), at most 64 characters, no control characters.
+   * Default: that of the mapper's `Config`.
+   */
+  description?: string | undefined;
 }
 
 /** How an option is read. */
@@ -102,4 +112,6 @@ export const mapOptions: Record<keyof MapOptions, Reading> = {
   externalPort: 'port',
   exact: 'flag',
   family: 'text',
+  ttl: 'number',
+  description: 'text',
 };

@@ -21,6 +21,22 @@ export const ErrorKind = Object.freeze({
 /** The stable name of what went wrong. Programs match on this; messages are for people. */
 export type ErrorKind = (typeof ErrorKind)[keyof typeof ErrorKind];
 
+/** How much a record matters. */
+export const LogLevel = Object.freeze({
+  /** A defect in portlease. */
+  ERROR: 'error',
+  /** Something does not work that should. */
+  WARN: 'warn',
+  /** What happens to mappings: installed, changed, revoked, released. */
+  INFO: 'info',
+  /** Each exchange with the router. */
+  DEBUG: 'debug',
+  /** Everything. */
+  TRACE: 'trace',
+});
+/** How much a record matters. */
+export type LogLevel = (typeof LogLevel)[keyof typeof LogLevel];
+
 /** Where a lease stands. */
 export const LeaseState = Object.freeze({
   /** Not begun, or waiting for the next attempt. */

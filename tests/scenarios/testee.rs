@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use portlease::{
-    Config, ErrorReport, Event, GatewayReport, Lease, LeaseSnapshot, MapRequest, Mapper, MapperSnapshot,
-    PortMappingError, ProtocolReport, RetryPolicy,
+    Config, ErrorDetail, ErrorReport, Event, GatewayReport, Lease, LeaseSnapshot, MapRequest, Mapper, MapperSnapshot,
+    PortMappingError, ProtocolReport, RetryPolicy, TableEntry, Transport,
 };
 use serde_json::{Value, json};
 
@@ -65,6 +65,19 @@ impl Handles {
                 Mapper::start(config(&command["config"])?).map(|mapper| keep(&self.mappers, &command["mapper"], mapper))
             }
             "map" => mapper()?.map(request(command)?).map(|lease| keep(&self.leases, &command["lease"], lease)),
+            "ensure" => mapper()?.ensure(request(command)?).map(|lease| {
+                let id = lease.id();
+                keep(&self.leases, &command["lease"], lease);
+                id.into()
+            }),
+            "leases" => Ok(mapper()?.leases().iter().map(Lease::id).collect::<Vec<_>>().into()),
+            "external_address" => mapper()?.external_address(timeout).await.map(|address| address.to_string().into()),
+            "table" => mapper()?.table().await.map(|table| table.iter().map(entry_result).collect::<Vec<_>>().into()),
+            "delete" => {
+                let (transport, port) = (transport(command)?, port(command, "external_port").unwrap_or_default());
+                let deleted = mapper()?.delete(transport, port, command["any_host"] == true).await;
+                deleted.map(|entry| entry.as_ref().map(entry_result).into())
+            }
             "ready" => lease()?.ready(timeout).await.map(|snapshot| lease_result(&snapshot)),
             "changed" => {
                 let since = command["since"].as_u64().ok_or("a change since no revision")?;
@@ -87,13 +100,21 @@ impl Handles {
     }
 }
 
+fn port(command: &Value, name: &str) -> Option<u16> {
+    command[name].as_u64().and_then(|port| u16::try_from(port).ok())
+}
+
+fn transport(command: &Value) -> Result<Transport, String> {
+    command["transport"].as_str().and_then(|name| name.parse().ok()).ok_or_else(|| format!("{command}"))
+}
+
 fn request(command: &Value) -> Result<MapRequest, String> {
-    let port = |name: &str| command[name].as_u64().and_then(|port| u16::try_from(port).ok());
-    let transport = command["transport"].as_str().and_then(|name| name.parse().ok());
-    let (Some(internal), Some(transport)) = (port("port"), transport) else { return Err(format!("{command}")) };
-    let mut request = MapRequest::new(internal, transport);
-    request.external_port = port("external_port");
+    let internal = port(command, "port").ok_or_else(|| format!("{command}"))?;
+    let mut request = MapRequest::new(internal, transport(command)?);
+    request.external_port = port(command, "external_port");
     request.exact = command["exact"] == true;
+    request.ttl = seconds(&command["ttl"]);
+    request.description = command["description"].as_str().map(str::to_owned);
     Ok(request)
 }
 
@@ -117,7 +138,38 @@ fn text<T: ToString>(value: Option<T>) -> Option<String> {
 }
 
 fn error(error: &ErrorReport) -> Value {
-    json!({"kind": error.kind.as_str(), "message": error.message})
+    json!({
+        "kind": error.kind.as_str(),
+        "message": error.message,
+        "details": error.details.iter().map(detail).collect::<Vec<_>>(),
+        "advice": error.advice,
+        "retry_after": error.retry_after.map(|time| time.as_secs_f64()),
+    })
+}
+
+fn detail(detail: &ErrorDetail) -> Value {
+    json!({
+        "protocol": detail.protocol.as_str(),
+        "kind": detail.kind.as_str(),
+        "code": detail.code,
+        "name": detail.name,
+        "retry_after": detail.retry_after.map(|time| time.as_secs_f64()),
+        "message": detail.message,
+    })
+}
+
+fn entry_result(entry: &TableEntry) -> Value {
+    json!({
+        "external_port": entry.external_port,
+        "transport": entry.transport.as_str(),
+        "internal_client": entry.internal_client,
+        "internal_port": entry.internal_port,
+        "description": entry.description,
+        "enabled": entry.enabled,
+        "lifetime": entry.lifetime.map(|left| left.as_secs_f64()),
+        "remote_host": entry.remote_host,
+        "this_machine": entry.this_machine,
+    })
 }
 
 fn lease_result(lease: &LeaseSnapshot) -> Value {

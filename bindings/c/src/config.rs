@@ -81,9 +81,15 @@ pub struct portlease_request {
     pub exact: MaybeUninit<bool>,
     /// The address family.
     pub family: MaybeUninit<portlease_family>,
+    /// The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper's `Config`. In
+    /// seconds.
+    pub ttl: f64,
+    /// The text that the gateway shows beside the mapping (UPnP only), at most 64 characters, no control characters.
+    /// Default: that of the mapper's `Config`.
+    pub description: *const c_char,
 }
 
-growing!(portlease_request: family MaybeUninit<portlease_family>);
+growing!(portlease_request: description *const c_char => ttl);
 // SAFETY: numbers and pointers; the rest is `MaybeUninit`.
 unsafe impl Options for portlease_request {}
 
@@ -121,5 +127,7 @@ pub(crate) fn read_request(
     set(&mut request.external_port, nonzero(given.external_port).map(Some));
     set(&mut request.exact, Some(truth(given.exact)));
     set(&mut request.family, Some(names::read_family("family", given.family)?));
+    set(&mut request.ttl, seconds("ttl", given.ttl)?.map(Some));
+    set(&mut request.description, text(caller, "description", given.description)?.map(Some));
     Ok(request)
 }

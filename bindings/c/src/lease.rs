@@ -1,7 +1,5 @@
 //! The handle on one mapped port.
 
-use std::sync::Arc;
-
 use portlease::Lease;
 
 use crate::error::{free, guard, guard_read, portlease_error};
@@ -14,7 +12,7 @@ use crate::values::timeout;
 /// The promise to keep one port mapped.
 #[allow(non_camel_case_types)]
 pub struct portlease_lease {
-    pub(crate) lease: Arc<Lease>,
+    pub(crate) lease: Lease,
 }
 
 /// The lease's number within its mapper, from 1, as events name it; 0 for NULL. Does not block.

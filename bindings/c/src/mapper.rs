@@ -54,7 +54,7 @@ pub unsafe extern "C" fn portlease_open(
         if let Some(snapshot) = snapshot {
             snapshot.put(|to| put_lease(to, &ready));
         }
-        lease.put(portlease_lease { lease: Arc::clone(port.lease()) });
+        lease.put(portlease_lease { lease: port.lease().clone() });
         mapper.put(portlease_mapper { mapper: Arc::clone(port.mapper()) });
         Ok(())
     };
@@ -94,7 +94,7 @@ pub unsafe extern "C" fn portlease_mapper_map(
         let lease = caller.handle_out("lease", lease)?;
         let engine = &caller.handle("mapper", mapper)?.mapper;
         let made = engine.map(read_request(caller, request)?)?;
-        lease.put(portlease_lease { lease: Arc::new(made) });
+        lease.put(portlease_lease { lease: made });
         Ok(())
     };
     // SAFETY: the header's rules.

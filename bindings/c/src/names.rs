@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 
 use portlease::mapping::AddressFamily;
 use portlease::{
-    AddressClass, ErrorKind, EventKind, LeaseState, NatClass, PortMappingError, Protocol, Release, Transport,
+    AddressClass, ErrorKind, EventKind, LeaseState, LogLevel, NatClass, PortMappingError, Protocol, Release, Transport,
 };
 
 use crate::memory::{not_one_of, number};
@@ -46,6 +46,35 @@ impl From<ErrorKind> for portlease_kind {
             ErrorKind::Invalid => Self::PORTLEASE_INVALID,
             ErrorKind::Stopped => Self::PORTLEASE_STOPPED,
             ErrorKind::Internal => Self::PORTLEASE_INTERNAL,
+        }
+    }
+}
+
+/// How much a record matters.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(non_camel_case_types)]
+pub enum portlease_log_level {
+    /// A defect in portlease.
+    PORTLEASE_LOG_LEVEL_ERROR = 1,
+    /// Something does not work that should.
+    PORTLEASE_LOG_LEVEL_WARN = 2,
+    /// What happens to mappings: installed, changed, revoked, released.
+    PORTLEASE_LOG_LEVEL_INFO = 3,
+    /// Each exchange with the router.
+    PORTLEASE_LOG_LEVEL_DEBUG = 4,
+    /// Everything.
+    PORTLEASE_LOG_LEVEL_TRACE = 5,
+}
+
+impl From<LogLevel> for portlease_log_level {
+    fn from(value: LogLevel) -> Self {
+        match value {
+            LogLevel::Error => Self::PORTLEASE_LOG_LEVEL_ERROR,
+            LogLevel::Warn => Self::PORTLEASE_LOG_LEVEL_WARN,
+            LogLevel::Info => Self::PORTLEASE_LOG_LEVEL_INFO,
+            LogLevel::Debug => Self::PORTLEASE_LOG_LEVEL_DEBUG,
+            LogLevel::Trace => Self::PORTLEASE_LOG_LEVEL_TRACE,
         }
     }
 }
@@ -335,6 +364,20 @@ pub extern "C" fn portlease_kind_name(value: MaybeUninit<portlease_kind>) -> *co
         6 => c"stopped",
         7 => c"internal",
         100 => c"cancelled",
+        _ => c"",
+    };
+    name.as_ptr()
+}
+
+/// As above.
+#[unsafe(no_mangle)]
+pub extern "C" fn portlease_log_level_name(value: MaybeUninit<portlease_log_level>) -> *const c_char {
+    let name = match number(value) {
+        1 => c"error",
+        2 => c"warn",
+        3 => c"info",
+        4 => c"debug",
+        5 => c"trace",
         _ => c"",
     };
     name.as_ptr()

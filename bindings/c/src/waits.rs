@@ -110,7 +110,7 @@ pub unsafe extern "C" fn portlease_waits_lease_changed(
 ) -> portlease_kind {
     let body = |caller: Caller<'_>| {
         let waits = &caller.handle("waits", waits)?.waits;
-        let lease = Arc::clone(&caller.handle("lease", lease)?.lease);
+        let lease = caller.handle("lease", lease)?.lease.clone();
         let limit = timeout(timeout_seconds)?;
         waits.begin(token, async move { lease.changed(since_revision, limit).await.map(Answer::Lease) })
     };
@@ -129,7 +129,7 @@ pub unsafe extern "C" fn portlease_waits_lease_repair(
 ) -> portlease_kind {
     let body = |caller: Caller<'_>| {
         let waits = &caller.handle("waits", waits)?.waits;
-        let lease = Arc::clone(&caller.handle("lease", lease)?.lease);
+        let lease = caller.handle("lease", lease)?.lease.clone();
         let limit = timeout(timeout_seconds)?;
         waits.begin(token, async move { lease.repair(limit).await.map(Answer::Lease) })
     };
@@ -148,9 +148,9 @@ pub unsafe extern "C" fn portlease_waits_lease_stop(
 ) -> portlease_kind {
     let body = |caller: Caller<'_>| {
         let waits = &caller.handle("waits", waits)?.waits;
-        let lease = Arc::clone(&caller.handle("lease", lease)?.lease);
+        let lease = caller.handle("lease", lease)?.lease.clone();
         let limit = timeout(timeout_seconds)?;
-        let stopping = Arc::clone(&lease);
+        let stopping = lease.clone();
         waits.begin(token, async move { Ok(Answer::Release(lease.stop(limit).await)) })?;
         begin_now(|| stopping.begin_stop())
     };
@@ -168,8 +168,8 @@ pub unsafe extern "C" fn portlease_waits_lease_detach(
 ) -> portlease_kind {
     let body = |caller: Caller<'_>| {
         let waits = &caller.handle("waits", waits)?.waits;
-        let lease = Arc::clone(&caller.handle("lease", lease)?.lease);
-        let ending = Arc::clone(&lease);
+        let lease = caller.handle("lease", lease)?.lease.clone();
+        let ending = lease.clone();
         waits.begin(token, async move { Ok(Answer::Release(lease.detach().await)) })?;
         begin_now(|| ending.begin_detach())
     };

@@ -10,8 +10,9 @@ use syn::{Attribute, Expr, ExprLit, Fields, ImplItem, ImplItemConst, Item, Lit, 
 use crate::Result;
 
 /// The files of core and the types in each of them that languages mirror, in the order of the output.
-const CORE: [(&str, &[&str]); 6] = [
-    ("core/src/error.rs", &["ErrorKind", "ErrorReport"]),
+const CORE: [(&str, &[&str]); 7] = [
+    ("core/src/error.rs", &["ErrorKind", "ErrorDetail", "ErrorReport"]),
+    ("core/src/log.rs", &["LogLevel"]),
     (
         "core/src/snapshot.rs",
         &[
@@ -24,6 +25,7 @@ const CORE: [(&str, &[&str]); 6] = [
             "GatewayReport",
             "ProtocolReport",
             "ProtocolOffer",
+            "TableEntry",
         ],
     ),
     ("core/src/event.rs", &["EventKind", "Event"]),
@@ -279,7 +281,7 @@ impl Reader {
 
 /// Whether a type of the lists above is an enum that is read later.
 fn is_enum(name: &str) -> bool {
-    matches!(name, "Protocol" | "Transport" | "AddressClass" | "AddressFamily")
+    matches!(name, "ErrorKind" | "Protocol" | "Transport" | "AddressClass" | "AddressFamily")
 }
 
 fn is_struct(name: &str) -> bool {

@@ -5,7 +5,16 @@ use crate::text::{between, plain, table, wrap};
 use crate::{Data, Enum, Field, Kind, Model, Output, Result, Struct, header};
 
 const WIDTH: usize = 120;
-const VIEWS: [&str; 6] = ["ErrorReport", "LeaseSnapshot", "MapperSnapshot", "GatewayReport", "ProtocolReport", "Event"];
+const VIEWS: [&str; 8] = [
+    "ErrorDetail",
+    "ErrorReport",
+    "LeaseSnapshot",
+    "MapperSnapshot",
+    "GatewayReport",
+    "ProtocolReport",
+    "TableEntry",
+    "Event",
+];
 /// The kinds whose exceptions are an exception of Python's too, and what the documentation says about it.
 const ALSO: [(&str, &str, &str); 3] = [
     ("Timeout", "builtins.TimeoutError", " Also the builtin `TimeoutError`."),

@@ -29,6 +29,9 @@ pub(crate) fn write(model: &Model, data: &Data) -> Result<Output> {
         ("gateway_report", fields("GatewayReport")?),
         ("protocol_report", fields("ProtocolReport")?),
         ("error", fields("ErrorReport")?),
+        ("error_detail", fields("ErrorDetail")?),
+        ("table_entry", fields("TableEntry")?),
+        ("log_levels", texts("LogLevel", true)?),
     ];
     let mut text = "{\n".to_owned();
     for (name, items) in lists {

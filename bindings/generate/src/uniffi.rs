@@ -102,7 +102,7 @@ fn config(model: &Model, data: &Data) -> Result<String> {
     out += "use crate::value::{Port, RetryPolicy, Seconds, set, set_some};\n\n";
     for (name, derive, start) in [
         ("Config", "Debug, Clone, Default", "portlease::Config::default()"),
-        ("MapRequest", "Debug, Clone, Copy", "portlease::MapRequest::new(0, portlease::Transport::Udp)"),
+        ("MapRequest", "Debug, Clone", "portlease::MapRequest::new(0, portlease::Transport::Udp)"),
     ] {
         let of = model.structure(name)?;
         out += &wrap(&data.docs("uniffi", name, &of.docs), "/// ", WIDTH);

@@ -16,7 +16,7 @@ use crate::wait::{Answer, Waits, begin};
 /// the number of a wait that begins.
 #[napi]
 pub struct LeaseHandle {
-    lease: Arc<Lease>,
+    lease: Lease,
     waits: Arc<Waits>,
     mapping: Option<Arc<PublishedMapping>>,
     error: Option<Arc<ErrorReport>>,
@@ -24,7 +24,7 @@ pub struct LeaseHandle {
 }
 
 impl LeaseHandle {
-    pub(crate) fn new(lease: Arc<Lease>, waits: Arc<Waits>) -> Self {
+    pub(crate) fn new(lease: Lease, waits: Arc<Waits>) -> Self {
         Self { lease, waits, mapping: None, error: None, version: 0 }
     }
 }
@@ -87,14 +87,14 @@ impl LeaseHandle {
     /// Waits for another state than the one with this revision.
     #[napi(catch_unwind)]
     pub fn changed(&self, token: f64, since: f64, timeout: Option<f64>) -> Result<(), Failure> {
-        let lease = Arc::clone(&self.lease);
+        let lease = self.lease.clone();
         begin(&self.waits, token, async move { lease.changed(since as u64, limit(timeout)).await.map(Answer::Lease) })
     }
 
     /// Deletes the mapping and makes it again.
     #[napi(catch_unwind)]
     pub fn repair(&self, token: f64, timeout: Option<f64>) -> Result<(), Failure> {
-        let lease = Arc::clone(&self.lease);
+        let lease = self.lease.clone();
         begin(&self.waits, token, async move { lease.repair(limit(timeout)).await.map(Answer::Lease) })
     }
 
@@ -107,7 +107,7 @@ impl LeaseHandle {
     /// Stops, and answers how the mapping left the gateway.
     #[napi(catch_unwind)]
     pub fn stop(&self, token: f64, timeout: Option<f64>) -> Result<(), Failure> {
-        let lease = Arc::clone(&self.lease);
+        let lease = self.lease.clone();
         begin(&self.waits, token, async move { Ok(Answer::Release(lease.stop(limit(timeout)).await)) })
     }
 
@@ -120,7 +120,7 @@ impl LeaseHandle {
     /// Ends the lease and leaves the mapping.
     #[napi(catch_unwind)]
     pub fn detach(&self, token: f64) -> Result<(), Failure> {
-        let lease = Arc::clone(&self.lease);
+        let lease = self.lease.clone();
         begin(&self.waits, token, async move { Ok(Answer::Release(lease.detach().await)) })
     }
 }

@@ -42,7 +42,7 @@ impl MapperHandle {
     pub fn map(&self, request: Object<'_>) -> Result<LeaseHandle, Failure> {
         let lease = settings::request(&request).and_then(|request| self.mapper.map(request));
         let lease = lease.map_err(|error| failure(&error))?;
-        Ok(LeaseHandle::new(Arc::new(lease), Arc::clone(&self.shared.waits)))
+        Ok(LeaseHandle::new(lease, Arc::clone(&self.shared.waits)))
     }
 
     /// The present state.

@@ -39,7 +39,7 @@ impl PortHandle {
     /// The lease.
     #[napi(catch_unwind)]
     pub fn lease(&self) -> LeaseHandle {
-        LeaseHandle::new(Arc::clone(self.port.lease()), Arc::clone(&self.shared.waits))
+        LeaseHandle::new(self.port.lease().clone(), Arc::clone(&self.shared.waits))
     }
 
     /// Asks for the end of both, which leaves the mapping, and does not wait.

@@ -32,6 +32,8 @@ pub(crate) fn request(given: &Object<'_>) -> Result<MapRequest> {
     set(given, "externalPort", &mut it.external_port)?;
     set(given, "exact", &mut it.exact)?;
     set(given, "family", &mut it.family)?;
+    set(given, "ttl", &mut it.ttl)?;
+    set(given, "description", &mut it.description)?;
     Ok(it)
 }
 

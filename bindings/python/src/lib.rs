@@ -65,7 +65,9 @@ mod _portlease {
         mapper::{Events, Mapper, stop_all},
         open::{OpenPort, begin_open},
         rely_on_fork_hook, run_command,
-        views::{ErrorReport, Event, GatewayReport, LeaseSnapshot, MapperSnapshot, ProtocolReport},
+        views::{
+            ErrorDetail, ErrorReport, Event, GatewayReport, LeaseSnapshot, MapperSnapshot, ProtocolReport, TableEntry,
+        },
         wait::{Driver, Wait},
     };
 

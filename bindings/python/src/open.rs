@@ -24,7 +24,7 @@ impl OpenPort {
     /// The lease.
     #[getter]
     fn lease(&self) -> Lease {
-        Lease::from(Arc::clone(self.0.lease()))
+        Lease::from(Arc::new(self.0.lease().clone()))
     }
 
     /// The mapper.

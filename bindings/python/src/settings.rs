@@ -52,6 +52,8 @@ pub(crate) fn request(given: &Bound<'_, PyDict>) -> Result<MapRequest> {
     set(given, "external_port", &mut it.external_port)?;
     set(given, "exact", &mut it.exact)?;
     set(given, "family", &mut it.family)?;
+    set(given, "ttl", &mut it.ttl)?;
+    set(given, "description", &mut it.description)?;
     Ok(it)
 }
 

@@ -6,15 +6,41 @@ use pyo3::prelude::*;
 
 use crate::view::{enumerations, view};
 
-enumerations! { ErrorKind LeaseState NatClass Release EventKind Protocol Transport AddressClass }
+enumerations! { ErrorKind LogLevel LeaseState NatClass Release EventKind Protocol Transport AddressClass }
 
 view! {
-    /// A failure as snapshots and events show it: the stable kind and a message for people.
+    /// What one protocol has answered, as a part of an error.
+    ErrorDetail(portlease::ErrorDetail) {
+        /// The protocol that was tried.
+        protocol: |of| of.protocol,
+        /// Why it failed.
+        kind: |of| of.kind,
+        /// The router's number for that, where it answered with one: a PCP result code (RFC 6887 7.4), a NAT-PMP result
+        /// code (RFC 6886 3.5) or a UPnP error code.
+        code: |of| of.code,
+        /// The standard's name of the code, such as `NOT_AUTHORIZED` or `ConflictInMappingEntry`, where the code has
+        /// one.
+        name: |of| of.name,
+        /// For how long the router says that the refusal holds, where it gave a time (RFC 6887 7.4). In seconds.
+        retry_after: |of| of.retry_after,
+        /// For people; nothing matches on it.
+        message: |of| of.message,
+    }
+}
+
+view! {
+    /// A failure as snapshots and events show it.
     ErrorReport(portlease::ErrorReport) {
         /// The stable kind.
         kind: |of| of.kind,
         /// For people; nothing matches on it.
         message: |of| crate::error::message(of),
+        /// What each protocol that was tried has answered, in the order of preference; empty if no protocol was asked.
+        details: |of| of.details,
+        /// One sentence for people about what to do now; nothing if there is nothing to do.
+        advice: |of| of.advice,
+        /// How long it is useless to try again, if that is known. In seconds.
+        retry_after: |of| of.retry_after,
     }
 }
 
@@ -111,6 +137,30 @@ view! {
         round_trip: |of| of.outcome.as_ref().ok().map(|one| &one.round_trip),
         /// Why there was no answer.
         error: |of| of.outcome.as_ref().err(),
+    }
+}
+
+view! {
+    /// A line of the router's table of mapped ports.
+    TableEntry(portlease::TableEntry) {
+        /// The port on the router's public side.
+        external_port: |of| of.external_port,
+        /// UDP or TCP.
+        transport: |of| of.transport,
+        /// The host inside to which the router forwards: an address, on some routers a name.
+        internal_client: |of| of.internal_client,
+        /// The port on that host.
+        internal_port: |of| of.internal_port,
+        /// What the one who made it calls it.
+        description: |of| of.description,
+        /// Whether it is in force.
+        enabled: |of| of.enabled,
+        /// The time that is left; `None` for an entry that does not end by itself. In seconds.
+        lifetime: |of| of.lifetime,
+        /// The only host that may use it; empty for everybody.
+        remote_host: |of| of.remote_host,
+        /// Whether it forwards to this machine.
+        this_machine: |of| of.this_machine,
     }
 }
 

@@ -76,7 +76,7 @@ impl Config {
 }
 
 /// One port to be mapped.
-#[derive(Debug, Clone, Copy, uniffi::Record)]
+#[derive(Debug, Clone, uniffi::Record)]
 pub struct MapRequest {
     /// The local port, 1 to 65535.
     pub internal_port: Port,
@@ -92,6 +92,13 @@ pub struct MapRequest {
     /// The address family. Default: IPv4.
     #[uniffi(default = None)]
     pub family: Option<AddressFamily>,
+    /// The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper's `Config`.
+    #[uniffi(default = None)]
+    pub ttl: Option<Seconds>,
+    /// The text that the gateway shows beside the mapping (UPnP only), at most 64 characters, no control characters.
+    /// Default: that of the mapper's `Config`.
+    #[uniffi(default = None)]
+    pub description: Option<String>,
 }
 
 impl MapRequest {
@@ -103,6 +110,8 @@ impl MapRequest {
         set_some(&mut read.external_port, "external_port", self.external_port)?;
         set(&mut read.exact, "exact", Some(self.exact))?;
         set(&mut read.family, "family", self.family)?;
+        set_some(&mut read.ttl, "ttl", self.ttl)?;
+        set_some(&mut read.description, "description", self.description)?;
         Ok(read)
     }
 }

@@ -15,13 +15,13 @@ use crate::value::{Seconds, count};
 #[derive(Debug)]
 enum Held {
     /// A lease of a mapper that has a handle too.
-    Lease(Arc<portlease::Lease>),
+    Lease(portlease::Lease),
     /// What `open` made: a lease with a mapper of its own.
     Port(OpenPort),
 }
 
 impl Held {
-    fn lease(&self) -> &Arc<portlease::Lease> {
+    fn lease(&self) -> &portlease::Lease {
         match self {
             Self::Lease(lease) => lease,
             Self::Port(port) => port.lease(),
@@ -68,7 +68,7 @@ pub struct Lease {
 
 impl Lease {
     pub(crate) fn new(core: portlease::Lease, relay: &Arc<Relay>) -> Self {
-        Self { core: Arc::new(Held::Lease(Arc::new(core))), relay: Arc::clone(relay) }
+        Self { core: Arc::new(Held::Lease(core)), relay: Arc::clone(relay) }
     }
 
     /// Lets the waking thread end with the engine, if that served this lease alone.

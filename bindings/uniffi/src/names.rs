@@ -61,6 +61,52 @@ impl fmt::Display for ErrorKind {
     }
 }
 
+/// How much a record matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, uniffi::Enum)]
+#[uniffi::export(Display)]
+pub enum LogLevel {
+    /// A defect in portlease.
+    Error,
+    /// Something does not work that should.
+    Warn,
+    /// What happens to mappings: installed, changed, revoked, released.
+    Info,
+    /// Each exchange with the router.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl From<LogLevel> for core::LogLevel {
+    fn from(value: LogLevel) -> Self {
+        match value {
+            LogLevel::Error => Self::Error,
+            LogLevel::Warn => Self::Warn,
+            LogLevel::Info => Self::Info,
+            LogLevel::Debug => Self::Debug,
+            LogLevel::Trace => Self::Trace,
+        }
+    }
+}
+
+impl From<core::LogLevel> for LogLevel {
+    fn from(value: core::LogLevel) -> Self {
+        match value {
+            core::LogLevel::Error => Self::Error,
+            core::LogLevel::Warn => Self::Warn,
+            core::LogLevel::Info => Self::Info,
+            core::LogLevel::Debug => Self::Debug,
+            core::LogLevel::Trace => Self::Trace,
+        }
+    }
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        core::LogLevel::from(*self).fmt(f)
+    }
+}
+
 /// Where a lease stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, uniffi::Enum)]
 #[uniffi::export(Display)]

@@ -81,12 +81,13 @@ fn protocol_parser() -> impl TypedValueParser<Value = Protocol> {
 }
 
 /// Checks the configuration and that what it names exists on this machine: fails with `invalid` only. A machine
-/// without a network at this moment is no bad usage.
-pub(crate) fn check(config: &Config) -> Result<Result<NetworkPath, PortMappingError>, PortMappingError> {
+/// without a network at this moment is no bad usage. Returns it with what the environment adds.
+pub(crate) fn check(config: Config) -> Result<(Config, Result<NetworkPath, PortMappingError>), PortMappingError> {
+    let config = config.with_environment()?;
     config.validate()?;
-    match find_path(config) {
+    match find_path(&config) {
         Err(error) if error.kind() == ErrorKind::Invalid => Err(error),
-        path => Ok(path),
+        path => Ok((config, path)),
     }
 }
 

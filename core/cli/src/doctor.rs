@@ -81,7 +81,7 @@ pub(crate) async fn run(args: DoctorArgs) -> Outcome {
         .ttl(TEST_TTL)
         .retry(RetryPolicy::Never)
         .description("portlease doctor");
-    let path = args::check(&config)?;
+    let (config, path) = args::check(config)?;
     let output = Output::new(args.json);
     if let Some(spec) = args.repair {
         return repair::run(spec, &config, &path?, &output).await;

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use clap::Args;
-use portlease::client::{TableEntry, UpnpConfig, UpnpMapper};
+use portlease::TableEntry;
+use portlease::client::{UpnpConfig, UpnpMapper};
 use portlease::net::route::NetworkPath;
 use portlease::{Config, ErrorKind, PortMappingError};
 use serde::Serialize;
@@ -71,8 +72,8 @@ pub(crate) fn is_ours(entry: &TableEntry, path: &NetworkPath) -> bool {
 }
 
 pub(crate) async fn run(args: ListArgs) -> Outcome {
-    let config = args.path.config();
-    let path = args::check(&config)??;
+    let (config, path) = args::check(args.path.config())?;
+    let path = path?;
     let gateway = path.require_gateway()?;
     let entries = table(&upnp(&config, gateway, &path)).await?;
     let output = Output::new(args.json);

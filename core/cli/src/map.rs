@@ -160,7 +160,7 @@ pub(crate) async fn run(args: MapArgs) -> Outcome {
     let output = Output::new(args.json);
     config.state_dir = args.state.folder(&output);
     // A machine without a network is not bad usage: the lease says so, and waits for one.
-    drop(args::check(&config)?);
+    let (config, _) = args::check(config)?;
     // Before anything is mapped, so that no signal ends the program with a mapping left behind.
     let mut signals = Signals::listen()?;
     let deadline = args.hold.and_then(|hold| Instant::now().checked_add(hold));

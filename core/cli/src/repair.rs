@@ -1,6 +1,6 @@
 //! `portlease doctor --repair`: a mapping that the router lists and does not forward is deleted and added again.
 
-use portlease::client::TableEntry;
+use portlease::TableEntry;
 use portlease::net::route::NetworkPath;
 use portlease::{Config, ErrorReport, PortMappingError, Protocol, Transport};
 use serde::Serialize;

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use clap::Args;
-use portlease::client::{NatPmpMapper, PortMapperClient, TableEntry, UpnpMapper};
+use portlease::TableEntry;
+use portlease::client::{NatPmpMapper, PortMapperClient, UpnpMapper};
 use portlease::config::DEFAULT_TTL;
 use portlease::net::route::NetworkPath;
 use portlease::{Config, ErrorKind, MapRequest, PortMapping, PortMappingError, Protocol, Transport};
@@ -88,8 +89,8 @@ struct Router {
 }
 
 pub(crate) async fn run(args: UnmapArgs) -> Outcome {
-    let config = args.path.config().pcp_port(args.pcp.pcp_port);
-    let path = args::check(&config)??;
+    let (config, path) = args::check(args.path.config().pcp_port(args.pcp.pcp_port))?;
+    let path = path?;
     let output = Output::new(args.json);
     let upnp = upnp(&config, path.require_gateway()?, &path);
     let table = upnp.mappings().await;

@@ -193,7 +193,7 @@ impl PortMapperClient for MockPortMapperClient {
         let answer = {
             let mut script = self.script();
             script.calls.install += 1;
-            script.requests.push(*request);
+            script.requests.push(request.clone());
             script.installs.pop_front()
         };
         let granted = play(answer, "install").await?;

@@ -115,7 +115,7 @@ impl NatPmpMapper {
         });
         self.channel.behind.granted(request);
         Ok(PortMapping {
-            request: *request,
+            request: request.clone(),
             external: SocketAddr::from((address.unwrap_or(Ipv4Addr::UNSPECIFIED), granted.port)),
             requested_ttl: ttl,
             lifetime: Some(granted_lifetime(granted.lifetime, ttl)),
@@ -136,7 +136,7 @@ impl Channel {
     /// Asks for a mapping, which stays in doubt until the caller accepts it.
     async fn map(&self, request: &MapRequest, suggested_port: u16, lifetime: u32) -> Result<Granted, PortMappingError> {
         let mut before = None;
-        let map = Request::Map { request: *request, external_port: suggested_port, lifetime };
+        let map = Request::Map { request: request.clone(), external_port: suggested_port, lifetime };
         let answer = self.ask(map, || before = self.behind.asking(request)).await?;
         let repeated = answer.repeated;
         let granted = granted(answer).and_then(|granted| match granted {
@@ -170,16 +170,16 @@ impl Channel {
         let socket = self.port.open(Protocol::NatPmp).await?;
         sending();
         let (channel, asked, sent) = (self.clone(), bytes.clone(), self.port.restarts().now());
-        let late = Late {
-            end: self.behind.end(),
-            heard: Box::new(move |answer, round_trip| channel.heard_late(&answer, sent, round_trip, request)),
-        };
-        // RFC 6886 3.1 spreads nothing.
-        let insist = match request {
+        let insist = match &request {
             Request::ExternalAddress => Duration::ZERO,
             Request::Map { lifetime: 0, .. } => DELETE_DEADLINE,
             Request::Map { .. } => MAP_DEADLINE,
         };
+        let late = Late {
+            end: self.behind.end(),
+            heard: Box::new(move |answer, round_trip| channel.heard_late(&answer, sent, round_trip, &request)),
+        };
+        // RFC 6886 3.1 spreads nothing.
         let manner = Manner { jitter: 0.0, insist };
         let matcher = move |datagram: &[u8]| match_answer(&asked, datagram);
         let Answered { answer, round_trip, repeated } = socket.exchange(&bytes, manner, matcher, late).await?;
@@ -212,7 +212,7 @@ impl Channel {
         }
     }
 
-    fn heard_late(&self, answer: &[u8; ANSWER_LENGTH], sent: Moment, round_trip: Duration, request: Request) {
+    fn heard_late(&self, answer: &[u8; ANSWER_LENGTH], sent: Moment, round_trip: Duration, request: &Request) {
         self.heard(answer, sent);
         self.behind.answered_late(round_trip);
         let [.., high, low, l0, l1, l2, l3] = *answer;
@@ -220,8 +220,8 @@ impl Channel {
         if let Request::Map { request, lifetime: 1.., .. } = request
             && is_grant
         {
-            let channel = self.clone();
-            self.behind.delete_unwanted(request, async move { channel.delete(&request).await });
+            let (channel, unwanted) = (self.clone(), request.clone());
+            self.behind.delete_unwanted(request, async move { channel.delete(&unwanted).await });
         }
     }
 }
@@ -272,7 +272,7 @@ fn check(mapping: &PortMapping) -> Result<(), PortMappingError> {
     Err(PortMappingError::internal(format!("nat-pmp was given a mapping by {}", mapping.protocol)))
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Request {
     ExternalAddress,
     Map { request: MapRequest, external_port: u16, lifetime: u32 },
@@ -281,20 +281,20 @@ enum Request {
 impl Request {
     /// Lifetime 0 deletes, and the external port is 0 then (RFC 6886 3.4).
     fn delete(request: &MapRequest) -> Self {
-        Self::Map { request: *request, external_port: 0, lifetime: 0 }
+        Self::Map { request: request.clone(), external_port: 0, lifetime: 0 }
     }
 
     async fn encode(&self, gateway: Ipv4Addr) -> Result<Vec<u8>, PortMappingError> {
         let carrier = Carrier::default();
         let mut client = new_natpmp_async_with(&carrier, gateway);
-        let built = match *self {
+        let built = match self {
             Self::ExternalAddress => client.send_public_address_request().await,
             Self::Map { request, external_port, lifetime } => {
                 let transport = match request.transport {
                     Transport::Udp => natpmp::Protocol::UDP,
                     Transport::Tcp => natpmp::Protocol::TCP,
                 };
-                client.send_port_mapping_request(transport, request.internal_port, external_port, lifetime).await
+                client.send_port_mapping_request(transport, request.internal_port, *external_port, *lifetime).await
             }
         };
         built.map_err(|error| PortMappingError::internal(format!("nat-pmp: cannot build the request: {error:?}")))?;

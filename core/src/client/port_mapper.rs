@@ -1,5 +1,6 @@
 //! The trait between the task and the protocols.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +8,9 @@ use async_trait::async_trait;
 
 use crate::builders::builders;
 use crate::error::PortMappingError;
-use crate::mapping::{MapRequest, PortMapping, Protocol};
+use crate::mapping::{MapRequest, PortMapping, Protocol, Transport};
 use crate::net::route::NetworkPath;
-use crate::snapshot::GatewayReport;
+use crate::snapshot::{GatewayReport, TableEntry};
 
 /// What a client knows about the gateway at this moment, without asking it.
 #[derive(Debug, Clone, Default)]
@@ -50,7 +51,7 @@ impl GatewayView {
 ///
 ///     async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
 ///         match request.internal_port {
-///             4000 => Ok(PortMapping::new(*request, ([203, 0, 113, 7], 4000), ttl, Protocol::None)),
+///             4000 => Ok(PortMapping::new(request.clone(), ([203, 0, 113, 7], 4000), ttl, Protocol::None)),
 ///             port => Err(PortMappingError::refused(format!("port {port} is not forwarded by hand"))),
 ///         }
 ///     }
@@ -141,6 +142,30 @@ pub trait PortMapperClient: Send + Sync {
         Ok(GatewayReport::new(self.view().path))
     }
 
+    /// The gateway's external address. By default it is what the [`report`](Self::report) says.
+    async fn external_address(&self) -> Result<IpAddr, PortMappingError> {
+        let report = self.report().await?;
+        let told = report.external_address();
+        told.ok_or_else(|| PortMappingError::unavailable("the gateway does not tell its external address"))
+    }
+
+    /// The gateway's table of mappings. By default there is none to be read.
+    async fn table(&self) -> Result<Vec<TableEntry>, PortMappingError> {
+        Err(PortMappingError::unavailable("this client cannot read the gateway's table"))
+    }
+
+    /// Deletes an entry of that table, and answers with what it was; with nothing if there is no such entry. One that forwards to
+    /// another machine is `refused` unless `any_host` is set.
+    async fn delete_entry(
+        &self,
+        transport: Transport,
+        external_port: u16,
+        any_host: bool,
+    ) -> Result<Option<TableEntry>, PortMappingError> {
+        let _ = (transport, external_port, any_host);
+        Err(PortMappingError::unavailable("this client cannot read the gateway's table"))
+    }
+
     /// What is known about the gateway; never waits.
     fn view(&self) -> GatewayView {
         GatewayView::default()
@@ -202,6 +227,23 @@ macro_rules! forward {
 
             async fn report(&self) -> Result<GatewayReport, PortMappingError> {
                 (**self).report().await
+            }
+
+            async fn external_address(&self) -> Result<IpAddr, PortMappingError> {
+                (**self).external_address().await
+            }
+
+            async fn table(&self) -> Result<Vec<TableEntry>, PortMappingError> {
+                (**self).table().await
+            }
+
+            async fn delete_entry(
+                &self,
+                transport: Transport,
+                external_port: u16,
+                any_host: bool,
+            ) -> Result<Option<TableEntry>, PortMappingError> {
+                (**self).delete_entry(transport, external_port, any_host).await
             }
 
             fn view(&self) -> GatewayView {

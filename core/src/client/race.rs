@@ -1,5 +1,6 @@
 //! All protocols at once: the first usable answer wins, and nothing that comes later is left on the gateway.
 
+mod address;
 mod ask;
 mod attend;
 mod contest;
@@ -15,6 +16,7 @@ mod records;
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -29,10 +31,10 @@ use super::pcp::nonces::Nonces;
 use super::port_mapper::{GatewayView, PortMapperClient};
 use crate::config::Config;
 use crate::error::{ErrorKind, PortMappingError};
-use crate::mapping::{MapRequest, PortMapping, Protocol};
+use crate::mapping::{MapRequest, PortMapping, Protocol, Transport};
 use crate::net::route::find_paths;
 use crate::schedule::PATH_FRESH;
-use crate::snapshot::GatewayReport;
+use crate::snapshot::{GatewayReport, TableEntry};
 use crate::state::Store;
 use crate::world::World;
 use attend::{Wakes, watch_network};
@@ -291,7 +293,7 @@ impl PortMapperClient for RaceMapper {
         let all = self.gateways().all();
         for gateway in all {
             for contestant in gateway.contestants.iter().cloned() {
-                let (known, request) = (Arc::clone(&gateway.known), *request);
+                let (known, request) = (Arc::clone(&gateway.known), request.clone());
                 asked.spawn(async move {
                     match contestant.client.abandon(&request).await {
                         Ok(()) => {
@@ -355,6 +357,23 @@ impl PortMapperClient for RaceMapper {
 
     async fn report(&self) -> Result<GatewayReport, PortMappingError> {
         self.report_here().await
+    }
+
+    async fn external_address(&self) -> Result<IpAddr, PortMappingError> {
+        self.address_here().await
+    }
+
+    async fn table(&self) -> Result<Vec<TableEntry>, PortMappingError> {
+        self.table_client()?.client.table().await
+    }
+
+    async fn delete_entry(
+        &self,
+        transport: Transport,
+        external_port: u16,
+        any_host: bool,
+    ) -> Result<Option<TableEntry>, PortMappingError> {
+        self.table_client()?.client.delete_entry(transport, external_port, any_host).await
     }
 
     async fn attend(&self) {

@@ -38,7 +38,10 @@ fn a_child_maps_ports_and_waits_to_be_killed() {
     let requests = ports.split(',').map(|port| {
         let (internal, external) = port.split_once(':').map_or((port, None), |(port, external)| (port, Some(external)));
         let request = MapRequest::new(internal.parse().unwrap(), Transport::Udp);
-        external.map_or(request, |external| request.external_port(external.parse().unwrap()))
+        match external {
+            Some(external) => request.external_port(external.parse().unwrap()),
+            None => request,
+        }
     });
     let leases: Vec<_> = requests.map(|request| mapper.map(request).unwrap()).collect();
     let ready = |lease: &portlease::Lease| match wait(lease.ready(LONG)) {

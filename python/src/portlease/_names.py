@@ -7,6 +7,7 @@ from portlease._values import Name
 
 __all__ = [
     "ErrorKind",
+    "LogLevel",
     "LeaseState",
     "NatClass",
     "Release",
@@ -34,6 +35,21 @@ class ErrorKind(Name):
     """The handle is closed, or belongs to another process."""
     INTERNAL = "internal"
     """A defect in portlease."""
+
+
+class LogLevel(Name):
+    """How much a record matters."""
+
+    ERROR = "error"
+    """A defect in portlease."""
+    WARN = "warn"
+    """Something does not work that should."""
+    INFO = "info"
+    """What happens to mappings: installed, changed, revoked, released."""
+    DEBUG = "debug"
+    """Each exchange with the router."""
+    TRACE = "trace"
+    """Everything."""
 
 
 class LeaseState(Name):

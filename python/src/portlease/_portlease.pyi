@@ -40,8 +40,38 @@ VERSION: Final[str]
 
 # <!-- generated: views -->
 @final
+class ErrorDetail:
+    """What one protocol has answered, as a part of an error."""
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol that was tried."""
+    @property
+    def kind(self) -> ErrorKind:
+        """Why it failed."""
+    @property
+    def code(self) -> int | None:
+        """The router's number for that, where it answered with one: a PCP result code (RFC 6887 7.4), a NAT-PMP result
+        code (RFC 6886 3.5) or a UPnP error code."""
+    @property
+    def name(self) -> str | None:
+        """The standard's name of the code, such as `NOT_AUTHORIZED` or `ConflictInMappingEntry`, where the code has
+        one."""
+    @property
+    def retry_after(self) -> float | None:
+        """For how long the router says that the refusal holds, where it gave a time (RFC 6887 7.4). In seconds."""
+    @property
+    def message(self) -> str:
+        """For people; nothing matches on it."""
+    def asdict(self) -> dict[str, Any]:
+        """The attributes as a new dict, the views in it as dicts too."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
 class ErrorReport:
-    """A failure as snapshots and events show it: the stable kind and a message for people."""
+    """A failure as snapshots and events show it."""
 
     @property
     def kind(self) -> ErrorKind:
@@ -49,6 +79,16 @@ class ErrorReport:
     @property
     def message(self) -> str:
         """For people; nothing matches on it."""
+    @property
+    def details(self) -> tuple[ErrorDetail, ...]:
+        """What each protocol that was tried has answered, in the order of preference; empty if no protocol was
+        asked."""
+    @property
+    def advice(self) -> str | None:
+        """One sentence for people about what to do now; nothing if there is nothing to do."""
+    @property
+    def retry_after(self) -> float | None:
+        """How long it is useless to try again, if that is known. In seconds."""
     def asdict(self) -> dict[str, Any]:
         """The attributes as a new dict, the views in it as dicts too."""
     def __eq__(self, other: object, /) -> bool: ...
@@ -197,6 +237,43 @@ class ProtocolReport:
     @property
     def error(self) -> ErrorReport | None:
         """Why there was no answer."""
+    def asdict(self) -> dict[str, Any]:
+        """The attributes as a new dict, the views in it as dicts too."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class TableEntry:
+    """A line of the router's table of mapped ports."""
+
+    @property
+    def external_port(self) -> int:
+        """The port on the router's public side."""
+    @property
+    def transport(self) -> Transport:
+        """UDP or TCP."""
+    @property
+    def internal_client(self) -> str:
+        """The host inside to which the router forwards: an address, on some routers a name."""
+    @property
+    def internal_port(self) -> int:
+        """The port on that host."""
+    @property
+    def description(self) -> str:
+        """What the one who made it calls it."""
+    @property
+    def enabled(self) -> bool:
+        """Whether it is in force."""
+    @property
+    def lifetime(self) -> float | None:
+        """The time that is left; `None` for an entry that does not end by itself. In seconds."""
+    @property
+    def remote_host(self) -> str:
+        """The only host that may use it; empty for everybody."""
+    @property
+    def this_machine(self) -> bool:
+        """Whether it forwards to this machine."""
     def asdict(self) -> dict[str, Any]:
         """The attributes as a new dict, the views in it as dicts too."""
     def __eq__(self, other: object, /) -> bool: ...

@@ -17,14 +17,18 @@ fn arguments(step: &str) -> Option<Value> {
     let required = |like: Value| json!([like]);
     Some(match step {
         "start" => json!({"mapper": "mapper", "config": {}}),
-        "map" => json!({
+        "map" | "ensure" => json!({
             "mapper": "mapper", "lease": "lease", "port": required(0.into()), "transport": "udp", "external_port": null,
-            "exact": false,
+            "exact": false, "ttl": null, "description": null,
         }),
+        "delete" => json!({
+            "mapper": "mapper", "transport": "udp", "external_port": required(0.into()), "any_host": false,
+        }),
+        "external_address" => json!({"mapper": "mapper", "timeout": 10}),
         "ready" | "changed" | "repair" => json!({"lease": "lease", "timeout": 10}),
         "snapshot" | "wait_for" | "detach" => json!({"lease": "lease"}),
         "stop" => json!({"lease": "lease", "timeout": null}),
-        "mapper_snapshot" | "network_changed" | "probe" => json!({"mapper": "mapper"}),
+        "mapper_snapshot" | "network_changed" | "probe" | "leases" | "table" => json!({"mapper": "mapper"}),
         "next_event" => json!({"mapper": "mapper", "timeout": 10, "skip": null}),
         "stop_mapper" => json!({"mapper": "mapper", "timeout": null}),
         "gateway" => json!({"line": required(json!({}))}),

@@ -193,7 +193,7 @@ impl Player<'_> {
             (Some(mapper), _) if call != "start" && !self.mappers.contains(mapper) => {
                 return Err(format!("no mapper `{mapper}` was started").into());
             }
-            (_, Some(lease)) if call != "map" && !self.leases.contains_key(lease) => {
+            (_, Some(lease)) if !matches!(call, "map" | "ensure") && !self.leases.contains_key(lease) => {
                 return Err(format!("no lease `{lease}` was mapped").into());
             }
             (_, Some(lease)) if call == "changed" => {
@@ -221,7 +221,7 @@ impl Player<'_> {
         let outcome = answer.map_err(of_testee)?;
         match (call, &outcome, mapper, lease) {
             ("start", Ok(_), Some(mapper), _) => drop(self.mappers.insert(mapper)),
-            ("map", Ok(_), _, Some(lease)) => drop(self.leases.insert(lease, Value::Null)),
+            ("map" | "ensure", Ok(_), _, Some(lease)) => drop(self.leases.insert(lease, Value::Null)),
             ("ready" | "changed" | "repair" | "snapshot", Ok(seen), _, Some(lease)) => {
                 self.leases.insert(lease, seen.get("revision").cloned().unwrap_or_default());
             }

@@ -42,8 +42,10 @@ fn a_wrong_value() {
 #[test]
 fn a_success_that_was_a_failure() {
     notices(
-        &edited(r#"s/"result":{.*/"error":{"kind":"refused","message":"no"}}/"#),
-        r#"it failed: {"kind":"refused""#,
+        &edited(
+            r#"s/"result":{.*/"error":{"kind":"refused","message":"no","details":[],"advice":null,"retry_after":null}}/"#,
+        ),
+        r#"it failed: {"advice":null"#,
     );
 }
 

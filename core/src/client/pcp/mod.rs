@@ -120,7 +120,7 @@ impl PcpMapper {
         // `::` is no address any more than 0.0.0.0 is; the one form is enough.
         let address = if map.external_address.is_unspecified() { ANY_ADDRESS } else { map.external_address };
         Ok(PortMapping {
-            request: *request,
+            request: request.clone(),
             external: SocketAddr::new(address, map.external_port),
             requested_ttl: ttl,
             lifetime: Some(granted_lifetime(lifetime, ttl)),
@@ -138,7 +138,7 @@ struct Channel {
 }
 
 /// What a MAP request is about.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Asked {
     fields: MapFields,
     /// The mapping that is wanted; `None` for a delete.
@@ -156,7 +156,7 @@ impl Channel {
         renewal: bool,
     ) -> Result<(Duration, MapFields), PortMappingError> {
         let mut before = None;
-        let asked = Asked { fields: *fields, wanted: Some(*request) };
+        let asked = Asked { fields: *fields, wanted: Some(request.clone()) };
         let ask = self.ask(Opcode::Map, Some(asked), |client| {
             before = self.behind.asking(request);
             wire::map_request(client, wire_lifetime(ttl), fields, request.exact)
@@ -171,7 +171,8 @@ impl Channel {
 
     async fn delete(&self, request: &MapRequest, nonce: [u8; 12]) -> Result<(), PortMappingError> {
         let asked = Asked { fields: delete_fields(request, nonce), wanted: None };
-        let ask = self.ask(Opcode::Map, Some(asked), |client| wire::map_request(client, 0, &asked.fields, false));
+        let fields = asked.fields;
+        let ask = self.ask(Opcode::Map, Some(asked), |client| wire::map_request(client, 0, &fields, false));
         let response = in_our_version(ask.await?.answer)?;
         match (response.result, response.map) {
             // To delete what is not there is a success (RFC 6887 15.1); older miniupnpd says NO_RESOURCES.
@@ -192,18 +193,17 @@ impl Channel {
     ) -> Result<Answered<Reply>, PortMappingError> {
         let socket = self.port.open(Protocol::Pcp).await?;
         let request = build(socket.local_address());
-        let matcher = move |datagram: &[u8]| {
-            wire::parse(datagram).filter(|reply| fits(reply, opcode, asked.map(|asked| asked.fields)))
-        };
+        let fields = asked.as_ref().map(|asked| asked.fields);
+        let matcher = move |datagram: &[u8]| wire::parse(datagram).filter(|reply| fits(reply, opcode, fields));
         let (channel, sent) = (self.clone(), self.port.restarts().now());
+        let insist = match &asked {
+            None => Duration::ZERO,
+            Some(Asked { wanted: None, .. }) => DELETE_DEADLINE,
+            Some(Asked { wanted: Some(_), .. }) => MAP_DEADLINE,
+        };
         let late = Late {
             end: self.behind.end(),
-            heard: Box::new(move |reply, round_trip| channel.heard_late(reply, sent, round_trip, asked)),
-        };
-        let insist = match asked {
-            None => Duration::ZERO,
-            Some(asked) if asked.wanted.is_none() => DELETE_DEADLINE,
-            Some(_) => MAP_DEADLINE,
+            heard: Box::new(move |reply, round_trip| channel.heard_late(reply, sent, round_trip, asked.as_ref())),
         };
         let manner = Manner { jitter: PCP_RETRANSMIT_JITTER, insist };
         let answer = socket.exchange(&request, manner, matcher, late).await?;
@@ -219,15 +219,14 @@ impl Channel {
         }
     }
 
-    fn heard_late(&self, reply: Reply, sent: Moment, round_trip: Duration, asked: Option<Asked>) {
+    fn heard_late(&self, reply: Reply, sent: Moment, round_trip: Duration, asked: Option<&Asked>) {
         self.heard(reply, sent);
         self.behind.answered_late(round_trip);
         if let Some(Asked { fields, wanted: Some(request) }) = asked
             && grant(reply, false).is_ok()
         {
-            let channel = self.clone();
-            let delete = async move { channel.delete(&request, fields.nonce).await };
-            self.behind.delete_unwanted(request, delete);
+            let (channel, unwanted, nonce) = (self.clone(), request.clone(), fields.nonce);
+            self.behind.delete_unwanted(request, async move { channel.delete(&unwanted, nonce).await });
         }
     }
 }

@@ -119,7 +119,7 @@ impl RaceMapper {
             order: line_up(contestants, &gateway.known),
             leads,
             began: Instant::now(),
-            request: *request,
+            request: request.clone(),
             ttl,
             known: Arc::clone(&gateway.known),
             holdings: Arc::clone(&self.holdings),

@@ -56,9 +56,13 @@ pub(super) fn combine(failures: &[Failure], context: &str) -> PortMappingError {
     } else if let Some(source) = common_cause(failures) {
         // The cause is told once, as the source.
         let without: Vec<String> = failures.iter().map(|failure| failure.error.to_string()).collect();
-        PortMappingError::Transport { message: format!("{context}: {}", without.join("; ")), source: Some(source) }
+        PortMappingError::Transport {
+            message: format!("{context}: {}", without.join("; ")),
+            source: Some(source),
+            details: Vec::new(),
+        }
     } else if !failures.is_empty() && failures.iter().all(|failure| failure.error.kind() == ErrorKind::Transport) {
-        PortMappingError::Transport { message, source: None }
+        PortMappingError::Transport { message, source: None, details: Vec::new() }
     } else {
         PortMappingError::unavailable(message)
     }

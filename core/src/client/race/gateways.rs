@@ -231,7 +231,7 @@ impl Gateway {
         (AddressClass::of(address) == AddressClass::Public
             && (!request.exact || request.suggested_port() == request.internal_port))
             .then(|| PortMapping {
-                request: *request,
+                request: request.clone(),
                 external: (address, request.internal_port).into(),
                 requested_ttl: ttl,
                 lifetime: Some(ttl),

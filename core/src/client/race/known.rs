@@ -168,11 +168,12 @@ impl Known {
     fn hold(&self, failure: &Failure, request: &MapRequest) {
         let Some(hold) = failure.error.retry_after() else { return };
         let mut learned = self.learned();
-        learned
-            .holds
-            .insert((failure.protocol, *request), (Instant::now() + hold.min(MAX_REFUSAL_HOLD), failure.error.clone()));
+        learned.holds.insert(
+            (failure.protocol, request.clone()),
+            (Instant::now() + hold.min(MAX_REFUSAL_HOLD), failure.error.clone()),
+        );
         if learned.holds.len() > MAX_HOLDS
-            && let Some(first) = learned.holds.iter().min_by_key(|(_, (until, _))| *until).map(|(key, _)| *key)
+            && let Some(first) = learned.holds.iter().min_by_key(|(_, (until, _))| *until).map(|(key, _)| key.clone())
         {
             learned.holds.remove(&first);
         }
@@ -183,7 +184,7 @@ impl Known {
         let now = Instant::now();
         let mut learned = self.learned();
         learned.holds.retain(|_, (until, _)| *until > now);
-        learned.holds.get(&(protocol, *request)).map(|(until, error)| {
+        learned.holds.get(&(protocol, request.clone())).map(|(until, error)| {
             PortMappingError::refused_for(error.to_string(), until.saturating_duration_since(now))
         })
     }

@@ -59,11 +59,11 @@ impl Records {
                 // What cannot be deleted is left to the end of the lease.
                 let _ = delete(contestant, record).await;
             } else if let Some(port) = record.external_port.filter(|port| *port != request.suggested_port()) {
-                self.ports().insert(port_of(request), (*request, port));
+                self.ports().insert(port_of(request), (request.clone(), port));
             }
         }
         let again = self.ports().get(&port_of(request)).filter(|(asked, _)| asked == request).map(|(_, port)| *port);
-        MapRequest { external_port: again.or(request.external_port), ..*request }
+        MapRequest { external_port: again.or(request.external_port), ..request.clone() }
     }
 
     /// The lease has a mapping: what it asks for from now on is its own business.

@@ -173,10 +173,10 @@ impl Behind {
     /// port ends it: a repeated delete must not overtake the new grant.
     pub(crate) fn delete_unwanted(
         self: &Arc<Self>,
-        request: MapRequest,
+        request: &MapRequest,
         delete: impl Future<Output = Result<(), PortMappingError>> + Send + 'static,
     ) {
-        let behind = Arc::clone(self);
+        let (behind, request) = (Arc::clone(self), request.clone());
         self.tasks.spawn(async move {
             let mut delete = pin!(delete);
             loop {

@@ -16,6 +16,7 @@ use super::ledger::Claim;
 use super::soap::{Action, Answer, CallError, Caller, Need};
 use super::xml::escape;
 use crate::mapping::Transport;
+use crate::snapshot::TableEntry;
 
 /// The arguments of the actions in the order of the standard (WANIPConnection:1 2.4, WANIPConnection:2 2.5), which is
 /// the order in which simple routers expect them. They are the same everywhere, so the SCPD is never fetched.
@@ -39,59 +40,6 @@ pub(super) struct Entry<'a> {
     pub(super) internal: SocketAddr,
     /// At most 64 characters.
     pub(super) description: &'a str,
-}
-
-/// A line of the router's table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TableEntry {
-    /// The port on the router's public side.
-    pub external_port: u16,
-    /// UDP or TCP.
-    pub transport: Transport,
-    /// The host inside to which the router forwards: an address, on some routers a name.
-    pub internal_client: String,
-    /// The port on that host.
-    pub internal_port: u16,
-    /// What the one who made it calls it.
-    pub description: String,
-    /// Whether it is in force.
-    pub enabled: bool,
-    /// The time that is left; `None` for an entry that does not end by itself.
-    pub lifetime: Option<Duration>,
-    /// The only host that may use it; empty for everybody.
-    pub remote_host: String,
-}
-
-impl TableEntry {
-    /// An entry in force, for every remote host and without end, that forwards to a port of `internal_client`.
-    pub fn new(
-        transport: Transport,
-        external_port: u16,
-        internal_client: impl Into<String>,
-        internal_port: u16,
-    ) -> Self {
-        Self {
-            external_port,
-            transport,
-            internal_client: internal_client.into(),
-            internal_port,
-            description: String::new(),
-            enabled: true,
-            lifetime: None,
-            remote_host: String::new(),
-        }
-    }
-
-    /// The host inside, if it is given by its address.
-    pub(super) fn client(&self) -> Option<IpAddr> {
-        self.internal_client.parse().ok()
-    }
-
-    /// Whether the entry forwards to this address and port.
-    pub(super) fn leads_to(&self, internal: SocketAddr) -> bool {
-        self.internal_port == internal.port() && self.client() == Some(internal.ip())
-    }
 }
 
 /// What the router says about its address.
@@ -328,6 +276,7 @@ fn table_entry(answer: &Answer, transport: Transport, external_port: u16) -> Tab
         enabled: !enabled.is_some_and(|text| ["0", "false", "no"].iter().any(|no| text.eq_ignore_ascii_case(no))),
         lifetime: (seconds > 0).then(|| Duration::from_secs(seconds.into())),
         remote_host: text("NewRemoteHost"),
+        this_machine: false,
     }
 }
 

@@ -92,11 +92,16 @@ impl UpnpMapper {
         self.finder.known().filter(|device| device.service == target.service)
     }
 
-    pub(super) fn entry(&self, request: &MapRequest, external: External) -> Entry<'_> {
+    /// The text that the entry for this request has.
+    pub(super) fn description_for<'a>(&'a self, request: &'a MapRequest) -> &'a str {
+        request.description.as_deref().unwrap_or(&self.description)
+    }
+
+    pub(super) fn entry<'a>(&'a self, request: &'a MapRequest, external: External) -> Entry<'a> {
         Entry {
             transport: request.transport,
             internal: SocketAddr::new(external.local, request.internal_port),
-            description: &self.description,
+            description: self.description_for(request),
         }
     }
 }
@@ -131,7 +136,7 @@ fn granted_mapping(
 ) -> PortMapping {
     let address = external.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     PortMapping {
-        request: *request,
+        request: request.clone(),
         external: SocketAddr::new(address, granted.external_port),
         requested_ttl: ttl,
         lifetime: granted.lifetime(),

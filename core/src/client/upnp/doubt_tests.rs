@@ -137,7 +137,8 @@ async fn what_an_install_that_was_dropped_in_mid_call_has_made_is_deleted_behind
         })
         .await;
         mapper.search().await.unwrap();
-        let install = mapper.install(&REQUEST, HOUR);
+        let request = REQUEST;
+        let install = mapper.install(&request, HOUR);
         tokio::select! {
             biased;
             () = web.changed() => {}
@@ -155,10 +156,11 @@ async fn what_an_install_that_was_dropped_in_mid_call_has_made_is_deleted_behind
 async fn what_is_under_way_behind_a_dropped_call_is_waited_for() {
     let (_table, web, _ssdp, mapper) = router(|call, _| (call.action == "AddPortMapping").then(String::new)).await;
     mapper.search().await.unwrap();
+    let request = REQUEST;
     tokio::select! {
         biased;
         () = web.changed() => {}
-        outcome = mapper.install(&REQUEST, HOUR) => panic!("{outcome:?}"),
+        outcome = mapper.install(&request, HOUR) => panic!("{outcome:?}"),
     }
     let asked = Instant::now();
     mapper.settle().await;

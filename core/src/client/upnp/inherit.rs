@@ -29,7 +29,7 @@ impl UpnpMapper {
         let port = record.external_port.map_or(Port::ChosenFor(record.internal_port), Port::Known);
         let place = Place { device: Identity::of(udn, &service), transport: record.transport, port };
         let internal = SocketAddr::new(record.local_address, record.internal_port);
-        self.ledger.inherit(place, internal, service, left.map(|left| Instant::now() + left));
+        self.ledger.inherit(place, internal, self.description.clone(), service, left.map(|left| Instant::now() + left));
     }
 
     /// Fails if the device that `record` is about is not in this network. Many routers have the same address and the same

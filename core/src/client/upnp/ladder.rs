@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use super::action::{Control, Entry, TableEntry};
+use super::action::{Control, Entry};
 use super::device::Device;
 use super::ledger::{Claim, Identity, Ledger, Place, Port, Reservation};
 use super::look::{Look, Owner, look, owner};
@@ -19,6 +19,7 @@ use super::soap::{
     ONLY_PERMANENT, PERMANENT, SAME_PORT_REQUIRED,
 };
 use crate::schedule::{UPNP_LADDER_DEADLINE, UPNP_STATUS_DEADLINE};
+use crate::snapshot::TableEntry;
 
 /// Requests of one climb: a router that is full or busy is not helped by more of them.
 const MAX_REQUESTS: usize = 6;
@@ -300,7 +301,7 @@ impl<'a> Ladder<'a> {
     }
 
     pub(super) fn reserve(&self, place: &Place) -> Result<Arc<Reservation>, CallError> {
-        let reservation = self.ledger.reserve(place.clone(), self.entry.internal, self.control.service);
+        let reservation = self.ledger.reserve(place.clone(), &self.entry, self.control.service);
         reservation.ok_or(CallError::Busy(place.port))
     }
 

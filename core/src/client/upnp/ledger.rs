@@ -10,12 +10,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::action::TableEntry;
+use super::action::Entry;
 use super::description::Service;
 use super::http::endpoint;
 use super::soap::PERMANENT;
 use crate::mapping::Transport;
 use crate::schedule::UPNP_DEADLINE;
+use crate::snapshot::TableEntry;
 use crate::state::{Journal, Maker, Record, Slot};
 
 /// What a device is known by: its unique name, which it keeps wherever it is, or else its address.
@@ -71,6 +72,8 @@ impl std::fmt::Display for Port {
 pub(super) struct Line {
     /// Where the entry leads to.
     pub(super) internal: SocketAddr,
+    /// The text that the entry was added with.
+    pub(super) description: String,
     pub(super) service: Service,
     state: State,
     /// When the entry has run out at the latest; `None`: never.
@@ -173,8 +176,15 @@ impl Ledger {
     }
 
     /// Takes a line of an earlier run of this program, as one that no lease holds.
-    pub(super) fn inherit(&self, place: Place, internal: SocketAddr, service: Service, until: Option<Instant>) {
-        let line = Line { internal, service, state: State::Doubtful, until, proven: false };
+    pub(super) fn inherit(
+        &self,
+        place: Place,
+        internal: SocketAddr,
+        description: String,
+        service: Service,
+        until: Option<Instant>,
+    ) {
+        let line = Line { internal, description, service, state: State::Doubtful, until, proven: false };
         self.book().lines.entry(place).or_insert(line);
     }
 
@@ -225,7 +235,8 @@ impl Ledger {
 
     /// Reserves a place. `None`: another lease of this process holds it, or asks for it. What nobody holds any longer keeps
     /// nobody away: the router's table tells whether it is still there.
-    pub(super) fn reserve(&self, place: Place, internal: SocketAddr, service: &Service) -> Option<Arc<Reservation>> {
+    pub(super) fn reserve(&self, place: Place, entry: &Entry<'_>, service: &Service) -> Option<Arc<Reservation>> {
+        let internal = entry.internal;
         let port = internal.port();
         let mut book = self.book();
         let line = book.lines.get(&place).filter(|line| line.state == State::Held && !line.run_out());
@@ -235,7 +246,8 @@ impl Ledger {
         }
         book.attempts.entry(place.clone()).or_insert((port, 0)).1 += 1;
         drop(book);
-        let line = Line { internal, service: service.clone(), state: State::Doubtful, until: None, proven: false };
+        let (description, service) = (entry.description.to_owned(), service.clone());
+        let line = Line { internal, description, service, state: State::Doubtful, until: None, proven: false };
         Some(Arc::new(Reservation { ledger: self.clone(), place, line }))
     }
 

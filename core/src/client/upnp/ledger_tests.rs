@@ -16,8 +16,12 @@ fn internal(port: u16) -> SocketAddr {
     ([192, 168, 1, 2], port).into()
 }
 
+fn entry(port: u16) -> Entry<'static> {
+    Entry { transport: Transport::Udp, internal: internal(port), description: "portlease" }
+}
+
 fn claim(ledger: &Ledger, port: u16, lease: u32) -> Claim {
-    Claim { reservation: ledger.reserve(place(port), internal(4000), &service()).unwrap(), lease }
+    Claim { reservation: ledger.reserve(place(port), &entry(4000), &service()).unwrap(), lease }
 }
 
 #[test]
@@ -32,7 +36,7 @@ fn a_device_without_a_name_is_known_by_its_address() {
 async fn an_attempt_that_sent_nothing_leaves_no_line() {
     let ledger = Ledger::default();
     let attempt = claim(&ledger, 5000, 60);
-    assert!(ledger.reserve(place(5000), internal(4001), &service()).is_none(), "another lease got the same port");
+    assert!(ledger.reserve(place(5000), &entry(4001), &service()).is_none(), "another lease got the same port");
     drop(attempt);
     assert!(ledger.book().lines.is_empty() && ledger.book().attempts.is_empty());
 }
@@ -74,7 +78,7 @@ async fn a_line_counts_no_longer_than_the_longest_lease_that_was_asked_for() {
     advance(Duration::from_secs(40)).await;
     assert!(ledger.added(&place(5000), 4000).is_none() && ledger.has_run_out(&place(5000)));
     assert!(ledger.doubtful(Transport::Udp, 4000).is_empty());
-    assert!(ledger.reserve(place(5000), internal(4001), &service()).is_some());
+    assert!(ledger.reserve(place(5000), &entry(4001), &service()).is_some());
     let _ = claim(&ledger, 6000, PERMANENT).sending();
     advance(Duration::from_secs(86_400 * 365)).await;
     assert!(ledger.added(&place(6000), 4000).is_some());
@@ -93,7 +97,7 @@ async fn a_mapping_that_no_lease_holds_any_longer_is_doubtful() {
 #[tokio::test(start_paused = true)]
 async fn a_port_is_kept_from_other_leases_while_a_lease_holds_it_or_asks_for_it_and_no_longer() {
     let ledger = Ledger::default();
-    let another = || ledger.reserve(place(5000), internal(4001), &service());
+    let another = || ledger.reserve(place(5000), &entry(4001), &service());
     let attempt = claim(&ledger, 5000, PERMANENT);
     let _ = attempt.sending();
     let second = claim(&ledger, 5000, PERMANENT);

@@ -247,10 +247,11 @@ async fn on_a_router_that_cannot_tell_a_request_without_an_answer_is_no_reason_t
 async fn on_a_router_that_cannot_tell_a_grant_that_nobody_took_is_deleted() {
     let (table, web, _ssdp, mapper) = router(|call, _| (call.action == LOOK).then(|| fault(401))).await;
     mapper.search().await.unwrap();
+    let request = REQUEST;
     tokio::select! {
         biased;
         () = web.changed() => {}
-        outcome = mapper.install(&REQUEST, HOUR) => panic!("{outcome:?}"),
+        outcome = mapper.install(&request, HOUR) => panic!("{outcome:?}"),
     }
     mapper.abandon(&REQUEST).await.unwrap();
     assert!(table.ports().is_empty());

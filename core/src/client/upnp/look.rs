@@ -4,10 +4,11 @@
 
 use std::net::SocketAddr;
 
-use super::action::{Control, TableEntry};
+use super::action::Control;
 use super::http::{HttpError, shown};
 use super::ledger::{Ledger, Line, Place, Port, Shown};
 use super::soap::{CallError, NO_SUCH_ENTRY, NOT_FOUND, Need};
+use crate::snapshot::TableEntry;
 
 /// What stands at an external port.
 #[derive(Debug)]

@@ -56,8 +56,8 @@ use super::port_mapper::PortMapperClient;
 use crate::config::MAX_DESCRIPTION_LENGTH;
 use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, PortMapping, Transport};
+use crate::snapshot::TableEntry;
 
-pub use self::action::TableEntry;
 pub use self::config::UpnpConfig;
 pub use self::device::DeviceInfo;
 
@@ -112,7 +112,10 @@ impl UpnpMapper {
             let caller = self.caller.timed();
             let result = table::read(target.control(&caller)).await;
             if let Some(result) = self.settled(&mut target, result).await {
-                return result.map_err(|error| self.failed(error, "GetGenericPortMappingEntry", &target));
+                let mut entries = result.map_err(|error| self.failed(error, "GetGenericPortMappingEntry", &target))?;
+                let local = target.control(&caller).local_address().ok();
+                entries.iter_mut().for_each(|entry| entry.this_machine = local.is_some() && entry.client() == local);
+                return Ok(entries);
             }
         }
     }
@@ -271,6 +274,32 @@ impl PortMapperClient for UpnpMapper {
     /// Waits until a search that went on behind its failure has found a gateway.
     async fn news(&self) {
         self.finder.news().await;
+    }
+
+    async fn table(&self) -> Result<Vec<TableEntry>, PortMappingError> {
+        self.mappings().await
+    }
+
+    async fn delete_entry(
+        &self,
+        transport: Transport,
+        external_port: u16,
+        any_host: bool,
+    ) -> Result<Option<TableEntry>, PortMappingError> {
+        let entries = self.mappings().await?;
+        // One that is open to a single remote host is another entry, even with the same port.
+        let is_it = |entry: &TableEntry| {
+            (entry.transport, entry.external_port) == (transport, external_port) && entry.remote_host.is_empty()
+        };
+        let Some(entry) = entries.into_iter().find(is_it) else { return Ok(None) };
+        if !entry.this_machine && !any_host {
+            let (host, port) = (&entry.internal_client, entry.internal_port);
+            return Err(PortMappingError::refused(format!(
+                "external {transport} port {external_port} leads to {host}:{port}, not to this machine"
+            )));
+        }
+        self.delete(transport, external_port).await?;
+        Ok(Some(entry))
     }
 
     async fn settle(&self) {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::UpnpMapper;
-use super::action::Control;
+use super::action::{Control, Entry};
 use super::http::HttpError;
 use super::ledger::{Ledger, Line, Place, Port};
 use super::look::{Look, Owner, look, owner};
@@ -81,11 +81,14 @@ impl UpnpMapper {
         let caller = self.caller.for_deletes();
         let control = target.control(&caller);
         let internal = SocketAddr::new(control.local_address().map_err(HttpError::Io)?, internal_port);
+        let added = self.ledger.added(place, internal_port);
+        let description = added.as_ref().map_or(&self.description, |line| &line.description);
+        let entry = Entry { transport: place.transport, internal, description };
         // So that no other lease maps the port between the look and the delete.
-        let Some(_kept) = self.ledger.reserve(place.clone(), internal, &target.service) else {
+        let Some(_kept) = self.ledger.reserve(place.clone(), &entry, &target.service) else {
             return Err(CallError::Busy(place.port));
         };
-        clear(control, &self.ledger, place, internal, &self.description).await
+        clear(control, &self.ledger, place, internal, description).await
     }
 
     /// Deletes what the router has made at a port of its choice and has not told, or has told too late.
@@ -95,7 +98,7 @@ impl UpnpMapper {
         for entry in table::read(control).await? {
             let held = self.ledger.held(&target.place(entry.transport, entry.external_port));
             let shown = self.ledger.shown(&place.device);
-            let ours = owner(&entry, line.internal, &self.description, None, shown) == Owner::Ours;
+            let ours = owner(&entry, line.internal, &line.description, None, shown) == Owner::Ours;
             if ours && !held && entry.transport == place.transport {
                 delete(control, entry.transport, entry.external_port).await?;
             }

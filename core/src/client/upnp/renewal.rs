@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::action::{Entry, TableEntry};
+use super::action::Entry;
 use super::ladder::{Granted, Ladder};
 use super::ledger::Port;
 use super::look::{Look, Owner};
 use super::soap::{CONFLICT, CallError};
+use crate::snapshot::TableEntry;
 
 /// The mapping that a renewal is about.
 #[derive(Debug, Clone, Copy)]

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 
 use super::UpnpMapper;
-use super::action::{Control, Entry, TableEntry};
+use super::action::{Control, Entry};
 use super::ledger::Place;
 use super::look::{Look, look};
 use super::soap::{CallError, Need, PERMANENT};
 use super::table;
 use super::target::Target;
 use crate::error::PortMappingError;
+use crate::snapshot::TableEntry;
 
 impl UpnpMapper {
     /// Deletes an entry of the table and adds it again, for a router that lists it and does not forward: with the same

@@ -1,9 +1,10 @@
 //! Reading the router's table of mappings, line by line.
 
-use super::action::{Control, TableEntry};
+use super::action::Control;
 use super::soap::{ACTION_FAILED, CallError, INVALID_ARGS, INVALID_INDEX, NO_SUCH_ENTRY};
 use crate::mapping::Transport;
 use crate::schedule::UPNP_TABLE_DEADLINE;
+use crate::snapshot::TableEntry;
 
 /// The most entries that are read.
 pub(super) const MAX_ENTRIES: u32 = 1024;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::UpnpMapper;
-use super::action::{Control, Entry, TableEntry};
+use super::action::{Control, Entry};
 use super::http::HttpError;
 use super::ledger::{Claim, Place, Reservation};
 use super::look::{Look, Owner, look, owner};
@@ -15,6 +15,7 @@ use super::table;
 use super::target::{Target, adopted, adopted_from};
 use crate::mapping::PortMapping;
 use crate::schedule::UPNP_LEASE_TOLERANCE;
+use crate::snapshot::TableEntry;
 
 impl UpnpMapper {
     /// Compares a mapping with the router's entry. `None`: there is nothing to say against it.
@@ -33,7 +34,8 @@ impl UpnpMapper {
         let place = target.place(transport, port);
         let local = control.local_address().map_err(HttpError::Io)?;
         let internal = SocketAddr::new(local, mapping.request.internal_port);
-        let entry = match look(control, &self.ledger, &place, &self.description, Need::Full).await? {
+        let description = self.description_for(&mapping.request);
+        let entry = match look(control, &self.ledger, &place, description, Need::Full).await? {
             Look::Unknown(_) => return Ok(None),
             Look::Entry(entry) => entry,
             // Some routers find no single entry, but show the whole table.
@@ -49,7 +51,7 @@ impl UpnpMapper {
         };
         let added = self.ledger.added(&place, mapping.request.internal_port);
         let shown = self.ledger.shown(&target.identity);
-        match owner(&entry, internal, &self.description, added.as_ref(), shown) {
+        match owner(&entry, internal, description, added.as_ref(), shown) {
             Owner::Ours => Ok(self.as_shown(&place, &entry, mapping)),
             Owner::ThisHost => {
                 // Somebody has put an entry of their own in the place of ours.
@@ -96,11 +98,11 @@ impl UpnpMapper {
             self.ledger.forget(&place, mapping.request.internal_port);
             CallError::Lost(format!("the router answered that external port {port} is mapped, but it made no mapping"))
         };
-        let reservation = self.ledger.reserve(place.clone(), internal, &target.service).ok_or_else(lost)?;
+        let entry = Entry { transport, internal, description: self.description_for(&mapping.request) };
+        let reservation = self.ledger.reserve(place.clone(), &entry, &target.service).ok_or_else(lost)?;
         if mapping.permanent() {
             return Err(lost());
         }
-        let entry = Entry { transport, internal, description: &self.description };
         match add_permanent(control, &entry, port, &reservation).await {
             Err(CallError::Fault(fault)) => {
                 tracing::debug!(%fault, port, "nor does it make a permanent one");
@@ -108,7 +110,7 @@ impl UpnpMapper {
             }
             result => result?,
         }
-        let lifetime = match look(control, &self.ledger, &place, &self.description, Need::Full).await? {
+        let lifetime = match look(control, &self.ledger, &place, entry.description, Need::Full).await? {
             // WANIPConnection:2 makes a week of it.
             Look::Entry(entry) if entry.leads_to(internal) => entry.lifetime,
             Look::Entry(_) => return Err(lost()),

@@ -1,0 +1,106 @@
+//! The external address and the router's table, asked without a lease.
+
+use std::net::IpAddr;
+
+use tokio::task::JoinSet;
+
+use super::RaceMapper;
+use super::contestant::Contestant;
+use super::failure::{Failure, combine};
+use super::gateways::Gateway;
+use crate::error::{ErrorKind, PortMappingError};
+use crate::mapping::{MapRequest, PortMapping, Protocol, Transport};
+use crate::net::address::AddressClass;
+use crate::schedule::{ADDRESS_TTL, DISCARD_PORT};
+
+impl RaceMapper {
+    /// The external address of the first gateway that tells one.
+    pub(super) async fn address_here(&self) -> Result<IpAddr, PortMappingError> {
+        let mut failures = Vec::new();
+        for gateway in self.look()?.iter() {
+            match address_of(gateway).await {
+                Ok(address) => return Ok(address),
+                Err(silent) => failures.extend(silent),
+            }
+        }
+        Err(combine(&failures, "no external address"))
+    }
+
+    /// The client that reads and changes the table of the present gateway.
+    pub(super) fn table_client(&self) -> Result<Contestant, PortMappingError> {
+        let here = self.look()?;
+        let mut contestants = here.iter().flat_map(|gateway| gateway.contestants.iter());
+        contestants.find(|contestant| contestant.protocol == Protocol::Upnp).cloned().ok_or_else(|| {
+            PortMappingError::unavailable("the table can be read by upnp alone, which the configuration leaves out")
+        })
+    }
+}
+
+/// The first address that a protocol tells; else that of a mapping which is made for it.
+async fn address_of(gateway: &Gateway) -> Result<IpAddr, Vec<Failure>> {
+    let mut asked = JoinSet::new();
+    for contestant in gateway.contestants.iter().cloned() {
+        asked.spawn(async move {
+            let outcome = contestant.client.probe_protocol().await;
+            (contestant, outcome)
+        });
+    }
+    let (mut failures, mut pcp) = (Vec::new(), None);
+    while let Some(answer) = asked.join_next().await {
+        match answer {
+            Ok((_, Ok(offer))) if offer.external_address.is_some() => return offer.external_address.ok_or(failures),
+            Ok((contestant, Ok(_))) if contestant.protocol == Protocol::Pcp => pcp = Some(contestant),
+            Ok((contestant, Ok(_))) => {
+                let untold = format!("{}: the gateway has no external address", contestant.protocol);
+                failures.push(contestant.failure(PortMappingError::unavailable(untold)));
+            }
+            Ok((contestant, Err(error))) => failures.push(contestant.failure(error)),
+            Err(panic) => failures.push(Failure::internal(format!("a protocol's client failed: {panic}"))),
+        }
+    }
+    if let Some(pcp) = pcp {
+        match address_by_mapping(&pcp).await {
+            Ok(address) => return Ok(address),
+            Err(error) => failures.push(pcp.failure(error)),
+        }
+    }
+    let own = gateway.path.local_address;
+    match AddressClass::of(own) {
+        AddressClass::Public => Ok(own),
+        AddressClass::Cgnat | AddressClass::Private | AddressClass::Reserved | AddressClass::Unknown => Err(failures),
+    }
+}
+
+/// PCP tells the address only in the answer to a MAP request (RFC 6887 11.6).
+async fn address_by_mapping(pcp: &Contestant) -> Result<IpAddr, PortMappingError> {
+    let request = MapRequest::new(DISCARD_PORT, Transport::Udp);
+    let mapping = match pcp.client.install(&request, ADDRESS_TTL).await {
+        Ok(mapping) => mapping,
+        Err(error) => {
+            if error.kind() != ErrorKind::Refused {
+                abandon(pcp, &request).await;
+            }
+            return Err(error);
+        }
+    };
+    delete(pcp, &mapping).await;
+    match mapping.external.ip() {
+        address if address.is_unspecified() => {
+            Err(PortMappingError::unavailable("pcp: the gateway has no external address"))
+        }
+        address => Ok(address),
+    }
+}
+
+/// It ends by itself soon.
+async fn delete(pcp: &Contestant, mapping: &PortMapping) {
+    if let Err(error) = pcp.client.remove(mapping).await {
+        tracing::debug!(error = %error.message(), "the mapping that showed the external address was not deleted");
+    }
+}
+
+async fn abandon(pcp: &Contestant, request: &MapRequest) {
+    if let Err(error) = pcp.client.abandon(request).await {
+        tracing::debug!(error = %error.message(), "the mapping that should show the external address may be left");
+    }
+}
