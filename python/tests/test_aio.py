@@ -89,6 +89,18 @@ def test_a_hundred_leases_awaited_at_once_need_one_thread(gateway: Gateway) -> N
     assert gateway.mappings == []
 
 
+def test_leases_that_nobody_keeps_stay_mapped_until_the_mapper_is_stopped(gateway: Gateway) -> None:
+    async def test() -> None:
+        async with aio.Mapper(**gateway.config()) as mapper:
+            await asyncio.gather(*(mapper.map(9001 + i).ready(10) for i in range(10)))
+            gc.collect()
+            assert mapper.snapshot().active == 10
+            assert len(gateway.mappings) == 10
+
+    run(test())
+    assert gateway.mappings == []
+
+
 def test_cancelling_ends_the_wait_at_once_and_leaves_the_lease_alone(gateway: Gateway) -> None:
     async def test() -> None:
         gateway.set_faults(pcp="silent")
@@ -278,8 +290,7 @@ def test_a_wait_that_has_begun_hears_of_a_failed_attempt_however_late_it_is_look
 def test_a_cancelled_stop_goes_on_in_the_background(gateway: Gateway) -> None:
     async def test() -> None:
         mapper = aio.Mapper(**gateway.config(), protocols=["pcp"])
-        lease = mapper.map(9001)  # held: one that is dropped is released before the router is slow
-        await lease.ready(5)
+        await mapper.map(9001).ready(5)
         gateway.set_faults(pcp_delay_ms=500)
         stopping = asyncio.ensure_future(mapper.stop())
         await asyncio.sleep(0)

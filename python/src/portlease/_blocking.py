@@ -54,9 +54,12 @@ class Mapper(BaseMapper):
 
         `external_port` is a wish, by default the port itself; with `exact`, any other port is a `RefusedError`.
         Raises `StoppedError`, and `InvalidError`, also if another lease of this mapper has the port or asks for the
-        same external port. A lease that was stopped or dropped does not count.
+        same external port. A lease that was stopped does not count.
+
+        The mapper holds the lease until either is stopped, also if the program does not keep it.
         """
-        return Lease(self, self._handle.map(request(port, transport, external_port, exact, family)))
+        handle = self._handle.map(request(port, transport, external_port, exact, family))
+        return Lease(self, self._hold(handle))
 
     def events(self) -> Events:
         """Begins to read events: a new iterator, which ends when the mapper is stopped.
@@ -91,7 +94,7 @@ class Mapper(BaseMapper):
         try:
             return wait.block()
         finally:
-            _lifetime.release(self._handle)
+            self._ended()
 
     def __enter__(self) -> Self:
         return self
@@ -132,9 +135,9 @@ class Events(BaseEvents):
 
 
 class Lease(BaseLease[Mapper]):
-    """The promise to keep one port mapped, from `Mapper.map`.
+    """The promise to keep one port mapped, from `Mapper.map`; its mapper holds it until either is stopped.
 
-    Leaving its `with` block stops it. Dropping it releases the mapping in the background.
+    Leaving its `with` block stops it.
     """
 
     __slots__ = ()
@@ -177,14 +180,22 @@ class Lease(BaseLease[Mapper]):
         mapping may stay until its lifetime ends; `"pending"` if the release goes on in the background. None of them is
         an error, and each is true as a `bool`. May be called again.
         """
-        return self._handle.stop(timeout).block()
+        wait = self._handle.stop(timeout)
+        try:
+            return wait.block()
+        finally:
+            self._mapper._let_go(self._handle)
 
     def detach(self) -> Release:
         """Ends the lease and leaves the mapping on the gateway until its lifetime ends. Returns as `stop` does.
 
         A mapping without an end (`snapshot().permanent`) stays until it is deleted.
         """
-        return self._handle.detach().block()
+        wait = self._handle.detach()
+        try:
+            return wait.block()
+        finally:
+            self._mapper._let_go(self._handle)
 
     def __enter__(self) -> Self:
         return self
@@ -213,7 +224,7 @@ class OpenPort(Lease):
         try:
             return self._port.detach().block()
         finally:
-            _lifetime.release(self._mapper._handle)
+            self._mapper._ended()
 
 
 def open(
@@ -237,7 +248,7 @@ def open(
     try:
         result(ready)
     except BaseException:
-        _lifetime.release(mapper._handle)
+        mapper._ended()
         raise
     return OpenPort(opened, mapper)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, TypeVar
 
 from portlease import _lifetime, _portlease
 from portlease._defaults import settled
+from portlease._names import LeaseState
 from portlease._portlease import LeaseSnapshot, MapperSnapshot
 from portlease._values import Endpoint
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from portlease._config import Config
+
+
+# How many leases a mapper holds before it looks for those that ended by themselves.
+_FORGET_FROM = 32
 
 
 class _Handle:
@@ -28,7 +33,10 @@ class _Handle:
 class BaseMapper(_Handle):
     """A background engine that finds the gateway once and serves many leases."""
 
-    __slots__ = ("__weakref__", "_handle", "_made_by")
+    # `_leases` holds what `map` made, so that a lease which the program does not keep stays mapped. They are the handles
+    # of the extension module: an object that the program sees refers to its mapper, and a circle would put the mapper's
+    # end off to some later garbage collection.
+    __slots__ = ("__weakref__", "_forget_at", "_handle", "_leases", "_made_by")
     # Kept here too: at the end of the interpreter a module's names may be gone before the last mapper is. Nothing is in
     # it then.
     _live = _lifetime.live
@@ -46,7 +54,27 @@ class BaseMapper(_Handle):
     def _adopt(self, handle: _portlease.Mapper, made_by: str) -> None:
         self._handle = handle
         self._made_by = made_by
+        self._leases: dict[int, _portlease.Lease] = {}
+        self._forget_at = _FORGET_FROM
         _lifetime.adopt(handle)
+
+    def _hold(self, lease: _portlease.Lease) -> _portlease.Lease:
+        """Holds a lease until it or this mapper is stopped; from time to time, forgets those that ended by themselves."""
+        self._leases[lease.id] = lease
+        if len(self._leases) >= self._forget_at:
+            for known in list(self._leases.values()):
+                if known.snapshot().state == LeaseState.EXITED:
+                    self._let_go(known)
+            self._forget_at = max(_FORGET_FROM, 2 * len(self._leases))
+        return lease
+
+    def _let_go(self, lease: _portlease.Lease) -> None:
+        self._leases.pop(lease.id, None)
+
+    def _ended(self) -> None:
+        """Lets the mapper end in the background, if it has not ended yet."""
+        _lifetime.release(self._handle)
+        self._leases.clear()
 
     def snapshot(self) -> MapperSnapshot:
         """Returns the present state of the mapper and of every lease that has not exited. Never waits, never fails."""
@@ -138,7 +166,9 @@ def begin_open(
 ) -> tuple[_portlease.OpenPort, M, _portlease.Wait[LeaseSnapshot]]:
     """Begins to open a port: the port, its mapper as a face shows it, and the wait for the first mapping."""
     port, ready = _portlease.begin_open(settled(config), request, timeout)
-    return port, face._of(port.mapper, f"{name}({request['port']!r})"), ready
+    mapper = face._of(port.mapper, f"{name}({request['port']!r})")
+    mapper._hold(port.lease)
+    return port, mapper, ready
 
 
 def rename(module: str, *classes: Any) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from portlease import _lifetime, _portlease
+from portlease import _portlease
 from portlease._errors import StoppedError
 from portlease._handles import BaseEvents, BaseLease, BaseMapper, begin_open, request
 from portlease._portlease import Event, GatewayReport, LeaseSnapshot
@@ -41,7 +41,8 @@ class Mapper(BaseMapper):
         family: str = "ipv4",
     ) -> Lease:
         """As `portlease.Mapper.map`: returns at once, so there is nothing to await."""
-        return Lease(self, self._handle.map(request(port, transport, external_port, exact, family)))
+        handle = self._handle.map(request(port, transport, external_port, exact, family))
+        return Lease(self, self._hold(handle))
 
     def events(self) -> Events:
         """As `portlease.Mapper.events`: a new reader, for `async for`. There is nothing to await."""
@@ -61,7 +62,7 @@ class Mapper(BaseMapper):
         try:
             return await result(wait)
         finally:
-            _lifetime.release(self._handle)
+            self._ended()
 
     async def __aenter__(self) -> Self:
         return self
@@ -115,11 +116,19 @@ class Lease(BaseLease[Mapper]):
 
     async def stop(self, timeout: Seconds | None = None) -> Release:
         """As `portlease.Lease.stop`. If the task is cancelled, the stop goes on in the background."""
-        return await result(self._handle.stop(timeout))
+        wait = self._handle.stop(timeout)
+        try:
+            return await result(wait)
+        finally:
+            self._mapper._let_go(self._handle)
 
     async def detach(self) -> Release:
         """As `portlease.Lease.detach`."""
-        return await result(self._handle.detach())
+        wait = self._handle.detach()
+        try:
+            return await result(wait)
+        finally:
+            self._mapper._let_go(self._handle)
 
     async def __aenter__(self) -> Self:
         return self
@@ -148,7 +157,7 @@ class OpenPort(Lease):
         try:
             return await result(self._port.detach())
         finally:
-            _lifetime.release(self._mapper._handle)
+            self._mapper._ended()
 
 
 class Opening:
@@ -170,7 +179,7 @@ class Opening:
         try:
             await result(ready)
         except BaseException:
-            _lifetime.release(mapper._handle)
+            mapper._ended()
             raise
         return OpenPort(port, mapper)
 
