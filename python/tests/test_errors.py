@@ -148,7 +148,7 @@ def test_addresses_are_text_or_of_ipaddress(gateway: Gateway) -> None:
     config = gateway.config()
     address = ipaddress.ip_address(str(config["gateway"]))
     host, port = str(config["ssdp_address"]).rsplit(":", 1)
-    for ssdp_address in [(host, int(port)), portlease.Endpoint(ipaddress.ip_address(host), int(port))]:
+    for ssdp_address in [(host, int(port)), portlease.Endpoint(host, int(port))]:
         with portlease.open(
             4000,
             protocols=[portlease.Protocol.UPNP],

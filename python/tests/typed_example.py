@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+from typing import Any
 
 from typing_extensions import assert_type
 
 import portlease
 from portlease import aio
-from portlease.testing import Faults, Gateway, GatewayMapping
+from portlease.testing import Faults, Gateway, GatewayMapping, GatewaySettings
 
 
 def blocking() -> None:
@@ -19,9 +23,12 @@ def blocking() -> None:
         assert_type(lease, portlease.OpenPort)
         assert_type(lease.external, portlease.Endpoint | None)
         if lease.external is not None:
-            address, port = lease.external
-            assert_type(address, IPv4Address | IPv6Address)
+            host, port = lease.external
+            assert_type(host, str)
             assert_type(port, int)
+            assert_type(lease.external.host, str)
+            assert_type(lease.external.address, IPv4Address | IPv6Address)
+            socket.create_connection(lease.external)
     with portlease.open(9001, state_dir=Path("state"), check_interval=0), portlease.open(9002, state_dir="state"):
         pass
     with portlease.Mapper(ttl=timedelta(minutes=10), protocols=["pcp", portlease.Protocol.UPNP]) as mapper:
@@ -35,6 +42,8 @@ def blocking() -> None:
         assert_type(snapshot.lifetime, float | None)
         assert_type(snapshot.external_port, int | None)
         assert_type(snapshot.revision, int)
+        assert_type(snapshot.asdict(json=True), dict[str, Any])
+        assert_type(len({snapshot}), int)
         assert_type(mapper.snapshot().leases, tuple[portlease.LeaseSnapshot, ...])
         snapshot = game.changed(timeout=5)
         assert_type(game.changed(since=snapshot), portlease.LeaseSnapshot)
@@ -50,6 +59,13 @@ def blocking() -> None:
         assert_type(mapper.probe().protocols[0].round_trip, float | None)
         assert_type(mapper.stop(0.5), portlease.Release)
         assert_type(game.detach(), portlease.Release)
+    with contextlib.closing(portlease.open(9003)) as closing:
+        assert_type(closing, portlease.OpenPort)
+    assert_type(portlease.exit_on_sigterm(), bool)
+
+
+def parameters(transport: portlease.TransportName, timeout: portlease.Seconds | None) -> portlease.OpenPort:
+    return portlease.open(9001, transport, timeout=timeout)
 
 
 async def in_asyncio() -> None:
@@ -57,6 +73,9 @@ async def in_asyncio() -> None:
         assert_type(lease, aio.OpenPort)
         assert_type(await lease.ready(), portlease.LeaseSnapshot)
     assert_type(await aio.open(9002, "tcp", retry=portlease.Backoff(max=60)), aio.OpenPort)
+    assert_type(await asyncio.create_task(aio.open(9003)), aio.OpenPort)
+    async with contextlib.aclosing(aio.Mapper()) as closing:
+        assert_type(closing, aio.Mapper)
     async with aio.Mapper() as mapper:
         game = mapper.map(9001)
         assert_type(game, aio.Lease)
@@ -81,8 +100,11 @@ def errors() -> None:
 
 def own_tests() -> None:
     with Gateway(upnp=False, pcp="silent", soap_errors={"*": 501}) as gateway:
-        with portlease.Mapper(**gateway.config()) as mapper:
+        with portlease.Mapper(ttl=2, **gateway.config()) as mapper:
             mapper.map(9001)
+        with portlease.open(9001, ttl=2, timeout=5, **gateway.config()):
+            pass
+        assert_type(gateway.config(), GatewaySettings)
         assert_type(gateway.mappings, list[GatewayMapping])
         assert_type(gateway.faults, Faults)
         assert_type(gateway.counters["pcp_map"], int)

@@ -29,11 +29,15 @@ const WRONG_TYPE: &str = r#"class InvalidTypeError(InvalidError, TypeError):
 const IMPORTS: &str = "use portlease::{Config, MapRequest, Transport};\nuse pyo3::prelude::*;\nuse pyo3::types::PyDict;\n\n\
     use crate::args::set;\n\ntype Result<T> = PyResult<T>;\n";
 /// What every view has beside its attributes.
-const VIEW_METHODS: &str = r#"    def asdict(self) -> dict[str, Any]:
-        """The attributes as a new dict, the views in it as dicts too."""
+const VIEW_METHODS: &str = r#"    def asdict(self, *, json: bool = False) -> dict[str, Any]:
+        """The attributes as a new dict, the views in it as dicts too; with `json`, of nothing but what JSON has."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
-    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
+        """Lets pydantic check that something is of this class, and write it as JSON."""
 
 "#;
 
@@ -125,7 +129,9 @@ impl<'a> Python<'a> {
 
     fn config(&self) -> Result<String> {
         let mut out = module("The settings of a mapper, each with a default that a home user never changes.");
-        out += "from typing import TYPE_CHECKING, Literal, TypedDict\n\nfrom portlease._names import Protocol, Transport\n\n";
+        out += "from collections.abc import Sequence\nfrom typing import Literal\n\n";
+        out += "from portlease._names import Protocol, Transport\nfrom portlease._typing import TypedDict\n";
+        out += "from portlease._values import Address, Backoff, Path, Seconds, SocketAddress\n\n";
         out +=
             "# What arguments may be. The extension module checks the values, and names the argument in its error.\n";
         for name in ["Protocol", "Transport"] {
@@ -133,11 +139,16 @@ impl<'a> Python<'a> {
             let texts = literal(variants.iter().filter(|it| it.listed).map(|it| &it.text));
             out += &format!("{name}Name = {name} | {texts}\n");
         }
-        out += "\nif TYPE_CHECKING:\n    from collections.abc import Sequence\n\n";
-        out += "    from portlease._values import Address, Backoff, Path, Seconds, SocketAddress\n";
-        out += &class("Config", "TypedDict", "The keyword arguments of `Mapper` and of `open`. `None` is the default.");
-        out.push('\n');
-        for field in &self.model.structure("Config")?.fields {
+        let fields = &self.model.structure("Config")?.fields;
+        out += "\n\nclass Config(TypedDict, total=False):\n    \"\"\"The keyword arguments of `Mapper` and of `open`. ";
+        out += "`None` is the default.\n\n";
+        // `help` shows this text, and editors those of the fields.
+        for field in fields {
+            out += &format!("    {}\n", self.language.name("Config", field));
+            out += &wrap(&self.language.field_docs("Config", field), "        ", WIDTH);
+        }
+        out += "    \"\"\"\n\n";
+        for field in fields {
             let kind = python_type("Config", &field.name, required(&field.kind), Place::Argument)?;
             out += &format!("    {}: {kind} | None\n", self.language.name("Config", field));
             out += &docstring(&self.language.field_docs("Config", field), "    ");
@@ -149,7 +160,8 @@ impl<'a> Python<'a> {
         let (faults, settings) = (&self.model.faults, &self.model.gateway_config);
         let has = |one: &Struct, field: &Field| one.fields.iter().any(|it| it.name == field.name);
         let mut out = module("The options of the simulated router: its settings, and its switches for faults.");
-        out += "from ipaddress import IPv4Address, IPv6Address\nfrom typing import Literal, TypedDict\n\n";
+        out += "from ipaddress import IPv4Address, IPv6Address\nfrom typing import Literal\n\n";
+        out += "from portlease._typing import TypedDict\n\n";
         for one in self.model.enums.iter().filter(|one| !one.stable && one.name != "RetryPolicy") {
             out += &self.alias(one)?;
         }

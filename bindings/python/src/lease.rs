@@ -38,7 +38,7 @@ impl Lease {
     /// `LeaseSnapshot`.
     fn changed(&self, since: &Bound<'_, PyAny>, timeout: &Bound<'_, PyAny>) -> PyResult<Wait> {
         let revision = match since.cast::<LeaseSnapshot>() {
-            Ok(snapshot) => Some(snapshot.get().0.revision),
+            Ok(snapshot) => args::revision("since", &snapshot.getattr("revision")?)?,
             Err(_) => args::revision("since", since)?,
         };
         let (core, limit) = (self.0.share(), args::timeout(timeout)?);
@@ -54,7 +54,7 @@ impl Lease {
 
     /// The present state; takes no lock and never waits.
     fn snapshot(&self) -> LeaseSnapshot {
-        LeaseSnapshot(self.0.snapshot())
+        LeaseSnapshot::from(self.0.snapshot())
     }
 
     /// Releases the mapping and waits for that: a `Release`.

@@ -44,7 +44,7 @@ impl Mapper {
 
     /// The present state of the mapper and of every lease that has not exited.
     fn snapshot(&self) -> MapperSnapshot {
-        MapperSnapshot(self.0.snapshot())
+        MapperSnapshot::from(self.0.snapshot())
     }
 
     /// Waits for the next event of the queue that all calls share, at most for `timeout` seconds: an `Event`.

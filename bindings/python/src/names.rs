@@ -51,7 +51,8 @@ pub(crate) fn endpoint(py: Python<'_>, address: SocketAddr) -> PyResult<Bound<'_
     {
         return Ok(endpoint.bind(py).clone());
     }
-    let made = ENDPOINT.import(py, "portlease._values", "Endpoint")?.call1((address.ip(), address.port()))?;
+    let made =
+        ENDPOINT.import(py, "portlease._values", "Endpoint")?.call1((address.ip().to_string(), address.port()))?;
     let forgotten =
         RECENT.try_lock().ok().and_then(|mut recent| recent[place].replace((address, made.clone().unbind())));
     drop(forgotten); // with the lock free: it may be Python's last reference

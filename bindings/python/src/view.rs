@@ -1,4 +1,5 @@
-//! Frozen views of core's plain values: nothing is converted before somebody reads it.
+//! Frozen views of core's plain values: nothing is converted before somebody reads it. One that was pickled, or copied,
+//! holds its attributes instead.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -8,21 +9,39 @@ use portlease::PortMappingError;
 use pyo3::IntoPyObjectExt;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyType};
 
 use crate::names::endpoint;
 
-/// Defines a frozen class that reads its attributes out of a value of core, with `asdict()`, `repr` and `==`.
+/// What is another at each read, although nothing has happened: no part of what `==` and `hash` look at.
+const MOVING: [&str; 2] = ["expires_in", "renews_in"];
+
+/// What a view shows.
+pub(crate) enum Shown<T> {
+    /// A value of core.
+    Core(T),
+    /// The attributes of a view that was pickled, by name.
+    Restored(Py<PyDict>),
+}
+
+/// Defines a frozen class that reads its attributes out of a value of core, with `asdict()`, `repr`, `==`, `hash` and
+/// pickling.
 macro_rules! view {
     ($(#[$about:meta])* $name:ident($inner:ty) {
         $($(#[$field_about:meta])* $field:ident: |$this:pat_param| $read:expr,)*
     }) => {
         $(#[$about])*
         #[pyclass(frozen, module = "portlease")]
-        pub(crate) struct $name(pub(crate) $inner);
+        pub(crate) struct $name($crate::view::Shown<$inner>);
 
         impl $name {
             const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
+        }
+
+        impl From<$inner> for $name {
+            fn from(core: $inner) -> Self {
+                Self($crate::view::Shown::Core(core))
+            }
         }
 
         #[pymethods]
@@ -30,13 +49,16 @@ macro_rules! view {
             $($(#[$field_about])*
             #[getter]
             fn $field<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-                let $this = &self.0;
-                $crate::view::Show::show(&$read, py)
+                match &self.0 {
+                    $crate::view::Shown::Core($this) => $crate::view::Show::show(&$read, py),
+                    $crate::view::Shown::Restored(fields) => $crate::view::restored(py, fields, stringify!($field)),
+                }
             })*
 
-            /// The attributes as a new dict, the views in it as dicts too.
-            fn asdict<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, pyo3::types::PyDict>> {
-                $crate::view::asdict(slf, Self::FIELDS)
+            /// The attributes as a new dict, the views in it as dicts too; with `json`, of nothing but what JSON has.
+            #[pyo3(signature = (*, json = false))]
+            fn asdict<'py>(slf: &Bound<'py, Self>, json: bool) -> PyResult<Bound<'py, pyo3::types::PyDict>> {
+                $crate::view::asdict(slf, Self::FIELDS, json)
             }
 
             fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
@@ -46,11 +68,35 @@ macro_rules! view {
             fn __eq__<'py>(slf: &Bound<'py, Self>, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
                 $crate::view::same(slf, other, Self::FIELDS)
             }
+
+            fn __hash__(slf: &Bound<'_, Self>) -> PyResult<isize> {
+                $crate::view::hash(slf, Self::FIELDS)
+            }
+
+            fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+                $crate::view::reduce(slf, Self::FIELDS)
+            }
+
+            /// Makes a view of these attributes again.
+            #[staticmethod]
+            fn _restored(fields: Py<pyo3::types::PyDict>) -> Self {
+                Self($crate::view::Shown::Restored(fields))
+            }
+
+            /// Lets pydantic check that something is of this class, and write it as JSON.
+            #[classmethod]
+            fn __get_pydantic_core_schema__<'py>(
+                cls: &Bound<'py, pyo3::types::PyType>,
+                _source: &Bound<'py, PyAny>,
+                _handler: &Bound<'py, PyAny>,
+            ) -> PyResult<Bound<'py, PyAny>> {
+                $crate::view::pydantic_schema(cls)
+            }
         }
 
         impl $crate::view::Show for $inner {
             fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-                $crate::view::any(py, $name(self.clone()))
+                $crate::view::any(py, $name::from(self.clone()))
             }
         }
     };
@@ -135,25 +181,41 @@ impl<T: Show> Show for Arc<T> {
     }
 }
 
+/// An attribute of a view that was pickled; `None` where the version that wrote it had no such attribute.
+pub(crate) fn restored<'py>(py: Python<'py>, fields: &Py<PyDict>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    Ok(fields.bind(py).get_item(name)?.unwrap_or_else(|| py.None().into_bound(py)))
+}
+
 /// The attributes by name; views within, also in tuples, become dicts too.
-pub(crate) fn asdict<'py>(view: &Bound<'py, PyAny>, fields: &[&str]) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn asdict<'py>(view: &Bound<'py, PyAny>, fields: &[&str], json: bool) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(view.py());
     for field in fields {
-        dict.set_item(field, plain(view.getattr(*field)?)?)?;
+        dict.set_item(field, plain(view.getattr(*field)?, json)?)?;
     }
     Ok(dict)
 }
 
-fn plain(value: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+fn plain(value: Bound<'_, PyAny>, json: bool) -> PyResult<Bound<'_, PyAny>> {
     let py = value.py();
     if let Ok(items) = value.cast_exact::<PyTuple>() {
-        let items = items.iter().map(plain).collect::<PyResult<Vec<_>>>()?;
+        let items = items.iter().map(|item| plain(item, json)).collect::<PyResult<Vec<_>>>()?;
         return Ok(PyList::new(py, items)?.into_any());
     }
-    match value.getattr_opt(intern!(py, "asdict"))? {
-        Some(asdict) => asdict.call0(),
-        None => Ok(value),
+    if let Some(asdict) = value.getattr_opt(intern!(py, "asdict"))? {
+        let how = PyDict::new(py);
+        how.set_item(intern!(py, "json"), json)?;
+        return asdict.call((), Some(&how));
     }
+    // Names, addresses and endpoints are their text there.
+    Ok(if json && !in_json(&value) { value.str()?.into_any() } else { value })
+}
+
+fn in_json(value: &Bound<'_, PyAny>) -> bool {
+    value.is_none()
+        || value.is_exact_instance_of::<PyBool>()
+        || value.is_exact_instance_of::<PyInt>()
+        || value.is_exact_instance_of::<PyFloat>()
+        || value.is_exact_instance_of::<PyString>()
 }
 
 /// `Name(field=value, ...)`; members of enumerations are shown as their text.
@@ -169,7 +231,12 @@ pub(crate) fn repr(view: &Bound<'_, PyAny>, name: &str, fields: &[&str]) -> PyRe
     Ok(format!("{name}({})", fields.iter().map(shown).collect::<PyResult<Vec<_>>>()?.join(", ")))
 }
 
-/// Whether both are of one class and all attributes are equal; `NotImplemented` for another class.
+/// The names of the attributes by which two views are told apart.
+fn lasting<'a>(fields: &'a [&str]) -> impl Iterator<Item = &'a str> {
+    fields.iter().copied().filter(|field| !MOVING.contains(field))
+}
+
+/// Whether both are of one class and all attributes but the moving ones are equal; `NotImplemented` for another class.
 pub(crate) fn same<'py>(
     view: &Bound<'py, PyAny>,
     other: &Bound<'py, PyAny>,
@@ -179,10 +246,31 @@ pub(crate) fn same<'py>(
     if !other.get_type().is(view.get_type()) {
         return any(py, py.NotImplemented());
     }
-    for field in fields {
-        if !view.getattr(*field)?.eq(other.getattr(*field)?)? {
+    for field in lasting(fields) {
+        if !view.getattr(field)?.eq(other.getattr(field)?)? {
             return any(py, false);
         }
     }
     any(py, true)
+}
+
+/// The same for views that are equal.
+pub(crate) fn hash(view: &Bound<'_, PyAny>, fields: &[&str]) -> PyResult<isize> {
+    let values = lasting(fields).map(|field| view.getattr(field)).collect::<PyResult<Vec<_>>>()?;
+    PyTuple::new(view.py(), values)?.hash()
+}
+
+/// What pickle and copy make the view from again: its class and its attributes.
+pub(crate) fn reduce<'py>(view: &Bound<'py, PyAny>, fields: &[&str]) -> PyResult<Bound<'py, PyAny>> {
+    let py = view.py();
+    let attributes = PyDict::new(py);
+    for field in fields {
+        attributes.set_item(field, view.getattr(*field)?)?;
+    }
+    let restored = py.import("portlease._values")?.getattr("restored")?;
+    any(py, (restored, (view.get_type(), attributes)))
+}
+
+pub(crate) fn pydantic_schema<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
+    class.py().import("portlease._values")?.getattr("pydantic_schema")?.call1((class,))
 }

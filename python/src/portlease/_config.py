@@ -3,22 +3,56 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypedDict
+from collections.abc import Sequence
+from typing import Literal
 
 from portlease._names import Protocol, Transport
+from portlease._typing import TypedDict
+from portlease._values import Address, Backoff, Path, Seconds, SocketAddress
 
 # What arguments may be. The extension module checks the values, and names the argument in its error.
 ProtocolName = Protocol | Literal["pcp", "nat-pmp", "upnp"]
 TransportName = Transport | Literal["udp", "tcp"]
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from portlease._values import Address, Backoff, Path, Seconds, SocketAddress
-
 
 class Config(TypedDict, total=False):
-    """The keyword arguments of `Mapper` and of `open`. `None` is the default."""
+    """The keyword arguments of `Mapper` and of `open`. `None` is the default.
+
+    gateway
+        The gateway's address. Default: the gateway of the default route with the lowest metric.
+    local_address
+        The local address to which the gateway forwards. Default: the one from which the gateway is reached.
+    interface
+        The name of the interface whose default route is used. Default: that of the default route with the lowest
+        metric.
+    protocols
+        The protocols to try, in order of preference, without repeats. Default: PCP, NAT-PMP, UPnP.
+    ttl
+        The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default 1 h. In seconds.
+    renewal_interval
+        The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min. In seconds.
+    check_interval
+        How often the gateway is asked for a sign of life, one datagram each way for the whole mapper, so that a restart
+        is noticed where no announcement of it arrives (PCP and NAT-PMP); 0, or at least 1 s. 0 is never. Default 5 min.
+        In seconds.
+    failure_threshold
+        After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
+        revoked, 1 or more; its expiry and a certain loss revoke it in any case. Default 3.
+    retry
+        What happens after a failure: `"never"` ends the lease, `Backoff(min, max)` tries again. Default `Backoff(1,
+        300)`.
+    description
+        The text that the gateway shows beside the mapping (UPnP only), at most 64 characters, no control characters.
+        Default `portlease`.
+    pcp_port
+        The gateway's PCP and NAT-PMP port. Default 5351.
+    ssdp_address
+        The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
+    state_dir
+        A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
+        and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many
+        processes, but of one machine alone. Default: none, nothing is recorded.
+    """
 
     gateway: Address | None
     """The gateway's address. Default: the gateway of the default route with the lowest metric."""

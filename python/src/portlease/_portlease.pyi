@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, ClassVar, Final, Generic, TypeVar, final
+from typing import Any, Final, Generic, TypeVar, final
 
 from portlease._names import AddressClass, ErrorKind, EventKind, LeaseState, NatClass, Protocol, Release, Transport
 from portlease._values import Endpoint, Seconds
@@ -63,11 +63,15 @@ class ErrorDetail:
     @property
     def message(self) -> str:
         """For people; nothing matches on it."""
-    def asdict(self) -> dict[str, Any]:
-        """The attributes as a new dict, the views in it as dicts too."""
+    def asdict(self, *, json: bool = False) -> dict[str, Any]:
+        """The attributes as a new dict, the views in it as dicts too; with `json`, of nothing but what JSON has."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
-    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
+        """Lets pydantic check that something is of this class, and write it as JSON."""
 
 @final
 class ErrorReport:
@@ -89,11 +93,15 @@ class ErrorReport:
     @property
     def retry_after(self) -> float | None:
         """How long it is useless to try again, if that is known. In seconds."""
-    def asdict(self) -> dict[str, Any]:
-        """The attributes as a new dict, the views in it as dicts too."""
+    def asdict(self, *, json: bool = False) -> dict[str, Any]:
+        """The attributes as a new dict, the views in it as dicts too; with `json`, of nothing but what JSON has."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
-    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
+        """Lets pydantic check that something is of this class, and write it as JSON."""
 
 @final
 class LeaseSnapshot:
@@ -153,11 +161,15 @@ class LeaseSnapshot:
     @property
     def address_class(self) -> AddressClass:
         """The class of the external address; `unknown` while not active."""
-    def asdict(self) -> dict[str, Any]:
-        """The attributes as a new dict, the views in it as dicts too."""
+    def asdict(self, *, json: bool = False) -> dict[str, Any]:
+        """The attributes as a new dict, the views in it as dicts too; with `json`, of nothing but what JSON has."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
-    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
+        """Lets pydantic check that something is of this class, and write it as JSON."""
 
 @final
 class MapperSnapshot:
@@ -190,11 +202,15 @@ class MapperSnapshot:
     @property
     def stopped(self) -> bool:
         """Whether the mapper was stopped."""
-    def asdict(self) -> dict[str, Any]:
-        """The attributes as a new dict, the views in it as dicts too."""
+    def asdict(self, *, json: bool = False) -> dict[str, Any]:
+        """The attributes as a new dict, the views in it as dicts too; with `json`, of nothing but what JSON has."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
-    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
+        """Lets pydantic check that something is of this class, and write it as JSON."""
 
 @final
 class GatewayReport:
@@ -212,11 +228,15 @@ class GatewayReport:
     @property
     def protocols(self) -> tuple[ProtocolReport, ...]:
         """One entry for each configured protocol, in the configured order."""
-    def asdict(self) -> dict[str, Any]:
-        """The attributes as a new dict, the views in it as dicts too."""
+    def asdict(self, *, json: bool = False) -> dict[str, Any]:
+        """The attributes as a new dict, the views in it as dicts too; with `json`, of nothing but what JSON has."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
-    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
+        """Lets pydantic check that something is of this class, and write it as JSON."""
 
 @final
 class ProtocolReport:
@@ -237,11 +257,15 @@ class ProtocolReport:
     @property
     def error(self) -> ErrorReport | None:
         """Why there was no answer."""
-    def asdict(self) -> dict[str, Any]:
-        """The attributes as a new dict, the views in it as dicts too."""
+    def asdict(self, *, json: bool = False) -> dict[str, Any]:
+        """The attributes as a new dict, the views in it as dicts too; with `json`, of nothing but what JSON has."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
-    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
+        """Lets pydantic check that something is of this class, and write it as JSON."""
 
 @final
 class TableEntry:
@@ -274,11 +298,15 @@ class TableEntry:
     @property
     def this_machine(self) -> bool:
         """Whether it forwards to this machine."""
-    def asdict(self) -> dict[str, Any]:
-        """The attributes as a new dict, the views in it as dicts too."""
+    def asdict(self, *, json: bool = False) -> dict[str, Any]:
+        """The attributes as a new dict, the views in it as dicts too; with `json`, of nothing but what JSON has."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
-    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
+        """Lets pydantic check that something is of this class, and write it as JSON."""
 
 @final
 class Event:
@@ -322,11 +350,15 @@ class Event:
     @property
     def dropped(self) -> int:
         """How many events this reader lost just before this one because it did not pull them in time."""
-    def asdict(self) -> dict[str, Any]:
-        """The attributes as a new dict, the views in it as dicts too."""
+    def asdict(self, *, json: bool = False) -> dict[str, Any]:
+        """The attributes as a new dict, the views in it as dicts too; with `json`, of nothing but what JSON has."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
-    __hash__: ClassVar[None]  # type: ignore[assignment]
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
+        """Lets pydantic check that something is of this class, and write it as JSON."""
 
 # <!-- /generated -->
 

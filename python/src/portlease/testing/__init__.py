@@ -20,24 +20,32 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from portlease import _portlease
+from portlease._config import TransportName
 from portlease._defaults import replace_defaults, settled
 from portlease._errors import InvalidError, InvalidTypeError, TimeoutError
 from portlease._names import Transport
+from portlease._typing import Self, TypedDict, Unpack
 from portlease._values import Endpoint
 from portlease.testing._options import Faults, GatewayOptions
 
-if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
-
-    from portlease._config import Config, TransportName
-
-__all__ = ["Faults", "Gateway", "GatewayMapping", "GatewayOptions"]
+__all__ = ["Faults", "Gateway", "GatewayMapping", "GatewayOptions", "GatewaySettings"]
 
 # How long a look at the gateway's state may be behind a change that wakes nobody.
 _LOOK = 0.05
+
+
+class GatewaySettings(TypedDict):
+    """The settings with which a mapper finds a simulated router."""
+
+    gateway: str
+    """The router's address."""
+    pcp_port: int
+    """Its PCP and NAT-PMP port."""
+    ssdp_address: str
+    """The `address:port` to which SSDP searches are sent."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ class GatewayMapping:
 
 def _endpoint(text: str) -> Endpoint:
     host, _, port = text.rpartition(":")
-    return Endpoint(ip_address(host.strip("[]")), int(port))
+    return Endpoint(host.strip("[]"), int(port))
 
 
 def _mapping(fields: dict[str, Any]) -> GatewayMapping:
@@ -83,7 +91,7 @@ class Gateway:
     def __init__(self, **options: Unpack[GatewayOptions]) -> None:
         self._native = _portlease.Gateway(_json(options))
 
-    def config(self) -> Config:
+    def config(self) -> GatewaySettings:
         """The settings with which a mapper finds this router: `portlease.Mapper(**gateway.config())`."""
         at = json.loads(self._native.started())
         return {"gateway": at["gateway"], "pcp_port": at["pcp_port"], "ssdp_address": at["ssdp_address"]}
@@ -151,7 +159,7 @@ class Gateway:
         """
         if not isinstance(internal, str):
             try:
-                internal = str(Endpoint(ip_address(internal[0]), internal[1]))
+                internal = str(Endpoint(str(ip_address(internal[0])), internal[1]))
             except ValueError as error:
                 raise InvalidError(f"internal: {error}") from None
         command = {
@@ -193,6 +201,10 @@ class Gateway:
     def stop(self) -> None:
         """Stops the router; returns when its sockets are closed. May be called again."""
         self._native.stop()
+
+    def close(self) -> None:
+        """Calls `stop`, for `contextlib.closing`."""
+        self.stop()
 
     def __enter__(self) -> Self:
         return self

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
-from typing import Literal, TypedDict
+from typing import Literal
+
+from portlease._typing import TypedDict
 
 Mode = Literal["normal", "off", "silent"] | dict[Literal["refuse"], int]
 """How one protocol behaves as a whole. `normal`: It works. `off`: It is not there. A port that nobody else uses is
