@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import sys
 import threading
 import time
 from collections.abc import Coroutine
@@ -319,7 +321,7 @@ def test_a_cancelled_open_leaves_nothing(gateway: Gateway) -> None:
     async def test() -> None:
         # The answer is on its way for longer than even a busy machine needs to cancel.
         gateway.set_faults(pcp_delay_ms=800)
-        opening = asyncio.ensure_future(aio.open(9001, **gateway.config(), protocols=["pcp"])._open())
+        opening = asyncio.ensure_future(aio.open(9001, **gateway.config(), protocols=["pcp"]))
         while not gateway.counters["pcp_map"]:
             await asyncio.sleep(0.005)
         opening.cancel()
@@ -340,6 +342,61 @@ def test_detaching_an_open_port_leaves_the_mapping_and_ends_the_engine(gateway: 
 
     run(test())
     assert [mapping.external_port for mapping in gateway.mappings] == [8080]
+
+
+def test_an_open_is_a_coroutine_like_any_other(gateway: Gateway) -> None:
+    async def test() -> None:
+        port = await asyncio.create_task(aio.open(9001, **gateway.config()))
+        assert isinstance(port, aio.OpenPort)
+        assert await port.stop() == "released"
+        if sys.version_info >= (3, 11):
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(aio.open(9001 + i, **gateway.config())) for i in range(3)]
+            assert len(gateway.mappings) == 3
+            await asyncio.gather(*(task.result().stop() for task in tasks))
+        opening = aio.open(9001, **gateway.config())
+        assert asyncio.iscoroutine(opening)
+        opening.close()
+        with pytest.raises(RuntimeError, match="already awaited"):
+            await opening
+
+    run(test())
+    run(stop(asyncio.run(aio.open(9002, **gateway.config()))))
+
+
+@pytest.mark.filterwarnings("always::RuntimeWarning")
+def test_an_open_that_is_never_awaited_warns_and_opens_nothing(gateway: Gateway) -> None:
+    with pytest.warns(RuntimeWarning, match=r"coroutine 'portlease\.aio\.open' was never awaited"):
+        aio.open(9001, **gateway.config())
+        gc.collect()
+    assert gateway.counters["pcp_map"] == 0
+
+
+def test_without_a_loop_of_asyncio_it_says_what_to_do_and_leaves_nothing(gateway: Gateway) -> None:
+    # As under trio, which drives coroutines by itself.
+    with pytest.raises(RuntimeError, match=r"trio\.to_thread\.run_sync"):
+        aio.open(9001, **gateway.config()).send(None)
+    mapper = aio.Mapper(**gateway.config())
+    with pytest.raises(RuntimeError, match="asyncio loop"):
+        mapper.next_event().send(None)
+    run(stop(mapper))
+    gateway.wait_for(lambda gateway: not gateway.mappings)
+
+
+def test_a_release_that_is_not_confirmed_is_logged_and_fails_no_with(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        async with contextlib.aclosing(aio.Mapper(**gateway.config())) as mapper:
+            async with contextlib.aclosing(mapper.map(9001)) as lease:
+                await lease.ready(5)
+            assert caplog.records == []
+            await mapper.map(9002).ready(5)
+            gateway.set_faults(pcp="silent", nat_pmp="silent", upnp="silent")
+
+    run(test())
+    [record] = caplog.records
+    assert record.getMessage().startswith("portlease.Mapper: the router did not confirm the delete")
 
 
 def test_errors_are_the_same(gateway: Gateway) -> None:
@@ -380,8 +437,8 @@ def test_one_after_another_and_several_loops_at_once_work_with_one_mapper(gatewa
     run(stop(mapper))
 
 
-async def stop(mapper: aio.Mapper) -> None:
-    assert await mapper.stop() == "released"
+async def stop(handle: aio.Mapper | aio.Lease) -> None:
+    assert await handle.stop() == "released"
 
 
 def test_a_loop_that_is_closed_during_a_wait_hurts_nobody(gateway: Gateway) -> None:

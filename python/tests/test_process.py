@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 import time
 
 import pytest
@@ -138,6 +139,56 @@ def test_functions_that_run_at_the_end_of_the_interpreter_can_wait(gateway: Gate
     )
     assert (ended.status, ended.out, ended.err) == (0, "released released released\n", "")
     assert gateway.mappings == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing sends SIGTERM on Windows")
+@pytest.mark.parametrize("face", ["blocking", "asyncio"])
+def test_sigterm_releases_where_the_program_asks_for_that(gateway: Gateway, program: Program, face: str) -> None:
+    bodies = {
+        "blocking": """
+        with portlease.open(9001, **CONFIG):
+            other = portlease.Mapper(**CONFIG)
+            other.map(9002).ready(5)
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+            threading.Event().wait(20)
+        """,
+        "asyncio": """
+        async def main():
+            async with portlease.aio.open(9001, **CONFIG):
+                threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+                await asyncio.sleep(20)
+        asyncio.run(main())
+        """,
+    }
+    ended = program("print(portlease.exit_on_sigterm())" + textwrap.dedent(bodies[face]))
+    assert (ended.status, ended.out, ended.err) == (143, "True\n", "")
+    assert gateway.mappings == []
+
+
+def test_a_handler_that_the_program_has_for_sigterm_is_left_alone(program: Program) -> None:
+    ended = program(
+        """
+        def mine(number, frame): pass
+        signal.signal(signal.SIGTERM, mine)
+        print(portlease.exit_on_sigterm(), signal.getsignal(signal.SIGTERM) is mine)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        print(portlease.exit_on_sigterm(), portlease.exit_on_sigterm())
+        """
+    )
+    assert (ended.out, ended.err) == ("False True\nTrue True\n", "")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="what makes interpreters has other names before")
+def test_a_subinterpreter_is_told_to_use_the_main_one(program: Program) -> None:
+    ended = program(
+        """
+        import _interpreters
+        failure = _interpreters.exec(_interpreters.create(), "import portlease")
+        print(failure.type.__name__, failure.msg)
+        """
+    )
+    message = "portlease runs in one interpreter of a process: import it in the main one, not in a subinterpreter"
+    assert (ended.out, ended.err) == (f"ImportError {message}\n", "")
 
 
 @fork

@@ -12,10 +12,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+try:
+    from portlease import _portlease  # noqa: F401
+except ImportError as error:
+    if "interpreter" not in str(error):
+        raise
+    message = "portlease runs in one interpreter of a process: import it in the main one, not in a subinterpreter"
+    raise ImportError(message, name="portlease") from error
+
 from portlease import _errors, _names
 from portlease._base_error import PortLeaseError
 from portlease._blocking import Events, Lease, Mapper, OpenPort, open
-from portlease._config import Config
+from portlease._config import Config, TransportName
 from portlease._errors import *
 from portlease._logging import disable_logging, enable_logging
 from portlease._names import *
@@ -30,7 +38,9 @@ from portlease._portlease import (
     MapperSnapshot,
     ProtocolReport,
 )
-from portlease._values import Backoff, Endpoint
+from portlease._signals import exit_on_sigterm
+from portlease._typing import Unpack  # noqa: F401  # pydantic reads the annotations of `open` here
+from portlease._values import Backoff, Endpoint, Seconds
 
 if TYPE_CHECKING:
     from portlease import aio, testing
@@ -50,10 +60,13 @@ __all__ = [
     "OpenPort",
     "PortLeaseError",
     "ProtocolReport",
+    "Seconds",
+    "TransportName",
     "__version__",
     "aio",
     "disable_logging",
     "enable_logging",
+    "exit_on_sigterm",
     "open",
     "testing",
 ]

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from portlease import _lifetime, _portlease
+from portlease._config import Config, TransportName
 from portlease._errors import StoppedError
-from portlease._handles import BaseEvents, BaseLease, BaseMapper, begin_open, rename, request
+from portlease._handles import BaseEvents, BaseLease, BaseMapper, begin_open, rename, request, tell_of_rest
+from portlease._names import Release
 from portlease._portlease import Event, GatewayReport, LeaseSnapshot
-
-if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
-
-    from portlease._config import Config, TransportName
-    from portlease._names import Release
-    from portlease._values import Seconds
+from portlease._typing import Self, Unpack
+from portlease._values import Seconds
 
 T = TypeVar("T")
 
@@ -96,13 +93,17 @@ class Mapper(BaseMapper):
         finally:
             self._ended()
 
+    def close(self) -> None:
+        """Calls `stop`, for `contextlib.closing`."""
+        self.__exit__(None, None, None)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        tell_of_rest(self, self.stop())
 
     def __iter__(self) -> Events:
         return self.events()
@@ -197,13 +198,17 @@ class Lease(BaseLease[Mapper]):
         finally:
             self._mapper._let_go(self._handle)
 
+    def close(self) -> None:
+        """Calls `stop`, for `contextlib.closing`."""
+        self.__exit__(None, None, None)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        tell_of_rest(self, self.stop())
 
 
 class OpenPort(Lease):

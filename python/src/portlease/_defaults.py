@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from portlease._config import Config
+from collections.abc import Mapping
+from typing import Any
 
 _defaults: dict[str, Any] = {}
 
 
-def settled(config: Config) -> dict[str, Any]:
+def settled(config: Mapping[str, Any]) -> dict[str, Any]:
     """These settings over the defaults of this process."""
     return {**_defaults, **config}
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, TypeVar
+from typing import Any, Generic, NoReturn, SupportsIndex, TypeVar
 
 from portlease import _lifetime, _portlease
+from portlease._config import Config
 from portlease._defaults import settled
-from portlease._names import LeaseState
+from portlease._names import LeaseState, Release
 from portlease._portlease import LeaseSnapshot, MapperSnapshot
+from portlease._typing import Self, Unpack
 from portlease._values import Endpoint
-
-if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
-
-    from portlease._config import Config
-
 
 # How many leases a mapper holds before it looks for those that ended by themselves.
 _FORGET_FROM = 32
@@ -33,8 +29,8 @@ class _Handle:
 class BaseMapper(_Handle):
     """A background engine that finds the gateway once and serves many leases."""
 
-    # `_leases` holds what `map` made, so that a lease which the program does not keep stays mapped. They are the handles
-    # of the extension module: an object that the program sees refers to its mapper, and a circle would put the mapper's
+    # `_leases` holds what `map` made, so that a lease which the program does not keep stays mapped. They are handles of
+    # the extension module: an object that the program sees refers to its mapper, and a circle would put the mapper's
     # end off to some later garbage collection.
     __slots__ = ("__weakref__", "_forget_at", "_handle", "_leases", "_made_by")
     # Kept here too: at the end of the interpreter a module's names may be gone before the last mapper is. Nothing is in
@@ -59,7 +55,7 @@ class BaseMapper(_Handle):
         _lifetime.adopt(handle)
 
     def _hold(self, lease: _portlease.Lease) -> _portlease.Lease:
-        """Holds a lease until it or this mapper is stopped; from time to time, forgets those that ended by themselves."""
+        """Holds a lease until it or this mapper is stopped; at times, forgets those that ended by themselves."""
         self._leases[lease.id] = lease
         if len(self._leases) >= self._forget_at:
             for known in list(self._leases.values()):
@@ -89,6 +85,9 @@ class BaseMapper(_Handle):
         """
         self._handle.network_changed()
 
+    def _name(self) -> str:
+        return f"portlease.{self._made_by}"
+
     def __repr__(self) -> str:
         snapshot = self._handle.snapshot()
         state = "stopped" if snapshot.stopped else f"{snapshot.active} of {len(snapshot.leases)} leases active"
@@ -98,7 +97,7 @@ class BaseMapper(_Handle):
         handle = getattr(self, "_handle", None)
         if handle is not None and handle in self._live:
             _lifetime.release(handle)
-            message = f"portlease.{self._made_by} was never stopped; its mappings are released in the background"
+            message = f"{self._name()} was never stopped; its mappings are released in the background"
             warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
 
 
@@ -132,6 +131,10 @@ class BaseLease(_Handle, Generic[M]):
     def snapshot(self) -> LeaseSnapshot:
         """Returns the present state. Takes no lock, never waits, never fails."""
         return self._handle.snapshot()
+
+    def _name(self) -> str:
+        now = self._handle.snapshot()
+        return f"{now.transport} port {now.internal_port}"
 
     def __repr__(self) -> str:
         now = self._handle.snapshot()
@@ -169,6 +172,20 @@ def begin_open(
     mapper = face._of(port.mapper, f"{name}({request['port']!r})")
     mapper._hold(port.lease)
     return port, mapper, ready
+
+
+def tell_of_rest(handle: BaseMapper | BaseLease[Any], release: Release) -> None:
+    """Says in the log if the end of a `with` block has left something on the router: a `with` raises nothing for it."""
+    if release != Release.RELEASED:
+        import logging
+
+        logging.getLogger("portlease").warning("%s: %s", handle._name(), _REST[release])
+
+
+_REST = {
+    Release.UNCONFIRMED: "the router did not confirm the delete, so the mapping may stay until its lifetime ends",
+    Release.PENDING: "the release goes on in the background",
+}
 
 
 def rename(module: str, *classes: Any) -> None:

@@ -64,14 +64,26 @@ def _get_waits() -> _Waits:
         return _waits
 
 
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        message = (
+            "portlease.aio needs a running asyncio loop; under trio, and in anyio on trio, call the functions of "
+            "`portlease` in threads: await trio.to_thread.run_sync(lease.ready)"
+        )
+        raise RuntimeError(message) from None
+
+
 async def result(wait: _portlease.Wait[T]) -> T:
     """Awaits a wait. Cancelling the task ends the wait at once; what it waits for goes on."""
+    loop = _running_loop()
     # The first step is taken here: from then on `ready` hears of every failure, even if the thread is slow.
     if wait.step():
         return wait.take()
     waits = _get_waits()
     key = next(waits.keys)
-    future: asyncio.Future[_portlease.Wait[T]] = asyncio.get_running_loop().create_future()
+    future: asyncio.Future[_portlease.Wait[T]] = loop.create_future()
     waits.pending[key] = future
     try:
         waits.driver.begin(key, wait)

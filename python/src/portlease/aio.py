@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from portlease import _portlease
+from portlease._config import Config, TransportName
 from portlease._errors import StoppedError
-from portlease._handles import BaseEvents, BaseLease, BaseMapper, begin_open, request
+from portlease._handles import BaseEvents, BaseLease, BaseMapper, begin_open, request, tell_of_rest
+from portlease._names import Release
 from portlease._portlease import Event, GatewayReport, LeaseSnapshot
+from portlease._typing import Self, Unpack
+from portlease._values import Seconds
 from portlease._waits import result
-
-if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
-
-    from portlease._config import Config, TransportName
-    from portlease._names import Release
-    from portlease._values import Seconds
 
 __all__ = ["Events", "Lease", "Mapper", "OpenPort", "Opening", "open"]
 
@@ -64,13 +61,17 @@ class Mapper(BaseMapper):
         finally:
             self._ended()
 
+    async def aclose(self) -> None:
+        """Calls `stop`, for `contextlib.aclosing`."""
+        await self.__aexit__(None, None, None)
+
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.stop()
+        tell_of_rest(self, await self.stop())
 
     def __aiter__(self) -> Events:
         return self.events()
@@ -130,13 +131,17 @@ class Lease(BaseLease[Mapper]):
         finally:
             self._mapper._let_go(self._handle)
 
+    async def aclose(self) -> None:
+        """Calls `stop`, for `contextlib.aclosing`."""
+        await self.__aexit__(None, None, None)
+
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.stop()
+        tell_of_rest(self, await self.stop())
 
 
 class OpenPort(Lease):
@@ -160,38 +165,57 @@ class OpenPort(Lease):
             self._mapper._ended()
 
 
-class Opening:
-    """A port about to be opened: `await` it, or use it in `async with`, which stops the port at its end."""
+class Opening(Coroutine[Any, Any, OpenPort]):
+    """What `open` returns: a coroutine for an open port, also for `async with`, which stops the port at its end.
 
-    __slots__ = ("_config", "_port", "_request", "_timeout")
+    So it can be awaited, or given to `asyncio.create_task`, a `TaskGroup` or `asyncio.run`. Python warns if it is never
+    awaited.
+    """
 
-    def __init__(self, request: dict[str, Any], timeout: Seconds | None, config: Config) -> None:
-        self._request = request
-        self._timeout = timeout
-        self._config = config
+    __slots__ = ("_coroutine", "_port")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, OpenPort]) -> None:
+        self._coroutine = coroutine
         self._port: OpenPort | None = None
 
-    def __await__(self) -> Generator[Any, None, OpenPort]:
-        return self._open().__await__()
+    def send(self, value: Any, /) -> Any:
+        """As every coroutine has it."""
+        return self._coroutine.send(value)
 
-    async def _open(self) -> OpenPort:
-        port, mapper, ready = begin_open(Mapper, "aio.open", self._request, self._timeout, self._config)
-        try:
-            await result(ready)
-        except BaseException:
-            mapper._ended()
-            raise
-        return OpenPort(port, mapper)
+    def throw(self, *error: Any) -> Any:
+        """As every coroutine has it."""
+        return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        """As every coroutine has it; nothing is opened then."""
+        self._coroutine.close()
+
+    def __await__(self) -> Generator[Any, None, OpenPort]:
+        return self._coroutine.__await__()
 
     async def __aenter__(self) -> OpenPort:
-        self._port = await self._open()
+        self._port = await self._coroutine
         return self._port
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._port is not None:
-            await self._port.stop()
+            await self._port.__aexit__(kind, error, trace)
+
+
+async def _open(request: dict[str, Any], timeout: Seconds | None, config: Config) -> OpenPort:
+    port, mapper, ready = begin_open(Mapper, "aio.open", request, timeout, config)
+    try:
+        await result(ready)
+    except BaseException:
+        mapper._ended()
+        raise
+    return OpenPort(port, mapper)
+
+
+# The name by which Python warns of one that was never awaited.
+_open.__qualname__ = "portlease.aio.open"
 
 
 def open(
@@ -204,5 +228,5 @@ def open(
     timeout: Seconds | None = None,
     **config: Unpack[Config],
 ) -> Opening:
-    """As `portlease.open`: `lease = await open(4000)`, or `async with open(4000) as lease`."""
-    return Opening(request(port, transport, external_port, exact, family), timeout, config)
+    """As `portlease.open`: `lease = await open(4000)`, or `async with open(4000) as lease`, or in a task of its own."""
+    return Opening(_open(request(port, transport, external_port, exact, family), timeout, config))
