@@ -7,6 +7,7 @@ import ipaddress
 import socket
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -155,18 +156,49 @@ def test_the_fixture_takes_options_by_a_marker(portlease_gateway: Gateway) -> No
         assert lease.snapshot().address_class == "cgnat"
 
 
-def test_the_plugin_loads_neither_the_extension_nor_anything_slow_before_its_use(tmp_path: Path) -> None:
-    (tmp_path / "test_it.py").write_text(
-        "import sys\n"
-        "def test_before(): assert 'pytest_portlease' in sys.modules and 'portlease' not in sys.modules\n"
-        "def test_used(portlease_gateway): assert portlease_gateway.mappings == []\n"
-    )
+def test_a_test_that_forgets_the_settings_gets_the_router_of_its_fixture(portlease_gateway: Gateway) -> None:
+    with portlease.open(9001):
+        assert [mapping.external_port for mapping in portlease_gateway.mappings] == [9001]
+
+
+def run_pytest(folder: Path, code: str, *options: str) -> str:
+    """Runs a user's tests in a process of their own."""
+    (folder / "test_it.py").write_text(textwrap.dedent(code))
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(folder)],
         check=False,
         capture_output=True,
         text=True,
         timeout=30,
     )
-    assert done.returncode == 0, done.stdout
-    assert "2 passed" in done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_an_option_isolates_every_test_and_what_it_starts(tmp_path: Path) -> None:
+    code = """
+        import os, subprocess, sys
+        import portlease
+        def test_one():
+            with portlease.open(9001) as lease:
+                assert str(lease.external) == "192.0.1.1:9001"
+        def test_two(portlease_session_gateway):
+            assert portlease_session_gateway.counters["pcp_map"] >= 1
+            child = "import portlease; print(portlease.open(9002).external)"
+            assert subprocess.check_output([sys.executable, "-c", child], text=True) == "192.0.1.1:9002\\n"
+        def test_three(portlease_gateway, portlease_session_gateway):
+            with portlease.open(9003):
+                assert len(portlease_gateway.mappings) == 1
+            assert "PORTLEASE_GATEWAY" in os.environ
+        """
+    assert "3 passed" in run_pytest(tmp_path, code, "-o", "portlease_isolate=true")
+
+
+def test_the_plugin_loads_neither_the_extension_nor_anything_slow_before_its_use(tmp_path: Path) -> None:
+    code = """
+        import os, sys
+        def test_before(): assert 'pytest_portlease' in sys.modules and 'portlease' not in sys.modules
+        def test_used(portlease_gateway): assert portlease_gateway.mappings == []
+        def test_after(): assert 'PORTLEASE_GATEWAY' not in os.environ
+        """
+    assert "3 passed" in run_pytest(tmp_path, code)
