@@ -16,12 +16,12 @@ SURFACE = json.loads((Path(__file__).resolve().parents[2] / "tests" / "surface.j
 
 # What Python names otherwise: a mapper is started by its constructor, and `port` is short for `internal_port`.
 RENAMED = {"__init__": "start", "port": "internal_port"}
-# What only some languages have: Python's short way to the external address and the way back to the mapper, readers of
-# events, what `contextlib` calls, and the switches for `logging` and SIGTERM.
+# What only some languages have: the way back from a lease to its mapper, readers of events, what `contextlib` calls,
+# and the switches for `logging` and SIGTERM.
 PYTHON_ONLY = {
     "module": {"enable_logging", "disable_logging", "exit_on_sigterm"},
     "mapper": {"events"},
-    "lease": {"external", "mapper"},
+    "lease": {"mapper"},
 }
 CLOSE = {portlease: {"close"}, aio: {"aclose"}}
 
@@ -46,6 +46,7 @@ def same(listed: list[str], ours: Any) -> None:
         ("nat_classes", portlease.NatClass),
         ("address_classes", portlease.AddressClass),
         ("releases", portlease.Release),
+        ("log_levels", portlease.LogLevel),
     ],
 )
 def test_every_stable_string_is_a_member_and_no_other(listed: str, enumeration: Any) -> None:
@@ -72,10 +73,15 @@ def test_settings_and_requests() -> None:
     same(SURFACE["config"], portlease.Config.__annotations__)
     same(SURFACE["config"], _portlease.SETTINGS)
     for face in (portlease, aio):
-        parameters = [name for name in inspect.signature(face.Mapper.map).parameters if name != "self"]
-        same(SURFACE["request"], [RENAMED.get(name, name) for name in parameters])
+        for method in (face.Mapper.map, face.Mapper.ensure):
+            parameters = [name for name in inspect.signature(method).parameters if name != "self"]
+            same(SURFACE["request"], [RENAMED.get(name, name) for name in parameters])
+        parameters = [name for name in inspect.signature(face.Mapper.map_both).parameters if name != "self"]
+        same(SURFACE["request"], [RENAMED.get(name, name) for name in parameters] + ["transport"])
+        # Its one lease has what the mapper has.
+        settings = [name for name in SURFACE["request"] if name in portlease.Config.__annotations__]
         parameters = [name for name in inspect.signature(face.open).parameters if name not in ("timeout", "config")]
-        same(SURFACE["request"], [RENAMED.get(name, name) for name in parameters])
+        same(SURFACE["request"], [RENAMED.get(name, name) for name in parameters] + settings)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +93,8 @@ def test_settings_and_requests() -> None:
         ("gateway_report", portlease.GatewayReport),
         ("protocol_report", portlease.ProtocolReport),
         ("error", portlease.ErrorReport),
+        ("error_detail", portlease.ErrorDetail),
+        ("table_entry", portlease.TableEntry),
     ],
 )
 def test_snapshots_events_and_reports(listed: str, view: Any) -> None:
@@ -106,7 +114,7 @@ def test_the_module_has_these_functions_and_no_others() -> None:
     functions = {name for name in portlease.__all__ if inspect.isfunction(getattr(portlease, name))}
     same(SURFACE["methods"]["module"], functions - PYTHON_ONLY["module"])
     assert functions >= PYTHON_ONLY["module"]
-    assert [name for name in aio.__all__ if inspect.isfunction(getattr(aio, name))] == SURFACE["methods"]["module"]
+    same(SURFACE["methods"]["module"], [name for name in aio.__all__ if inspect.isfunction(getattr(aio, name))])
 
 
 def test_the_options_of_the_simulated_router_are_those_of_rust() -> None:

@@ -31,10 +31,19 @@ def call(face: Any, command: dict[str, Any]) -> Any:
             if isinstance(settings.get("retry"), dict):
                 settings["retry"] = portlease.Backoff(**settings["retry"])
             mappers[command["mapper"]] = face.Mapper(**settings)
-        case "map":
-            port, transport, external_port = command["port"], command["transport"], command["external_port"]
-            lease = mapper.map(port, transport, external_port=external_port, exact=command["exact"])
+        case "map" | "ensure" as method:
+            wishes = {name: command[name] for name in ("external_port", "exact", "ttl", "description")}
+            lease = getattr(mapper, method)(command["port"], command["transport"], **wishes)
             leases[command["lease"]] = lease
+            return lease.id if method == "ensure" else None
+        case "leases":
+            return [lease.id for lease in mapper.leases()]
+        case "external_address":
+            return mapper.external_address(**limit)
+        case "table":
+            return mapper.table()
+        case "delete":
+            return mapper.delete(command["external_port"], command["transport"], any_host=command["any_host"])
         case "ready" | "repair" | "stop" as method:
             return getattr(lease, method)(**limit)
         case "changed":
@@ -58,18 +67,15 @@ def call(face: Any, command: dict[str, Any]) -> Any:
 
 def plain(value: Any) -> Any:
     """A result in the writing of the scenarios."""
-    if hasattr(value, "asdict"):
-        value = value.asdict()
-    if isinstance(value, portlease.Endpoint):
-        return str(value)
-    if isinstance(value, dict):
-        return {name: plain(part) for name, part in value.items()}
-    return [plain(part) for part in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value.asdict(json=True) if hasattr(value, "asdict") else value
 
 
 def failure(error: Exception) -> dict[str, Any]:
     if isinstance(error, portlease.PortLeaseError):
-        return {"error": {"kind": error.kind, "message": error.message}}
+        names = ("kind", "message", "advice", "retry_after")
+        return {"error": {name: getattr(error, name) for name in names} | {"details": plain(list(error.details))}}
     return {"unsupported": repr(error)}
 
 

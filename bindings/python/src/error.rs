@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 
 use crate::exception::make;
 use crate::settings::spelled;
+use crate::view::{Show, any};
 
 /// Outcome of a call that raises one of ours.
 pub(crate) trait Raise<T> {
@@ -20,10 +21,36 @@ impl<T> Raise<T> for Result<T, PortMappingError> {
 
 /// The exception for an error of core.
 pub(crate) fn raise(py: Python<'_>, error: &PortMappingError) -> PyErr {
+    let report = ErrorReport::from(error);
+    match attributes(py, error, &report) {
+        Ok(attributes) => make(py, error.kind().as_str(), &message(&report), &attributes),
+        Err(failure) => failure,
+    }
+}
+
+/// What the exception has beside its message; what there is nothing of, its class says.
+fn attributes<'py>(
+    py: Python<'py>,
+    error: &PortMappingError,
+    report: &ErrorReport,
+) -> PyResult<Vec<(&'static str, Bound<'py, PyAny>)>> {
+    let mut found = Vec::new();
     // Of transport errors alone, whose class is an `OSError`.
-    let errno =
-        if let PortMappingError::Transport { source: Some(source), .. } = error { source.raw_os_error() } else { None };
-    make(py, error.kind().as_str(), &message(&ErrorReport::from(error)), errno)
+    if let PortMappingError::Transport { source: Some(source), .. } = error
+        && let Some(errno) = source.raw_os_error()
+    {
+        found.push(("errno", any(py, errno)?));
+    }
+    if !report.details.is_empty() {
+        found.push(("details", report.details.show(py)?));
+    }
+    if report.advice.is_some() {
+        found.push(("advice", report.advice.show(py)?));
+    }
+    if report.retry_after.is_some() {
+        found.push(("retry_after", report.retry_after.show(py)?));
+    }
+    Ok(found)
 }
 
 /// The message of a failure; the argument that it names is spelled as in Python.

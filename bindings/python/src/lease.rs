@@ -1,12 +1,11 @@
 //! The handle on one mapped port.
 
-use std::sync::Arc;
-
 use portlease::Lease as Core;
 use pyo3::prelude::*;
 
 use crate::args;
 use crate::fork::Handle;
+use crate::view::Show;
 use crate::views::LeaseSnapshot;
 use crate::wait::{Outcome, Wait};
 
@@ -14,8 +13,8 @@ use crate::wait::{Outcome, Wait};
 #[pyclass(frozen, module = "portlease._portlease")]
 pub(crate) struct Lease(Handle<Core>);
 
-impl From<Arc<Core>> for Lease {
-    fn from(core: Arc<Core>) -> Self {
+impl From<Core> for Lease {
+    fn from(core: Core) -> Self {
         Self(Handle::from(core))
     }
 }
@@ -26,6 +25,42 @@ impl Lease {
     #[getter]
     fn id(&self) -> u64 {
         self.0.id()
+    }
+
+    /// Where the lease stands.
+    #[getter]
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.0.state().show(py)
+    }
+
+    /// Whether a granted, unexpired mapping is there.
+    #[getter]
+    fn active(&self) -> bool {
+        self.0.active()
+    }
+
+    /// The external address and port, while active and if the gateway knows its address.
+    #[getter]
+    fn external<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.0.external().show(py)
+    }
+
+    /// The external port, while active; also if the gateway does not know its address.
+    #[getter]
+    fn external_port(&self) -> Option<u16> {
+        self.0.external_port()
+    }
+
+    /// The protocol that made the mapping, while active.
+    #[getter]
+    fn protocol<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.0.protocol().show(py)
+    }
+
+    /// The class of the external address; `unknown` while not active.
+    #[getter]
+    fn address_class<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.0.address_class().show(py)
     }
 
     /// Waits for a mapping, at most for `timeout` seconds: a `LeaseSnapshot`.

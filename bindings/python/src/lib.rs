@@ -51,7 +51,6 @@ fn rely_on_fork_hook() {
 #[pyfunction]
 fn in_child() {
     portlease::fork::in_child();
-    logging::in_child();
 }
 
 #[pymodule(gil_used = false)]
@@ -61,9 +60,9 @@ mod _portlease {
         gateway::{Gateway, gateway_defaults},
         in_child,
         lease::Lease,
-        logging::{LogQueue, log_to},
+        logging::LogReader,
         mapper::{Events, Mapper, stop_all},
-        open::{OpenPort, begin_open},
+        open::{OpenPort, begin_external_address, begin_open, begin_probe},
         rely_on_fork_hook, run_command,
         views::{
             ErrorDetail, ErrorReport, Event, GatewayReport, LeaseSnapshot, MapperSnapshot, ProtocolReport, TableEntry,

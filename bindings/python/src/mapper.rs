@@ -4,11 +4,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portlease::{Events as CoreEvents, Mapper as Core, Release, wait, wait_for};
+use portlease::{Events as CoreEvents, Mapper as Core, Release, Transport, wait, wait_for};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::args;
+use crate::args::{self, Argument};
 use crate::config::config;
 use crate::error::Raise;
 use crate::fork::Handle;
@@ -39,7 +39,24 @@ impl Mapper {
     /// Begins to map a port, which a dict describes, and returns at once.
     fn map(&self, request: &Bound<'_, PyDict>) -> PyResult<Lease> {
         let lease = self.0.map(settings::request(request)?).or_raise(request.py())?;
-        Ok(Lease::from(Arc::new(lease)))
+        Ok(Lease::from(lease))
+    }
+
+    /// The lease that lives for an equal request, or a new one.
+    fn ensure(&self, request: &Bound<'_, PyDict>) -> PyResult<Lease> {
+        let lease = self.0.ensure(settings::request(request)?).or_raise(request.py())?;
+        Ok(Lease::from(lease))
+    }
+
+    /// Begins to map a port over UDP and over TCP.
+    fn map_both(&self, request: &Bound<'_, PyDict>) -> PyResult<(Lease, Lease)> {
+        let (udp, tcp) = self.0.map_both(settings::request(request)?).or_raise(request.py())?;
+        Ok((Lease::from(udp), Lease::from(tcp)))
+    }
+
+    /// Handles of every lease that lives, by number.
+    fn leases(&self) -> Vec<Lease> {
+        self.0.leases().into_iter().map(Lease::from).collect()
     }
 
     /// The present state of the mapper and of every lease that has not exited.
@@ -62,6 +79,30 @@ impl Mapper {
     fn probe(&self) -> Wait {
         let core = self.0.share();
         Wait::new(async move { Outcome::Report(core.probe().await) })
+    }
+
+    /// Asks for the external address, at most for `timeout` seconds.
+    fn external_address(&self, timeout: &Bound<'_, PyAny>) -> PyResult<Wait> {
+        let (core, limit) = (self.0.share(), args::timeout(timeout)?);
+        Ok(Wait::new(async move { Outcome::Address(core.external_address(limit).await) }))
+    }
+
+    /// Reads the router's table: a list of `TableEntry`.
+    fn table(&self) -> Wait {
+        let core = self.0.share();
+        Wait::new(async move { Outcome::Table(core.table().await) })
+    }
+
+    /// Deletes an entry of the router's table: a `TableEntry`, or `None` if there is none.
+    fn delete(
+        &self,
+        external_port: &Bound<'_, PyAny>,
+        transport: &Bound<'_, PyAny>,
+        any_host: &Bound<'_, PyAny>,
+    ) -> PyResult<Wait> {
+        let (core, port) = (self.0.share(), u16::read("external_port", external_port)?);
+        let (transport, any_host) = (Transport::read("transport", transport)?, bool::read("any_host", any_host)?);
+        Ok(Wait::new(async move { Outcome::Entry(core.delete(transport, port, any_host).await) }))
     }
 
     /// Tells that the network may have changed: every lease looks again at once.

@@ -24,7 +24,7 @@ impl OpenPort {
     /// The lease.
     #[getter]
     fn lease(&self) -> Lease {
-        Lease::from(Arc::new(self.0.lease().clone()))
+        Lease::from(self.0.lease().clone())
     }
 
     /// The mapper.
@@ -38,6 +38,20 @@ impl OpenPort {
         let core = self.0.share();
         Wait::new(async move { Outcome::Release(core.detach().await) })
     }
+}
+
+/// Asks what the gateway offers, with an engine that ends with the wait: a `GatewayReport`.
+#[pyfunction]
+pub(crate) fn begin_probe(given: &Bound<'_, PyDict>) -> PyResult<Wait> {
+    let config = config(given)?;
+    Ok(Wait::new(async move { Outcome::Report(portlease::probe(config).await) }))
+}
+
+/// Asks for the external address, with an engine that ends with the wait.
+#[pyfunction]
+pub(crate) fn begin_external_address(given: &Bound<'_, PyDict>, timeout: &Bound<'_, PyAny>) -> PyResult<Wait> {
+    let (config, limit) = (config(given)?, args::timeout(timeout)?);
+    Ok(Wait::new(async move { Outcome::Address(portlease::external_address(config, limit).await) }))
 }
 
 /// Checks all arguments, starts an engine and begins to map: the open port, and the wait for its first mapping.

@@ -14,7 +14,8 @@ use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyT
 use crate::names::endpoint;
 
 /// What is another at each read, although nothing has happened: no part of what `==` and `hash` look at.
-const MOVING: [&str; 2] = ["expires_in", "renews_in"];
+const MOVING: [(&str, &str); 3] =
+    [("LeaseSnapshot", "expires_in"), ("LeaseSnapshot", "renews_in"), ("TableEntry", "lifetime")];
 
 /// What a view shows.
 pub(crate) enum Shown<T> {
@@ -66,11 +67,11 @@ macro_rules! view {
             }
 
             fn __eq__<'py>(slf: &Bound<'py, Self>, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-                $crate::view::same(slf, other, Self::FIELDS)
+                $crate::view::same(slf, other, stringify!($name), Self::FIELDS)
             }
 
             fn __hash__(slf: &Bound<'_, Self>) -> PyResult<isize> {
-                $crate::view::hash(slf, Self::FIELDS)
+                $crate::view::hash(slf, stringify!($name), Self::FIELDS)
             }
 
             fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
@@ -169,6 +170,12 @@ impl<T: Show> Show for Vec<T> {
     }
 }
 
+/// The same as a list, which the caller may keep and change.
+pub(crate) fn list<'py>(py: Python<'py>, values: &[impl Show]) -> PyResult<Bound<'py, PyAny>> {
+    let items = values.iter().map(|value| value.show(py)).collect::<PyResult<Vec<_>>>()?;
+    Ok(PyList::new(py, items)?.into_any())
+}
+
 impl<T: Show + ?Sized> Show for &T {
     fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         (**self).show(py)
@@ -232,21 +239,22 @@ pub(crate) fn repr(view: &Bound<'_, PyAny>, name: &str, fields: &[&str]) -> PyRe
 }
 
 /// The names of the attributes by which two views are told apart.
-fn lasting<'a>(fields: &'a [&str]) -> impl Iterator<Item = &'a str> {
-    fields.iter().copied().filter(|field| !MOVING.contains(field))
+fn lasting<'a>(name: &'a str, fields: &'a [&str]) -> impl Iterator<Item = &'a str> {
+    fields.iter().copied().filter(move |field| !MOVING.contains(&(name, *field)))
 }
 
 /// Whether both are of one class and all attributes but the moving ones are equal; `NotImplemented` for another class.
 pub(crate) fn same<'py>(
     view: &Bound<'py, PyAny>,
     other: &Bound<'py, PyAny>,
+    name: &str,
     fields: &[&str],
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = view.py();
     if !other.get_type().is(view.get_type()) {
         return any(py, py.NotImplemented());
     }
-    for field in lasting(fields) {
+    for field in lasting(name, fields) {
         if !view.getattr(field)?.eq(other.getattr(field)?)? {
             return any(py, false);
         }
@@ -255,8 +263,8 @@ pub(crate) fn same<'py>(
 }
 
 /// The same for views that are equal.
-pub(crate) fn hash(view: &Bound<'_, PyAny>, fields: &[&str]) -> PyResult<isize> {
-    let values = lasting(fields).map(|field| view.getattr(field)).collect::<PyResult<Vec<_>>>()?;
+pub(crate) fn hash(view: &Bound<'_, PyAny>, name: &str, fields: &[&str]) -> PyResult<isize> {
+    let values = lasting(name, fields).map(|field| view.getattr(field)).collect::<PyResult<Vec<_>>>()?;
     PyTuple::new(view.py(), values)?.hash()
 }
 

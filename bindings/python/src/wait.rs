@@ -2,20 +2,22 @@
 //! waits to one [`Driver`], and a thread of Python's takes them out again as they end.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use portlease::{
-    ErrorKind, GatewayReport, LeaseSnapshot, PortMappingError, PulledEvent, Release, WaitEnd, Waits, wait_for,
+    ErrorKind, GatewayReport, LeaseSnapshot, PortMappingError, PulledEvent, Release, TableEntry, WaitEnd, Waits,
+    wait_for,
 };
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::error::Raise;
 use crate::fork::Handle;
-use crate::view::Show;
+use crate::view::{Show, list};
 
 /// How often a blocking wait checks for Ctrl-C, which must end it within 100 ms.
 const LOOK_UP: Duration = Duration::from_millis(50);
@@ -25,6 +27,9 @@ pub(crate) enum Outcome {
     Lease(Result<LeaseSnapshot, PortMappingError>),
     Event(Result<PulledEvent, PortMappingError>),
     Report(Result<GatewayReport, PortMappingError>),
+    Address(Result<IpAddr, PortMappingError>),
+    Table(Result<Vec<TableEntry>, PortMappingError>),
+    Entry(Result<Option<TableEntry>, PortMappingError>),
     Release(Release),
     /// A panic in core.
     Defect,
@@ -36,6 +41,9 @@ impl Outcome {
             Self::Lease(lease) => lease.or_raise(py)?.show(py),
             Self::Event(event) => event.or_raise(py)?.take().show(py),
             Self::Report(report) => report.or_raise(py)?.show(py),
+            Self::Address(address) => address.or_raise(py)?.show(py),
+            Self::Table(table) => list(py, &table.or_raise(py)?),
+            Self::Entry(entry) => entry.or_raise(py)?.show(py),
             Self::Release(release) => release.show(py),
             Self::Defect => Err(PortMappingError::internal("a wait ended by a panic")).or_raise(py),
         }

@@ -22,7 +22,7 @@ except ImportError as error:
 
 from portlease import _errors, _names
 from portlease._base_error import PortLeaseError
-from portlease._blocking import Events, Lease, Mapper, OpenPort, open
+from portlease._blocking import Events, Lease, Mapper, OpenPort, external_address, open, probe
 from portlease._config import Config, TransportName
 from portlease._errors import *
 from portlease._logging import disable_logging, enable_logging
@@ -31,15 +31,16 @@ from portlease._portlease import (
     VERSION as __version__,
 )
 from portlease._portlease import (
+    ErrorDetail,
     ErrorReport,
     Event,
     GatewayReport,
     LeaseSnapshot,
     MapperSnapshot,
     ProtocolReport,
+    TableEntry,
 )
 from portlease._signals import exit_on_sigterm
-from portlease._typing import Unpack  # noqa: F401  # pydantic reads the annotations of `open` here
 from portlease._values import Backoff, Endpoint, Seconds
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ __all__ = [
     "Backoff",
     "Config",
     "Endpoint",
+    "ErrorDetail",
     "ErrorReport",
     "Event",
     "Events",
@@ -61,13 +63,16 @@ __all__ = [
     "PortLeaseError",
     "ProtocolReport",
     "Seconds",
+    "TableEntry",
     "TransportName",
     "__version__",
     "aio",
     "disable_logging",
     "enable_logging",
     "exit_on_sigterm",
+    "external_address",
     "open",
+    "probe",
     "testing",
 ]
 __all__ += _errors.__all__

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from portlease._names import ErrorKind
+from portlease._portlease import ErrorDetail
 
 
 class PortLeaseError(Exception):
@@ -13,6 +14,13 @@ class PortLeaseError(Exception):
     # Neither this class nor those of the kinds have an `__init__` or a `__new__` written in Python (see `error.rs`).
 
     kind: ClassVar[ErrorKind]
+
+    details: tuple[ErrorDetail, ...] = ()
+    """What each protocol that was tried has answered, in the order of preference; empty if no protocol was asked."""
+    advice: str | None = None
+    """One sentence for people about what to do now; `None` if there is nothing to do."""
+    retry_after: float | None = None
+    """For how many seconds it is useless to try again, if that is known."""
 
     @property
     def message(self) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
 from typing import TypeVar
+from weakref import ref
 
 from portlease import _lifetime, _portlease
 from portlease._config import Config, TransportName
 from portlease._errors import StoppedError
 from portlease._handles import BaseEvents, BaseLease, BaseMapper, begin_open, rename, request, tell_of_rest
 from portlease._names import Release
-from portlease._portlease import Event, GatewayReport, LeaseSnapshot
+from portlease._portlease import Event, GatewayReport, LeaseSnapshot, TableEntry
 from portlease._typing import Self, Unpack
 from portlease._values import Seconds
 
@@ -27,36 +29,20 @@ def result(wait: _portlease.Wait[T]) -> T:
         raise
 
 
-class Mapper(BaseMapper):
+class Mapper(BaseMapper["Lease"]):
     """A background engine that finds the gateway once and serves many leases.
 
     Constructing it checks the settings, which are those of `Config`, and starts the engine; nothing is sent before the
-    first `map` or `probe`. Leaving its `with` block stops it. Iterating over it gives events, as `events` does.
+    first call that asks the router. Leaving its `with` block stops it. Iterating over it gives events, as `events`
+    does.
 
     Raises `InvalidError`, naming the setting, and `InternalError` if the system gives no thread.
     """
 
     __slots__ = ()
 
-    def map(
-        self,
-        port: int,
-        transport: TransportName = "udp",
-        *,
-        external_port: int | None = None,
-        exact: bool = False,
-        family: str = "ipv4",
-    ) -> Lease:
-        """Begins to map a local port and returns at once; the lease tells how it goes.
-
-        `external_port` is a wish, by default the port itself; with `exact`, any other port is a `RefusedError`.
-        Raises `StoppedError`, and `InvalidError`, also if another lease of this mapper has the port or asks for the
-        same external port. A lease that was stopped does not count.
-
-        The mapper holds the lease until either is stopped, also if the program does not keep it.
-        """
-        handle = self._handle.map(request(port, transport, external_port, exact, family))
-        return Lease(self, self._hold(handle))
+    def _wrap(self, handle: _portlease.Lease) -> Lease:
+        return Lease(self, handle)
 
     def events(self) -> Events:
         """Begins to read events: a new iterator, which ends when the mapper is stopped.
@@ -80,6 +66,35 @@ class Mapper(BaseMapper):
         Raises `UnavailableError` or `RefusedError` if no protocol has an offer, `TransportError`, `StoppedError`.
         """
         return result(self._handle.probe())
+
+    def external_address(self, timeout: Seconds | None = None) -> IPv4Address | IPv6Address:
+        """Asks for the address at which the internet sees this machine, without a lease; waits at most for `timeout`.
+
+        A lease that is active has it already. Otherwise NAT-PMP and UPnP are asked; if PCP alone answers, UDP port 9 is
+        mapped for a moment (RFC 6887 11.6). By default it takes about 2 s at most. Without a router it is the machine's
+        own address, if that is public. Raises `UnavailableError` if no protocol tells an address, `RefusedError`,
+        `TimeoutError`, `TransportError`, `StoppedError`.
+        """
+        return result(self._handle.external_address(timeout))
+
+    def table(self) -> list[TableEntry]:
+        """Reads the router's table of mapped ports, whoever made them, as far as it shows it; by UPnP alone.
+
+        Raises `UnavailableError` if there is no UPnP, `RefusedError` if the router does not show its table,
+        `TransportError`, `TimeoutError`, `StoppedError`.
+        """
+        return result(self._handle.table())
+
+    def delete(
+        self, external_port: int, transport: TransportName = "udp", *, any_host: bool = False
+    ) -> TableEntry | None:
+        """Deletes an entry of the router's table, for what no program holds any more; by UPnP alone.
+
+        Returns what it was, or `None` if there is no such entry. Raises `InvalidError` for a lease of this mapper,
+        which is to be stopped instead; `RefusedError` for an entry that leads to another machine, unless `any_host`,
+        and if the router says no; otherwise as `table` does.
+        """
+        return result(self._handle.delete(external_port, transport, any_host))
 
     def stop(self, timeout: Seconds | None = None) -> Release:
         """Releases every mapping and ends the engine; waits for that, by default for 5 s and 0.1 s for each lease.
@@ -219,6 +234,7 @@ class OpenPort(Lease):
     def __init__(self, port: _portlease.OpenPort, mapper: Mapper) -> None:
         super().__init__(mapper, port.lease)
         self._port = port
+        mapper._shown[self.id] = ref(self)
 
     def stop(self, timeout: Seconds | None = None) -> Release:
         """Releases the mapping and ends the mapper; otherwise as `Lease.stop`."""
@@ -258,4 +274,20 @@ def open(
     return OpenPort(opened, mapper)
 
 
-rename("portlease", Mapper, Events, Lease, OpenPort, open)
+def probe(**config: Unpack[Config]) -> GatewayReport:
+    """Asks by every configured protocol what the gateway offers, and maps nothing: `Mapper.probe` in one call.
+
+    The arguments are those of `Mapper`. Raises as `Mapper` and `Mapper.probe` do.
+    """
+    return result(_portlease.begin_probe({**config}))
+
+
+def external_address(timeout: Seconds | None = None, **config: Unpack[Config]) -> IPv4Address | IPv6Address:
+    """Asks for the address at which the internet sees this machine: `Mapper.external_address` in one call.
+
+    The other arguments are those of `Mapper`. Raises as `Mapper` and `Mapper.external_address` do.
+    """
+    return result(_portlease.begin_external_address({**config}, timeout))
+
+
+rename("portlease", Mapper, Events, Lease, OpenPort)

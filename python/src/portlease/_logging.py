@@ -12,7 +12,7 @@ _DRAIN_LIMIT = 2.0
 # How long a fork waits for the record that is being handed over.
 _FORK_LIMIT = 1.0
 
-_queue: _portlease.LogQueue | None = None
+_reader: _portlease.LogReader | None = None
 _thread: threading.Thread | None = None
 _changing = threading.Lock()
 # Held while a record is with the program's handlers. A child forked in such a moment would inherit a stream that is
@@ -25,47 +25,50 @@ _hooked = False
 def enable_logging() -> None:
     """Forwards portlease's diagnostics to the loggers below `logging.getLogger("portlease")`; off by default.
 
-    Set levels there: `DEBUG` tells of every exchange with a router; the most talkative level is 5. Records are handed
+    Set levels there: `INFO` tells what is installed, changed, revoked and released, `DEBUG` of every exchange with a
+    router; the most talkative level is 5. Records are handed
     over by a thread of Python's, some of them after the call that they are about has returned. May be repeated. A fork
     waits for the record that a handler has in hand, at most 1 s; the child begins without logging.
     """
-    global _queue, _thread
+    global _reader, _thread
     with _changing:
-        if _queue is None:
+        if _reader is None:
             _hook()
-            _queue = _portlease.LogQueue()
-            _thread = threading.Thread(target=_forward, args=(_queue,), name="portlease-logging", daemon=True)
+            _reader = _portlease.LogReader()
+            _thread = threading.Thread(target=_forward, args=(_reader,), name="portlease-logging", daemon=True)
             _thread.start()
-            _portlease.log_to(_queue)
 
 
 def disable_logging() -> None:
     """Ends `enable_logging`; returns when all that was said until now has been handed over."""
-    global _queue, _thread
+    global _reader, _thread
     with _changing:
-        queue, thread = _queue, _thread
-        _queue = _thread = None
-        if queue is not None and thread is not None:
-            _portlease.log_to(None)
-            queue.close()
+        reader, thread = _reader, _thread
+        _reader = _thread = None
+        if reader is not None and thread is not None:
+            reader.close()
             if thread is not threading.current_thread():
                 thread.join(_DRAIN_LIMIT)
 
 
-def _forward(queue: _portlease.LogQueue) -> None:
+def _forward(reader: _portlease.LogReader) -> None:
     # Programs that do not log are spared the import.
     import logging
 
-    while (batch := queue.next()) is not None:
-        records, lost = batch
-        for level, target, message in records:
-            logger = logging.getLogger(target)
+    while (batch := reader.next()) is not None:
+        for level, target, message, told, lost in batch:
             with _handing_over:
+                if lost:
+                    logging.getLogger("portlease").warning(
+                        "%d records were lost: more came than could be handled", lost
+                    )
+                logger = logging.getLogger(target)
                 if logger.isEnabledFor(level):
-                    logger.log(level, "%s", message)
-        if lost:
-            with _handing_over:
-                logging.getLogger("portlease").warning("%d records were lost: more came than could be handled", lost)
+                    record = logger.makeRecord(target, level, "portlease", 0, "%s", (message,), None)
+                    late = record.created - told
+                    record.created, record.relativeCreated = told, record.relativeCreated - late * 1000
+                    record.msecs = told % 1 * 1000 // 1
+                    logger.handle(record)
 
 
 def _hook() -> None:
@@ -90,12 +93,10 @@ def _after_fork_in_parent() -> None:
 
 
 def _in_child() -> None:
-    global _queue, _thread, _changing, _handing_over, _forsaken
-    _forsaken = _queue  # its lock may be held for ever here
-    _queue = _thread = None
+    global _reader, _thread, _changing, _handing_over
+    _reader = _thread = None
     _changing = threading.Lock()
     _handing_over = threading.RLock()
 
 
-_forsaken: _portlease.LogQueue | None = None
 _lifetime.call_in_child(_in_child)

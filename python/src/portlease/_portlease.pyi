@@ -11,6 +11,7 @@ _T_co = TypeVar("_T_co", covariant=True)
 
 __all__ = [
     "Driver",
+    "ErrorDetail",
     "ErrorReport",
     "Event",
     "Events",
@@ -18,18 +19,20 @@ __all__ = [
     "GatewayReport",
     "Lease",
     "LeaseSnapshot",
-    "LogQueue",
+    "LogReader",
     "Mapper",
     "MapperSnapshot",
     "OpenPort",
     "ProtocolReport",
     "SETTINGS",
+    "TableEntry",
     "VERSION",
     "Wait",
+    "begin_external_address",
     "begin_open",
+    "begin_probe",
     "gateway_defaults",
     "in_child",
-    "log_to",
     "rely_on_fork_hook",
     "run_command",
     "stop_all",
@@ -389,15 +392,15 @@ class Driver:
         """Blocks, with the GIL released, until waits end; returns their keys, each with the wait to `take()` from."""
 
 @final
-class LogQueue:
-    """Diagnostics on their way to Python."""
+class LogReader:
+    """Reads core's diagnostics from its making on."""
 
-    def __new__(cls) -> LogQueue: ...
-    def next(self) -> tuple[list[tuple[int, str, str]], int] | None:
-        """Blocks, with the GIL released, until there are records: a list of (level, target, message), and how many were
-        lost. `None` once closed."""
+    def __new__(cls) -> LogReader: ...
+    def next(self) -> list[tuple[int, str, str, float, int]] | None:
+        """Blocks, with the GIL released, until there are records: level by Python's numbers, target, message, time in
+        seconds since 1970, and how many were lost before. `None` once closed, and in a forked child."""
     def close(self) -> None:
-        """Ends `next()` when all is pulled."""
+        """Ends the reading; `next()` gives what was told before."""
 
 @final
 class Lease:
@@ -406,6 +409,24 @@ class Lease:
     @property
     def id(self) -> int:
         """The lease's number within its mapper, from 1."""
+    @property
+    def state(self) -> LeaseState:
+        """Where the lease stands."""
+    @property
+    def active(self) -> bool:
+        """Whether a granted, unexpired mapping is there."""
+    @property
+    def external(self) -> Endpoint | None:
+        """The external address and port, while active and if the gateway knows its address."""
+    @property
+    def external_port(self) -> int | None:
+        """The external port, while active; also if the gateway does not know its address."""
+    @property
+    def protocol(self) -> Protocol | None:
+        """The protocol that made the mapping, while active."""
+    @property
+    def address_class(self) -> AddressClass:
+        """The class of the external address; `unknown` while not active."""
     def ready(self, timeout: Seconds | None) -> Wait[LeaseSnapshot]:
         """Waits for a mapping, at most for `timeout` seconds: a `LeaseSnapshot`."""
     def changed(self, since: LeaseSnapshot | int | None, timeout: Seconds | None) -> Wait[LeaseSnapshot]:
@@ -428,6 +449,12 @@ class Mapper:
     def __new__(cls, settings: dict[str, Any]) -> Mapper: ...
     def map(self, request: dict[str, Any]) -> Lease:
         """Begins to map a port, which a dict describes, and returns at once."""
+    def ensure(self, request: dict[str, Any]) -> Lease:
+        """The lease that lives for an equal request, or a new one."""
+    def map_both(self, request: dict[str, Any]) -> tuple[Lease, Lease]:
+        """Begins to map a port over UDP and over TCP."""
+    def leases(self) -> list[Lease]:
+        """Handles of every lease that lives, by number."""
     def snapshot(self) -> MapperSnapshot:
         """The present state of the mapper and of every lease that has not exited."""
     def next_event(self, timeout: Seconds | None) -> Wait[Event]:
@@ -436,6 +463,12 @@ class Mapper:
         """Begins to read events: those that nobody has read yet, then every one from now on."""
     def probe(self) -> Wait[GatewayReport]:
         """Asks what the gateway offers: a `GatewayReport`."""
+    def external_address(self, timeout: Seconds | None) -> Wait[IPv4Address | IPv6Address]:
+        """Asks for the external address, at most for `timeout` seconds."""
+    def table(self) -> Wait[list[TableEntry]]:
+        """Reads the router's table: a list of `TableEntry`."""
+    def delete(self, external_port: int, transport: str, any_host: bool) -> Wait[TableEntry | None]:
+        """Deletes an entry of the router's table: a `TableEntry`, or `None` if there is none."""
     def network_changed(self) -> None:
         """Tells that the network may have changed: every lease looks again at once."""
     def stop(self, timeout: Seconds | None) -> Wait[Release]:
@@ -482,6 +515,12 @@ def begin_open(
 ) -> tuple[OpenPort, Wait[LeaseSnapshot]]:
     """Checks all arguments, starts an engine and begins to map: the open port, and the wait for its first mapping."""
 
+def begin_probe(given: dict[str, Any]) -> Wait[GatewayReport]:
+    """Asks what the gateway offers, with an engine that ends with the wait: a `GatewayReport`."""
+
+def begin_external_address(given: dict[str, Any], timeout: Seconds | None) -> Wait[IPv4Address | IPv6Address]:
+    """Asks for the external address, with an engine that ends with the wait."""
+
 def run_command(arguments: Sequence[str]) -> int:
     """Runs the command line with these arguments, the program's own name first; its exit status."""
 
@@ -493,9 +532,6 @@ def in_child() -> None:
 
 def stop_all(mappers: Sequence[Mapper], limit: float) -> None:
     """Stops all mappers at once and waits for `limit` seconds at most."""
-
-def log_to(queue: LogQueue | None) -> None:
-    """Writes core's diagnostics into this queue from now on, or nowhere."""
 
 def gateway_defaults() -> tuple[str, str]:
     """All settings and all faults with their defaults, as two JSON objects."""

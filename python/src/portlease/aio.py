@@ -7,39 +7,34 @@ ends the wait and leaves the lease alone.
 from __future__ import annotations
 
 from collections.abc import Coroutine, Generator
+from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
 from typing import Any
+from weakref import ref
 
 from portlease import _portlease
 from portlease._config import Config, TransportName
 from portlease._errors import StoppedError
 from portlease._handles import BaseEvents, BaseLease, BaseMapper, begin_open, request, tell_of_rest
 from portlease._names import Release
-from portlease._portlease import Event, GatewayReport, LeaseSnapshot
+from portlease._portlease import Event, GatewayReport, LeaseSnapshot, TableEntry
 from portlease._typing import Self, Unpack
 from portlease._values import Seconds
 from portlease._waits import result
 
-__all__ = ["Events", "Lease", "Mapper", "OpenPort", "Opening", "open"]
+__all__ = ["Events", "Lease", "Mapper", "OpenPort", "Opening", "external_address", "open", "probe"]
 
 
-class Mapper(BaseMapper):
-    """As `portlease.Mapper`; `async with` stops it, and `async for` gives events, as `events` does."""
+class Mapper(BaseMapper["Lease"]):
+    """As `portlease.Mapper`; `async with` stops it, and `async for` gives events, as `events` does.
+
+    `map`, `ensure`, `map_both` and `leases` return at once, so there is nothing to await.
+    """
 
     __slots__ = ()
 
-    def map(
-        self,
-        port: int,
-        transport: TransportName = "udp",
-        *,
-        external_port: int | None = None,
-        exact: bool = False,
-        family: str = "ipv4",
-    ) -> Lease:
-        """As `portlease.Mapper.map`: returns at once, so there is nothing to await."""
-        handle = self._handle.map(request(port, transport, external_port, exact, family))
-        return Lease(self, self._hold(handle))
+    def _wrap(self, handle: _portlease.Lease) -> Lease:
+        return Lease(self, handle)
 
     def events(self) -> Events:
         """As `portlease.Mapper.events`: a new reader, for `async for`. There is nothing to await."""
@@ -52,6 +47,20 @@ class Mapper(BaseMapper):
     async def probe(self) -> GatewayReport:
         """As `portlease.Mapper.probe`."""
         return await result(self._handle.probe())
+
+    async def external_address(self, timeout: Seconds | None = None) -> IPv4Address | IPv6Address:
+        """As `portlease.Mapper.external_address`."""
+        return await result(self._handle.external_address(timeout))
+
+    async def table(self) -> list[TableEntry]:
+        """As `portlease.Mapper.table`."""
+        return await result(self._handle.table())
+
+    async def delete(
+        self, external_port: int, transport: TransportName = "udp", *, any_host: bool = False
+    ) -> TableEntry | None:
+        """As `portlease.Mapper.delete`. If the task is cancelled, the router may delete the entry all the same."""
+        return await result(self._handle.delete(external_port, transport, any_host))
 
     async def stop(self, timeout: Seconds | None = None) -> Release:
         """As `portlease.Mapper.stop`. If the task is cancelled, the stop goes on in the background."""
@@ -152,6 +161,7 @@ class OpenPort(Lease):
     def __init__(self, port: _portlease.OpenPort, mapper: Mapper) -> None:
         super().__init__(mapper, port.lease)
         self._port = port
+        mapper._shown[self.id] = ref(self)
 
     async def stop(self, timeout: Seconds | None = None) -> Release:
         """As `portlease.OpenPort.stop`."""
@@ -230,3 +240,13 @@ def open(
 ) -> Opening:
     """As `portlease.open`: `lease = await open(4000)`, or `async with open(4000) as lease`, or in a task of its own."""
     return Opening(_open(request(port, transport, external_port, exact, family), timeout, config))
+
+
+async def probe(**config: Unpack[Config]) -> GatewayReport:
+    """As `portlease.probe`."""
+    return await result(_portlease.begin_probe({**config}))
+
+
+async def external_address(timeout: Seconds | None = None, **config: Unpack[Config]) -> IPv4Address | IPv6Address:
+    """As `portlease.external_address`."""
+    return await result(_portlease.begin_external_address({**config}, timeout))

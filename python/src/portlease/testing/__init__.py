@@ -13,6 +13,7 @@ of a mapping comes out at the local port. With pytest the fixture `portlease_gat
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,7 +25,6 @@ from typing import Any, cast
 
 from portlease import _portlease
 from portlease._config import TransportName
-from portlease._defaults import replace_defaults, settled
 from portlease._errors import InvalidError, InvalidTypeError, TimeoutError
 from portlease._names import Transport
 from portlease._typing import Self, TypedDict, Unpack
@@ -33,6 +33,8 @@ from portlease.testing._options import Faults, GatewayOptions
 
 __all__ = ["Faults", "Gateway", "GatewayMapping", "GatewayOptions", "GatewaySettings"]
 
+# Names the gateway where a mapper's settings name none.
+_VARIABLE = "PORTLEASE_GATEWAY"
 # How long a look at the gateway's state may be behind a change that wakes nobody.
 _LOOK = 0.05
 
@@ -98,15 +100,22 @@ class Gateway:
 
     @contextmanager
     def as_default(self) -> Iterator[None]:
-        """Inside this `with` block every mapper of this process that names no other router uses this one.
+        """Inside this `with` block every mapper that names no other gateway uses this one.
 
-        For programs that call `portlease.open(9001)` and have no place to hand settings in.
+        Also one of a process that is started in it: this sets the environment variable `PORTLEASE_GATEWAY`. For
+        programs that call `portlease.open(9001)` and have no place to hand settings in.
         """
-        before = replace_defaults(settled(self.config()))
+        at = self.config()
+        ssdp_port = at["ssdp_address"].rpartition(":")[2]
+        before = os.environ.get(_VARIABLE)
+        os.environ[_VARIABLE] = f"{at['gateway']},pcp={at['pcp_port']},ssdp={ssdp_port}"
         try:
             yield
         finally:
-            replace_defaults(before)
+            if before is None:
+                del os.environ[_VARIABLE]
+            else:
+                os.environ[_VARIABLE] = before
 
     @property
     def mappings(self) -> list[GatewayMapping]:
