@@ -332,7 +332,8 @@ impl MappingSink {
 
     /// How the lease's end has left the gateway.
     pub(crate) fn released(&self, release: Release) {
-        self.update(|status| status.release = release);
+        // No snapshot shows it, so the state and its revision stay.
+        self.status.store(Arc::new(Status { release, ..Status::clone(&self.status.load()) }));
         self.wake();
     }
 

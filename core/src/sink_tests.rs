@@ -52,6 +52,15 @@ fn exiting_twice_keeps_the_first_reason() {
 }
 
 #[test]
+fn how_the_gateway_was_left_is_no_other_state_of_a_lease_that_is_over() {
+    let (sink, _) = sink();
+    sink.stopping(&PortMappingError::timeout("no answer"));
+    let over = sink.snapshot().revision;
+    sink.stopped(None);
+    assert_eq!((sink.snapshot().revision, sink.release()), (over, Release::Released));
+}
+
+#[test]
 fn a_mapping_that_moved_to_another_protocol_is_published_anew() {
     let (sink, _) = sink();
     install(&sink, &mapping(1, 4000));
