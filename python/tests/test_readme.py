@@ -27,7 +27,9 @@ with Gateway(external_address="203.0.113.7") as home, home.as_default():
 PRINTED = {
     0: "203.0.113.7:9001\n",
     1: "203.0.113.7:9001 pcp reserved\ninstalled ",
-    2: "203.0.113.7:9001\n10 ports are open\n",
+    2: "203.0.113.7\npcp yes\nnat-pmp yes\nupnp portlease simulated gateway\nNone\n",
+    3: "203.0.113.7:9001\n10 ports are open\n",
+    4: "serving on 203.0.113.7:9001\n",
 }
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import inspect
 import json
+import platform
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -129,3 +132,12 @@ def test_all_that_is_exported_is_there_and_documented() -> None:
             exported = getattr(module, name)
             alias = not hasattr(exported, "__module__") or exported.__module__ == "typing"
             assert exported.__doc__ or name.startswith("__") or alias, name
+
+
+def test_the_metadata_names_this_version_of_python_and_where_the_project_is() -> None:
+    metadata = importlib.metadata.metadata("portlease")
+    classifiers = metadata.get_all("Classifier") or []
+    assert "Programming Language :: Python :: {}.{}".format(*sys.version_info) in classifiers
+    assert f"Programming Language :: Python :: Implementation :: {platform.python_implementation()}" in classifiers
+    urls = dict(entry.split(", ") for entry in metadata.get_all("Project-URL") or [])
+    assert urls.keys() >= {"Homepage", "Documentation", "Repository", "Changelog", "Issues"}

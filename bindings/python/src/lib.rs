@@ -32,7 +32,9 @@ mod views;
 mod wait;
 
 use std::ffi::OsString;
+use std::sync::OnceLock;
 
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 
 /// Runs the command line with these arguments, the program's own name first; its exit status.
@@ -53,8 +55,26 @@ fn in_child() {
     portlease::fork::in_child();
 }
 
+/// Fails in every interpreter but the first: classes and names are kept for the whole process, and those of one
+/// interpreter are not those of another, so `except portlease.RefusedError` would catch nothing there.
+fn claim_interpreter(py: Python<'_>) -> PyResult<()> {
+    static OWNER: OnceLock<usize> = OnceLock::new();
+    let this = py.import("sys")?.as_ptr() as usize;
+    if *OWNER.get_or_init(|| this) == this {
+        return Ok(());
+    }
+    Err(PyImportError::new_err("another interpreter of this process has loaded this module"))
+}
+
 #[pymodule(gil_used = false)]
 mod _portlease {
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::claim_interpreter(module.py())
+    }
+
     #[pymodule_export]
     use super::{
         gateway::{Gateway, gateway_defaults},
