@@ -5,50 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import sys
 import threading
 import time
-from collections.abc import Coroutine
-from typing import Any
 
 import pytest
 from conftest import Program
+from loops import run, stop
 
 import portlease
 from portlease import _waits, aio
 from portlease.testing import Gateway
 
 
-def run(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Runs a test, whose default executor nobody may use."""
-
-    async def guarded() -> None:
-        loop = asyncio.get_running_loop()
-        used = []
-        loop.run_in_executor = lambda *arguments: used.append(arguments)  # type: ignore[method-assign,assignment]
-        await asyncio.wait_for(coroutine, 20)
-        assert not used, "the default executor is the user's"
-
-    asyncio.run(guarded())
-
-
 def pending() -> int:
     waits = _waits._waits
     return len(waits.pending) if waits else 0
-
-
-def test_a_port_is_opened_and_closed(gateway: Gateway) -> None:
-    async def test() -> None:
-        async with aio.open(9001, **gateway.config()) as lease:
-            assert str(lease.external) == "192.0.1.1:9001"
-            assert lease.snapshot().state == "installed"
-        assert gateway.mappings == []
-        lease = await aio.open(9002, "tcp", **gateway.config())
-        assert isinstance(lease, aio.OpenPort)
-        assert await lease.stop() == "released"
-        assert gateway.mappings == []
-
-    run(test())
 
 
 def test_a_mapper_with_leases_events_and_a_probe(gateway: Gateway) -> None:
@@ -317,72 +288,6 @@ def test_a_stop_with_a_bad_time_out_stops_nothing(gateway: Gateway) -> None:
     run(test())
 
 
-def test_a_cancelled_open_leaves_nothing(gateway: Gateway) -> None:
-    async def test() -> None:
-        # The answer is on its way for longer than even a busy machine needs to cancel.
-        gateway.set_faults(pcp_delay_ms=800)
-        opening = asyncio.ensure_future(aio.open(9001, **gateway.config(), protocols=["pcp"]))
-        while not gateway.counters["pcp_map"]:
-            await asyncio.sleep(0.005)
-        opening.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await opening
-
-    run(test())
-    gateway.set_faults(pcp_delay_ms=0)
-    gateway.wait_for(lambda gateway: not gateway.mappings)
-
-
-def test_detaching_an_open_port_leaves_the_mapping_and_ends_the_engine(gateway: Gateway) -> None:
-    async def test() -> None:
-        lease = await aio.open(9001, "tcp", external_port=8080, exact=True, timeout=5, **gateway.config(), ttl=600)
-        assert lease.snapshot().lifetime == 600.0
-        assert await lease.detach() == "released"
-        assert lease.mapper.snapshot().stopped
-
-    run(test())
-    assert [mapping.external_port for mapping in gateway.mappings] == [8080]
-
-
-def test_an_open_is_a_coroutine_like_any_other(gateway: Gateway) -> None:
-    async def test() -> None:
-        port = await asyncio.create_task(aio.open(9001, **gateway.config()))
-        assert isinstance(port, aio.OpenPort)
-        assert await port.stop() == "released"
-        if sys.version_info >= (3, 11):
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(aio.open(9001 + i, **gateway.config())) for i in range(3)]
-            assert len(gateway.mappings) == 3
-            await asyncio.gather(*(task.result().stop() for task in tasks))
-        opening = aio.open(9001, **gateway.config())
-        assert asyncio.iscoroutine(opening)
-        opening.close()
-        with pytest.raises(RuntimeError, match="already awaited"):
-            await opening
-
-    run(test())
-    run(stop(asyncio.run(aio.open(9002, **gateway.config()))))
-
-
-@pytest.mark.filterwarnings("always::RuntimeWarning")
-def test_an_open_that_is_never_awaited_warns_and_opens_nothing(gateway: Gateway) -> None:
-    with pytest.warns(RuntimeWarning, match=r"coroutine 'portlease\.aio\.open' was never awaited"):
-        aio.open(9001, **gateway.config())
-        gc.collect()
-    assert gateway.counters["pcp_map"] == 0
-
-
-def test_without_a_loop_of_asyncio_it_says_what_to_do_and_leaves_nothing(gateway: Gateway) -> None:
-    # As under trio, which drives coroutines by itself.
-    with pytest.raises(RuntimeError, match=r"trio\.to_thread\.run_sync"):
-        aio.open(9001, **gateway.config()).send(None)
-    mapper = aio.Mapper(**gateway.config())
-    with pytest.raises(RuntimeError, match="asyncio loop"):
-        mapper.next_event().send(None)
-    run(stop(mapper))
-    gateway.wait_for(lambda gateway: not gateway.mappings)
-
-
 def test_a_release_that_is_not_confirmed_is_logged_and_fails_no_with(
     gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -435,10 +340,6 @@ def test_one_after_another_and_several_loops_at_once_work_with_one_mapper(gatewa
         thread.join()
     assert failures == []
     run(stop(mapper))
-
-
-async def stop(handle: aio.Mapper | aio.Lease) -> None:
-    assert await handle.stop() == "released"
 
 
 def test_a_loop_that_is_closed_during_a_wait_hurts_nobody(gateway: Gateway) -> None:
