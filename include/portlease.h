@@ -24,8 +24,10 @@
 // blocks: what was not stopped is released in the background, as long as the process lives. Everything else is the
 // caller's memory, filled in by value; nothing that is passed in is kept.
 // Threads. Every function may be called from any thread at any time, also on the same handle; only the free functions
-// need the handle to themselves. Exit handlers and destructors of C++ statics may call them, too. A thread must not be
-// ended within a call (pthread_cancel). portlease makes no callbacks; its own threads take no signals.
+// need the handle to themselves. Exit handlers and destructors of C++ statics may call them, too. A thread that is
+// cancelled (pthread_cancel) within a call ends after it; its cancel type must be deferred, which is the default.
+// portlease makes no callbacks. Its own threads take no signals; if the main thread ends (pthread_exit) while a mapper is
+// open, one of them takes its signals in its place (Linux).
 // Blocking. Functions that wait take a time-out in seconds: 0 does not wait, INFINITY waits without limit, a negative
 // one (PORTLEASE_DEFAULT_TIMEOUT) is the call's default, NaN is PORTLEASE_INVALID. They end early when the handle is
 // stopped by another thread. For waits that can be cancelled or must not block see portlease_waits.
@@ -33,9 +35,14 @@
 // fails fills in nothing else (handles become NULL).
 // Structs begin with struct_size, which the caller sets; PORTLEASE_INIT(type) does, and zeroes the rest. So programs
 // and libraries of different versions fit: fields are added at the end only. Options that this version does not know
-// must be zero; results that an older library does not know become zero. In arrays the first item's counts.
+// must be zero; results that an older library does not know become zero. In arrays the first item's counts:
+//   portlease_lease_snapshot leases[16] = {PORTLEASE_INIT(portlease_lease_snapshot)};
+//   portlease_mapper_get_snapshot(mapper, &all, leases, 16, &error);
 // Text is UTF-8. In results it always ends, cut off if it is too long; the bytes after its end mean nothing.
-// Forks. In the child every handle answers PORTLEASE_STOPPED; the parent's mappings live on. Free what you like there.
+// Forks. The parent's mappings live on, and nothing in the child touches them. There snapshots show a mapper that is
+// stopped and leases that have exited; stop and detach return at once with PORTLEASE_OK, and with PORTLEASE_RELEASED
+// though nothing is released; calls that map, wait, or begin or cancel a wait fail with PORTLEASE_STOPPED. Free what you
+// like there, and start a mapper of the child's own. A child that only calls exec needs none of that.
 
 #ifndef PORTLEASE_H
 #define PORTLEASE_H

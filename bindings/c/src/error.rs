@@ -46,12 +46,14 @@ pub(crate) unsafe fn guard(
     error: *mut portlease_error,
     body: impl for<'c> FnOnce(Caller<'c>) -> Result<(), PortMappingError>,
 ) -> portlease_kind {
+    let _uncancelled = thread::Uncancelled::new();
     thread::enter();
     // SAFETY: as this function.
     unsafe { guard_read(error, body) }
 }
 
-/// As [`guard`], for a body that only reads: it needs no thread-local, and every nanosecond of it counts.
+/// As [`guard`], for a body that only reads: it needs no thread-local, makes no call at which a thread can be cancelled, and
+/// every nanosecond of it counts.
 ///
 /// # Safety
 /// As [`guard`].

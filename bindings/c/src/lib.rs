@@ -12,7 +12,7 @@
 //! | [`snapshot`], [`event`], [`gateway`] | what is filled in for the caller |
 //! | [`mapper`], [`lease`], [`reader`] | the handles and the calls that block |
 //! | [`waits`] | many waits at once, that can be cancelled |
-//! | `thread` | the caller's thread at its end, and the engine's |
+//! | `thread`, `stand_in` | the caller's thread at its end, and the engine's |
 //! | [`memory`] | every pointer that comes from C passes here |
 //!
 //! # `unsafe`
@@ -34,6 +34,8 @@ pub mod memory;
 pub mod names;
 pub mod reader;
 pub mod snapshot;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod stand_in;
 mod thread;
 pub mod values;
 pub mod version;

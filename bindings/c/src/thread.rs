@@ -18,6 +18,56 @@ impl Drop for Locals {
 pub(crate) fn enter() {
     // Where they are gone already there is nothing to do.
     let _ = LOCALS.try_with(|_| ());
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    crate::stand_in::watch();
+}
+
+/// Holds back pthread_cancel(3) as long as it lives: the thread ends at the first opportunity after that. Otherwise it would
+/// be unwound through Rust, which ends the process.
+#[cfg(all(unix, not(target_os = "android")))]
+pub(crate) struct Uncancelled(libc::c_int);
+
+#[cfg(all(unix, not(target_os = "android")))]
+impl Uncancelled {
+    pub(crate) fn new() -> Self {
+        let mut before = 0;
+        // SAFETY: the old state can be written.
+        unsafe { cancel::pthread_setcancelstate(cancel::DISABLE, &raw mut before) };
+        Self(before)
+    }
+}
+
+#[cfg(all(unix, not(target_os = "android")))]
+impl Drop for Uncancelled {
+    fn drop(&mut self) {
+        let mut ours = 0;
+        // SAFETY: as above; the state is the one that the thread had.
+        unsafe { cancel::pthread_setcancelstate(self.0, &raw mut ours) };
+    }
+}
+
+/// What the crate `libc` does not have.
+#[cfg(all(unix, not(target_os = "android")))]
+mod cancel {
+    use std::ffi::c_int;
+
+    /// PTHREAD_CANCEL_DISABLE of <pthread.h>.
+    pub(super) const DISABLE: c_int = if cfg!(target_vendor = "apple") { 0 } else { 1 };
+
+    unsafe extern "C" {
+        pub(super) fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
+    }
+}
+
+/// There is no pthread_cancel.
+#[cfg(not(all(unix, not(target_os = "android"))))]
+pub(crate) struct Uncancelled;
+
+#[cfg(not(all(unix, not(target_os = "android"))))]
+impl Uncancelled {
+    pub(crate) fn new() -> Self {
+        Self
+    }
 }
 
 /// Runs `body` here, or on a thread of its own where the thread-locals of this one are gone, without which core cannot

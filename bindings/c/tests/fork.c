@@ -81,7 +81,7 @@ static void look_at_everything(void) {
   CHECK_KIND(PORTLEASE_STOPPED, portlease_waits_descriptor(waits, &descriptor, &error));
 }
 
-TEST(in_the_child_every_handle_answers_stopped_and_the_parents_mapping_lives_on) {
+TEST(in_the_child_what_waits_is_stopped_the_snapshots_show_it_and_the_parents_mapping_lives_on) {
   begin();
   in_a_child(look_at_everything);
   portlease_lease_snapshot snapshot = PORTLEASE_INIT(portlease_lease_snapshot);
@@ -91,9 +91,13 @@ TEST(in_the_child_every_handle_answers_stopped_and_the_parents_mapping_lives_on)
 }
 
 static void stop_and_free_everything(void) {
-  CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(lease, INFINITY, NULL, &error));
-  CHECK_KIND(PORTLEASE_OK, portlease_lease_detach(lease, NULL, &error));
-  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, NULL, &error));
+  portlease_release release[3];
+  CHECK_KIND(PORTLEASE_OK, portlease_lease_stop(lease, INFINITY, &release[0], &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_lease_detach(lease, &release[1], &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, INFINITY, &release[2], &error));
+  for (size_t i = 0; i < 3; i++) {
+    CHECK(release[i] == PORTLEASE_RELEASED);
+  }
   portlease_waits_free(waits);
   portlease_lease_free(lease);
   portlease_mapper_free(mapper);
@@ -141,7 +145,7 @@ int main(int argc, char **argv) {
   CHECK(argc == 2);
   check_gateway_program = argv[1];
   check_gateway(&router);
-  RUN(in_the_child_every_handle_answers_stopped_and_the_parents_mapping_lives_on);
+  RUN(in_the_child_what_waits_is_stopped_the_snapshots_show_it_and_the_parents_mapping_lives_on);
   RUN(stopping_and_freeing_in_the_child_returns_at_once_and_releases_nothing);
   RUN(the_child_may_start_a_mapper_of_its_own);
   RUN(a_child_of_the_child_is_another_process_too);

@@ -6,8 +6,12 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -79,12 +83,57 @@ def test_program_under_valgrind(build: Build, gateway_program: Path, name: str) 
     clean(run([*VALGRIND, *leaks, build(name, f"{name}.c", "gateway.c"), gateway_program]))
 
 
+def test_a_program_of_threads_under_threadsanitizer(
+    prefix: Path, build: Build, gateway_program: Path, tmp_path: Path
+) -> None:
+    """With what is installed for that, and the same for the library by which the test speaks to its gateways."""
+    program = build("threads-tsan", "threads.c", "gateway.c", flags=["-fsanitize=thread"])
+    both = tmp_path / "tsan.supp"
+    both.write_text((prefix / "share/portlease/tsan.supp").read_text() + "race:json_decref\nrace:libjansson\n")
+    assert "ok   " in run([program, gateway_program], env={"TSAN_OPTIONS": f"suppressions={both}"})
+
+
 def test_program_on_a_machine_that_sleeps(build: Build, gateway_program: Path) -> None:
     if sys.platform != "linux":
         pytest.skip("its clocks are those of Linux")
     shim = build("sleep_shim.so", "sleep_shim.c", flags=["-Wl,--as-needed", "-shared", "-fPIC"])
     program = build("sleep", "sleep.c", "gateway.c", flags=["-ldl"])
     assert "ok   " in run([program, gateway_program], env={**os.environ, "LD_PRELOAD": str(shim)})
+
+
+@contextmanager
+def leave(build: Build, gateway: Gateway, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A program whose main thread has ended."""
+    if sys.platform != "linux":
+        pytest.skip("only Linux says whether a thread has ended")
+    program = build("leave", "leave.c")
+    left = subprocess.Popen(
+        [program, *gateway.address, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert left.stdout and left.stdout.readline() == "mapped\n"
+    main = Path(f"/proc/{left.pid}/task/{left.pid}/status")
+    give_up_at = time.monotonic() + PATIENCE
+    try:
+        while "State:\tZ" not in main.read_text():
+            assert time.monotonic() < give_up_at, main.read_text()
+            time.sleep(0.01)
+        yield left
+    finally:
+        left.kill()
+        left.wait()
+
+
+def test_a_program_whose_main_thread_has_ended_still_ends_by_a_signal(build: Build, gateway: Gateway) -> None:
+    with leave(build, gateway) as left:
+        left.terminate()
+        assert left.wait(PATIENCE) == -signal.SIGTERM
+
+
+def test_a_program_whose_main_thread_has_ended_ends_with_its_other_threads(build: Build, gateway: Gateway) -> None:
+    with leave(build, gateway, "stop") as left:
+        left.communicate(timeout=PATIENCE)
+        assert left.returncode == 0
+    assert gateway.mappings() == []
 
 
 @pytest.mark.parametrize("standard", ["c++11", "c++17", "c++20"])
@@ -121,10 +170,8 @@ def test_the_benchmark_measures_both_of_its_calls(build: Build, gateway_program:
 README = (BINDING / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["minimal", "poll_loop"])
-def test_an_example_builds_with_the_readmes_line_and_runs(
-    prefix: Path, gateway: Gateway, tmp_path: Path, name: str
-) -> None:
+def example(prefix: Path, gateway: Gateway, tmp_path: Path, name: str, ports: str) -> subprocess.Popen[str]:
+    """An example, built by the line of the README."""
     line = re.search(rf"^(cc .*{name}\.c.*)$", README, re.M)
     assert line, f"the README has no line that builds {name}.c"
     (tmp_path / "examples").symlink_to(BINDING / "examples")
@@ -134,11 +181,26 @@ def test_an_example_builds_with_the_readmes_line_and_runs(
         "LD_LIBRARY_PATH": str(prefix / "lib"),
     }
     run(["sh", "-ec", line[1]], cwd=tmp_path, env=environment)
-    command = [str(tmp_path / name), "4000", *gateway.address]
-    example = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-    assert example.stdout
-    assert "192.0.1.1:4000 by pcp" in example.stdout.readline()
+    command = [str(tmp_path / name), ports, *gateway.address]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+@pytest.mark.parametrize("name", ["minimal", "poll_loop"])
+def test_an_example_builds_with_the_readmes_line_and_runs(
+    prefix: Path, gateway: Gateway, tmp_path: Path, name: str
+) -> None:
+    running = example(prefix, gateway, tmp_path, name, "4000")
+    assert running.stdout
+    assert "192.0.1.1:4000 by pcp" in running.stdout.readline()
     assert [mapping["external_port"] for mapping in gateway.mappings()] == [4000]
-    example.communicate("\n", timeout=PATIENCE)  # Enter, and the end of the input
-    assert example.returncode == 0
+    running.communicate("\n", timeout=PATIENCE)  # Enter, and the end of the input
+    assert running.returncode == 0
+    assert gateway.mappings() == []
+
+
+def test_the_example_of_many_leases_shows_them_out_of_one_array(
+    prefix: Path, gateway: Gateway, tmp_path: Path
+) -> None:
+    said, _ = example(prefix, gateway, tmp_path, "leases", "4000,4001,4001").communicate(timeout=PATIENCE)
+    assert said.split("\n") == ["4000 installed 192.0.1.1:4000 ", "4001 installed 192.0.1.1:4001 ", ""]
     assert gateway.mappings() == []

@@ -154,6 +154,32 @@ TEST(a_snapshot_is_of_one_moment) {
   end();
 }
 
+static void *wait_for_ever(void *nothing) {
+  static portlease_event event = PORTLEASE_INIT(portlease_event); // AddressSanitizer cannot unwind what is on the stack
+  pthread_barrier_wait(&together);
+  while (portlease_mapper_next_event(mapper, INFINITY, &event, NULL) == PORTLEASE_OK) {
+  }
+  pthread_testcancel();
+  return nothing;
+}
+
+// Cancelled there, the thread would be unwound through Rust, which ends the process.
+TEST(a_thread_that_is_cancelled_within_a_call_ends_after_it) {
+  mapper = check_mapper(router);
+  portlease_error error;
+  pthread_t thread;
+  void *ended;
+  pthread_barrier_init(&together, NULL, 2);
+  CHECK(pthread_create(&thread, NULL, wait_for_ever, NULL) == 0);
+  pthread_barrier_wait(&together);
+  CHECK(pthread_cancel(thread) == 0);
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_probe(mapper, NULL, NULL, 0, &error)); // meanwhile the call goes on
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_stop(mapper, BOUND, NULL, &error));
+  CHECK(pthread_join(thread, &ended) == 0 && ended == PTHREAD_CANCELED);
+  pthread_barrier_destroy(&together);
+  portlease_mapper_free(mapper);
+}
+
 // What is behind the beginning of a line of a thread's file under /proc.
 static void proc(char *to, size_t size, const char *thread, const char *file, const char *start) {
   char path[300];
@@ -203,6 +229,7 @@ int main(int argc, char **argv) {
   RUN(leases_and_their_mapper_may_be_stopped_at_once_while_they_are_being_mapped);
   RUN(a_stop_ends_the_waits_of_other_threads);
   RUN(a_snapshot_is_of_one_moment);
+  RUN(a_thread_that_is_cancelled_within_a_call_ends_after_it);
   RUN(the_threads_of_the_library_take_no_signals_and_the_callers_do_as_before);
   gateway_end(&ordinary);
   return 0;

@@ -1,0 +1,44 @@
+// A program whose main thread ends, while a mapper that it has started is open.
+//   leave GATEWAY PCP_PORT SSDP_ADDRESS [stop]
+// With `stop` another thread stops the mapper at the end of the input, and ends.
+#include <math.h>
+#include <portlease.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static portlease_mapper *mapper;
+
+static void *stop_at_the_end_of_the_input(void *nothing) {
+  while (getchar() != EOF) {
+  }
+  portlease_mapper_stop(mapper, INFINITY, NULL, NULL);
+  return nothing;
+}
+
+int main(int argc, char **argv) {
+  if (argc < 4) {
+    return 2;
+  }
+  portlease_config config = PORTLEASE_INIT(portlease_config);
+  config.gateway = argv[1];
+  config.pcp_port = (uint16_t)atoi(argv[2]);
+  config.ssdp_address = argv[3];
+  portlease_request request = PORTLEASE_INIT(portlease_request);
+  request.internal_port = 4000;
+  request.transport = PORTLEASE_TRANSPORT_UDP;
+  portlease_lease *lease;
+  portlease_error error;
+  if (portlease_open(&request, &config, INFINITY, &mapper, &lease, NULL, &error) != PORTLEASE_OK) {
+    fprintf(stderr, "%s\n", error.message);
+    return 1;
+  }
+  pthread_t thread;
+  if (argc > 4 && strcmp(argv[4], "stop") == 0) {
+    pthread_create(&thread, NULL, stop_at_the_end_of_the_input, NULL);
+  }
+  printf("mapped\n");
+  fflush(stdout);
+  pthread_exit(NULL);
+}
