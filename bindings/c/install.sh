@@ -23,7 +23,12 @@ case $(uname -s) in
   Darwin) built_name=libportlease_c.dylib whole=libportlease.$version.dylib named=libportlease.$abi.dylib plain=libportlease.dylib ;;
   *) built_name=libportlease_c.so whole=libportlease.so.$version named=libportlease.so.$abi plain=libportlease.so ;;
 esac
-pkgconfig=$libdir/pkgconfig cmake=$libdir/cmake/portlease
+pkgconfig=$libdir/pkgconfig cmake=$libdir/cmake/portlease share=$prefix/share/portlease
+# The library brings Rust's unwinder, which gcc would take out of the shared libgcc; with this it takes the archive.
+case $(uname -s) in
+  Darwin) libgcc= ;;
+  *) libgcc=-static-libgcc ;;
+esac
 
 # The way from the folder $1 up to the prefix, so that an installed tree can be moved: ../.. for PREFIX/lib/pkgconfig.
 # Empty where the folder is not under the prefix.
@@ -49,6 +54,7 @@ fill() {
   esac
   sed -e "s|@PREFIX@|${start:-$prefix}|" -e "s|@LIBDIR@|$(under "$libdir" "$base")|" \
     -e "s|@INCLUDEDIR@|$(under "$includedir" "$base")|" -e "s|@VERSION@|$version|" -e "s|@LIBS@|$libs|" \
+    -e "s|@LIBGCC@|$libgcc|" \
     -e "s|@SHARED@|$whole|" -e "s|@SONAME@|$named|" "$here/$1" >"$destdir$2/$(basename "$1" .in)"
   chmod 644 "$destdir$2/$(basename "$1" .in)"
 }
@@ -60,7 +66,7 @@ case $action in
     done
     # The compiler's driver brings its own libgcc, the static one for a static program.
     libs=$(sed 's/-lgcc_s *//; s/ *$//' "$built/portlease.libs")
-    mkdir -p "$destdir$libdir" "$destdir$includedir" "$destdir$pkgconfig" "$destdir$cmake"
+    mkdir -p "$destdir$libdir" "$destdir$includedir" "$destdir$pkgconfig" "$destdir$cmake" "$destdir$share"
     # A copy beside it and then a rename: programs that run go on with the old file.
     cp "$built/$built_name" "$destdir$libdir/$whole.new"
     chmod 755 "$destdir$libdir/$whole.new"
@@ -71,7 +77,8 @@ case $action in
     # Half of it is debugging information of Rust's standard library.
     if command -v strip >/dev/null; then strip -S "$destdir$libdir/libportlease.a"; fi
     cp "$here/../../include/portlease.h" "$destdir$includedir/portlease.h"
-    chmod 644 "$destdir$libdir/libportlease.a" "$destdir$includedir/portlease.h"
+    cp "$here/tsan.supp" "$destdir$share/tsan.supp"
+    chmod 644 "$destdir$libdir/libportlease.a" "$destdir$includedir/portlease.h" "$destdir$share/tsan.supp"
     fill portlease.pc.in "$pkgconfig"
     fill portlease-static.pc.in "$pkgconfig"
     fill portlease-config.cmake.in "$cmake"
@@ -82,9 +89,9 @@ case $action in
   uninstall)
     rm -f "$destdir$libdir/$whole" "$destdir$libdir/$named" "$destdir$libdir/$plain" "$destdir$libdir/libportlease.a" \
       "$destdir$includedir/portlease.h" "$destdir$pkgconfig/portlease.pc" "$destdir$pkgconfig/portlease-static.pc" \
-      "$destdir$cmake/portlease-config.cmake" "$destdir$cmake/portlease-config-version.cmake"
-    for folder in "$cmake" "$libdir/cmake" "$pkgconfig" "$libdir" "$includedir"; do
-      rmdir "$destdir$folder" 2>/dev/null || break # others have something there
+      "$destdir$cmake/portlease-config.cmake" "$destdir$cmake/portlease-config-version.cmake" "$destdir$share/tsan.supp"
+    for folder in "$share" "$cmake" "$libdir/cmake" "$pkgconfig" "$libdir" "$includedir" "$prefix/share"; do
+      rmdir "$destdir$folder" 2>/dev/null || true # others have something there
     done
     ;;
   *)

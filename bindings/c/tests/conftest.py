@@ -1,11 +1,11 @@
 """What the tests of the C library share: an installed prefix, a compiler, and simulated gateways.
 
 `make -C bindings/c test` sets the variables:
-  PORTLEASE_PREFIX      where `make install` has put the library
-  PORTLEASE_GATEWAY     the program of the simulated gateway
-  PORTLEASE_SCENARIOS   the runner of tests/scenarios
-  PORTLEASE_BUILT       where cargo has put the library
-  LAB_REQUIRED=1        a tool that is missing is a failure; default: its tests are skipped, with the reason
+  PORTLEASE_PREFIX            where `make install` has put the library
+  PORTLEASE_GATEWAY_PROGRAM   the simulated gateway
+  PORTLEASE_SCENARIOS         the runner of tests/scenarios
+  PORTLEASE_BUILT             where cargo has put the library
+  LAB_REQUIRED=1              a tool that is missing is a failure; default: its tests are skipped, with the reason
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def prefix() -> Path:
 @pytest.fixture(scope="session")
 def gateway_program() -> Path:
     """The simulated gateway."""
-    path = Path(os.environ.get("PORTLEASE_GATEWAY", TARGET / "debug/portlease-gateway"))
+    path = Path(os.environ.get("PORTLEASE_GATEWAY_PROGRAM", TARGET / "debug/portlease-gateway"))
     assert path.exists(), f"no {path}: cargo build -p portlease-gateway"
     return path
 

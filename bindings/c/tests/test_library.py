@@ -42,7 +42,9 @@ def test_the_shared_library_exports_the_headers_functions_and_nothing_else(prefi
     listing = run(["nm", "-D", "--defined-only", prefix / "lib/libportlease.so"])
     exported = {line.split()[-1] for line in listing.splitlines()}
     assert len(exported) > 30
-    assert exported == header_functions()
+    # With the version of the ABI, of which some linkers make a symbol, too.
+    version = "PORTLEASE_0"
+    assert exported - {version} == {f"{name}@@{version}" for name in header_functions()}
 
 
 def test_the_archive_has_no_other_global_names_than_the_headers_and_rusts_own(prefix: Path) -> None:
@@ -114,7 +116,8 @@ def test_the_static_package_takes_the_archive_also_where_the_shared_library_is(
     flags = pkg_config(prefix, "--cflags", "--libs", package="portlease-static")
     program = tmp_path / "minimal"
     run(["gcc", *C99, *STRICT, MINIMAL, *flags, "-o", program])
-    assert "portlease" not in run(["ldd", program])
+    needed = run(["ldd", program])
+    assert "portlease" not in needed and "libgcc_s" not in needed
     maps(program, gateway)
 
 
@@ -145,7 +148,8 @@ def test_cmake_finds_both_targets(prefix: Path, gateway: Gateway, tmp_path: Path
     run(["cmake", "--build", tmp_path / "consumer/build"])
     for name in ("shared", "static"):
         program = tmp_path / "consumer/build" / name
-        assert ("libportlease.so.0" in run(["ldd", program])) == (name == "shared")
+        needed = run(["ldd", program])
+        assert ("libportlease.so.0" in needed, "libgcc_s" in needed) == (name == "shared",) * 2
         maps(program, gateway)
 
 
@@ -197,6 +201,7 @@ def test_a_package_is_made_with_destdir_and_distribution_folders(tmp_path: Path)
         f"{library}/pkgconfig/portlease-static.pc",
         f"{library}/cmake/portlease/portlease-config.cmake",
         f"{library}/cmake/portlease/portlease-config-version.cmake",
+        "usr/share/portlease/tsan.supp",
     }
     for path in (tmp_path / library).rglob("*.*"):
         if path.suffix in (".pc", ".cmake"):
