@@ -2,9 +2,6 @@
 
 package portlease
 
-// #include <portlease.h>
-import "C"
-
 import (
 	"net/netip"
 	"time"
@@ -64,51 +61,4 @@ type Request struct {
 	// The text that the gateway shows beside the mapping (UPnP only), at most 64 characters, no control characters.
 	// Default: that of the mapper's `Config`.
 	Description string
-}
-
-// options is the config as the library takes it. What it points to lives until given is freed.
-func (c *Config) options(given *values) C.portlease_config {
-	options := C.portlease_config{struct_size: C.sizeof_portlease_config}
-	options.gateway = given.text("gateway", addressText(c.Gateway))
-	options.local_address = given.text("local_address", addressText(c.LocalAddress))
-	options.interface_name = given.text("interface", c.Interface)
-	given.protocols("protocols", c.Protocols, options.protocols[:])
-	options.ttl = C.double(c.TTL.Seconds())
-	options.renewal_interval = C.double(c.RenewalInterval.Seconds())
-	options.check_interval = C.double(c.CheckInterval.Seconds())
-	options.failure_threshold = C.uint32_t(c.FailureThreshold)
-	options.retry_never = C.bool(c.Retry.Never)
-	options.retry_min = C.double(c.Retry.Min.Seconds())
-	options.retry_max = C.double(c.Retry.Max.Seconds())
-	options.description = given.text("description", c.Description)
-	options.pcp_port = C.uint16_t(c.PCPPort)
-	options.ssdp_address = given.text("ssdp_address", endpointText(c.SSDPAddress))
-	options.state_dir = given.text("state_dir", c.StateDir)
-	return options
-}
-
-// options is the request as the library takes it. What it points to lives until given is freed.
-func (r *Request) options(given *values) C.portlease_request {
-	options := C.portlease_request{struct_size: C.sizeof_portlease_request}
-	options.internal_port = C.uint16_t(r.Port)
-	given.oneOf("Transport", r.Transport, "UDP or TCP")
-	options.transport = C.portlease_transport(r.Transport)
-	options.external_port = C.uint16_t(r.ExternalPort)
-	options.exact = C.bool(r.Exact)
-	given.oneOf("Family", r.Family, "IPv4")
-	options.family = C.portlease_family(r.Family)
-	options.ttl = C.double(r.TTL.Seconds())
-	options.description = given.text("description", r.Description)
-	return options
-}
-
-// requestFields are the fields of a request as Go names them, by the names in the library's messages.
-var requestFields = map[string]string{
-	"internal_port": "Port",
-	"transport":     "Transport",
-	"external_port": "ExternalPort",
-	"exact":         "Exact",
-	"family":        "Family",
-	"ttl":           "TTL",
-	"description":   "Description",
 }

@@ -3,6 +3,12 @@ package portlease_test
 import (
 	"debug/elf"
 	"fmt"
+	"go/ast"
+	"go/build"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,10 +52,6 @@ func main() {
 // and an installed library that pkg-config finds, and runs it.
 func TestAnotherModuleBuildsAgainstWhatIsInstalled(t *testing.T) {
 	t.Parallel()
-	checkout, err := filepath.Abs(".")
-	if err != nil {
-		t.Fatal(err)
-	}
 	libraries := command(t, ".", nil, "pkg-config", "--variable=libdir", "portlease")
 	for name, linked := range map[string]struct {
 		flags  []string
@@ -60,23 +62,16 @@ func TestAnotherModuleBuildsAgainstWhatIsInstalled(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			folder := t.TempDir()
-			for file, content := range map[string]string{
-				"main.go": consumer,
-				"go.mod": "module example.org/consumer\n\ngo 1.24.0\n\n" +
-					"require github.com/portlease/portlease/go v0.0.0\n\n" +
-					"replace github.com/portlease/portlease/go => " + checkout + "\n",
-			} {
-				if err := os.WriteFile(filepath.Join(folder, file), []byte(content), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
+			folder := consumerModule(t, map[string]string{"main.go": consumer})
 			build := append([]string{"build", "-o", "consumer"}, linked.flags...)
-			command(t, folder, []string{"GOFLAGS=", "GOWORK=off", "GOPROXY=off"}, "go", build...)
+			command(t, folder, alone, "go", build...)
 			program := filepath.Join(folder, "consumer")
 			if runtime.GOOS == "linux" {
-				if needed := imported(t, program); needed != linked.shared {
+				if needed := imported(t, program, "libportlease.so"); needed != linked.shared {
 					t.Errorf("the shared library is wanted at run time: %v", needed)
+				}
+				if !linked.shared && imported(t, program, "libgcc_s.so") {
+					t.Error("the compiler's shared library is wanted at run time")
 				}
 			}
 			g := startGateway(t, map[string]any{"external_address": "192.0.1.1"})
@@ -93,12 +88,116 @@ func TestAnotherModuleBuildsAgainstWhatIsInstalled(t *testing.T) {
 	}
 }
 
-func TestABuildWithoutCgoSaysWhatIsMissing(t *testing.T) {
+// alone are the variables of a build that takes nothing from elsewhere, also no other version of Go.
+var alone = []string{"GOFLAGS=", "GOWORK=off", "GOPROXY=off", "GOTOOLCHAIN=local"}
+
+// consumerModule is the folder of somebody else's module, whose go.mod says what those of most modules say.
+func consumerModule(t *testing.T, files map[string]string) string {
+	t.Helper()
+	checkout, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	files["go.mod"] = "module example.org/consumer\n\ngo 1.24\n\n" +
+		"require github.com/portlease/portlease/go v0.0.0\n\n" +
+		"replace github.com/portlease/portlease/go => " + checkout + "\n"
+	for file, content := range files {
+		if err := os.WriteFile(filepath.Join(folder, file), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return folder
+}
+
+// consumerTest is a test of somebody else's program, which is built without cgo.
+const consumerTest = `package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	portlease "github.com/portlease/portlease/go"
+)
+
+func TestWithoutCgo(t *testing.T) {
+	request := portlease.Request{Port: 4000, Transport: portlease.UDP}
+	_, onStart := portlease.Start(portlease.Config{})
+	_, onOpen := portlease.Open(context.Background(), request)
+	var mapper portlease.Mapper
+	_, onMap := mapper.Map(request)
+	for _, err := range []error{onStart, onOpen, onMap} {
+		if !errors.Is(err, portlease.ErrUnavailable) || !strings.Contains(err.Error(), "CGO_ENABLED=1") {
+			t.Error(err)
+		}
+	}
+	if err := mapper.Close(); err != nil {
+		t.Error(err)
+	}
+}
+`
+
+func TestAProgramBuildsForEverySystemWithoutCgoAndIsToldThatItCannotMap(t *testing.T) {
 	t.Parallel()
-	build := exec.Command("go", "build", "-o", os.DevNull, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
-	if out, err := build.CombinedOutput(); err == nil || !strings.Contains(string(out), "needs cgo") {
-		t.Errorf("%v\n%s", err, out)
+	folder := consumerModule(t, map[string]string{"main.go": consumer, "main_test.go": consumerTest})
+	withoutCgo := append([]string{"CGO_ENABLED=0"}, alone...)
+	for _, system := range []string{"windows", "darwin"} {
+		command(t, folder, append([]string{"GOOS=" + system}, withoutCgo...), "go", "build", "-o", os.DevNull, ".")
+	}
+	command(t, folder, withoutCgo, "go", "vet", "./...")
+	command(t, folder, withoutCgo, "go", "test", "./...")
+}
+
+// declarations are the exported functions and methods of this package, with their types.
+func declarations(t *testing.T, cgo bool) map[string]string {
+	t.Helper()
+	context := build.Default
+	context.CgoEnabled = cgo
+	pkg, err := context.ImportDir(".", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, files := map[string]string{}, token.NewFileSet()
+	for _, path := range slices.Concat(pkg.GoFiles, pkg.CgoFiles) {
+		file, err := parser.ParseFile(files, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, declaration := range file.Decls {
+			f, ok := declaration.(*ast.FuncDecl)
+			if !ok || !f.Name.IsExported() {
+				continue
+			}
+			name := f.Name.Name
+			if f.Recv != nil {
+				name = types.ExprString(f.Recv.List[0].Type) + "." + name
+			}
+			var of []string
+			for _, fields := range []*ast.FieldList{f.Type.Params, f.Type.Results} {
+				for _, field := range fields.List {
+					of = append(of, types.ExprString(field.Type))
+				}
+				of = append(of, ";")
+				if f.Type.Results == nil {
+					break
+				}
+			}
+			found[name] = strings.Join(of, " ")
+		}
+	}
+	return found
+}
+
+func TestABuildWithoutCgoHasTheSameFunctions(t *testing.T) {
+	t.Parallel()
+	with, without := declarations(t, true), declarations(t, false)
+	if !maps.Equal(with, without) {
+		t.Errorf("with cgo: %v\nwithout: %v", with, without)
+	}
+	if len(with) < 50 {
+		t.Errorf("these are not all: %v", with)
 	}
 }
 
@@ -116,8 +215,8 @@ func TestTheModuleHasTheLicencesOfTheRepository(t *testing.T) {
 	}
 }
 
-// imported says whether a program wants the shared library.
-func imported(t *testing.T, program string) bool {
+// imported says whether a program wants a shared library.
+func imported(t *testing.T, program, library string) bool {
 	t.Helper()
 	file, err := elf.Open(program)
 	if err != nil {
@@ -128,7 +227,7 @@ func imported(t *testing.T, program string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, "libportlease.so") })
+	return slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, library) })
 }
 
 func command(t *testing.T, folder string, environment []string, name string, arguments ...string) string {

@@ -12,7 +12,7 @@ import (
 )
 
 // failure is an error out of a struct of the library, nil if nothing has failed.
-func failure(e *C.portlease_error) *Error {
+func failure(e *C.portlease_error) error {
 	if e.kind == C.PORTLEASE_OK {
 		return nil
 	}

@@ -35,5 +35,6 @@
 //
 // The package stands on the C library of the same name. By default it is linked as a shared library that pkg-config
 // finds; the build tag portlease_static links the archive into the program instead. The module's README says how to
-// get either.
+// get either. A build without cgo has the same types and functions: there Start fails with [ErrUnavailable], and says
+// why.
 package portlease

@@ -86,65 +86,6 @@ func (v *Kind) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// How much a record matters.
-type LogLevel uint8
-
-const (
-	// A defect in portlease.
-	Error LogLevel = 1
-	// Something does not work that should.
-	Warn LogLevel = 2
-	// What happens to mappings: installed, changed, revoked, released.
-	Info LogLevel = 3
-	// Each exchange with the router.
-	Debug LogLevel = 4
-	// Everything.
-	Trace LogLevel = 5
-)
-
-// String is the stable string, the same in every language.
-func (v LogLevel) String() string {
-	switch v {
-	case 0:
-		return ""
-	case Error:
-		return "error"
-	case Warn:
-		return "warn"
-	case Info:
-		return "info"
-	case Debug:
-		return "debug"
-	case Trace:
-		return "trace"
-	}
-	return "LogLevel(" + strconv.Itoa(int(v)) + ")"
-}
-
-// MarshalText gives the stable string.
-func (v LogLevel) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
-
-// UnmarshalText reads a stable string. Any other text is [ErrInvalid].
-func (v *LogLevel) UnmarshalText(text []byte) error {
-	switch string(text) {
-	case "":
-		*v = 0
-	case "error":
-		*v = Error
-	case "warn":
-		*v = Warn
-	case "info":
-		*v = Info
-	case "debug":
-		*v = Debug
-	case "trace":
-		*v = Trace
-	default:
-		return invalid("log_level", "`%s` is not one of error, warn, info, debug, trace", text)
-	}
-	return nil
-}
-
 // LeaseState is where a lease stands.
 type LeaseState uint8
 

@@ -14,9 +14,9 @@ import (
 // or take the error out with errors.As and look at Kind.
 type Error struct {
 	// Kind is the stable name of what went wrong, the same in every language.
-	Kind Kind
+	Kind Kind `json:"kind"`
 	// Message says what happened, with its cause. Nothing should match on it.
-	Message string
+	Message string `json:"message"`
 }
 
 // Error is the kind and the message.

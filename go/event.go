@@ -9,30 +9,30 @@ import (
 // Event is something that happened to a lease, or to all of them at once.
 type Event struct {
 	// Kind is what happened.
-	Kind EventKind
+	Kind EventKind `json:"kind"`
 	// Lease is the number of the lease; 0 if the event is about none: [EventNetworkChanged], and [EventFailed] for what no
 	// lease depends on (LastError of [MapperSnapshot]).
-	Lease uint64
+	Lease uint64 `json:"lease,omitzero"`
 	// Transport is the lease's; zero if the event is about no lease.
-	Transport Transport
+	Transport Transport `json:"transport,omitzero"`
 	// InternalPort is the lease's local port; 0 if the event is about no lease.
-	InternalPort uint16
+	InternalPort uint16 `json:"internal_port,omitzero"`
 	// External is the external address and port; not valid if there is no mapping or the gateway does not know its address.
-	External netip.AddrPort
+	External netip.AddrPort `json:"external,omitzero"`
 	// ExternalPort is the external port; 0 if there is no mapping.
-	ExternalPort uint16
+	ExternalPort uint16 `json:"external_port,omitzero"`
 	// Protocol is that of the mapping; zero if there is no mapping.
-	Protocol Protocol
+	Protocol Protocol `json:"protocol,omitzero"`
 	// Lifetime is what the gateway granted; zero if there is no mapping or it is permanent.
-	Lifetime time.Duration
+	Lifetime time.Duration `json:"lifetime,omitzero"`
 	// AddressClass is the class of the external address.
-	AddressClass AddressClass
-	// Error says why, for [EventFailed], [EventRevoked] and, if there is a reason, [EventExited]; else nil.
-	Error *Error
+	AddressClass AddressClass `json:"address_class"`
+	// Error says why, as an [*Error], for [EventFailed], [EventRevoked] and, if there is a reason, [EventExited]; else nil.
+	Error error `json:"error,omitzero"`
 	// Elapsed is how long the attempt took that this event ends; zero if it ends none.
-	Elapsed time.Duration
+	Elapsed time.Duration `json:"elapsed"`
 	// Dropped counts the events that this reader lost just before this one because it did not read them in time.
-	Dropped uint64
+	Dropped uint64 `json:"dropped"`
 }
 
 // LogValue is a group of the most important fields.

@@ -54,9 +54,9 @@ type simulated struct {
 	ssdp    netip.AddrPort
 }
 
-// gatewayProgram is the built portlease-gateway: PORTLEASE_GATEWAY, or what cargo built last.
+// gatewayProgram is the built portlease-gateway: PORTLEASE_GATEWAY_PROGRAM, or what cargo built last.
 func gatewayProgram() (string, error) {
-	if named := os.Getenv("PORTLEASE_GATEWAY"); named != "" {
+	if named := os.Getenv("PORTLEASE_GATEWAY_PROGRAM"); named != "" {
 		return named, nil
 	}
 	target := os.Getenv("CARGO_TARGET_DIR")

@@ -1,3 +1,3 @@
 module github.com/portlease/portlease/go
 
-go 1.24.0
+go 1.24

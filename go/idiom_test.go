@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -378,6 +380,7 @@ func TestALoopOverEventsAndNextEventDoNotTakeEventsFromEachOther(t *testing.T) {
 
 func TestWhatTheLibraryCannotTakeIsInvalidAndNamed(t *testing.T) {
 	t.Parallel()
+	var said []string
 	for name, config := range map[string]portlease.Config{
 		"interface":        {Interface: "eth\x000"},
 		"description":      {Description: strings.Repeat("x", 1<<20)},
@@ -394,6 +397,7 @@ func TestWhatTheLibraryCannotTakeIsInvalidAndNamed(t *testing.T) {
 		if !errors.Is(err, portlease.ErrInvalid) || !strings.Contains(err.Error(), name) || mapper != nil {
 			t.Errorf("%s: %v, %v", name, mapper, err)
 		}
+		said = append(said, fmt.Sprint(err))
 	}
 	for name, config := range map[string]portlease.Config{
 		"retry, min":  {Retry: portlease.RetryPolicy{Min: -1}},
@@ -402,10 +406,21 @@ func TestWhatTheLibraryCannotTakeIsInvalidAndNamed(t *testing.T) {
 			portlease.PCP, portlease.PCP, portlease.PCP, portlease.PCP, portlease.PCP, portlease.PCP, portlease.PCP,
 			portlease.PCP, portlease.PCP, portlease.PCP, portlease.PCP, portlease.PCP, portlease.PCP, portlease.PCP,
 		}},
-		"protocols, none": {Protocols: []portlease.Protocol{0}},
+		"protocols, zero": {Protocols: []portlease.Protocol{0}},
+		"protocols, none": {Protocols: []portlease.Protocol{portlease.ProtocolNone}},
 	} {
-		if _, err := portlease.Start(config); !errors.Is(err, portlease.ErrInvalid) {
+		_, err := portlease.Start(config)
+		if !errors.Is(err, portlease.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
+		}
+		said = append(said, fmt.Sprint(err))
+	}
+	for _, message := range said {
+		// These are names of the C library.
+		for _, name := range []string{"PORTLEASE_", "portlease_", "retry_never", "struct_size", "NULL", "INFINITY"} {
+			if strings.Contains(message, name) {
+				t.Errorf("%s is said in Go: %s", name, message)
+			}
 		}
 	}
 	mapper, _ := start(t, nil)
@@ -522,23 +537,83 @@ func TestALogShowsWhatThereIs(t *testing.T) {
 	}
 }
 
-func TestASnapshotAsJSONReadsBack(t *testing.T) {
+func TestStructsAreJSONAsInOtherLanguagesAndReadBack(t *testing.T) {
+	t.Parallel()
+	failed := &portlease.Error{Kind: portlease.KindRefused, Message: "no"}
+	external := netip.MustParseAddrPort("192.0.1.1:4000")
+	lease := portlease.LeaseSnapshot{
+		ID: 1, Revision: 2, State: portlease.StateInstalled, Active: true, External: external, ExternalPort: 4000,
+		InternalPort: 4000, Transport: portlease.UDP, Protocol: portlease.PCP, Lifetime: time.Hour,
+		ExpiresIn: 3599*time.Second + 999999877, RenewsIn: 1500 * time.Millisecond, LastError: failed,
+		NATClass: portlease.NATOpen, AddressClass: portlease.AddressPublic,
+	}
+	idle := portlease.LeaseSnapshot{ID: 2, InternalPort: 4001, Transport: portlease.TCP}
+	for want, value := range map[string]any{
+		`{"id":1,"revision":2,"state":"installed","active":true,"external":"192.0.1.1:4000","external_port":4000,` +
+			`"internal_port":4000,"transport":"udp","protocol":"pcp","permanent":false,"renewals":0,"failures":0,` +
+			`"nat_class":"open","address_class":"public","lifetime":3600,"expires_in":3599.999999877,"renews_in":1.5,` +
+			`"last_error":{"kind":"refused","message":"no"}}`: &lease,
+		`{"id":2,"revision":0,"state":"idle","active":false,"internal_port":4001,"transport":"tcp","permanent":false,` +
+			`"renewals":0,"failures":0,"nat_class":"unknown","address_class":"unknown"}`: &idle,
+		`{"gateway":"192.168.1.1","local_address":"192.168.1.2","protocols":["pcp"],"active":0,"renewals":0,` +
+			`"events_dropped":0,"leases":[],"stopped":true,"last_error":{"kind":"refused","message":"no"}}`: &portlease.MapperSnapshot{
+			Gateway: netip.MustParseAddr("192.168.1.1"), LocalAddress: netip.MustParseAddr("192.168.1.2"),
+			Protocols: []portlease.Protocol{portlease.PCP}, Leases: []portlease.LeaseSnapshot{}, LastError: failed, Stopped: true,
+		},
+		`{"kind":"failed","lease":1,"transport":"udp","internal_port":4000,"external":"192.0.1.1:4000","external_port":4000,` +
+			`"protocol":"upnp","address_class":"cgnat","dropped":3,"lifetime":0.25,"elapsed":0.5,` +
+			`"error":{"kind":"refused","message":"no"}}`: &portlease.Event{
+			Kind: portlease.EventFailed, Lease: 1, Transport: portlease.UDP, InternalPort: 4000, External: external,
+			ExternalPort: 4000, Protocol: portlease.UPnP, Lifetime: 250 * time.Millisecond, AddressClass: portlease.AddressCGNAT,
+			Error: failed, Elapsed: 500 * time.Millisecond, Dropped: 3,
+		},
+		`{"kind":"network-changed","address_class":"unknown","dropped":0,"elapsed":0}`: &portlease.Event{
+			Kind: portlease.EventNetworkChanged,
+		},
+		`{"gateway":"192.168.1.1","local_address":"192.168.1.2","interface":"eth0","protocols":[` +
+			`{"protocol":"pcp","external_address":"192.0.1.1","round_trip":0.001},` +
+			`{"protocol":"upnp","error":{"kind":"refused","message":"no"}}]}`: &portlease.GatewayReport{
+			Gateway: netip.MustParseAddr("192.168.1.1"), LocalAddress: netip.MustParseAddr("192.168.1.2"), Interface: "eth0",
+			Protocols: []portlease.ProtocolReport{
+				{Protocol: portlease.PCP, ExternalAddress: netip.MustParseAddr("192.0.1.1"), RoundTrip: time.Millisecond},
+				{Protocol: portlease.UPnP, Error: failed},
+			},
+		},
+	} {
+		line, err := json.Marshal(value)
+		if err != nil || string(line) != want {
+			t.Errorf("%s, %v; wanted\n%s", line, err, want)
+		}
+		back := reflect.New(reflect.TypeOf(value).Elem()).Interface()
+		if err := json.Unmarshal(line, back); err != nil || !reflect.DeepEqual(back, value) {
+			t.Errorf("%s reads back as %+v, %v", line, back, err)
+		}
+	}
+}
+
+// An error that is nil within an interface would not be nil for who compares it.
+func TestAnErrorOfASnapshotThatIsNotThereIsNil(t *testing.T) {
 	t.Parallel()
 	mapper, _ := start(t, nil)
 	lease := mapUDP(t, mapper, 4000)
-	before := lease.Snapshot()
-	after, err := lease.Ready(patient(t))
+	snapshot, err := lease.Ready(patient(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, snapshot := range []portlease.LeaseSnapshot{before, after} {
-		line, err := json.Marshal(snapshot)
+	event, err := mapper.NextEvent(patient(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := mapper.Probe(patient(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for of, err := range map[string]error{
+		"the lease": snapshot.LastError, "the mapper": mapper.Snapshot().LastError, "the event": event.Error,
+		"the report": report.Protocols[0].Error,
+	} {
 		if err != nil {
-			t.Fatal(err)
-		}
-		var back portlease.LeaseSnapshot
-		if err := json.Unmarshal(line, &back); err != nil || back != snapshot {
-			t.Errorf("%s reads back as %+v, %v", line, back, err)
+			t.Errorf("%s: %v", of, err)
 		}
 	}
 }

@@ -10,19 +10,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"time"
 	"unsafe"
 )
-
-// RetryPolicy is what happens after an attempt to map has failed, or a mapping was lost.
-type RetryPolicy struct {
-	// Never ends the lease instead of trying again.
-	Never bool
-	// Min is the wait before the second attempt; it doubles with each attempt. Default 1 s.
-	Min time.Duration
-	// Max is the longest wait, at most a day. Default 5 min.
-	Max time.Duration
-}
 
 // values are settings on their way to the library, with the first that cannot even be handed to it.
 type values struct {
@@ -54,12 +43,18 @@ func (v *values) protocols(argument string, values []Protocol, slots []C.portlea
 		v.err = invalid(argument, "must be at most %d, not %d", len(slots), len(values))
 	}
 	for i, protocol := range values[:min(len(values), len(slots))] {
-		// For the library this would be the end of the list.
-		if protocol == 0 {
-			v.err = invalid(argument, "must not hold the zero value")
-		}
+		// The zero value would be the end of the list for the library.
+		v.oneOf(argument, protocol, "PCP, NATPMP or UPnP")
 		slots[i] = C.portlease_protocol(protocol)
 	}
+}
+
+// retry hands a policy over. Whether its times make sense is the library's to say.
+func (v *values) retry(argument string, policy RetryPolicy, never *C.bool, least, most *C.double) {
+	if v.err == nil && policy.Never && (policy.Min != 0 || policy.Max != 0) {
+		v.err = invalid(argument, "Never and a wait are both set; set only one of them")
+	}
+	*never, *least, *most = C.bool(policy.Never), C.double(policy.Min.Seconds()), C.double(policy.Max.Seconds())
 }
 
 // oneOf checks a value of an enum; allowed are the names of its constants.

@@ -63,12 +63,11 @@ func main() {
 
 func (c *command) answer() object {
 	result, err := c.call()
-	var failed *portlease.Error
-	switch {
+	switch failed := reason(err); {
 	case err == nil:
 		return object{"id": c.ID, "result": result}
-	case errors.As(err, &failed):
-		return object{"id": c.ID, "error": reason(failed)}
+	case failed != nil:
+		return object{"id": c.ID, "error": failed}
 	case errors.Is(err, context.DeadlineExceeded):
 		return object{"id": c.ID, "error": object{"kind": portlease.KindTimeout, "message": err.Error()}}
 	}
@@ -194,15 +193,17 @@ func unless(absent bool, value any) any {
 // fields are the fields of a request as the scenarios name them.
 var fields = map[string]string{"Port": "internal_port", "ExternalPort": "external_port", "Transport": "transport"}
 
-func reason(err *portlease.Error) any {
-	if err == nil {
+// reason is an error of the library, or null.
+func reason(err error) any {
+	var failed *portlease.Error
+	if !errors.As(err, &failed) {
 		return nil
 	}
-	message := err.Message
+	message := failed.Message
 	if field, rest, found := strings.Cut(message, ": "); found && fields[field] != "" {
 		message = fields[field] + ": " + rest
 	}
-	return object{"kind": err.Kind, "message": message}
+	return object{"kind": failed.Kind, "message": message}
 }
 
 func leaseResult(s portlease.LeaseSnapshot) object {

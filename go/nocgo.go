@@ -1,0 +1,77 @@
+//go:build !cgo
+
+package portlease
+
+import (
+	"context"
+	"iter"
+)
+
+// errNoCgo is what every call answers in a build without cgo. Such a build has the same types and functions, so that a
+// program that depends on this package can be built for any system.
+var errNoCgo = &Error{
+	Kind: KindUnavailable,
+	Message: "cannot map ports: this program was built without cgo; " +
+		"build it with CGO_ENABLED=1, a C compiler and the C library of portlease",
+}
+
+// Mapper is a background engine that maps ports on the home router; without cgo there is none.
+type Mapper struct{ _ struct{} }
+
+// Lease is the promise to keep one port mapped; without cgo there is none.
+type Lease struct{ _ struct{} }
+
+// Start fails with [ErrUnavailable]: this program was built without cgo.
+func Start(Config) (*Mapper, error) { return nil, errNoCgo }
+
+// Map fails with [ErrUnavailable].
+func (m *Mapper) Map(Request) (*Lease, error) { return nil, errNoCgo }
+
+// Snapshot is of a mapper that does nothing.
+func (m *Mapper) Snapshot() MapperSnapshot { return MapperSnapshot{Stopped: true} }
+
+// NextEvent fails with [ErrUnavailable].
+func (m *Mapper) NextEvent(context.Context) (Event, error) { return Event{}, errNoCgo }
+
+// Events are none, but for [ErrUnavailable].
+func (m *Mapper) Events(context.Context) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) { yield(Event{}, errNoCgo) }
+}
+
+// Probe fails with [ErrUnavailable].
+func (m *Mapper) Probe(context.Context) (GatewayReport, error) { return GatewayReport{}, errNoCgo }
+
+// NetworkChanged does nothing.
+func (m *Mapper) NetworkChanged() {}
+
+// Stop has nothing to release.
+func (m *Mapper) Stop(context.Context) (Release, error) { return Released, nil }
+
+// Close has nothing to release.
+func (m *Mapper) Close() error { return nil }
+
+// ID is 0.
+func (l *Lease) ID() uint64 { return 0 }
+
+// Ready fails with [ErrUnavailable].
+func (l *Lease) Ready(context.Context) (LeaseSnapshot, error) { return l.Snapshot(), errNoCgo }
+
+// Changed fails with [ErrUnavailable].
+func (l *Lease) Changed(context.Context, uint64) (LeaseSnapshot, error) {
+	return l.Snapshot(), errNoCgo
+}
+
+// Repair fails with [ErrUnavailable].
+func (l *Lease) Repair(context.Context) (LeaseSnapshot, error) { return l.Snapshot(), errNoCgo }
+
+// Snapshot is of a lease that is over.
+func (l *Lease) Snapshot() LeaseSnapshot { return LeaseSnapshot{State: StateExited} }
+
+// Stop has nothing to release.
+func (l *Lease) Stop(context.Context) (Release, error) { return Released, nil }
+
+// Close has nothing to release.
+func (l *Lease) Close() error { return nil }
+
+// Detach has nothing to leave.
+func (l *Lease) Detach(context.Context) (Release, error) { return Released, nil }
