@@ -56,9 +56,9 @@ type Request struct {
 	Exact bool
 	// The address family. Default: IPv4.
 	Family AddressFamily
-	// The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper's `Config`.
+	// The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the [Config].
 	TTL time.Duration
 	// The text that the gateway shows beside the mapping (UPnP only), at most 64 characters, no control characters.
-	// Default: that of the mapper's `Config`.
+	// Default: that of the [Config].
 	Description string
 }

@@ -32,7 +32,7 @@
 // one (PORTLEASE_DEFAULT_TIMEOUT) is the call's default, NaN is PORTLEASE_INVALID. They end early when the handle is
 // stopped by another thread. For waits that can be cancelled or must not block see portlease_waits.
 // Errors. `error` may be NULL; it is written by every call, with PORTLEASE_OK and "" if nothing failed. A call that
-// fails fills in nothing else (handles become NULL).
+// fails fills in nothing else (handles become NULL). Its reasons, protocol by protocol: portlease_error_get_report.
 // Structs begin with struct_size, which the caller sets; PORTLEASE_INIT(type) does, and zeroes the rest. So programs
 // and libraries of different versions fit: fields are added at the end only. Options that this version does not know
 // must be zero; results that an older library does not know become zero. In arrays the first item's counts:
@@ -70,6 +70,12 @@
 
 /// The size of a name with its end.
 #define PORTLEASE_NAME_SIZE 128
+
+/// The size of an advice with its end.
+#define PORTLEASE_ADVICE_SIZE 512
+
+/// The size of a log's message with its end.
+#define PORTLEASE_LOG_MESSAGE_SIZE 1020
 
 /// What a call answers: PORTLEASE_OK or why not. Programs go by this; messages are for people.
 typedef enum portlease_kind {
@@ -175,6 +181,10 @@ typedef struct portlease_events portlease_events;
 /// The promise to keep one port mapped.
 typedef struct portlease_lease portlease_lease;
 
+/// A reader of what portlease tells in this process, all mappers together. Each reader gets every record from its making
+/// on.
+typedef struct portlease_log portlease_log;
+
 /// A background engine: finds the gateway once, serves many leases.
 typedef struct portlease_mapper portlease_mapper;
 
@@ -191,11 +201,9 @@ typedef struct portlease_request {
   uint16_t external_port; ///< The external port to ask for, 1 to 65535. Default: the internal port.
   bool exact; ///< Whether only this external port will do: any other answer is PORTLEASE_REFUSED.
   portlease_family family; ///< The address family.
-  /// The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper's `Config`. In
-  /// seconds.
-  double ttl;
+  double ttl; ///< The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper.
   /// The text that the gateway shows beside the mapping (UPnP only), at most 64 characters, no control characters.
-  /// Default: that of the mapper's `Config`.
+  /// Default: that of the mapper.
   const char *description;
 } portlease_request;
 
@@ -322,6 +330,54 @@ typedef struct portlease_protocol_report {
   portlease_error error; ///< Why the protocol did not answer with an offer; PORTLEASE_OK if it did.
 } portlease_protocol_report;
 
+/// A failure with its reasons.
+typedef struct portlease_error_report {
+  size_t struct_size; ///< sizeof(portlease_error_report)
+  /// How many protocols were tried, also if fewer fit into the caller's array; 0 if it is about none.
+  size_t detail_count;
+  double retry_after; ///< For how many seconds it is useless to try again; negative if that is not known.
+  portlease_kind kind; ///< As in portlease_error; PORTLEASE_OK if nothing has failed.
+  char message[PORTLEASE_MESSAGE_SIZE]; ///< As in portlease_error.
+  char advice[PORTLEASE_ADVICE_SIZE]; ///< One sentence for people about what to do now, or "".
+} portlease_error_report;
+
+/// What one protocol has answered, in the configured order.
+typedef struct portlease_error_detail {
+  size_t struct_size; ///< sizeof(portlease_error_detail)
+  portlease_protocol protocol; ///< The protocol that was tried.
+  portlease_kind kind; ///< Why it failed.
+  double retry_after; ///< For how many seconds the router says that the refusal holds; negative if it gave no time.
+  /// The router's number: a PCP or NAT-PMP result code, or a UPnP error code; 0 if it answered with none.
+  uint32_t code;
+  char message[PORTLEASE_MESSAGE_SIZE]; ///< For people.
+  char name[PORTLEASE_NAME_SIZE]; ///< The name of the code in its standard, such as "NOT_AUTHORIZED", or "".
+} portlease_error_detail;
+
+/// A line of the router's table of mapped ports.
+typedef struct portlease_table_entry {
+  size_t struct_size; ///< sizeof(portlease_table_entry)
+  portlease_transport transport; ///< UDP or TCP.
+  uint16_t external_port; ///< The port on the router's public side.
+  uint16_t internal_port; ///< The port on the host inside.
+  double lifetime; ///< The seconds that are left; negative for an entry that does not end by itself.
+  bool enabled; ///< Whether it is in force.
+  bool this_machine; ///< Whether it forwards to this machine.
+  char remote_host[PORTLEASE_ADDRESS_SIZE]; ///< The only host that may use it; "" for everybody.
+  /// The host inside to which the router forwards: an address, on some routers a name.
+  char internal_client[PORTLEASE_NAME_SIZE];
+  char description[PORTLEASE_NAME_SIZE]; ///< What the one who made it calls it.
+} portlease_table_entry;
+
+/// One thing that was told.
+typedef struct portlease_log_record {
+  size_t struct_size; ///< sizeof(portlease_log_record)
+  double time; ///< When: seconds since 1970 began, UTC.
+  uint64_t dropped; ///< How many records this reader lost just before this one because it did not pull them in time.
+  portlease_log_level level; ///< How much it matters.
+  char message[PORTLEASE_LOG_MESSAGE_SIZE]; ///< What happened, followed by " name=value" for each detail.
+  char target[PORTLEASE_NAME_SIZE]; ///< The part of portlease that tells it, such as "portlease::client::pcp".
+} portlease_log_record;
+
 /// One wait that is over. Set each pointer to where that result is to go, or to NULL; it is filled in only by the calls
 /// that have such a result.
 typedef struct portlease_completion {
@@ -330,13 +386,18 @@ typedef struct portlease_completion {
   /// From portlease_waits_lease_ready, portlease_waits_lease_changed and portlease_waits_lease_repair.
   portlease_lease_snapshot *snapshot;
   portlease_event *event; ///< From portlease_waits_mapper_next_event and portlease_waits_events_next.
-  portlease_gateway_report *report; ///< From portlease_waits_mapper_probe.
-  portlease_protocol_report *protocols; ///< From portlease_waits_mapper_probe: an array.
+  portlease_gateway_report *report; ///< From portlease_waits_mapper_probe and portlease_waits_probe.
+  portlease_protocol_report *protocols; ///< From the same: an array.
   size_t protocols_capacity; ///< How many fit into `protocols`.
   /// From portlease_waits_lease_stop, portlease_waits_lease_detach and portlease_waits_mapper_stop.
   portlease_release *release;
   /// Filled in: how the call ended, as the call that blocks would have; PORTLEASE_CANCELLED if it was cancelled.
   portlease_error error;
+  portlease_table_entry *entries; ///< From portlease_waits_mapper_table and portlease_waits_mapper_delete: an array.
+  size_t entries_capacity; ///< How many fit into `entries`.
+  size_t entry_count; ///< From the same two: how many there are.
+  /// From portlease_waits_mapper_external_address and portlease_waits_external_address: PORTLEASE_ADDRESS_SIZE bytes.
+  char *address;
 } portlease_completion;
 
 #ifdef __cplusplus
@@ -376,6 +437,23 @@ portlease_kind portlease_mapper_start(const portlease_config *config, portlease_
 portlease_kind portlease_mapper_map(portlease_mapper *mapper, const portlease_request *request,
     portlease_lease **lease, portlease_error *error);
 
+/// The lease that exists for an equal request, in a handle of its own, or a new one as portlease_mapper_map makes it: so a
+/// program may ask again for what it has. Free the handle; the lease ends with its last one. Fails as
+/// portlease_mapper_map does, also for a lease on the same port with other wishes.
+portlease_kind portlease_mapper_ensure(portlease_mapper *mapper, const portlease_request *request,
+    portlease_lease **lease, portlease_error *error);
+
+/// Begins to map a port over UDP and over TCP: two leases. The transport of the request does not matter, but must be one.
+/// Either lease may fail without the other. Fails as portlease_mapper_map does; then there is no lease.
+portlease_kind portlease_mapper_map_both(portlease_mapper *mapper, const portlease_request *request,
+    portlease_lease **udp, portlease_lease **tcp, portlease_error *error);
+
+/// The leases that live and were not told to end, by number: new handles, of which as many as fit go to `leases` (may be
+/// NULL if `capacity` is 0), each to be freed. `count` (or NULL) gets how many there are. Does not block. Fails with
+/// PORTLEASE_INVALID only.
+portlease_kind portlease_mapper_leases(portlease_mapper *mapper, portlease_lease **leases, size_t capacity,
+    size_t *count, portlease_error *error);
+
 /// The present state of the mapper and of its leases, of which as many as fit go to `leases` (may be NULL if `capacity`
 /// is 0). Does not block. Fails with PORTLEASE_INVALID only.
 portlease_kind portlease_mapper_get_snapshot(const portlease_mapper *mapper, portlease_mapper_snapshot *snapshot,
@@ -410,6 +488,19 @@ void portlease_mapper_free(portlease_mapper *mapper);
 
 /// The lease's number within its mapper, from 1, as events name it; 0 for NULL. Does not block.
 uint64_t portlease_lease_id(const portlease_lease *lease);
+
+/// Fields of the snapshot without the rest of it: they take no lock and never block. NULL is a lease that is over.
+portlease_state portlease_lease_state(const portlease_lease *lease);
+bool portlease_lease_active(const portlease_lease *lease);
+uint16_t portlease_lease_external_port(const portlease_lease *lease);
+portlease_protocol portlease_lease_protocol(const portlease_lease *lease);
+portlease_address_class portlease_lease_address_class(const portlease_lease *lease);
+
+/// The external address and port at one moment: text into `address`, which has PORTLEASE_ADDRESS_SIZE bytes, and the port
+/// (`port` or NULL). Both as in the snapshot: "" if the router does not know its address, 0 while not active. Takes no
+/// lock, never blocks. Fails with PORTLEASE_INVALID only.
+portlease_kind portlease_lease_external(const portlease_lease *lease, char *address, uint16_t *port,
+    portlease_error *error);
 
 /// Waits for a mapping (default: without limit) and fills in the state that has it (`snapshot` or NULL). Fails with
 /// the kind of the latest whole attempt if that failed: every wait that is under way is told, and a later call waits for
@@ -449,6 +540,44 @@ portlease_kind portlease_lease_detach(portlease_lease *lease, portlease_release 
 /// Frees the handle; a lease that was not stopped is released in the background. Never blocks.
 void portlease_lease_free(portlease_lease *lease);
 
+/// The latest failure that this thread was told, with its reasons: that of a call, of an event, or of a wait that was
+/// handed out. A call that succeeds leaves it as it is, as with errno. `report` may be NULL, and so may `details` if
+/// `capacity` is 0. Does not block. Fails with PORTLEASE_INVALID only.
+portlease_kind portlease_error_get_report(portlease_error_report *report, portlease_error_detail *details,
+    size_t capacity, portlease_error *error);
+
+/// The same for `last_error` of the lease's snapshot, whichever thread was told.
+portlease_kind portlease_lease_get_error(const portlease_lease *lease, portlease_error_report *report,
+    portlease_error_detail *details, size_t capacity, portlease_error *error);
+
+/// The address at which the internet sees this machine, without a lease of one's own, into `address`, which has
+/// PORTLEASE_ADDRESS_SIZE bytes. Blocks for about 2 s at most by default. A lease that is active has it already. PCP
+/// alone can tell it only with a mapping: then UDP port 9 is mapped for a moment. Fails with PORTLEASE_UNAVAILABLE if no
+/// protocol tells it, with PORTLEASE_REFUSED, PORTLEASE_TRANSPORT, PORTLEASE_TIMEOUT, and with PORTLEASE_STOPPED.
+portlease_kind portlease_mapper_external_address(portlease_mapper *mapper, double timeout_seconds, char *address,
+    portlease_error *error);
+
+/// The router's table of mapped ports, whoever made them, as far as it shows it (1024 at most). As many as fit go to
+/// `entries` (may be NULL if `capacity` is 0); `count` (or NULL) gets how many there are. Blocks until the router has
+/// shown it. UPnP alone can tell. Fails with PORTLEASE_UNAVAILABLE without UPnP, with PORTLEASE_REFUSED if the router
+/// does not show it, with PORTLEASE_TRANSPORT, PORTLEASE_TIMEOUT, and with PORTLEASE_STOPPED.
+portlease_kind portlease_mapper_table(portlease_mapper *mapper, portlease_table_entry *entries, size_t capacity,
+    size_t *count, portlease_error *error);
+
+/// Deletes an entry of that table. `entry` (or NULL) gets what it was, and `found` (or NULL) 1; 0 if there was none. One
+/// that forwards to another machine is deleted only with `any_host`. Fails as portlease_mapper_table does; with
+/// PORTLEASE_REFUSED for an entry of another machine; with PORTLEASE_INVALID for what a lease of this mapper holds.
+portlease_kind portlease_mapper_delete(portlease_mapper *mapper, portlease_transport transport,
+    uint16_t external_port, bool any_host, portlease_table_entry *entry, size_t *found, portlease_error *error);
+
+/// portlease_mapper_probe with an engine of its own. `config` may be NULL.
+portlease_kind portlease_probe(const portlease_config *config, portlease_gateway_report *report,
+    portlease_protocol_report *protocols, size_t capacity, portlease_error *error);
+
+/// portlease_mapper_external_address with an engine of its own. `config` may be NULL.
+portlease_kind portlease_external_address(const portlease_config *config, double timeout_seconds, char *address,
+    portlease_error *error);
+
 /// Makes a reader. It gets the events that nobody has read yet, and then every event from now on. If it falls 1024 events
 /// behind, it loses the oldest, and `dropped` of the next event says how many. Does not block. Fails with
 /// PORTLEASE_INVALID only. Free it with portlease_events_free.
@@ -461,6 +590,21 @@ portlease_kind portlease_events_next(portlease_events *events, double timeout_se
 
 /// Frees the handle. Never blocks.
 void portlease_events_free(portlease_events *events);
+
+/// Makes a reader of all that matters as much as `level`, or more. Does not block. Fails with PORTLEASE_INVALID only. Free
+/// it with portlease_log_free.
+portlease_kind portlease_log_new(portlease_log_level level, portlease_log **log, portlease_error *error);
+
+/// Pulls the next record, waiting for it (default: without limit). 4096 wait for that; then the newest are dropped. Fails
+/// with PORTLEASE_TIMEOUT, and with PORTLEASE_STOPPED once the log is stopped and its last record was pulled.
+portlease_kind portlease_log_next(portlease_log *log, double timeout_seconds, portlease_log_record *record,
+    portlease_error *error);
+
+/// Ends the reading, which wakes every thread in portlease_log_next. Does not block. Fails with PORTLEASE_INVALID only.
+portlease_kind portlease_log_stop(portlease_log *log, portlease_error *error);
+
+/// Frees the handle. No other thread may be in a call on it (stop first, and let them return). Never blocks.
+void portlease_log_free(portlease_log *log);
 
 /// Makes an object that holds waits. Does not block. Free it with portlease_waits_free.
 portlease_kind portlease_waits_new(portlease_waits **waits, portlease_error *error);
@@ -525,6 +669,26 @@ portlease_kind portlease_waits_stop(portlease_waits *waits, portlease_error *err
 /// Frees it and cancels what is in it; no completions come any more. No other thread may be in a call on it (stop
 /// first, and let them return). Never blocks.
 void portlease_waits_free(portlease_waits *waits);
+
+/// Begins portlease_mapper_external_address.
+portlease_kind portlease_waits_mapper_external_address(portlease_waits *waits, portlease_mapper *mapper,
+    double timeout_seconds, uint64_t token, portlease_error *error);
+
+/// Begins portlease_mapper_table.
+portlease_kind portlease_waits_mapper_table(portlease_waits *waits, portlease_mapper *mapper, uint64_t token,
+    portlease_error *error);
+
+/// Begins portlease_mapper_delete. Cancelling it may leave the entry or not.
+portlease_kind portlease_waits_mapper_delete(portlease_waits *waits, portlease_mapper *mapper,
+    portlease_transport transport, uint16_t external_port, bool any_host, uint64_t token, portlease_error *error);
+
+/// Begins portlease_probe.
+portlease_kind portlease_waits_probe(portlease_waits *waits, const portlease_config *config, uint64_t token,
+    portlease_error *error);
+
+/// Begins portlease_external_address.
+portlease_kind portlease_waits_external_address(portlease_waits *waits, const portlease_config *config,
+    double timeout_seconds, uint64_t token, portlease_error *error);
 
 #ifdef __cplusplus
 }  // extern "C"

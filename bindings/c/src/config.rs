@@ -81,11 +81,10 @@ pub struct portlease_request {
     pub exact: MaybeUninit<bool>,
     /// The address family.
     pub family: MaybeUninit<portlease_family>,
-    /// The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper's `Config`. In
-    /// seconds.
+    /// The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper.
     pub ttl: f64,
     /// The text that the gateway shows beside the mapping (UPnP only), at most 64 characters, no control characters.
-    /// Default: that of the mapper's `Config`.
+    /// Default: that of the mapper.
     pub description: *const c_char,
 }
 

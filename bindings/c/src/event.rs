@@ -1,6 +1,7 @@
 //! Events as C sees them.
 
 use std::ffi::c_char;
+use std::sync::Arc;
 
 use portlease::Event;
 
@@ -8,6 +9,7 @@ use crate::error::{portlease_error, put_report};
 use crate::memory::place::PORTLEASE_ADDRESS_SIZE;
 use crate::memory::{To, field, fill, growing};
 use crate::names::{portlease_address_class, portlease_event_kind, portlease_protocol, portlease_transport};
+use crate::reasons;
 use crate::snapshot::seconds;
 
 /// Something that happened to a lease, or to all of them at once.
@@ -45,7 +47,7 @@ pub struct portlease_event {
 
 growing!(portlease_event: error portlease_error);
 
-/// Fills in an event.
+/// Fills in an event that is handed out.
 pub(crate) fn put_event(to: To<'_, portlease_event>, event: &Event) {
     fill!(to, {
         lease: event.lease.unwrap_or_default(),
@@ -61,6 +63,7 @@ pub(crate) fn put_event(to: To<'_, portlease_event>, event: &Event) {
     });
     field!(to, external_address).set_address(event.external.map(|external| external.ip()));
     put_report(field!(to, error), event.error.as_deref());
+    event.error.iter().for_each(|error| reasons::remember(Arc::clone(error)));
 }
 
 #[cfg(test)]

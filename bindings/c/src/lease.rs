@@ -1,11 +1,17 @@
 //! The handle on one mapped port.
 
+use std::ffi::c_char;
+
 use portlease::Lease;
 
 use crate::error::{free, guard, guard_read, portlease_error};
 use crate::memory::Caller;
-use crate::names::{portlease_kind, portlease_release};
+use crate::names::portlease_address_class::PORTLEASE_ADDRESS_UNKNOWN;
+use crate::names::portlease_protocol::PORTLEASE_PROTOCOL_ABSENT;
+use crate::names::portlease_state::PORTLEASE_STATE_EXITED;
+use crate::names::{portlease_address_class, portlease_kind, portlease_protocol, portlease_release, portlease_state};
 use crate::snapshot::{portlease_lease_snapshot, put_lease};
+use crate::table::address_out;
 use crate::thread::wait;
 use crate::values::timeout;
 
@@ -18,14 +24,80 @@ pub struct portlease_lease {
 /// The lease's number within its mapper, from 1, as events name it; 0 for NULL. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_lease_id(lease: *const portlease_lease) -> u64 {
-    let mut id = 0;
+    // SAFETY: the header's rules.
+    unsafe { read(lease, 0, Lease::id) }
+}
+
+/// What a lease answers without a snapshot, or `nothing` for NULL.
+///
+/// # Safety
+/// As [`guard`]; `lease` is the argument of the function.
+unsafe fn read<T>(lease: *const portlease_lease, nothing: T, read: impl FnOnce(&Lease) -> T) -> T {
+    let mut answer = nothing;
     let body = |caller: Caller<'_>| {
-        id = caller.handle("lease", lease)?.lease.id();
+        answer = read(&caller.handle("lease", lease)?.lease);
+        Ok(())
+    };
+    // SAFETY: as this function.
+    unsafe { guard_read(std::ptr::null_mut(), body) };
+    answer
+}
+
+/// Fields of the snapshot without the rest of it: they take no lock and never block. NULL is a lease that is over.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_lease_state(lease: *const portlease_lease) -> portlease_state {
+    // SAFETY: the header's rules.
+    unsafe { read(lease, PORTLEASE_STATE_EXITED, |lease| lease.state().into()) }
+}
+
+/// As above.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_lease_active(lease: *const portlease_lease) -> bool {
+    // SAFETY: the header's rules.
+    unsafe { read(lease, false, |lease| lease.active()) }
+}
+
+/// As above.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_lease_external_port(lease: *const portlease_lease) -> u16 {
+    // SAFETY: the header's rules.
+    unsafe { read(lease, 0, |lease| lease.external_port().unwrap_or_default()) }
+}
+
+/// As above.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_lease_protocol(lease: *const portlease_lease) -> portlease_protocol {
+    // SAFETY: the header's rules.
+    unsafe { read(lease, PORTLEASE_PROTOCOL_ABSENT, |lease| lease.protocol().into()) }
+}
+
+/// As above.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_lease_address_class(lease: *const portlease_lease) -> portlease_address_class {
+    // SAFETY: the header's rules.
+    unsafe { read(lease, PORTLEASE_ADDRESS_UNKNOWN, |lease| lease.address_class().into()) }
+}
+
+/// The external address and port at one moment: text into `address`, which has PORTLEASE_ADDRESS_SIZE bytes, and the port
+/// (`port` or NULL). Both as in the snapshot: "" if the router does not know its address, 0 while not active. Takes no
+/// lock, never blocks. Fails with PORTLEASE_INVALID only.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_lease_external(
+    lease: *const portlease_lease,
+    address: *mut c_char,
+    port: *mut u16,
+    error: *mut portlease_error,
+) -> portlease_kind {
+    let body = |caller: Caller<'_>| {
+        let lease = &caller.handle("lease", lease)?.lease;
+        let (address, port) = (address_out(caller, address)?, caller.optional_place("port", port)?);
+        let seen = lease.snapshot();
+        address.set_address(seen.external().map(|external| external.ip()));
+        port.iter().for_each(|port| port.set(seen.external_port().unwrap_or_default()));
         Ok(())
     };
     // SAFETY: the header's rules.
-    unsafe { guard_read(std::ptr::null_mut(), body) };
-    id
+    unsafe { guard_read(error, body) }
 }
 
 /// Waits for a mapping (default: without limit) and fills in the state that has it (`snapshot` or NULL). Fails with

@@ -11,7 +11,10 @@
 //! | [`error`] | the caller's error buffer |
 //! | [`snapshot`], [`event`], [`gateway`] | what is filled in for the caller |
 //! | [`mapper`], [`lease`], [`reader`] | the handles and the calls that block |
-//! | [`waits`] | many waits at once, that can be cancelled |
+//! | [`table`] | the router's table, and what else is asked without a lease |
+//! | [`reasons`] | failures with what each protocol has answered |
+//! | [`log`] | what portlease tells |
+//! | [`waits`], [`waits_ask`] | many waits at once, that can be cancelled |
 //! | `thread`, `stand_in` | the caller's thread at its end, and the engine's |
 //! | [`memory`] | every pointer that comes from C passes here |
 //!
@@ -29,14 +32,18 @@ pub mod event;
 mod fork;
 pub mod gateway;
 pub mod lease;
+pub mod log;
 pub mod mapper;
 pub mod memory;
 pub mod names;
 pub mod reader;
+pub mod reasons;
 pub mod snapshot;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod stand_in;
+pub mod table;
 mod thread;
 pub mod values;
 pub mod version;
 pub mod waits;
+pub mod waits_ask;

@@ -101,6 +101,74 @@ pub unsafe extern "C" fn portlease_mapper_map(
     unsafe { guard(error, body) }
 }
 
+/// The lease that exists for an equal request, in a handle of its own, or a new one as portlease_mapper_map makes it: so a
+/// program may ask again for what it has. Free the handle; the lease ends with its last one. Fails as
+/// portlease_mapper_map does, also for a lease on the same port with other wishes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_mapper_ensure(
+    mapper: *mut portlease_mapper,
+    request: *const portlease_request,
+    lease: *mut *mut portlease_lease,
+    error: *mut portlease_error,
+) -> portlease_kind {
+    let body = |caller: Caller<'_>| {
+        let lease = caller.handle_out("lease", lease)?;
+        let engine = &caller.handle("mapper", mapper)?.mapper;
+        lease.put(portlease_lease { lease: engine.ensure(read_request(caller, request)?)? });
+        Ok(())
+    };
+    // SAFETY: the header's rules.
+    unsafe { guard(error, body) }
+}
+
+/// Begins to map a port over UDP and over TCP: two leases. The transport of the request does not matter, but must be one.
+/// Either lease may fail without the other. Fails as portlease_mapper_map does; then there is no lease.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_mapper_map_both(
+    mapper: *mut portlease_mapper,
+    request: *const portlease_request,
+    udp: *mut *mut portlease_lease,
+    tcp: *mut *mut portlease_lease,
+    error: *mut portlease_error,
+) -> portlease_kind {
+    let body = |caller: Caller<'_>| {
+        let (udp, tcp) = (caller.handle_out("udp", udp)?, caller.handle_out("tcp", tcp)?);
+        let engine = &caller.handle("mapper", mapper)?.mapper;
+        let both = engine.map_both(read_request(caller, request)?)?;
+        udp.put(portlease_lease { lease: both.0 });
+        tcp.put(portlease_lease { lease: both.1 });
+        Ok(())
+    };
+    // SAFETY: the header's rules.
+    unsafe { guard(error, body) }
+}
+
+/// The leases that live and were not told to end, by number: new handles, of which as many as fit go to `leases` (may be
+/// NULL if `capacity` is 0), each to be freed. `count` (or NULL) gets how many there are. Does not block. Fails with
+/// PORTLEASE_INVALID only.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_mapper_leases(
+    mapper: *mut portlease_mapper,
+    leases: *mut *mut portlease_lease,
+    capacity: usize,
+    count: *mut usize,
+    error: *mut portlease_error,
+) -> portlease_kind {
+    let body = |caller: Caller<'_>| {
+        let engine = &caller.handle("mapper", mapper)?.mapper;
+        let places = caller.handles_out("leases", leases, capacity)?;
+        let count = caller.optional_place("count", count)?;
+        let live = engine.leases();
+        count.iter().for_each(|count| count.set(live.len()));
+        for (place, lease) in places.into_iter().zip(live) {
+            place.put(portlease_lease { lease });
+        }
+        Ok(())
+    };
+    // SAFETY: the header's rules.
+    unsafe { guard(error, body) }
+}
+
 /// The present state of the mapper and of its leases, of which as many as fit go to `leases` (may be NULL if `capacity`
 /// is 0). Does not block. Fails with PORTLEASE_INVALID only.
 #[unsafe(no_mangle)]

@@ -66,6 +66,19 @@ impl<'c> Caller<'c> {
         Ok(HandleOut(to))
     }
 
+    /// Where new handles go: an array, which is NULL as far as there are none. `pointer` may be NULL if `capacity` is 0.
+    pub(crate) fn handles_out<T>(
+        self,
+        argument: &'static str,
+        pointer: *mut *mut T,
+        capacity: usize,
+    ) -> Result<Vec<HandleOut<'c, T>>> {
+        if capacity > 0 {
+            check(argument, pointer)?;
+        }
+        (0..capacity).map(|index| self.handle_out(argument, pointer.wrapping_add(index))).collect()
+    }
+
     /// Where a value goes that is not a struct that may grow.
     pub(crate) fn place<T: Copy>(self, argument: &'static str, pointer: *mut T) -> Result<To<'c, T>> {
         check(argument, pointer)?;
@@ -194,10 +207,14 @@ pub(crate) struct Out<'c, T> {
 }
 
 impl<'c, T: Growing> Out<'c, T> {
-    /// The struct itself, which every version of it fits into, because it has not grown yet.
-    pub(crate) fn whole(&self) -> To<'c, T> {
-        const { assert!(T::FIRST_SIZE == size_of::<T>()) };
+    /// The struct itself. A field that came later may be used only if it is whole.
+    pub(crate) fn place(&self) -> To<'c, T> {
         self.to
+    }
+
+    /// Whether it has all the fields that this version knows.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.size >= size_of::<T>()
     }
 
     /// Lets `fill` write every field but `struct_size`. An older program gets the fields that it has; those that a

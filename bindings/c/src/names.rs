@@ -79,6 +79,25 @@ impl From<LogLevel> for portlease_log_level {
     }
 }
 
+/// Reads what C asks for. Fails with kind `invalid` about `argument`.
+pub(crate) fn read_log_level(
+    argument: &'static str,
+    value: MaybeUninit<portlease_log_level>,
+) -> Result<LogLevel, PortMappingError> {
+    match number(value) {
+        1 => Ok(LogLevel::Error),
+        2 => Ok(LogLevel::Warn),
+        3 => Ok(LogLevel::Info),
+        4 => Ok(LogLevel::Debug),
+        5 => Ok(LogLevel::Trace),
+        other => Err(not_one_of(
+            argument,
+            other,
+            "PORTLEASE_LOG_LEVEL_ERROR or PORTLEASE_LOG_LEVEL_WARN or PORTLEASE_LOG_LEVEL_INFO or PORTLEASE_LOG_LEVEL_DEBUG or PORTLEASE_LOG_LEVEL_TRACE",
+        )),
+    }
+}
+
 /// Where a lease stands.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -32,7 +32,7 @@
 // one (PORTLEASE_DEFAULT_TIMEOUT) is the call's default, NaN is PORTLEASE_INVALID. They end early when the handle is
 // stopped by another thread. For waits that can be cancelled or must not block see portlease_waits.
 // Errors. `error` may be NULL; it is written by every call, with PORTLEASE_OK and "" if nothing failed. A call that
-// fails fills in nothing else (handles become NULL).
+// fails fills in nothing else (handles become NULL). Its reasons, protocol by protocol: portlease_error_get_report.
 // Structs begin with struct_size, which the caller sets; PORTLEASE_INIT(type) does, and zeroes the rest. So programs
 // and libraries of different versions fit: fields are added at the end only. Options that this version does not know
 // must be zero; results that an older library does not know become zero. In arrays the first item's counts:

@@ -1,6 +1,8 @@
 //! Threads: the caller's in its last moments, and what the engine's takes over from the caller's.
 
+use std::future::poll_fn;
 use std::panic::resume_unwind;
+use std::pin::pin;
 
 thread_local! {
     /// Goes when the other thread-locals of Rust go.
@@ -82,6 +84,13 @@ pub(crate) fn living<T: Send>(body: impl FnOnce() -> T + Send) -> T {
 /// Waits for a future of core on this thread, also in its last moments.
 pub(crate) fn wait<F: Future<Output: Send> + Send>(future: F) -> F::Output {
     living(|| portlease::wait(future))
+}
+
+/// A future of core that starts an engine, whose thread takes no signals.
+pub(crate) async fn quiet<F: Future>(future: F) -> F::Output {
+    crate::fork::watch();
+    let mut future = pin!(future);
+    poll_fn(|context| without_signals(|| future.as_mut().poll(context))).await
 }
 
 /// Runs `body`; threads that it starts take no signals. So a handler of the program runs on none of them, and a program

@@ -1,39 +1,48 @@
 //! Waits that do not block, for event loops and for hosts with threads of their own kind: core's `Waits`, for C.
 
+use std::ffi::c_char;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use portlease::{Completion, GatewayReport, LeaseSnapshot, PortMappingError, PulledEvent, Release, WaitEnd, Waits};
+use portlease::{
+    Completion, GatewayReport, LeaseSnapshot, PortMappingError, PulledEvent, Release, TableEntry, WaitEnd, Waits,
+};
 
 use crate::error::{free, guard, portlease_error, put_error};
 use crate::event::{portlease_event, put_event};
 use crate::gateway::{ReportOut, portlease_gateway_report, portlease_protocol_report};
 use crate::lease::portlease_lease;
 use crate::mapper::portlease_mapper;
+use crate::memory::place::PORTLEASE_ADDRESS_SIZE;
 use crate::memory::{Caller, Out, To, field, growing};
 use crate::names::portlease_kind::{PORTLEASE_CANCELLED, PORTLEASE_INTERNAL, PORTLEASE_OK};
 use crate::names::{portlease_kind, portlease_release};
 use crate::reader::portlease_events;
+use crate::reasons::remember_failure;
 use crate::snapshot::{portlease_lease_snapshot, put_lease};
+use crate::table::{TableOut, address_out, portlease_table_entry};
 use crate::thread::living;
 use crate::values::timeout;
 
 /// What a wait ends with, if the call has not failed.
-enum Answer {
+pub(crate) enum Answer {
     Lease(LeaseSnapshot),
     /// It is taken when it is handed out, and not before.
     Event(PulledEvent),
     Report(GatewayReport),
     Release(Release),
+    Address(IpAddr),
+    Table(Vec<TableEntry>),
 }
 
-type Outcome = Result<Answer, PortMappingError>;
+pub(crate) type Outcome = Result<Answer, PortMappingError>;
 
 /// Many waits at once. Each is begun by a function below, which returns at once, and its end is handed out by
 /// portlease_waits_next, exactly once, also if it was cancelled. Nothing happens between two calls of that: there is
 /// no thread behind it. A wait keeps what its handle stands for alive, so the handle may be freed before.
 #[allow(non_camel_case_types)]
 pub struct portlease_waits {
-    waits: Waits<Outcome>,
+    pub(crate) waits: Waits<Outcome>,
 }
 
 /// One wait that is over. Set each pointer to where that result is to go, or to NULL; it is filled in only by the calls
@@ -50,9 +59,9 @@ pub struct portlease_completion {
     pub snapshot: *mut portlease_lease_snapshot,
     /// From portlease_waits_mapper_next_event and portlease_waits_events_next.
     pub event: *mut portlease_event,
-    /// From portlease_waits_mapper_probe.
+    /// From portlease_waits_mapper_probe and portlease_waits_probe.
     pub report: *mut portlease_gateway_report,
-    /// From portlease_waits_mapper_probe: an array.
+    /// From the same: an array.
     pub protocols: *mut portlease_protocol_report,
     /// How many fit into `protocols`.
     pub protocols_capacity: usize,
@@ -60,9 +69,17 @@ pub struct portlease_completion {
     pub release: *mut portlease_release,
     /// Filled in: how the call ended, as the call that blocks would have; PORTLEASE_CANCELLED if it was cancelled.
     pub error: portlease_error,
+    /// From portlease_waits_mapper_table and portlease_waits_mapper_delete: an array.
+    pub entries: *mut portlease_table_entry,
+    /// How many fit into `entries`.
+    pub entries_capacity: usize,
+    /// From the same two: how many there are.
+    pub entry_count: usize,
+    /// From portlease_waits_mapper_external_address and portlease_waits_external_address: PORTLEASE_ADDRESS_SIZE bytes.
+    pub address: *mut c_char,
 }
 
-growing!(portlease_completion: error portlease_error);
+growing!(portlease_completion: address *mut c_char => entries);
 
 /// Makes an object that holds waits. Does not block. Free it with portlease_waits_free.
 #[unsafe(no_mangle)]
@@ -341,6 +358,8 @@ pub unsafe extern "C" fn portlease_waits_free(waits: *mut portlease_waits) {
 /// Where a completion and its result go; all is checked before a wait is handed out.
 struct CompletionOut<'c> {
     to: To<'c, portlease_completion>,
+    table: Option<TableOut<'c>>,
+    address: Option<To<'c, [c_char; PORTLEASE_ADDRESS_SIZE]>>,
     snapshot: Option<Out<'c, portlease_lease_snapshot>>,
     event: Option<Out<'c, portlease_event>>,
     report: ReportOut<'c>,
@@ -349,10 +368,21 @@ struct CompletionOut<'c> {
 
 impl<'c> CompletionOut<'c> {
     fn new(caller: Caller<'c>, completion: *mut portlease_completion) -> Result<Self, PortMappingError> {
-        let to = caller.out("completion", completion)?.whole();
+        let out = caller.out("completion", completion)?;
+        let to = out.place();
+        let (mut table, mut address) = (None, None);
+        // A program of an older version has not these fields.
+        if out.is_whole() {
+            let (entries, capacity) = (field!(to, entries).get(), field!(to, entries_capacity).get());
+            table = Some(TableOut::new(caller, entries, capacity, field!(to, entry_count).pointer())?);
+            let text = field!(to, address).get();
+            address = (!text.is_null()).then(|| address_out(caller, text)).transpose()?;
+        }
         let (report, protocols) = (field!(to, report).get(), field!(to, protocols).get());
         Ok(Self {
             to,
+            table,
+            address,
             snapshot: caller.optional_out("snapshot", field!(to, snapshot).get())?,
             event: caller.optional_out("event", field!(to, event).get())?,
             report: ReportOut::new(caller, report, protocols, field!(to, protocols_capacity).get())?,
@@ -366,7 +396,10 @@ impl<'c> CompletionOut<'c> {
                 self.put_answer(answer);
                 (PORTLEASE_OK, String::new())
             }
-            WaitEnd::Done(Err(error)) => (error.kind().into(), error.message()),
+            WaitEnd::Done(Err(error)) => {
+                remember_failure(&error);
+                (error.kind().into(), error.message())
+            }
             WaitEnd::Cancelled => (PORTLEASE_CANCELLED, "the wait was cancelled".to_owned()),
             WaitEnd::Panicked => (PORTLEASE_INTERNAL, "the wait panicked".to_owned()),
         };
@@ -385,6 +418,8 @@ impl<'c> CompletionOut<'c> {
             }
             Answer::Report(report) => self.report.put(&report),
             Answer::Release(release) => self.release.iter().for_each(|out| out.set(release.into())),
+            Answer::Address(address) => self.address.iter().for_each(|out| out.set_address(Some(address))),
+            Answer::Table(entries) => self.table.iter().for_each(|out| out.put(&entries)),
         }
     }
 }

@@ -7,11 +7,11 @@ use cbindgen::{Builder, Config, DocumentationStyle, EnumConfig, Language, Style}
 const PROLOGUE: &str = include_str!("../src/prologue.h");
 const EPILOGUE: &str = include_str!("../src/epilogue.h");
 /// More is not read in one sitting.
-const MOST_LINES: usize = 700;
+const MOST_LINES: usize = 730;
 /// No line of the header is longer, but for what cannot be broken.
 const LINE_LENGTH: usize = 118;
 /// Where the public items are, in the order in which the header has them; `waits` comes last.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 15] = [
     "memory/place",
     "version",
     "names",
@@ -23,7 +23,10 @@ const SOURCES: [&str; 12] = [
     "gateway",
     "mapper",
     "lease",
+    "reasons",
+    "table",
     "reader",
+    "log",
 ];
 
 fn path() -> PathBuf {
@@ -58,7 +61,7 @@ fn generate() -> String {
     };
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut builder = Builder::new().with_config(config);
-    for source in SOURCES.iter().chain(["waits"].iter()) {
+    for source in SOURCES.iter().chain(["waits", "waits_ask"].iter()) {
         builder = builder.with_src(sources.join(source).with_extension("rs"));
     }
     let mut header = Vec::new();

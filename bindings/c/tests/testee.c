@@ -13,6 +13,7 @@
 
 enum {
   LEASES = 64,  // in a mapper at once
+  ENTRIES = 64, // in the router's table
   THREADS = 32, // that block at once
 };
 
@@ -24,6 +25,10 @@ typedef struct results {
   portlease_gateway_report report;
   portlease_protocol_report protocols[PORTLEASE_MAX_PROTOCOLS];
   portlease_release release;
+  portlease_table_entry entries[ENTRIES];
+  size_t count; // of entries or of numbers
+  uint64_t numbers[LEASES];
+  char address[PORTLEASE_ADDRESS_SIZE];
   portlease_error error;
 } results;
 
@@ -54,13 +59,60 @@ static json_t *endpoint(const char *address, uint16_t port) {
 
 static json_t *port(uint16_t number) { return number != 0 ? json_integer(number) : json_null(); }
 
-static json_t *error_result(const portlease_error *error) {
-  return error->kind == PORTLEASE_OK
-             ? json_null()
-             : json_pack("{s:s, s:s}", "kind", portlease_kind_name(error->kind), "message", error->message);
+// What an error is about, protocol by protocol.
+typedef struct reasons {
+  portlease_error_report report;
+  portlease_error_detail details[PORTLEASE_MAX_PROTOCOLS];
+} reasons;
+
+static json_t *details_result(const reasons *of) {
+  json_t *list = json_array();
+  for (size_t i = 0; i < of->report.detail_count; i++) {
+    const portlease_error_detail *detail = &of->details[i];
+    json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:o, s:o, s:s}",                         //
+                                          "protocol", portlease_protocol_name(detail->protocol),   //
+                                          "kind", portlease_kind_name(detail->kind),               //
+                                          "code", detail->code ? json_integer(detail->code) : json_null(), //
+                                          "name", text(detail->name),                              //
+                                          "retry_after", seconds(detail->retry_after),             //
+                                          "message", detail->message));
+  }
+  return list;
 }
 
-static json_t *lease_result(const portlease_lease_snapshot *lease) {
+// An error, with the reasons of the lease's last one, or of what this thread was told at last; without, if they are not its.
+static json_t *error_result(const portlease_error *error, const portlease_lease *lease) {
+  if (error->kind == PORTLEASE_OK) {
+    return json_null();
+  }
+  reasons why = {PORTLEASE_INIT(portlease_error_report), {PORTLEASE_INIT(portlease_error_detail)}};
+  if (lease != NULL) {
+    portlease_lease_get_error(lease, &why.report, why.details, PORTLEASE_MAX_PROTOCOLS, NULL);
+  } else {
+    portlease_error_get_report(&why.report, why.details, PORTLEASE_MAX_PROTOCOLS, NULL);
+  }
+  if (why.report.kind != error->kind || strcmp(why.report.message, error->message) != 0) {
+    why.report = (portlease_error_report){.retry_after = -1};
+  }
+  return json_pack("{s:s, s:s, s:o, s:o, s:o}", "kind", portlease_kind_name(error->kind), "message", error->message,
+                   "details", details_result(&why), "advice", text(why.report.advice), "retry_after",
+                   seconds(why.report.retry_after));
+}
+
+static json_t *entry_result(const portlease_table_entry *entry) {
+  return json_pack("{s:i, s:s, s:s, s:i, s:s, s:b, s:o, s:s, s:b}",                //
+                   "external_port", (int)entry->external_port,                     //
+                   "transport", portlease_transport_name(entry->transport),        //
+                   "internal_client", entry->internal_client,                      //
+                   "internal_port", (int)entry->internal_port,                     //
+                   "description", entry->description,                              //
+                   "enabled", (int)entry->enabled,                                 //
+                   "lifetime", seconds(entry->lifetime),                           //
+                   "remote_host", entry->remote_host,                              //
+                   "this_machine", (int)entry->this_machine);
+}
+
+static json_t *lease_result(const portlease_lease_snapshot *lease, const portlease_lease *handle) {
   return json_pack("{s:I, s:I, s:s, s:b, s:o, s:o, s:i, s:s, s:o, s:o, s:o, s:o, s:b, s:I, s:I, s:o, s:s, s:s}", //
                    "id", (json_int_t)lease->id,                                                             //
                    "revision", (json_int_t)lease->revision,                                                 //
@@ -77,7 +129,7 @@ static json_t *lease_result(const portlease_lease_snapshot *lease) {
                    "permanent", (int)lease->permanent,                                                      //
                    "renewals", (json_int_t)lease->renewals,                                                 //
                    "failures", (json_int_t)lease->failures,                                                 //
-                   "last_error", error_result(&lease->last_error),                                          //
+                   "last_error", error_result(&lease->last_error, handle),                                     //
                    "nat_class", portlease_nat_class_name(lease->nat_class),                                 //
                    "address_class", portlease_address_class_name(lease->address_class));
 }
@@ -88,7 +140,7 @@ static json_t *mapper_result(const portlease_mapper_snapshot *mapper, const port
     json_array_append_new(protocols, json_string(portlease_protocol_name(mapper->protocols[i])));
   }
   for (size_t i = 0; i < mapper->lease_count; i++) {
-    json_array_append_new(results, lease_result(&list[i]));
+    json_array_append_new(results, lease_result(&list[i], NULL));
   }
   return json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:b}",      //
                    "gateway", text(mapper->gateway),                     //
@@ -98,7 +150,7 @@ static json_t *mapper_result(const portlease_mapper_snapshot *mapper, const port
                    "renewals", (json_int_t)mapper->renewals,             //
                    "events_dropped", (json_int_t)mapper->events_dropped, //
                    "leases", results,                                    //
-                   "last_error", error_result(&mapper->last_error),      //
+                   "last_error", error_result(&mapper->last_error, NULL),      //
                    "stopped", (int)mapper->stopped);
 }
 
@@ -114,7 +166,7 @@ static json_t *event_result(const portlease_event *event) {
                    "protocol", text(portlease_protocol_name(event->protocol)),                   //
                    "lifetime", seconds(event->lifetime),                                         //
                    "address_class", portlease_address_class_name(event->address_class),          //
-                   "error", error_result(&event->error),                                         //
+                   "error", error_result(&event->error, NULL),                                         //
                    "elapsed", event->elapsed,                                                    //
                    "dropped", (json_int_t)event->dropped);
 }
@@ -127,7 +179,7 @@ static json_t *report_result(const portlease_gateway_report *report, const portl
                                           "external_address", text(protocols[i].external_address),    //
                                           "device", text(protocols[i].device),                        //
                                           "round_trip", seconds(protocols[i].round_trip),             //
-                                          "error", error_result(&protocols[i].error)));
+                                          "error", error_result(&protocols[i].error, NULL)));
   }
   return json_pack("{s:o, s:o, s:o, s:o}", "gateway", text(report->gateway), "local_address",
                    text(report->local_address), "interface", text(report->interface_name), "protocols", list);
@@ -196,18 +248,55 @@ static bool start(const json_t *command, portlease_error *error) {
   return true;
 }
 
-static bool map(const json_t *command, portlease_mapper *mapper, portlease_error *error) {
-  bool tcp = strcmp(words(command, "transport"), "tcp") == 0;
+static portlease_transport transport(const json_t *command) {
+  return strcmp(words(command, "transport"), "tcp") == 0 ? PORTLEASE_TRANSPORT_TCP : PORTLEASE_TRANSPORT_UDP;
+}
+
+// Maps a port, or ensures that it is mapped; then the lease's number is in the results.
+static bool map(const json_t *command, portlease_mapper *mapper, bool ensure, results *to) {
   portlease_request request = PORTLEASE_INIT(portlease_request);
   request.internal_port = (uint16_t)json_integer_value(json_object_get(command, "port"));
   request.external_port = (uint16_t)json_integer_value(json_object_get(command, "external_port"));
   request.exact = json_is_true(json_object_get(command, "exact"));
-  request.transport = tcp ? PORTLEASE_TRANSPORT_TCP : PORTLEASE_TRANSPORT_UDP;
+  request.transport = transport(command);
+  request.ttl = json_number_value(json_object_get(command, "ttl"));
+  request.description = words(command, "description");
   portlease_lease *lease;
-  if (portlease_mapper_map(mapper, &request, &lease, error) == PORTLEASE_OK) {
+  if (ensure) {
+    portlease_mapper_ensure(mapper, &request, &lease, &to->error);
+  } else {
+    portlease_mapper_map(mapper, &request, &lease, &to->error);
+  }
+  if (lease != NULL) {
     keep(words(command, "lease"), NULL, lease);
+    to->numbers[0] = portlease_lease_id(lease);
   }
   return true;
+}
+
+static void leases(portlease_mapper *mapper, results *to) {
+  portlease_lease *list[LEASES];
+  portlease_mapper_leases(mapper, list, LEASES, &to->count, &to->error);
+  for (size_t i = 0; i < to->count; i++) {
+    to->numbers[i] = portlease_lease_id(list[i]);
+    portlease_lease_free(list[i]);
+  }
+}
+
+static json_t *list_of_numbers(const results *of) {
+  json_t *list = json_array();
+  for (size_t i = 0; i < of->count; i++) {
+    json_array_append_new(list, json_integer((json_int_t)of->numbers[i]));
+  }
+  return list;
+}
+
+static json_t *list_of_entries(const results *of) {
+  json_t *list = json_array();
+  for (size_t i = 0; i < of->count; i++) {
+    json_array_append_new(list, entry_result(&of->entries[i]));
+  }
+  return list;
 }
 
 // Whether this command is for the call of that name.
@@ -216,10 +305,20 @@ static bool is(const json_t *command, const char *call) { return strcmp(words(co
 // Answers a command whose call is over.
 static void finish(const json_t *command, const results *of) {
   if (of->error.kind != PORTLEASE_OK) {
-    answer(command, "error", error_result(&of->error));
+    answer(command, "error", error_result(&of->error, NULL));
   } else if (is(command, "ready") || is(command, "changed") || is(command, "repair") ||
              is(command, "snapshot")) {
-    answer(command, "result", lease_result(&of->leases[0]));
+    answer(command, "result", lease_result(&of->leases[0], find(words(command, "lease"), true).lease));
+  } else if (is(command, "ensure")) {
+    answer(command, "result", json_integer((json_int_t)of->numbers[0]));
+  } else if (is(command, "leases")) {
+    answer(command, "result", list_of_numbers(of));
+  } else if (is(command, "external_address")) {
+    answer(command, "result", json_string(of->address));
+  } else if (is(command, "table")) {
+    answer(command, "result", list_of_entries(of));
+  } else if (is(command, "delete")) {
+    answer(command, "result", of->count > 0 ? entry_result(&of->entries[0]) : json_null());
   } else if (is(command, "mapper_snapshot")) {
     answer(command, "result", mapper_result(&of->mapper, of->leases));
   } else if (is(command, "next_event")) {
@@ -237,8 +336,10 @@ static void finish(const json_t *command, const results *of) {
 static bool call(const json_t *command, portlease_mapper *mapper, const portlease_lease *lease, results *to) {
   if (is(command, "start")) {
     return start(command, &to->error);
-  } else if (is(command, "map")) {
-    return map(command, mapper, &to->error);
+  } else if (is(command, "map") || is(command, "ensure")) {
+    return map(command, mapper, is(command, "ensure"), to);
+  } else if (is(command, "leases")) {
+    leases(mapper, to);
   } else if (is(command, "snapshot")) {
     portlease_lease_get_snapshot(lease, &to->leases[0], &to->error);
   } else if (is(command, "mapper_snapshot")) {
@@ -279,6 +380,18 @@ static bool wait_for(json_t *command, portlease_mapper *mapper, portlease_lease 
   } else if (is(command, "probe")) {
     waits == NULL ? portlease_mapper_probe(mapper, &to->report, to->protocols, PORTLEASE_MAX_PROTOCOLS, error)
                   : portlease_waits_mapper_probe(waits, mapper, token, error);
+  } else if (is(command, "external_address")) {
+    waits == NULL ? portlease_mapper_external_address(mapper, timeout, to->address, error)
+                  : portlease_waits_mapper_external_address(waits, mapper, timeout, token, error);
+  } else if (is(command, "table")) {
+    waits == NULL ? portlease_mapper_table(mapper, to->entries, ENTRIES, &to->count, error)
+                  : portlease_waits_mapper_table(waits, mapper, token, error);
+  } else if (is(command, "delete")) {
+    uint16_t external = (uint16_t)json_integer_value(json_object_get(command, "external_port"));
+    bool any_host = json_is_true(json_object_get(command, "any_host"));
+    portlease_transport over = transport(command);
+    waits == NULL ? portlease_mapper_delete(mapper, over, external, any_host, to->entries, &to->count, error)
+                  : portlease_waits_mapper_delete(waits, mapper, over, external, any_host, token, error);
   } else if (is(command, "stop_mapper")) {
     waits == NULL ? portlease_mapper_stop(mapper, timeout, &to->release, error)
                   : portlease_waits_mapper_stop(waits, mapper, timeout, token, error);
@@ -321,7 +434,8 @@ static results no_results(void) {
                    .mapper = PORTLEASE_INIT(portlease_mapper_snapshot),
                    .event = PORTLEASE_INIT(portlease_event),
                    .report = PORTLEASE_INIT(portlease_gateway_report),
-                   .protocols = {PORTLEASE_INIT(portlease_protocol_report)}};
+                   .protocols = {PORTLEASE_INIT(portlease_protocol_report)},
+                   .entries = {PORTLEASE_INIT(portlease_table_entry)}};
 }
 
 // One of many threads that read commands and block in their calls.
@@ -341,6 +455,9 @@ static void poll_waits(void) {
   over.protocols = to.protocols;
   over.protocols_capacity = PORTLEASE_MAX_PROTOCOLS;
   over.release = &to.release;
+  over.entries = to.entries;
+  over.entries_capacity = ENTRIES;
+  over.address = to.address;
   struct pollfd watched[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.events = POLLIN}};
   setvbuf(stdin, NULL, _IONBF, 0); // no line may lie in a buffer that is not polled
   portlease_waits_new(&waits, NULL);
@@ -350,6 +467,7 @@ static void poll_waits(void) {
     more = watched[0].revents == 0 || read_line(&to);
     while (portlease_waits_next(waits, 0, &over, NULL) == PORTLEASE_OK) {
       to.error = over.error;
+      to.count = over.entry_count;
       json_t *command = (json_t *)(uintptr_t)over.token;
       finish(command, &to);
       json_decref(command);

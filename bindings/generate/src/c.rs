@@ -148,9 +148,11 @@ fn name_function(own: &str, values: &[Value]) -> String {
     )
 }
 
-/// The enums that options have.
+/// The enums that callers give.
 fn read_enums(model: &Model) -> Result<Vec<String>> {
     let fields = [&model.structure("Config")?.fields, &model.structure("MapRequest")?.fields];
+    // And the level from which on a log is read.
+    let log = Some("LogLevel".to_owned());
     let found = fields.into_iter().flatten().filter_map(|field| match &field.kind {
         Kind::Enum(name) => Some(name.clone()),
         Kind::List(item) => match &**item {
@@ -159,7 +161,7 @@ fn read_enums(model: &Model) -> Result<Vec<String>> {
         },
         _ => None,
     });
-    Ok(found.collect())
+    Ok(found.chain(log).collect())
 }
 
 /// A field of options in C.
