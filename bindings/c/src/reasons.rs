@@ -161,3 +161,53 @@ pub unsafe extern "C" fn portlease_lease_get_error(
     // SAFETY: the header's rules.
     unsafe { guard(error, body) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use portlease::{ErrorKind, Protocol};
+
+    use super::*;
+    use crate::names::portlease_kind::{PORTLEASE_REFUSED, PORTLEASE_UNAVAILABLE};
+
+    /// A struct of C that the caller has not filled in but for its size.
+    fn init<T>() -> T {
+        let mut made = std::mem::MaybeUninit::<T>::zeroed();
+        // SAFETY: the first field is the size, and zero is a value of every field of the structs below.
+        unsafe {
+            made.as_mut_ptr().cast::<usize>().write(size_of::<T>());
+            made.assume_init()
+        }
+    }
+
+    fn said(text: &[c_char]) -> String {
+        String::from_utf8(text.iter().take_while(|char| **char != 0).map(|char| *char as u8).collect()).unwrap()
+    }
+
+    #[test]
+    fn the_latest_failure_of_a_thread_is_told_with_what_each_protocol_has_answered() {
+        let refused = ErrorDetail::new(Protocol::Pcp, ErrorKind::Refused, "no")
+            .code(2)
+            .name("NOT_AUTHORIZED".to_owned())
+            .retry_after(Duration::from_secs(30));
+        let silent = ErrorDetail::new(Protocol::NatPmp, ErrorKind::Unavailable, "silent");
+        let failure = PortMappingError::refused_for("both", Duration::from_secs(30)).with_details([refused, silent]);
+        remember_failure(&failure);
+        let (mut report, mut details) = (init::<portlease_error_report>(), [init::<portlease_error_detail>(); 2]);
+        // SAFETY: the report and the array can be written.
+        let kind = unsafe {
+            portlease_error_get_report(&raw mut report, details.as_mut_ptr(), details.len(), std::ptr::null_mut())
+        };
+        assert_eq!(
+            (kind, report.kind, report.detail_count, report.retry_after),
+            (PORTLEASE_OK, PORTLEASE_REFUSED, 2, 30.0)
+        );
+        assert_eq!((said(&report.message), said(&report.advice)), ("both".to_owned(), failure.advice().unwrap()));
+        let [pcp, nat_pmp] = details;
+        assert_eq!((pcp.protocol, pcp.kind), (Protocol::Pcp.into(), PORTLEASE_REFUSED));
+        assert_eq!((pcp.code, pcp.retry_after, said(&pcp.name)), (2, 30.0, "NOT_AUTHORIZED".to_owned()));
+        assert_eq!((nat_pmp.kind, nat_pmp.code, said(&nat_pmp.name)), (PORTLEASE_UNAVAILABLE, 0, String::new()));
+        assert!(nat_pmp.retry_after < 0.0 && said(&nat_pmp.message) == "silent");
+    }
+}

@@ -18,7 +18,7 @@ import pytest
 
 from conftest import BINDING, HERE, PATIENCE, STRICT, Build, Gateway, need, run
 
-PROGRAMS = ["misuse", "open", "changes", "events", "threads", "waits", "release", "fork", "exit"]
+PROGRAMS = ["misuse", "open", "asks", "changes", "events", "threads", "waits", "release", "fork", "exit"]
 
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
 SANITIZER_OPTIONS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
