@@ -3,6 +3,7 @@
 package portlease
 
 import (
+	"log/slog"
 	"net/netip"
 	"time"
 )
@@ -41,6 +42,10 @@ type Config struct {
 	// and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many
 	// processes, but of one machine alone. Default: none, nothing is recorded.
 	StateDir string
+	// Where to put what portlease tells in this process while the mapper runs: at Info what happens to mappings, at Debug
+	// each exchange with the router. Asked at the start which levels it takes. With two mappers each handler gets all.
+	// Default: nil, nowhere.
+	Logger slog.Handler
 }
 
 // Request is one port to be mapped. Port and Transport must be given.

@@ -11,12 +11,13 @@ import (
 	"unsafe"
 )
 
-// failure is an error out of a struct of the library, nil if nothing has failed.
-func failure(e *C.portlease_error) error {
+// failure is an error out of a struct of the library, nil if nothing has failed. The reasons are its own if they say the
+// same.
+func failure(e *C.portlease_error, reasons *Error) error {
 	if e.kind == C.PORTLEASE_OK {
 		return nil
 	}
-	return &Error{Kind(e.kind), text(e.message[:])}
+	return explained(Kind(e.kind), text(e.message[:]), reasons)
 }
 
 // outcome is what a call answered, with the text that it wrote.
@@ -24,7 +25,43 @@ func outcome(kind C.portlease_kind, e *C.portlease_error) error {
 	if kind == C.PORTLEASE_OK {
 		return nil
 	}
-	return &Error{Kind(kind), text(e.message[:])}
+	return &Error{Kind: Kind(kind), Message: text(e.message[:])}
+}
+
+func explained(kind Kind, message string, reasons *Error) error {
+	if reasons != nil && reasons.Kind == kind && reasons.Message == message {
+		return reasons
+	}
+	return &Error{Kind: kind, Message: message}
+}
+
+// errorReport is an error with its reasons.
+func errorReport(from *C.portlease_error_report, details []C.portlease_error_detail) *Error {
+	to := &Error{
+		Kind: Kind(from.kind), Message: text(from.message[:]), Advice: text(from.advice[:]), RetryAfter: duration(from.retry_after),
+	}
+	for i := range details[:min(int(from.detail_count), len(details))] {
+		detail := &details[i]
+		to.Details = append(to.Details, ErrorDetail{
+			Protocol: Protocol(detail.protocol), Kind: Kind(detail.kind), Code: uint32(detail.code), Name: text(detail.name[:]),
+			RetryAfter: duration(detail.retry_after), Message: text(detail.message[:]),
+		})
+	}
+	return to
+}
+
+func tableEntries(from []C.portlease_table_entry) []TableEntry {
+	to := make([]TableEntry, len(from))
+	for i := range from {
+		entry := &from[i]
+		to[i] = TableEntry{
+			ExternalPort: uint16(entry.external_port), Transport: Transport(entry.transport),
+			InternalClient: text(entry.internal_client[:]), InternalPort: uint16(entry.internal_port),
+			Description: text(entry.description[:]), Enabled: bool(entry.enabled), Lifetime: duration(entry.lifetime),
+			RemoteHost: text(entry.remote_host[:]), ThisMachine: bool(entry.this_machine),
+		}
+	}
+	return to
 }
 
 // spelled is an error about a request, with the field as Go names it.
@@ -107,7 +144,7 @@ func leaseSnapshot(from *C.portlease_lease_snapshot) LeaseSnapshot {
 		Permanent:    bool(from.permanent),
 		Renewals:     uint64(from.renewals),
 		Failures:     uint32(from.failures),
-		LastError:    failure(&from.last_error),
+		LastError:    failure(&from.last_error, nil),
 		NATClass:     NATClass(from.nat_class),
 		AddressClass: AddressClass(from.address_class),
 	}
@@ -121,7 +158,7 @@ func mapperSnapshot(from *C.portlease_mapper_snapshot, leases []C.portlease_leas
 		Renewals:      uint64(from.renewals),
 		EventsDropped: uint64(from.events_dropped),
 		Leases:        make([]LeaseSnapshot, len(leases)),
-		LastError:     failure(&from.last_error),
+		LastError:     failure(&from.last_error, nil),
 		Stopped:       bool(from.stopped),
 	}
 	for _, protocol := range from.protocols {
@@ -136,7 +173,7 @@ func mapperSnapshot(from *C.portlease_mapper_snapshot, leases []C.portlease_leas
 	return to
 }
 
-func event(from *C.portlease_event) Event {
+func event(from *C.portlease_event, reasons *Error) Event {
 	return Event{
 		Kind:         EventKind(from.kind),
 		Lease:        uint64(from.lease),
@@ -147,7 +184,7 @@ func event(from *C.portlease_event) Event {
 		Protocol:     Protocol(from.protocol),
 		Lifetime:     duration(from.lifetime),
 		AddressClass: AddressClass(from.address_class),
-		Error:        failure(&from.error),
+		Error:        failure(&from.error, reasons),
 		Elapsed:      duration(from.elapsed),
 		Dropped:      uint64(from.dropped),
 	}
@@ -167,7 +204,7 @@ func gatewayReport(from *C.portlease_gateway_report, protocols []C.portlease_pro
 			ExternalAddress: address(part.external_address[:]),
 			Device:          text(part.device[:]),
 			RoundTrip:       duration(part.round_trip),
-			Error:           failure(&part.error),
+			Error:           failure(&part.error, nil),
 		}
 	}
 	return to

@@ -75,6 +75,24 @@ type (
 		RoundTrip seconds `json:"round_trip,omitzero"`
 		Error     *Error  `json:"error,omitzero"`
 	}
+
+	plainError  Error
+	errorFields struct {
+		*plainError
+		RetryAfter seconds `json:"retry_after,omitzero"`
+	}
+
+	plainDetail  ErrorDetail
+	detailInJSON struct {
+		*plainDetail
+		RetryAfter seconds `json:"retry_after,omitzero"`
+	}
+
+	plainEntry  TableEntry
+	entryInJSON struct {
+		*plainEntry
+		Lifetime seconds `json:"lifetime,omitzero"`
+	}
 )
 
 // MarshalJSON gives the fields with times in seconds.
@@ -131,5 +149,44 @@ func (r *ProtocolReport) UnmarshalJSON(text []byte) error {
 	err := json.Unmarshal(text, &read)
 	r.RoundTrip = time.Duration(read.RoundTrip)
 	r.Error = errorOf(read.Error)
+	return err
+}
+
+// MarshalJSON gives the fields with times in seconds.
+func (e *Error) MarshalJSON() ([]byte, error) {
+	return json.Marshal(errorFields{(*plainError)(e), seconds(e.RetryAfter)})
+}
+
+// UnmarshalJSON reads what MarshalJSON gave.
+func (e *Error) UnmarshalJSON(text []byte) error {
+	read := errorFields{plainError: (*plainError)(e)}
+	err := json.Unmarshal(text, &read)
+	e.RetryAfter = time.Duration(read.RetryAfter)
+	return err
+}
+
+// MarshalJSON gives the fields with times in seconds.
+func (d ErrorDetail) MarshalJSON() ([]byte, error) {
+	return json.Marshal(detailInJSON{(*plainDetail)(&d), seconds(d.RetryAfter)})
+}
+
+// UnmarshalJSON reads what MarshalJSON gave.
+func (d *ErrorDetail) UnmarshalJSON(text []byte) error {
+	read := detailInJSON{plainDetail: (*plainDetail)(d)}
+	err := json.Unmarshal(text, &read)
+	d.RetryAfter = time.Duration(read.RetryAfter)
+	return err
+}
+
+// MarshalJSON gives the fields with times in seconds.
+func (e TableEntry) MarshalJSON() ([]byte, error) {
+	return json.Marshal(entryInJSON{(*plainEntry)(&e), seconds(e.Lifetime)})
+}
+
+// UnmarshalJSON reads what MarshalJSON gave.
+func (e *TableEntry) UnmarshalJSON(text []byte) error {
+	read := entryInJSON{plainEntry: (*plainEntry)(e)}
+	err := json.Unmarshal(text, &read)
+	e.Lifetime = time.Duration(read.Lifetime)
 	return err
 }

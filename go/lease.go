@@ -11,6 +11,7 @@ import "C"
 import (
 	"context"
 	"math"
+	"net/netip"
 	"runtime"
 )
 
@@ -80,7 +81,7 @@ func (l *Lease) awaitSnapshot(ctx context.Context, begin begin) (LeaseSnapshot, 
 	snapshot, err := await(ctx, l.waits, begin, func(from *answer) LeaseSnapshot {
 		return leaseSnapshot(&from.snapshot)
 	})
-	runtime.KeepAlive(l)
+	l.explain(&snapshot)
 	return snapshot, err
 }
 
@@ -89,8 +90,65 @@ func (l *Lease) Snapshot() LeaseSnapshot {
 	var snapshot C.portlease_lease_snapshot
 	snapshot.struct_size = C.sizeof_portlease_lease_snapshot
 	C.portlease_lease_get_snapshot(l.c, &snapshot, nil)
+	seen := leaseSnapshot(&snapshot)
+	l.explain(&seen)
+	return seen
+}
+
+// explain adds the reasons to the error of a snapshot of this lease, unless it has another one by now.
+func (l *Lease) explain(snapshot *LeaseSnapshot) {
+	if failed, ok := snapshot.LastError.(*Error); ok {
+		var report C.portlease_error_report
+		var details [C.PORTLEASE_MAX_PROTOCOLS]C.portlease_error_detail
+		report.struct_size, details[0].struct_size = C.sizeof_portlease_error_report, C.sizeof_portlease_error_detail
+		C.portlease_lease_get_error(l.c, &report, &details[0], C.PORTLEASE_MAX_PROTOCOLS, nil)
+		snapshot.LastError = explained(failed.Kind, failed.Message, errorReport(&report, details[:]))
+	}
 	runtime.KeepAlive(l)
-	return leaseSnapshot(&snapshot)
+}
+
+// State is where the lease stands.
+func (l *Lease) State() LeaseState {
+	state := LeaseState(C.portlease_lease_state(l.c))
+	runtime.KeepAlive(l)
+	return state
+}
+
+// Active says whether a granted, unexpired mapping is published.
+func (l *Lease) Active() bool {
+	active := bool(C.portlease_lease_active(l.c))
+	runtime.KeepAlive(l)
+	return active
+}
+
+// External is the external address and port; not valid while not active or if the gateway does not know its address.
+func (l *Lease) External() netip.AddrPort {
+	var from [C.PORTLEASE_ADDRESS_SIZE]C.char
+	var port C.uint16_t
+	C.portlease_lease_external(l.c, &from[0], &port, nil)
+	runtime.KeepAlive(l)
+	return endpoint(from[:], port)
+}
+
+// ExternalPort is the external port; 0 while not active.
+func (l *Lease) ExternalPort() uint16 {
+	port := uint16(C.portlease_lease_external_port(l.c))
+	runtime.KeepAlive(l)
+	return port
+}
+
+// Protocol is what made the mapping; zero while not active.
+func (l *Lease) Protocol() Protocol {
+	protocol := Protocol(C.portlease_lease_protocol(l.c))
+	runtime.KeepAlive(l)
+	return protocol
+}
+
+// AddressClass says whether the internet can reach the external address; [AddressUnknown] while not active.
+func (l *Lease) AddressClass() AddressClass {
+	class := AddressClass(C.portlease_lease_address_class(l.c))
+	runtime.KeepAlive(l)
+	return class
 }
 
 // Stop releases the mapping on the gateway and ends the lease, and tells how that went. It waits for that until the context

@@ -31,9 +31,11 @@ type Mapper struct {
 	// How many leases the latest snapshot had: the room for the next.
 	room atomic.Uint32
 
+	log *logging
+
 	mutex sync.Mutex
-	// The leases that nobody has stopped.
-	leases map[*Lease]struct{}
+	// The leases that nobody has stopped, by number.
+	leases map[uint64]*Lease
 	// How many there may be before those that have ended by themselves are looked for.
 	enough int
 }
@@ -42,7 +44,7 @@ type Mapper struct {
 //
 // It fails with [ErrInvalid], naming the field, and with [ErrInternal] if the system gives no thread.
 func Start(config Config) (*Mapper, error) {
-	waits, err := newWaits()
+	waits, err := newWaits(1)
 	if err != nil {
 		return nil, err
 	}
@@ -52,13 +54,19 @@ func Start(config Config) (*Mapper, error) {
 	if given.err != nil {
 		return nil, given.err
 	}
-	m := &Mapper{waits: waits, leases: map[*Lease]struct{}{}}
+	log, err := listen(config.Logger)
+	if err != nil {
+		return nil, err
+	}
+	m := &Mapper{waits: waits, log: log, leases: map[uint64]*Lease{}}
 	var failed C.portlease_error
 	if err := outcome(C.portlease_mapper_start(&options, &m.c, &failed), &failed); err != nil {
+		log.stop()
 		return nil, err
 	}
 	// Never blocks: what is mapped is released by the engine.
 	runtime.AddCleanup(m, func(c *C.portlease_mapper) { C.portlease_mapper_free(c) }, m.c)
+	runtime.AddCleanup(m, func(log *logging) { log.stop() }, log)
 	return m, nil
 }
 
@@ -67,35 +75,92 @@ func Start(config Config) (*Mapper, error) {
 // It fails with [ErrInvalid] for a bad request, naming the field, and if another lease of this mapper has the same port or
 // asks for the same external port, and with [ErrStopped].
 func (m *Mapper) Map(request Request) (*Lease, error) {
+	return m.request(request, func(options *C.portlease_request, c **C.portlease_lease, failed *C.portlease_error) C.portlease_kind {
+		return C.portlease_mapper_map(m.c, options, c, failed)
+	})
+}
+
+// Ensure gives the lease that exists for an equal request, the same as [Mapper.Map] gave, or a new one. So a program may ask
+// again for what it has, for instance when its configuration is read anew.
+//
+// It fails as Map does; a lease on the same port with other wishes is such a failure.
+func (m *Mapper) Ensure(request Request) (*Lease, error) {
+	return m.request(request, func(options *C.portlease_request, c **C.portlease_lease, failed *C.portlease_error) C.portlease_kind {
+		return C.portlease_mapper_ensure(m.c, options, c, failed)
+	})
+}
+
+// MapBoth begins to map a port over UDP and over TCP: two leases. The transport of the request does not matter. Either lease
+// may fail without the other, and their external ports may differ unless the request is exact.
+//
+// It fails as [Mapper.Map] does; then there is no lease.
+func (m *Mapper) MapBoth(request Request) (udp, tcp *Lease, err error) {
+	request.Transport = UDP
+	var second *C.portlease_lease
+	udp, err = m.request(request, func(options *C.portlease_request, c **C.portlease_lease, failed *C.portlease_error) C.portlease_kind {
+		return C.portlease_mapper_map_both(m.c, options, c, &second, failed)
+	})
+	if err == nil {
+		tcp = m.adopt(second)
+	}
+	return udp, tcp, err
+}
+
+// Leases are all leases that live and were not told to end, by number, the same as [Mapper.Map] gave.
+func (m *Mapper) Leases() []*Lease {
+	for room := C.size_t(m.room.Load()) + 1; ; {
+		handles, count := make([]*C.portlease_lease, room), C.size_t(0)
+		C.portlease_mapper_leases(m.c, &handles[0], room, &count, nil)
+		runtime.KeepAlive(m)
+		var leases []*Lease
+		for _, c := range handles[:min(count, room)] {
+			leases = append(leases, m.adopt(c))
+		}
+		if count <= room {
+			return leases
+		}
+		room = count
+	}
+}
+
+// request makes a lease by one of the library's functions.
+func (m *Mapper) request(
+	request Request, call func(*C.portlease_request, **C.portlease_lease, *C.portlease_error) C.portlease_kind,
+) (*Lease, error) {
 	var given values
 	defer given.free()
 	options := request.options(&given)
 	if given.err != nil {
 		return nil, given.err
 	}
-	l := &Lease{waits: m.waits, mapper: m}
+	var c *C.portlease_lease
 	var failed C.portlease_error
-	err := outcome(C.portlease_mapper_map(m.c, &options, &l.c, &failed), &failed)
+	err := outcome(call(&options, &c, &failed), &failed)
 	runtime.KeepAlive(m)
 	if err != nil {
 		return nil, spelled(err)
 	}
-	runtime.AddCleanup(l, func(c *C.portlease_lease) { C.portlease_lease_free(c) }, l.c)
-	m.keep(l)
-	return l, nil
+	return m.adopt(c), nil
 }
 
-// keep holds a lease until it is stopped. Those that have ended by themselves are let go of whenever there are twice as
-// many as there were.
-func (m *Mapper) keep(l *Lease) {
+// adopt gives the lease of a new handle: the one that is there already, or a new one, which is held until it is stopped.
+// Those that have ended by themselves are let go of whenever there are twice as many as there were.
+func (m *Mapper) adopt(c *C.portlease_lease) *Lease {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	m.leases[l] = struct{}{}
-	if len(m.leases) <= m.enough {
-		return
+	id := uint64(C.portlease_lease_id(c))
+	if known := m.leases[id]; known != nil {
+		C.portlease_lease_free(c)
+		return known
 	}
-	maps.DeleteFunc(m.leases, func(l *Lease, _ struct{}) bool { return l.Snapshot().State == StateExited })
-	m.enough = 2*len(m.leases) + 8
+	l := &Lease{c: c, waits: m.waits, mapper: m}
+	runtime.AddCleanup(l, func(c *C.portlease_lease) { C.portlease_lease_free(c) }, c)
+	m.leases[id] = l
+	if len(m.leases) > m.enough {
+		maps.DeleteFunc(m.leases, func(_ uint64, l *Lease) bool { return l.State() == StateExited })
+		m.enough = 2*len(m.leases) + 8
+	}
+	return l
 }
 
 // letGo is for leases that are told to end.
@@ -103,8 +168,23 @@ func (m *Mapper) letGo(l *Lease) {
 	if m != nil {
 		m.mutex.Lock()
 		defer m.mutex.Unlock()
-		delete(m.leases, l)
+		delete(m.leases, l.ID())
 	}
+}
+
+// explain adds the reasons to the errors of leases.
+func (m *Mapper) explain(snapshot MapperSnapshot) MapperSnapshot {
+	for i := range snapshot.Leases {
+		if seen := &snapshot.Leases[i]; seen.LastError != nil {
+			m.mutex.Lock()
+			lease := m.leases[seen.ID]
+			m.mutex.Unlock()
+			if lease != nil {
+				lease.explain(seen)
+			}
+		}
+	}
+	return snapshot
 }
 
 // Snapshot is the present state of the mapper and of every lease that has not exited. It never waits.
@@ -119,7 +199,7 @@ func (m *Mapper) Snapshot() MapperSnapshot {
 		runtime.KeepAlive(m)
 		m.room.Store(uint32(snapshot.lease_count))
 		if snapshot.lease_count <= C.size_t(room) {
-			return mapperSnapshot(&snapshot, leases[:snapshot.lease_count])
+			return m.explain(mapperSnapshot(&snapshot, leases[:snapshot.lease_count]))
 		}
 	}
 }
@@ -133,10 +213,13 @@ func (m *Mapper) NextEvent(ctx context.Context) (Event, error) {
 	begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
 		return C.portlease_waits_mapper_next_event(w, m.c, C.PORTLEASE_DEFAULT_TIMEOUT, token, failed)
 	}
-	next, err := await(ctx, m.waits, begin, func(from *answer) Event { return event(&from.event) })
+	next, err := await(ctx, m.waits, begin, nextEvent)
 	runtime.KeepAlive(m)
 	return next, err
 }
+
+// nextEvent is the event that a wait ended with.
+func nextEvent(from *answer) Event { return event(&from.event, explain(from)) }
 
 // Events are the events one after the other, for range. Each loop is a reader of its own: it gets the events that nobody
 // has read yet, and then every event from its start on, whoever else reads them. A loop that falls 1024 events behind
@@ -157,7 +240,7 @@ func (m *Mapper) Events(ctx context.Context) iter.Seq2[Event, error] {
 			return C.portlease_waits_events_next(w, reader, C.PORTLEASE_DEFAULT_TIMEOUT, token, failed)
 		}
 		for {
-			next, err := await(ctx, m.waits, begin, func(from *answer) Event { return event(&from.event) })
+			next, err := await(ctx, m.waits, begin, nextEvent)
 			if errors.Is(err, ErrStopped) || !yield(next, err) || err != nil {
 				return
 			}
@@ -173,9 +256,7 @@ func (m *Mapper) Probe(ctx context.Context) (GatewayReport, error) {
 	begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
 		return C.portlease_waits_mapper_probe(w, m.c, token, failed)
 	}
-	report, err := await(ctx, m.waits, begin, func(from *answer) GatewayReport {
-		return gatewayReport(&from.report, from.protocols[:min(from.report.protocol_count, C.PORTLEASE_MAX_PROTOCOLS)])
-	})
+	report, err := await(ctx, m.waits, begin, report)
 	runtime.KeepAlive(m)
 	return report, err
 }
@@ -202,6 +283,9 @@ func (m *Mapper) Stop(ctx context.Context) (Release, error) {
 	look := func(release *C.portlease_release) { C.portlease_mapper_stop(m.c, 0, release, nil) }
 	release, err := end(ctx, m.waits, begin, look)
 	runtime.KeepAlive(m)
+	if release != Pending {
+		m.log.end(ctx)
+	}
 	return release, err
 }
 

@@ -5,6 +5,7 @@ package portlease
 import (
 	"context"
 	"iter"
+	"net/netip"
 )
 
 // errNoCgo is what every call answers in a build without cgo. Such a build has the same types and functions, so that a
@@ -26,6 +27,32 @@ func Start(Config) (*Mapper, error) { return nil, errNoCgo }
 
 // Map fails with [ErrUnavailable].
 func (m *Mapper) Map(Request) (*Lease, error) { return nil, errNoCgo }
+
+// Ensure fails with [ErrUnavailable].
+func (m *Mapper) Ensure(Request) (*Lease, error) { return nil, errNoCgo }
+
+// MapBoth fails with [ErrUnavailable].
+func (m *Mapper) MapBoth(Request) (udp, tcp *Lease, err error) { return nil, nil, errNoCgo }
+
+// Leases are none.
+func (m *Mapper) Leases() []*Lease { return nil }
+
+// ExternalAddress fails with [ErrUnavailable].
+func (m *Mapper) ExternalAddress(context.Context) (netip.Addr, error) { return netip.Addr{}, errNoCgo }
+
+// Table fails with [ErrUnavailable].
+func (m *Mapper) Table(context.Context) ([]TableEntry, error) { return nil, errNoCgo }
+
+// Delete fails with [ErrUnavailable].
+func (m *Mapper) Delete(context.Context, Transport, uint16, bool) (*TableEntry, error) {
+	return nil, errNoCgo
+}
+
+// Probe fails with [ErrUnavailable].
+func Probe(context.Context, ...Config) (GatewayReport, error) { return GatewayReport{}, errNoCgo }
+
+// ExternalAddress fails with [ErrUnavailable].
+func ExternalAddress(context.Context, ...Config) (netip.Addr, error) { return netip.Addr{}, errNoCgo }
 
 // Snapshot is of a mapper that does nothing.
 func (m *Mapper) Snapshot() MapperSnapshot { return MapperSnapshot{Stopped: true} }
@@ -63,6 +90,24 @@ func (l *Lease) Changed(context.Context, uint64) (LeaseSnapshot, error) {
 
 // Repair fails with [ErrUnavailable].
 func (l *Lease) Repair(context.Context) (LeaseSnapshot, error) { return l.Snapshot(), errNoCgo }
+
+// State is that of a lease that is over.
+func (l *Lease) State() LeaseState { return StateExited }
+
+// Active is false.
+func (l *Lease) Active() bool { return false }
+
+// External is not valid.
+func (l *Lease) External() netip.AddrPort { return netip.AddrPort{} }
+
+// ExternalPort is 0.
+func (l *Lease) ExternalPort() uint16 { return 0 }
+
+// Protocol is none.
+func (l *Lease) Protocol() Protocol { return 0 }
+
+// AddressClass is not known.
+func (l *Lease) AddressClass() AddressClass { return AddressUnknown }
 
 // Snapshot is of a lease that is over.
 func (l *Lease) Snapshot() LeaseSnapshot { return LeaseSnapshot{State: StateExited} }

@@ -13,13 +13,9 @@ type OpenPort struct {
 //
 // It fails as these three do; then what may have been mapped is released, and nothing else is left.
 func Open(ctx context.Context, request Request, config ...Config) (*OpenPort, error) {
-	var chosen Config
-	switch len(config) {
-	case 0:
-	case 1:
-		chosen = config[0]
-	default:
-		return nil, invalid("config", "must be one configuration at most, not %d", len(config))
+	chosen, err := one(config)
+	if err != nil {
+		return nil, err
 	}
 	mapper, err := Start(chosen)
 	if err != nil {
@@ -34,6 +30,17 @@ func Open(ctx context.Context, request Request, config ...Config) (*OpenPort, er
 	// Waits for the release as long as the caller has time; then it goes on in the background.
 	mapper.Stop(ctx)
 	return nil, err
+}
+
+// one is the configuration that was given, or the default.
+func one(config []Config) (Config, error) {
+	switch len(config) {
+	case 0:
+		return Config{}, nil
+	case 1:
+		return config[0], nil
+	}
+	return Config{}, invalid("config", "must be one configuration at most, not %d", len(config))
 }
 
 // Mapper is the one that serves the lease.

@@ -86,6 +86,8 @@ func TestNamesAreThoseOfEveryLanguage(t *testing.T) {
 	sameNames(t, "nat_classes", lists["nat_classes"], enumNames(portlease.NATClass.String))
 	sameNames(t, "address_classes", lists["address_classes"], enumNames(portlease.AddressClass.String))
 	sameNames(t, "releases", lists["releases"], enumNames(portlease.Release.String))
+	// Go has them as those of slog, with one below its last.
+	sameNames(t, "log_levels", lists["log_levels"], []string{"error", "warn", "info", "debug", "trace"})
 	sameNames(t, "families", []any{"ipv4"}, enumNames(portlease.AddressFamily.String))
 }
 
@@ -110,7 +112,7 @@ func TestThisFileKnowsEveryListOfTheSurface(t *testing.T) {
 	sameNames(t, "the lists", []any{
 		"kinds", "states", "events", "protocols", "protocols_of_mappings", "transports", "nat_classes", "address_classes",
 		"releases", "config", "request", "lease_snapshot", "mapper_snapshot", "event", "gateway_report", "protocol_report", "error",
-		"methods",
+		"error_detail", "table_entry", "log_levels", "methods",
 	}, lists)
 }
 
@@ -146,6 +148,8 @@ func TestStructsHaveTheFieldsOfEveryLanguage(t *testing.T) {
 		"gateway_report":  reflect.TypeFor[portlease.GatewayReport](),
 		"protocol_report": reflect.TypeFor[portlease.ProtocolReport](),
 		"error":           reflect.TypeFor[portlease.Error](),
+		"error_detail":    reflect.TypeFor[portlease.ErrorDetail](),
+		"table_entry":     reflect.TypeFor[portlease.TableEntry](),
 	} {
 		var names []string
 		for i := range of.NumField() {
@@ -155,7 +159,7 @@ func TestStructsHaveTheFieldsOfEveryLanguage(t *testing.T) {
 			if what == "request" && name == "port" {
 				name = "internal_port"
 			}
-			if field.IsExported() {
+			if field.IsExported() && !slices.Contains(goOnly, name) {
 				names = append(names, name)
 			}
 		}
@@ -163,8 +167,8 @@ func TestStructsHaveTheFieldsOfEveryLanguage(t *testing.T) {
 	}
 }
 
-// goOnly are the methods that are Go's own idiom.
-var goOnly = []string{"close", "events"}
+// goOnly are the methods and settings that are Go's own idiom.
+var goOnly = []string{"close", "events", "logger"}
 
 func TestHandlesHaveTheMethodsOfEveryLanguage(t *testing.T) {
 	methods := func(of reflect.Type) []string {

@@ -12,10 +12,17 @@ typedef struct {
   portlease_gateway_report report;
   portlease_protocol_report protocols[PORTLEASE_MAX_PROTOCOLS];
   portlease_release release;
+  size_t entry_count;
+  char address[PORTLEASE_ADDRESS_SIZE];
+  // Of the error, or of that of the event.
+  portlease_error_report reasons;
+  portlease_error_detail details[PORTLEASE_MAX_PROTOCOLS];
 } portlease_go_result;
 
-// The pointers are set here because Go's memory may hold none to itself while C sees it.
-static portlease_kind portlease_go_next(portlease_waits *waits, portlease_go_result *to, portlease_error *error) {
+// The pointers are set here because Go's memory may hold none to itself while C sees it. The reasons are those of the thread,
+// so they are asked for before Go may go on with another one.
+static portlease_kind portlease_go_next(portlease_waits *waits, portlease_go_result *to, portlease_table_entry *entries,
+                                        size_t capacity, portlease_error *error) {
   portlease_completion over = PORTLEASE_INIT(portlease_completion);
   to->snapshot.struct_size = sizeof to->snapshot;
   to->event.struct_size = sizeof to->event;
@@ -27,9 +34,21 @@ static portlease_kind portlease_go_next(portlease_waits *waits, portlease_go_res
   over.protocols = to->protocols;
   over.protocols_capacity = PORTLEASE_MAX_PROTOCOLS;
   over.release = &to->release;
+  over.address = to->address;
+  entries->struct_size = sizeof *entries;
+  over.entries = entries;
+  over.entries_capacity = capacity;
+  to->event.error.kind = PORTLEASE_OK;
   portlease_kind kind = portlease_waits_next(waits, PORTLEASE_DEFAULT_TIMEOUT, &over, error);
   to->token = over.token;
   to->error = over.error;
+  to->entry_count = over.entry_count;
+  to->reasons.struct_size = sizeof to->reasons;
+  to->reasons.kind = PORTLEASE_OK;
+  to->details[0].struct_size = sizeof to->details[0];
+  if (over.error.kind != PORTLEASE_OK || to->event.error.kind != PORTLEASE_OK) {
+    portlease_error_get_report(&to->reasons, to->details, PORTLEASE_MAX_PROTOCOLS, NULL);
+  }
   return kind;
 }
 */
@@ -46,6 +65,9 @@ import (
 // answer is where the result of the next wait that is over goes.
 type answer = C.portlease_go_result
 
+// explain is the error with its reasons.
+func explain(from *answer) *Error { return errorReport(&from.reasons, from.details[:]) }
+
 // waits are the waits of a mapper and of its leases. While there are any, one goroutine, and so one thread of the
 // operating system, is in the library for all of them; it ends with the last.
 type waits struct {
@@ -57,7 +79,8 @@ type waits struct {
 	// The token of the latest.
 	last C.uint64_t
 	// Written by the one goroutine that hands out results.
-	result *answer
+	result  *answer
+	entries []C.portlease_table_entry
 }
 
 // pendingWait is one wait.
@@ -71,8 +94,11 @@ type pendingWait struct {
 // errCancelled is how a wait ends that was cancelled; the caller gets its context's error instead.
 var errCancelled = errors.New("cancelled")
 
-func newWaits() (*waits, error) {
-	w := &waits{pending: map[C.uint64_t]*pendingWait{}, result: new(answer)}
+// newWaits makes an object for waits whose results have so many lines of a table at most, 1 or more.
+func newWaits(lines int) (*waits, error) {
+	w := &waits{
+		pending: map[C.uint64_t]*pendingWait{}, result: new(answer), entries: make([]C.portlease_table_entry, lines),
+	}
 	var failed C.portlease_error
 	if err := outcome(C.portlease_waits_new(&w.c, &failed), &failed); err != nil {
 		return nil, err
@@ -111,7 +137,7 @@ func (w *waits) start(begin begin, read func(*answer)) (C.uint64_t, chan error, 
 func (w *waits) handOut() {
 	for left := 1; left > 0; {
 		var failed C.portlease_error
-		err := outcome(C.portlease_go_next(w.c, w.result, &failed), &failed)
+		err := outcome(C.portlease_go_next(w.c, w.result, &w.entries[0], C.size_t(len(w.entries)), &failed), &failed)
 		w.mutex.Lock()
 		if err != nil {
 			// The library cannot go on, which is a defect in it: nobody must wait for ever.
@@ -133,7 +159,7 @@ func (p *pendingWait) end(result *answer) {
 		p.over <- errCancelled
 		return
 	}
-	err := outcome(result.error.kind, &result.error)
+	err := failure(&result.error, explain(result))
 	if err == nil {
 		p.read(result)
 	}

@@ -26,6 +26,9 @@ type command struct {
 	Transport         portlease.Transport
 	ExternalPort      uint16 `json:"external_port"`
 	Exact             bool
+	TTL               float64
+	Description       string
+	AnyHost           bool `json:"any_host"`
 	Since             uint64
 	Timeout           *float64
 }
@@ -69,7 +72,7 @@ func (c *command) answer() object {
 	case failed != nil:
 		return object{"id": c.ID, "error": failed}
 	case errors.Is(err, context.DeadlineExceeded):
-		return object{"id": c.ID, "error": object{"kind": portlease.KindTimeout, "message": err.Error()}}
+		return object{"id": c.ID, "error": reason(&portlease.Error{Kind: portlease.KindTimeout, Message: err.Error()})}
 	}
 	return object{"id": c.ID, "unsupported": err.Error()}
 }
@@ -98,13 +101,39 @@ func (c *command) call() (any, error) {
 		}
 		return nil, err
 	case "map":
-		lease, err := mapper.Map(portlease.Request{
-			Port: c.Port, Transport: c.Transport, ExternalPort: c.ExternalPort, Exact: c.Exact,
-		})
+		lease, err := mapper.Map(c.request())
 		if err == nil {
 			leases.Store(c.Lease, lease)
 		}
 		return nil, err
+	case "ensure":
+		lease, err := mapper.Ensure(c.request())
+		if err != nil {
+			return nil, err
+		}
+		leases.Store(c.Lease, lease)
+		return lease.ID(), nil
+	case "leases":
+		numbers := []uint64{}
+		for _, lease := range mapper.Leases() {
+			numbers = append(numbers, lease.ID())
+		}
+		return numbers, nil
+	case "external_address":
+		return mapper.ExternalAddress(ctx)
+	case "table":
+		list := []object{}
+		table, err := mapper.Table(ctx)
+		for i := range table {
+			list = append(list, entryResult(&table[i]))
+		}
+		return list, err
+	case "delete":
+		entry, err := mapper.Delete(ctx, c.Transport, c.ExternalPort, c.AnyHost)
+		if entry == nil {
+			return nil, err
+		}
+		return entryResult(entry), err
 	case "ready":
 		snapshot, err := lease.Ready(ctx)
 		return leaseResult(snapshot), err
@@ -135,6 +164,13 @@ func (c *command) call() (any, error) {
 		return release(mapper.Stop(ctx))
 	}
 	return nil, fmt.Errorf("the call %s", c.Do)
+}
+
+func (c *command) request() portlease.Request {
+	return portlease.Request{
+		Port: c.Port, Transport: c.Transport, ExternalPort: c.ExternalPort, Exact: c.Exact, TTL: seconds(c.TTL),
+		Description: c.Description,
+	}
 }
 
 // release is the result of a stop, whose time may be over.
@@ -203,7 +239,38 @@ func reason(err error) any {
 	if field, rest, found := strings.Cut(message, ": "); found && fields[field] != "" {
 		message = fields[field] + ": " + rest
 	}
-	return object{"kind": failed.Kind, "message": message}
+	details := []object{}
+	for _, d := range failed.Details {
+		details = append(details, object{
+			"protocol":    d.Protocol,
+			"kind":        d.Kind,
+			"code":        unless(d.Code == 0, d.Code),
+			"name":        unless(d.Name == "", d.Name),
+			"retry_after": unless(d.RetryAfter == 0, d.RetryAfter.Seconds()),
+			"message":     d.Message,
+		})
+	}
+	return object{
+		"kind":        failed.Kind,
+		"message":     message,
+		"details":     details,
+		"advice":      unless(failed.Advice == "", failed.Advice),
+		"retry_after": unless(failed.RetryAfter == 0, failed.RetryAfter.Seconds()),
+	}
+}
+
+func entryResult(e *portlease.TableEntry) object {
+	return object{
+		"external_port":   e.ExternalPort,
+		"transport":       e.Transport,
+		"internal_client": e.InternalClient,
+		"internal_port":   e.InternalPort,
+		"description":     e.Description,
+		"enabled":         e.Enabled,
+		"lifetime":        unless(e.Lifetime == 0, e.Lifetime.Seconds()),
+		"remote_host":     e.RemoteHost,
+		"this_machine":    e.ThisMachine,
+	}
 }
 
 func leaseResult(s portlease.LeaseSnapshot) object {
