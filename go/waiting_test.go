@@ -406,8 +406,8 @@ func TestAChangeIsWaitedForUntilTheLeaseIsOver(t *testing.T) {
 	if err != nil || next.Active {
 		t.Errorf("%+v, %v", next, err)
 	}
-	if _, err := lease.Changed(patient(t), next.Revision); !errors.Is(err, portlease.ErrStopped) {
-		t.Errorf("after the end: %v", err)
+	if after, err := lease.Changed(patient(t), next.Revision); !errors.Is(err, portlease.ErrStopped) {
+		t.Errorf("after the end, %+v: %+v, %v", next, after, err)
 	}
 }
 
