@@ -640,10 +640,6 @@ portlease_kind portlease_waits_mapper_next_event(portlease_waits *waits, portlea
 portlease_kind portlease_waits_events_next(portlease_waits *waits, portlease_events *events, double timeout_seconds,
     uint64_t token, portlease_error *error);
 
-/// Begins portlease_mapper_probe.
-portlease_kind portlease_waits_mapper_probe(portlease_waits *waits, portlease_mapper *mapper, uint64_t token,
-    portlease_error *error);
-
 /// Begins portlease_mapper_stop.
 portlease_kind portlease_waits_mapper_stop(portlease_waits *waits, portlease_mapper *mapper, double timeout_seconds,
     uint64_t token, portlease_error *error);
@@ -669,6 +665,10 @@ portlease_kind portlease_waits_stop(portlease_waits *waits, portlease_error *err
 /// Frees it and cancels what is in it; no completions come any more. No other thread may be in a call on it (stop
 /// first, and let them return). Never blocks.
 void portlease_waits_free(portlease_waits *waits);
+
+/// Begins portlease_mapper_probe.
+portlease_kind portlease_waits_mapper_probe(portlease_waits *waits, portlease_mapper *mapper, uint64_t token,
+    portlease_error *error);
 
 /// Begins portlease_mapper_external_address.
 portlease_kind portlease_waits_mapper_external_address(portlease_waits *waits, portlease_mapper *mapper,

@@ -13,6 +13,23 @@ use crate::thread::quiet;
 use crate::values::timeout;
 use crate::waits::{Answer, portlease_waits};
 
+/// Begins portlease_mapper_probe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_waits_mapper_probe(
+    waits: *mut portlease_waits,
+    mapper: *mut portlease_mapper,
+    token: u64,
+    error: *mut portlease_error,
+) -> portlease_kind {
+    let body = |caller: Caller<'_>| {
+        let waits = &caller.handle("waits", waits)?.waits;
+        let mapper = Arc::clone(&caller.handle("mapper", mapper)?.mapper);
+        waits.begin(token, async move { mapper.probe().await.map(Answer::Report) })
+    };
+    // SAFETY: the header's rules.
+    unsafe { guard(error, body) }
+}
+
 /// Begins portlease_mapper_external_address.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_waits_mapper_external_address(

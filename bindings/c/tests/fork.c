@@ -71,6 +71,17 @@ static void look_at_everything(void) {
   CHECK_KIND(PORTLEASE_STOPPED, portlease_events_next(late, INFINITY, &event, &error));
   portlease_events_free(late);
   CHECK_KIND(PORTLEASE_STOPPED, portlease_mapper_probe(mapper, NULL, NULL, 0, &error));
+  CHECK_KIND(PORTLEASE_STOPPED, portlease_mapper_ensure(mapper, &request, &other, &error));
+  CHECK_KIND(PORTLEASE_STOPPED, portlease_mapper_table(mapper, NULL, 0, NULL, &error));
+  CHECK_KIND(PORTLEASE_STOPPED, portlease_mapper_delete(mapper, PORTLEASE_TRANSPORT_UDP, 4000, false, NULL, NULL, &error));
+  char address[PORTLEASE_ADDRESS_SIZE];
+  CHECK_KIND(PORTLEASE_STOPPED, portlease_mapper_external_address(mapper, INFINITY, address, &error));
+  portlease_error_report report = PORTLEASE_INIT(portlease_error_report);
+  CHECK_KIND(PORTLEASE_OK, portlease_error_get_report(&report, NULL, 0, &error));
+  CHECK(report.kind == PORTLEASE_STOPPED);
+  size_t count;
+  CHECK_KIND(PORTLEASE_OK, portlease_mapper_leases(mapper, NULL, 0, &count, &error));
+  CHECK(count == 0 && !portlease_lease_active(lease));
   portlease_completion completion = PORTLEASE_INIT(portlease_completion);
   int32_t descriptor;
   CHECK_KIND(PORTLEASE_STOPPED, portlease_waits_next(waits, INFINITY, &completion, &error));
