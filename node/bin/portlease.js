@@ -10,4 +10,9 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
   process.on(signal, listener).off(signal, listener);
 }
 
-process.exitCode = addon.run(['portlease', ...process.argv.slice(2)]);
+try {
+  process.exitCode = addon().run(['portlease', ...process.argv.slice(2)]);
+} catch (error) {
+  console.error(`portlease: ${error.message}`);
+  process.exitCode = 1;
+}

@@ -3,7 +3,7 @@
 //   PORTLEASE_NATIVE=FILE   no build of the addon: the one that is named serves
 //   CARGO, CARGO_TARGET_DIR as ever
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -11,11 +11,8 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const crate = join(root, '../bindings/node');
 const dist = join(root, 'dist');
 
-/** What the entry also exports by default, as the module does whose place it takes. */
-const DEFAULTS = { './nat-api': 'NatAPI' };
-
-/** Not `import common from`: where the addon is missing, a program could not catch that error (Node 20). */
-const HEAD = "import { createRequire } from 'node:module';\n\n";
+/** For ES modules: a bundle of CommonJS has no URL of its own. */
+const HERE = `export const here = import.meta.url ?? (typeof __filename === 'string' ? __filename : process.execPath);\n`;
 
 function run(command, args, options = {}) {
   const done = spawnSync(command, args, {
@@ -62,36 +59,39 @@ function compiler() {
   return tsc;
 }
 
-/** ES modules see the CommonJS build: there is one addon and one class of each name, however it is loaded. */
+function compile(...options) {
+  run(process.execPath, [compiler(), '--project', root, ...options]);
+}
+
+/** The modules once more, as ES modules beside those of CommonJS: `open.js` and `open.mjs`. */
 function writeModules() {
-  const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  for (const [path, entry] of Object.entries(manifest.exports)) {
-    if (typeof entry === 'string') continue;
-    const common = entry.require.default.replace('./dist/', './');
-    // Its names, without loading the addon: what TypeScript's `export` has left in the file.
-    const source = readFileSync(join(dist, common), 'utf8');
-    const names = [
-      ...source.matchAll(/^(?:Object\.defineProperty\(exports, "(\w+)", \{ enumerable|exports\.(\w+) = (?!void 0))/gm),
-    ];
-    const all = [...new Set(names.map(([, one, other]) => one ?? other))].sort();
-    if (all.length === 0) throw new Error(`${common} exports nothing`);
-    const list = all.map((name) => `  ${name},\n`).join('');
-    const main = DEFAULTS[path];
-    const code = `${HEAD}export const {\n${list}} = createRequire(import.meta.url)('${common}');\n`;
-    writeFileSync(join(root, entry.import.default), main ? `${code}export default ${main};\n` : code);
-    const types = `export * from '${common}';\n`;
-    writeFileSync(
-      join(root, entry.import.types),
-      main ? `${types}export { ${main} as default } from '${common}';\n` : types,
-    );
+  const folder = join(dist, 'esm');
+  compile('--module', 'es2022', '--moduleResolution', 'bundler', '--declaration', 'false', '--outDir', folder);
+  for (const name of readdirSync(folder)) {
+    const code = readFileSync(join(folder, name), 'utf8').replaceAll(/(from|import) '(\.\/[\w-]+)';/g, "$1 '$2.mjs';");
+    writeFileSync(join(dist, name.replace(/\.js$/, '.mjs')), name === 'here.js' ? HERE : code);
+  }
+  rmSync(folder, { recursive: true });
+}
+
+/** The types of the entries for ES modules: the same as those for CommonJS, so that values of both fit each other. */
+function writeTypes() {
+  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  for (const { import: entry } of Object.values(exports).filter((entry) => entry.import)) {
+    const common = entry.types.replace('.d.mts', '.d.ts').replace('dist/', '');
+    const [, main] = readFileSync(join(dist, common), 'utf8').match(/^export default (\w+);/m) ?? [];
+    const from = `from '${common.replace('.d.ts', '.js')}';\n`;
+    const types = `export * ${from}`;
+    writeFileSync(join(root, entry.types), main ? `${types}export { ${main} as default } ${from}` : types);
   }
 }
 
 function buildTypescript() {
   rmSync(dist, { recursive: true, force: true });
-  run(process.execPath, [compiler(), '--project', root]);
-  copyFileSync(join(root, 'src/native.d.ts'), join(dist, 'native.d.ts'));
+  compile();
+  for (const name of ['native.d.ts', 'binaries.cjs']) copyFileSync(join(root, 'src', name), join(dist, name));
   writeModules();
+  writeTypes();
 }
 
 if (!process.argv.includes('--no-addon')) buildAddon();

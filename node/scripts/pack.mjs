@@ -42,7 +42,9 @@ if (!folder || !PLATFORMS[platform]) {
 }
 
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-const { version, license, repository, engines } = manifest;
+// What all packages say of themselves.
+const { version, homepage, bugs, author, license, repository, engines, publishConfig } = manifest;
+const common = { version, homepage, bugs, author, license, repository, engines, publishConfig };
 const nameOf = (platform) => `@portlease/${platform}`;
 
 /** The version of the crates, which all packages have. */
@@ -76,7 +78,8 @@ function pack(name, manifest, fill) {
   return resolve(folder, filename.replace('@', '').replace('/', '-'));
 }
 
-const { scripts: _, devDependencies: __, ...published } = manifest;
+// The folder itself is private: it has neither licences nor the packages of the addon.
+const { private: _, scripts: __, devDependencies: ___, ...published } = manifest;
 const optionalDependencies = Object.fromEntries(Object.keys(PLATFORMS).map((one) => [nameOf(one), version]));
 const files = [...published.files, ...LICENCES];
 const main = pack('portlease', { ...published, files, optionalDependencies }, (stage) => {
@@ -87,14 +90,11 @@ const binary = pack(
   platform,
   {
     name: nameOf(platform),
-    version,
     description: `The addon of portlease for ${platform}`,
-    license,
-    repository,
+    ...common,
     main: 'portlease.node',
     files: ['portlease.node', ...LICENCES],
     ...PLATFORMS[platform],
-    engines,
   },
   (stage) => {
     copyFileSync(values.native ?? join(root, 'native/portlease.node'), join(stage, 'portlease.node'));

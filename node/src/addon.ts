@@ -1,95 +1,102 @@
 /** Finds and loads the addon: one `.node` file for each platform, in a package of its own. */
 
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { pathToFileURL } from 'node:url';
+import { load as installed } from './binaries.cjs';
+import { PortLeaseError } from './errors';
+import { here } from './here';
 import type * as Native from './native';
+import { VERSION } from './version';
 
 /** The addon's exports. */
 export type Addon = typeof Native;
 
 /** Names a `.node` file that is loaded in place of the installed one. */
 const OVERRIDE = 'PORTLEASE_NATIVE';
-const ROOT = join(__dirname, '..');
 /** Where a build from source puts the addon; not in the published package. */
-const BUILT_HERE = join(ROOT, 'native', 'portlease.node');
+const BUILT_HERE = '../native/portlease.node';
+const ELSEWHERE = `name a .node file in the environment variable ${OVERRIDE}`;
 
-interface Manifest {
-  version: string;
-  optionalDependencies?: Record<string, string>;
+function unavailable(message: string, cause?: unknown): PortLeaseError {
+  return new PortLeaseError('unavailable', message, { cause });
 }
 
-const manifest: Manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
-
-/** An error of the installation, not of port mapping. */
-class AddonError extends Error {
-  readonly code = 'ERR_PORTLEASE_ADDON';
-
-  constructor(message: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause });
-    this.name = 'PortLeaseAddonError';
-  }
+/** One line: Node adds the stack of `require` calls to some messages. */
+function reason(error: unknown): string {
+  return String((error as Error)?.message ?? error).split('\n')[0] ?? '';
 }
 
-/** The packages that can serve this machine. Linux has two C libraries; npm installs the one that fits. */
-function candidates(): string[] {
-  const machine = `${process.platform}-${process.arch}`;
-  const suffixes = process.platform === 'linux' ? ['-gnu', '-musl'] : process.platform === 'win32' ? ['-msvc'] : [''];
-  return suffixes.map((suffix) => `@portlease/${machine}${suffix}`);
-}
-
-/** Which of them it is, for the error message alone: asking takes long. */
-function wanted(): string {
-  const [first = '', second] = candidates();
-  const header = (process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined)?.header;
-  return second && !header?.glibcVersionRuntime ? second : first;
-}
-
-function isMissing(error: unknown, name: string): boolean {
-  const { code, message } = error as NodeJS.ErrnoException;
-  return code === 'MODULE_NOT_FOUND' && message.includes(name);
-}
-
-function required(file: string): Addon {
+function required(require: NodeJS.Require, file: string): Addon {
   try {
     return require(file) as Addon;
   } catch (error) {
-    throw new AddonError(`the addon ${file} cannot be loaded: ${(error as Error).message}`, error);
+    throw unavailable(`the addon ${file} cannot be loaded: ${reason(error)}`, error);
   }
 }
 
-function installed(): Addon {
-  let failure: unknown;
-  for (const name of candidates()) {
+/** A package that is there and does not work says more than one that is not there. */
+function isMissing(error: unknown, name: string): boolean {
+  const { code, message } = error as NodeJS.ErrnoException;
+  // A bundle's own `require` has no codes, or there is none.
+  return code === 'MODULE_NOT_FOUND' ? message.includes(name) : code !== 'ERR_DLOPEN_FAILED';
+}
+
+function packaged(require: NodeJS.Require): Addon {
+  const tried: string[] = [];
+  let failure: { name: string; error: unknown } | undefined;
+  const failed = (name: string, error: unknown): void => {
+    tried.push(name);
+    if (!isMissing(error, name)) failure ??= { name, error };
+  };
+  const found = installed(failed) as Addon | undefined;
+  if (found) return found;
+  // In a bundle of ES modules there is no `require`, so the packages are looked for beside the bundle.
+  for (const name of [...tried]) {
     try {
       return require(name) as Addon;
     } catch (error) {
-      if (!isMissing(error, name)) failure ??= error;
+      failed(name, error);
     }
   }
-  const name = wanted();
-  if (failure) throw new AddonError(`the package ${name} cannot be loaded: ${(failure as Error).message}`, failure);
-  const known = Object.keys(manifest.optionalDependencies ?? {});
-  if (known.length > 0 && !known.includes(name)) {
-    throw new AddonError(
-      `portlease has no binary for this machine: there is no package ${name}, only ${known.join(', ')}; ` +
-        `build one from source and name it in ${OVERRIDE}`,
-    );
+  if (failure) {
+    const { name, error } = failure;
+    throw unavailable(`the package ${name} cannot be loaded: ${reason(error)}; install again on this machine`, error);
   }
-  throw new AddonError(
-    `portlease's binary for this machine is missing: the package ${name}@${manifest.version}, an optional dependency, ` +
-      'is not installed. npm leaves it out with --omit=optional or --no-optional, and where node_modules or the lock ' +
-      `file came from another platform; install again on this machine, or name a .node file in ${OVERRIDE}`,
+  const machine = `${process.platform}-${process.arch}`;
+  if (tried.length === 0) {
+    throw unavailable(`portlease has no binary for ${machine}; build one from source and ${ELSEWHERE}`);
+  }
+  const names = [...new Set(tried)].join(' or ');
+  throw unavailable(
+    `portlease's binary for ${machine} is missing: the package ${names}, an optional dependency, is not installed; ` +
+      `install version ${VERSION} on this machine without --omit=optional, keep it outside of a bundle, or ${ELSEWHERE}`,
   );
 }
 
 function load(): Addon {
+  const require = createRequire(here);
   const override = process.env[OVERRIDE];
-  const addon = override ? required(override) : existsSync(BUILT_HERE) ? required(BUILT_HERE) : installed();
-  const version = addon.version();
-  if (version !== manifest.version) {
-    throw new AddonError(`the addon is of version ${version}, the package portlease of ${manifest.version}`);
-  }
-  return addon;
+  if (override) return required(require, override);
+  const built = new URL(BUILT_HERE, here.startsWith('file:') ? here : pathToFileURL(here));
+  return existsSync(built) ? required(require, BUILT_HERE) : packaged(require);
 }
 
-export const addon: Addon = load();
+let loaded: Addon | undefined;
+
+/**
+ * The addon, loaded at the first call: a program that only imports the package runs without it. Throws `unavailable`
+ * if it is not there or cannot be loaded, and looks again at the next call.
+ */
+export function addon(): Addon {
+  if (loaded) return loaded;
+  const found = load();
+  const version = found.version();
+  if (version !== VERSION) {
+    throw unavailable(
+      `portlease is of version ${VERSION}, its binary of ${version}; install both anew, in the same version`,
+    );
+  }
+  loaded = found;
+  return found;
+}

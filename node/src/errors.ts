@@ -8,6 +8,8 @@ export interface ErrorReport {
   readonly message: string;
 }
 
+const BRAND = Symbol.for('portlease.error');
+
 /** The `code` of a {@link PortLeaseError}, one for each kind. */
 export type ErrorCode = `ERR_PORTLEASE_${Uppercase<ErrorKind>}`;
 
@@ -38,7 +40,15 @@ export class PortLeaseError extends Error {
   static {
     const value = 'PortLeaseError';
     Object.defineProperty(PortLeaseError.prototype, 'name', { value, writable: true, configurable: true });
+    Object.defineProperty(PortLeaseError.prototype, BRAND, { value: true });
+    Object.defineProperty(PortLeaseError, Symbol.hasInstance, { value: isInstance });
   }
+}
+
+/** `instanceof`, also true for the error of another copy of the package: one was imported, say, and the other required. */
+function isInstance(this: unknown, value: unknown): boolean {
+  if (this !== PortLeaseError) return Function.prototype[Symbol.hasInstance].call(this as typeof PortLeaseError, value);
+  return typeof value === 'object' && value !== null && Reflect.get(value, BRAND) === true;
 }
 
 /** The error for a bad argument: names it and says what is allowed. */
@@ -48,6 +58,7 @@ export function invalid(argument: string, message: string): PortLeaseError {
 
 /** The addon's error as users see it: its code is the kind, its cause the system's error, `number` and text. */
 export function fromAddon(error: unknown): PortLeaseError {
+  if (error instanceof PortLeaseError) return error;
   const { code, message, cause } = error as NodeJS.ErrnoException & { cause?: Error };
   const kind = Object.values(ErrorKind).find((kind) => kind === code);
   if (kind === undefined) return new PortLeaseError('internal', message, { cause: error });

@@ -7,7 +7,8 @@
 
 export type { MapOptions, MapperOptions, RetryPolicy } from './config';
 export { type ErrorCode, type ErrorReport, PortLeaseError } from './errors';
-export { Lease, Mapper } from './mapper';
+export { Lease } from './lease';
+export { Mapper } from './mapper';
 export {
   AddressClass,
   type AddressFamily,
@@ -29,6 +30,7 @@ export {
   type FailedEvent,
   type GatewayReport,
   type InactiveLeaseSnapshot,
+  type LeaseEventMap,
   type LeaseSnapshot,
   type MappedEvent,
   type MapperEvent,

@@ -11,7 +11,8 @@
 
 import type { MapperOptions } from './config';
 import { invalid, PortLeaseError } from './errors';
-import { type Lease, Mapper } from './mapper';
+import type { Lease } from './lease';
+import { Mapper } from './mapper';
 import type { ErrorKind, Transport } from './names';
 import type { SignalOptions } from './options';
 import type { ActiveLeaseSnapshot, GatewayReport } from './snapshot';

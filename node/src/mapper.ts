@@ -1,182 +1,39 @@
-import { EventEmitter } from 'node:events';
 import { addon } from './addon';
 import type { MapOptions, MapperOptions } from './config';
 import { calling } from './errors';
-import { EventIterator, follow } from './feed';
+import { apart, EventIterator, Feed } from './feed';
+import {
+  Attentive,
+  attend,
+  checkMade,
+  drain,
+  events,
+  forget,
+  inspectable,
+  inspected,
+  keep,
+  listen,
+  made,
+} from './internal';
+import { Lease } from './lease';
 import { EventKind, type Release } from './names';
-import type { EventsHandle, LeaseHandle, LeaseView, MapperHandle } from './native';
+import type { EventsHandle, MapperHandle } from './native';
+import { limits, request, type SignalOptions, settings, signalOf, type WaitOptions } from './options';
 import {
-  type ChangedOptions,
-  changes,
-  limits,
-  request,
-  type SignalOptions,
-  settings,
-  signalOf,
-  type WaitOptions,
-} from './options';
-import {
-  type ActiveLeaseSnapshot,
   fromEventView,
-  fromLeaseView,
   fromMapperView,
   fromReportView,
   type GatewayReport,
-  type LeaseSnapshot,
-  leaseSnapshot,
   type MapperEvent,
   type MapperEventMap,
   type MapperSnapshot,
-  NUMBERS,
-  type SnapshotTexts,
-  texts,
 } from './snapshot';
 import { hold, host, promised } from './waiting';
 
-const NO_TEXTS: SnapshotTexts = { external: null, lastError: null };
-// One for all leases: it is filled and read within one call.
-const numbers = new Float64Array(NUMBERS);
-
-function howItWent(release: Release): Release {
-  return release;
-}
-
-/** Tells a mapper that a lease is to end. */
-const forget = Symbol('forget');
-
-/**
- * The promise to keep one port mapped, until {@link stop} or until its mapper is stopped; made by {@link Mapper.map}.
- */
-export class Lease {
-  /** The mapper that serves it. */
-  readonly mapper: Mapper;
-  readonly #handle: LeaseHandle;
-  #texts = NO_TEXTS;
-  #version = 0;
-
-  /** @internal */
-  constructor(mapper: Mapper, handle: LeaseHandle) {
-    this.mapper = mapper;
-    this.#handle = handle;
-  }
-
-  /** The lease's number within its mapper, from 1, as events name it. */
-  get id(): number {
-    return this.#handle.id;
-  }
-
-  /**
-   * Waits for a mapping and answers with the snapshot that has it.
-   *
-   * Rejects with the kind of the latest whole attempt if that failed (the lease keeps trying unless
-   * `retry: 'never'`). Every call that is pending hears of a failed attempt; a call after that waits for the next
-   * attempt. Rejects with `timeout` if no attempt has ended within `timeout` milliseconds (default: no limit), with the
-   * reason of `signal` as soon as that is aborted, and once the lease is over with the kind that ended it, or `stopped`.
-   */
-  async ready(options?: WaitOptions): Promise<ActiveLeaseSnapshot> {
-    const { timeout, signal } = limits(options);
-    return promised(
-      (token) => this.#handle.ready(token, timeout),
-      signal,
-      (view: LeaseView) => fromLeaseView(view) as ActiveLeaseSnapshot,
-    );
-  }
-
-  /**
-   * Waits until the lease's state is another than `since` and answers with it. Resolves at once if it is another
-   * already; several changes between two calls are seen as one.
-   *
-   * ```js
-   * for (let seen = lease.snapshot(); ; seen = await lease.changed({ since: seen })) console.log(seen.state);
-   * ```
-   *
-   * Rejects with `timeout` if nothing has changed within `timeout` milliseconds (default: no limit), with the reason of
-   * `signal`, and with `stopped` once the lease is over and `since` is its last state.
-   */
-  async changed(options?: ChangedOptions): Promise<LeaseSnapshot> {
-    const { since = this.snapshot().revision, timeout, signal } = changes(options);
-    return promised((token) => this.#handle.changed(token, since, timeout), signal, fromLeaseView);
-  }
-
-  /**
-   * Deletes the mapping on the gateway and makes it again with the same external port, if the gateway gives it, and
-   * answers with the snapshot that has the new mapping: for a mapping that the gateway lists and does not forward. A
-   * lease that is not mapped makes its next attempt at once.
-   *
-   * The event `repaired` tells that it has worked, `failed` that it has not; then the lease tries again as after any
-   * loss. Rejects with `refused` if it was repaired less than 10 s ago (the message says how long to wait), with the
-   * kind of the attempt, with `timeout` if it has not ended within `timeout` milliseconds (default: no limit), with the
-   * reason of `signal`, and with `stopped` once the lease is over. If the time is up or `signal` is aborted, the repair
-   * goes on.
-   */
-  async repair(options?: WaitOptions): Promise<ActiveLeaseSnapshot> {
-    const { timeout, signal } = limits(options);
-    return promised(
-      (token) => this.#handle.repair(token, timeout),
-      signal,
-      (view: LeaseView) => fromLeaseView(view) as ActiveLeaseSnapshot,
-    );
-  }
-
-  /** The present state: plain and frozen. Never waits and never fails. */
-  snapshot(): LeaseSnapshot {
-    const version = this.#handle.read(numbers);
-    if (version !== this.#version) {
-      this.#texts = texts(this.#handle.texts());
-      this.#version = version;
-    }
-    return leaseSnapshot(numbers, this.#texts);
-  }
-
-  /**
-   * Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` milliseconds
-   * (default 5000). After that the release goes on in the background and the answer is `pending`. May be called again;
-   * never fails for a gateway that is gone, which is `unconfirmed`: see {@link Release}. The release begins even if
-   * `signal` was aborted before.
-   */
-  async stop(options?: WaitOptions): Promise<Release> {
-    const { timeout, signal } = limits(options);
-    this.mapper[forget](this);
-    this.#handle.beginStop();
-    return promised((token) => this.#handle.stop(token, timeout), signal, howItWent);
-  }
-
-  /**
-   * Ends the lease and leaves the mapping on the gateway until its lifetime ends; one that is
-   * {@link ActiveLeaseSnapshot.permanent} stays until somebody deletes it. Answers as {@link stop} does.
-   */
-  async detach(options?: SignalOptions): Promise<Release> {
-    const signal = signalOf(options);
-    this.mapper[forget](this);
-    this.#handle.beginDetach();
-    return promised((token) => this.#handle.detach(token), signal, howItWent);
-  }
-
-  /** {@link stop}, for `await using`. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop();
-  }
-}
-
 const EVENT_KINDS = Object.values(EventKind);
-
-const LISTENER_METHODS = [
-  'on',
-  'addListener',
-  'prependListener',
-  'once',
-  'prependOnceListener',
-  'off',
-  'removeListener',
-  'removeAllListeners',
-] as const;
 
 /** Up to so many leases are held whether they have ended or not. */
 const SWEEP_ABOVE = 16;
-
-/** For `open`: makes a mapper of its handle, and lets a mapper keep a lease. */
-export const adopt = Symbol('adopt');
-export const keep = Symbol('keep');
 
 type Events = { [K in EventKind]: [event: MapperEventMap[K]] };
 
@@ -194,19 +51,24 @@ type Events = { [K in EventKind]: [event: MapperEventMap[K]] };
  * mapper.on('changed', ({ external }) => console.log(`now at ${external}`));
  * ```
  */
-export class Mapper extends EventEmitter<Events> {
+export class Mapper extends Attentive<Events> {
   /** Keeps mappers with leases, so that the garbage collector takes no mapping away. */
   static readonly #mapping = new Set<Mapper>();
 
   readonly #handle: MapperHandle;
-  readonly #leases = new Set<Lease>();
+  /** Those that have not ended, by number. */
+  readonly #leases = new Map<number, Lease>();
+  /** Those that have listeners. */
+  readonly #listening = new Map<number, Lease>();
   /** The reader behind {@link nextEvent}, from the first call on. */
   #queue: EventsHandle | undefined;
   #sweepAbove = SWEEP_ABOVE;
   #release: (() => void) | undefined;
-  #unfollow: (() => void) | undefined;
+  #feed: Feed | undefined;
 
-  private constructor(handle: MapperHandle) {
+  /** Mappers are made by {@link Mapper.start}; to call this throws a `TypeError`. */
+  private constructor(key: symbol, handle: MapperHandle) {
+    checkMade(key, 'Mapper', 'Mapper.start()');
     super();
     this.#handle = handle;
   }
@@ -214,16 +76,20 @@ export class Mapper extends EventEmitter<Events> {
   /**
    * Checks the options and starts the engine, a thread of its own. Does not touch the network.
    *
-   * Throws `invalid`, naming the option, or `internal` if the system gives no thread.
+   * Throws `invalid`, naming the option, `unavailable` if portlease's binary for this machine is missing, or
+   * `internal` if the system gives no thread.
    */
   static start(options?: MapperOptions): Mapper {
     const checked = settings(options);
-    return new Mapper(calling(() => addon.MapperHandle.start(host, checked)));
+    return new Mapper(
+      made,
+      calling(() => addon().MapperHandle.start(host(), checked)),
+    );
   }
 
   /** @internal */
-  static [adopt](handle: MapperHandle): Mapper {
-    return new Mapper(handle);
+  static [made](handle: MapperHandle): Mapper {
+    return new Mapper(made, handle);
   }
 
   /**
@@ -236,7 +102,7 @@ export class Mapper extends EventEmitter<Events> {
   map(options: MapOptions): Lease {
     const checked = request(options);
     return this[keep](
-      new Lease(
+      Lease[made](
         this,
         calling(() => this.#handle.map(checked)),
       ),
@@ -245,7 +111,7 @@ export class Mapper extends EventEmitter<Events> {
 
   /** @internal */
   [keep]<T extends Lease>(lease: T): T {
-    this.#leases.add(lease);
+    this.#leases.set(lease.id, lease);
     if (this.#leases.size > this.#sweepAbove) this.#sweep();
     Mapper.#mapping.add(this);
     return lease;
@@ -253,14 +119,14 @@ export class Mapper extends EventEmitter<Events> {
 
   /** Forgets the leases that have ended by themselves. */
   #sweep(): void {
-    for (const lease of this.#leases) if (lease.snapshot().state === 'exited') this.#leases.delete(lease);
+    for (const [id, lease] of this.#leases) if (lease.snapshot().state === 'exited') this.#leases.delete(id);
     // Not with each lease that is mapped: that would take a time that grows with the square of their number.
     this.#sweepAbove = Math.max(SWEEP_ABOVE, 2 * this.#leases.size);
   }
 
   /** @internal */
   [forget](lease: Lease): void {
-    this.#leases.delete(lease);
+    this.#leases.delete(lease.id);
     if (this.#leases.size === 0) Mapper.#mapping.delete(this);
   }
 
@@ -278,7 +144,7 @@ export class Mapper extends EventEmitter<Events> {
    * Rejects with `timeout`, with the reason of `signal`, and with `stopped` once the mapper is stopped and its last
    * event was pulled.
    */
-  async nextEvent(options?: WaitOptions): Promise<MapperEvent> {
+  async nextEvent(options?: WaitOptions | AbortSignal): Promise<MapperEvent> {
     const { timeout, signal } = limits(options);
     // Made at the call, so that it has what other readers read from now on.
     this.#queue ??= this.#handle.events();
@@ -298,9 +164,8 @@ export class Mapper extends EventEmitter<Events> {
    *
    * Rejects with the reason of `signal` when that is aborted.
    */
-  events(options?: SignalOptions): AsyncIterableIterator<MapperEvent> {
-    const signal = signalOf(options);
-    return new EventIterator(this.#handle.events(), signal);
+  events(options?: SignalOptions | AbortSignal): AsyncIterableIterator<MapperEvent> {
+    return new EventIterator(this[events](), signalOf(options));
   }
 
   /**
@@ -309,7 +174,7 @@ export class Mapper extends EventEmitter<Events> {
    * Rejects with `unavailable` or `refused` if no protocol has an offer (the message names each one's reason),
    * with `transport`, `stopped`, and with the reason of `signal`.
    */
-  async probe(options?: SignalOptions): Promise<GatewayReport> {
+  async probe(options?: SignalOptions | AbortSignal): Promise<GatewayReport> {
     return promised((token) => this.#handle.probe(token), signalOf(options), fromReportView);
   }
 
@@ -329,13 +194,21 @@ export class Mapper extends EventEmitter<Events> {
    * those that ended before. May be called again; never fails for a gateway that is gone. The release begins even if
    * `signal` was aborted before.
    */
-  async stop(options?: WaitOptions): Promise<Release> {
+  async stop(options?: WaitOptions | AbortSignal): Promise<Release> {
     const { timeout, signal } = limits(options);
     this.unref();
     this.#leases.clear();
     Mapper.#mapping.delete(this);
     this.#handle.beginStop();
-    return promised((token) => this.#handle.stop(token, timeout), signal, howItWent);
+    return promised(
+      (token) => this.#handle.stop(token, timeout),
+      signal,
+      (release: Release) => {
+        // Listeners have heard of the end before the caller goes on.
+        this[drain]();
+        return release;
+      },
+    );
   }
 
   /** {@link stop}, for `await using`. */
@@ -356,26 +229,46 @@ export class Mapper extends EventEmitter<Events> {
     return this;
   }
 
-  /** Reads events as long as there are listeners for them. */
-  #attend(): this {
-    if (EVENT_KINDS.some((kind) => this.listenerCount(kind) > 0)) {
-      this.#unfollow ??= follow(this.#handle.events(), (event) => this.emit(event.kind, event as never));
-    } else {
-      this.#unfollow?.();
-      this.#unfollow = undefined;
-    }
-    return this;
+  /** @internal */
+  [events](): EventsHandle {
+    return this.#handle.events();
   }
 
-  static {
-    // Every way to add and to remove a listener. Some call others, which does no harm.
-    for (const name of LISTENER_METHODS) {
-      const method = EventEmitter.prototype[name] as (...args: unknown[]) => unknown;
-      const value = function (this: Mapper, ...args: unknown[]): Mapper {
-        method.apply(this, args);
-        return this.#attend();
-      };
-      Object.defineProperty(Mapper.prototype, name, { value, writable: true, configurable: true });
+  /** @internal */
+  [listen](lease: Lease, listens: boolean): void {
+    if (listens) this.#listening.set(lease.id, lease);
+    else this.#listening.delete(lease.id);
+    this[attend]();
+  }
+
+  /** @internal */
+  [drain](): void {
+    this.#feed?.drain();
+  }
+
+  /** Reads events as long as there are listeners for them. @internal */
+  [attend](): void {
+    if (this.#listening.size > 0 || EVENT_KINDS.some((kind) => this.listenerCount(kind) > 0)) {
+      this.#feed ??= new Feed(this.#handle.events(), (event) => this.#give(event));
+    } else {
+      this.#feed?.leave();
+      this.#feed = undefined;
     }
+  }
+
+  #give(event: MapperEvent): void {
+    const lease = this.#listening.get(event.lease ?? 0);
+    if (event.kind !== 'network-changed' && lease) apart(() => lease.emit(event.kind, event as never));
+    apart(() => this.emit(event.kind, event as never));
+    if (event.kind === 'exited' && this.#listening.delete(event.lease)) this[attend]();
+  }
+
+  /** @internal */
+  [inspectable](...how: [number, object, (value: unknown, options: object) => string]): string {
+    const { gateway, localAddress, leases, active, lastError, stopped } = this.snapshot();
+    const shown = leases.map(({ internalPort, transport, state, external }) => {
+      return `${internalPort}/${transport} ${state}${external ? ` ${external}` : ''}`;
+    });
+    return inspected('Mapper', { gateway, localAddress, active, leases: shown, lastError, stopped }, ...how);
   }
 }

@@ -6,7 +6,8 @@
  */
 
 import type { MapperOptions } from './config';
-import { type Lease, Mapper } from './mapper';
+import type { Lease } from './lease';
+import { Mapper } from './mapper';
 import { type Protocol, Release, type Transport } from './names';
 
 /** The options of {@link NatAPI}. */
@@ -246,3 +247,5 @@ function split(args: PortArguments): [Callback<boolean> | undefined, unknown[]] 
   const last: unknown = args.at(-1);
   return typeof last === 'function' ? [last as Callback<boolean>, args.slice(0, -1)] : [undefined, args];
 }
+
+export default NatAPI;

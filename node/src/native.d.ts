@@ -101,6 +101,8 @@ export declare class PortHandle {
 
 /** A reader of a mapper's events. */
 export declare class EventsHandle {
+  /** This reader's next event, if there is one already. Does not wait. */
+  tryNext(): EventView | null
   /** Waits for this reader's next event. */
   next(token: number, timeout?: number | undefined | null): void
 }

@@ -1,6 +1,8 @@
 import { addon } from './addon';
 import { calling } from './errors';
-import { adopt, keep, Lease, Mapper } from './mapper';
+import { keep, made } from './internal';
+import { Lease } from './lease';
+import { Mapper } from './mapper';
 import type { Release } from './names';
 import type { PortHandle } from './native';
 import { checkObject, type OpenOptions, opening, type SignalOptions, signalOf, type WaitOptions } from './options';
@@ -10,19 +12,23 @@ import { host, ignore } from './waiting';
 export class OpenPort extends Lease {
   readonly #port: PortHandle;
 
-  /** @internal */
-  constructor(mapper: Mapper, port: PortHandle) {
-    super(mapper, port.lease());
+  private constructor(key: symbol, mapper: Mapper, port: PortHandle) {
+    super(key, mapper, port?.lease());
     this.#port = port;
   }
 
+  /** @internal */
+  static override [made](mapper: Mapper, port: never): OpenPort {
+    return new OpenPort(made, mapper, port as PortHandle);
+  }
+
   /** Releases the mapping and ends the mapper; as {@link Mapper.stop}. */
-  override stop(options?: WaitOptions): Promise<Release> {
+  override stop(options?: WaitOptions | AbortSignal): Promise<Release> {
     return this.mapper.stop(options);
   }
 
   /** Leaves the mapping on the gateway, as {@link Lease.detach} does, and ends the mapper. */
-  override async detach(options?: SignalOptions): Promise<Release> {
+  override async detach(options?: SignalOptions | AbortSignal): Promise<Release> {
     const signal = signalOf(options);
     this.#port.beginDetach();
     return this.mapper.stop({ signal });
@@ -45,9 +51,9 @@ export async function open(port: number, options: OpenOptions = {}): Promise<Ope
   checkObject('options', options);
   const { settings, request, limits } = opening(port, options);
   limits.signal?.throwIfAborted();
-  const handle = calling(() => addon.PortHandle.begin(host, settings, request));
-  const mapper = Mapper[adopt](handle.mapper());
-  const opened = mapper[keep](new OpenPort(mapper, handle));
+  const handle = calling(() => addon().PortHandle.begin(host(), settings, request));
+  const mapper = Mapper[made](handle.mapper());
+  const opened = mapper[keep](OpenPort[made](mapper, handle as never));
   try {
     await opened.ready(limits);
     return opened;

@@ -138,14 +138,19 @@ export function request(options: MapOptions): object {
 
 const LIMIT_READERS: Readers<WaitOptions> = { timeout, signal: abortSignal };
 
+/** A signal alone stands for options that have nothing else. */
+function withSignal<T extends object>(options: T | AbortSignal | undefined): T | SignalOptions | undefined {
+  return isSignal(options) ? { signal: options } : options;
+}
+
 /** The limits of a wait. */
-export function limits(options: WaitOptions | undefined): WaitOptions {
-  return read<WaitOptions>('options', options, LIMIT_READERS) as WaitOptions;
+export function limits(options: WaitOptions | AbortSignal | undefined): WaitOptions {
+  return read<WaitOptions>('options', withSignal(options), LIMIT_READERS) as WaitOptions;
 }
 
 /** The same for a wait for a change, which has the number of a state as well. */
-export function changes(options: ChangedOptions | undefined): WaitOptions & { since?: number } {
-  return read<ChangedOptions>('options', options, { ...LIMIT_READERS, since: revision });
+export function changes(options: ChangedOptions | AbortSignal | undefined): WaitOptions & { since?: number } {
+  return read<ChangedOptions>('options', withSignal(options), { ...LIMIT_READERS, since: revision });
 }
 
 /** What `open` is given, for each of those that it is about. */
@@ -165,14 +170,17 @@ export function opening(
 }
 
 /** The same for a call without a time-out. */
-export function signalOf(options: SignalOptions | undefined): AbortSignal | undefined {
-  return (read<SignalOptions>('options', options, { signal: abortSignal }) as SignalOptions).signal;
+export function signalOf(options: SignalOptions | AbortSignal | undefined): AbortSignal | undefined {
+  return (read<SignalOptions>('options', withSignal(options), { signal: abortSignal }) as SignalOptions).signal;
+}
+
+/** By what it can do: there are signals of other realms and of polyfills. */
+function isSignal(value: unknown): value is AbortSignal {
+  const signal = value as Partial<AbortSignal> | null | undefined;
+  return typeof signal?.aborted === 'boolean' && typeof signal.addEventListener === 'function';
 }
 
 function abortSignal(name: string, value: unknown): AbortSignal {
-  const signal = value as Partial<AbortSignal> | null;
-  if (typeof signal?.aborted !== 'boolean' || typeof signal.addEventListener !== 'function') {
-    throw invalid(name, `must be an AbortSignal, not ${shown(value)}`);
-  }
-  return value as AbortSignal;
+  if (!isSignal(value)) throw invalid(name, `must be an AbortSignal, not ${shown(value)}`);
+  return value;
 }

@@ -271,6 +271,11 @@ interface FormedEvents {
 /** Which event each kind comes with. */
 export type MapperEventMap = FormedEvents & { [K in Exclude<EventKind, keyof FormedEvents>]: CommonEvent<K> };
 
+/** Which event a lease's own listeners get with each kind. */
+export type LeaseEventMap = {
+  [K in Exclude<EventKind, 'network-changed'>]: MapperEventMap[K] & { readonly lease: number };
+};
+
 /** Something that happened; `kind` tells the forms apart. Plain and frozen; durations are milliseconds. */
 export type MapperEvent = MapperEventMap[EventKind];
 

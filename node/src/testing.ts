@@ -9,9 +9,11 @@ import { addon } from './addon';
 import type { MapperOptions } from './config';
 import { calling, invalid, PortLeaseError } from './errors';
 import { FAULTS, type Faults, GATEWAY_OPTIONS, type GatewayOptions } from './gateway-options';
+import { checkMade, inspectable, inspected, made } from './internal';
 import type { Protocol, Transport } from './names';
 import type { GatewayHandle } from './native';
 import { checkObject, limits, type WaitOptions } from './options';
+import { now, setTimeout } from './timers';
 
 export type {
   Faults,
@@ -126,7 +128,9 @@ function translated(message: string): string {
 export class Gateway {
   readonly #handle: GatewayHandle;
 
-  private constructor(handle: GatewayHandle) {
+  /** Gateways are made by {@link Gateway.start}; to call this throws a `TypeError`. */
+  private constructor(key: symbol, handle: GatewayHandle) {
+    checkMade(key, 'Gateway', 'Gateway.start()');
     this.#handle = handle;
   }
 
@@ -138,7 +142,10 @@ export class Gateway {
     checkNames('options', options, GATEWAY_OPTIONS);
     if (options.faults !== undefined) checkNames('faults', options.faults, FAULTS);
     try {
-      return new Gateway(calling(() => addon.GatewayHandle.start(JSON.stringify(renamed(options, snake)))));
+      return new Gateway(
+        made,
+        calling(() => addon().GatewayHandle.start(JSON.stringify(renamed(options, snake)))),
+      );
     } catch (error) {
       const { kind, message, cause } = error as PortLeaseError;
       throw new PortLeaseError(kind, translated(message), { cause });
@@ -208,12 +215,12 @@ export class Gateway {
    */
   async waitFor(condition: (state: GatewayState) => boolean, options?: WaitOptions): Promise<GatewayState> {
     const { timeout = DEFAULT_WAIT, signal } = limits(options);
-    const deadline = performance.now() + timeout;
+    const deadline = now() + timeout;
     for (;;) {
       signal?.throwIfAborted();
       const state = this.state();
       if (condition(state)) return state;
-      if (performance.now() >= deadline) {
+      if (now() >= deadline) {
         throw new PortLeaseError('timeout', `the gateway was not so within ${timeout} ms: ${JSON.stringify(state)}`);
       }
       await new Promise((resolve) => setTimeout(resolve, LOOK_INTERVAL));
@@ -238,6 +245,12 @@ export class Gateway {
   /** {@link stop}, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
+  }
+
+  /** @internal */
+  [inspectable](...how: [number, object, (value: unknown, options: object) => string]): string {
+    const { mappings, externalAddress } = this.state();
+    return inspected('Gateway', { ...this.config, externalAddress, mappings: mappings.length }, ...how);
   }
 
   /** A command and its reply with the names of JavaScript. */

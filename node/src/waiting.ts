@@ -1,49 +1,62 @@
 /** Pending calls of the addon, in this thread's event loop. */
 
-import { setInterval } from 'node:timers';
-import { addon } from './addon';
+import { type Addon, addon } from './addon';
 import { calling, fromAddon, type PortLeaseError } from './errors';
 import type { Release } from './names';
-import type { EventView, LeaseView, ReportView } from './native';
+import type { EventView, Host, LeaseView, ReportView } from './native';
+import { setInterval } from './timers';
+import { VERSION } from './version';
 
 type Answer = Release | LeaseView | EventView | ReportView;
 
 /** Begins a call of the addon that waits, under this number. */
 type Begin = (token: number) => void;
 
-interface Waiting {
-  readonly done: (answer: Answer) => void;
-  readonly failed: (error: PortLeaseError) => void;
-}
-
 /** How long the end of the process waits for the gateways. */
 const EXIT_TIMEOUT = 2000;
 /** The longest that a timer of Node's can be. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-const waiting = new Map<number, Waiting>();
-let lastToken = 0;
-
-/** The addon's part of this thread. Its bell rings in the event loop, but does not keep it alive. */
-export const host = new addon.Host(settleAll);
-
-function settleAll(): void {
-  for (let token = host.next(); token !== null; token = host.next()) {
-    const one = waiting.get(token);
-    waiting.delete(token);
-    if (one) settle(one);
-  }
+/** What a thread has once, however many copies of this module are loaded in it. */
+interface Runtime {
+  /** The addon's part of this thread. Its bell rings in the event loop, but does not keep it alive. */
+  readonly host: Host;
+  /** What to do with the outcome of each pending call, by its number. */
+  readonly waiting: Map<number, () => void>;
+  /** A timer that does nothing keeps the loop alive as long as anybody holds it. */
+  readonly keeper: NodeJS.Timeout;
+  lastToken: number;
+  holders: number;
 }
 
-function settle({ done, failed }: Waiting): void {
-  let answer: Answer;
-  try {
-    answer = host.take() as Answer;
-  } catch (error) {
-    failed(fromAddon(error));
-    return;
-  }
-  done(answer);
+// At the addon's exports: module caches that are emptied (test runners, hot reloading) keep those, and both builds of
+// the package, CommonJS and ES modules, find the same. So there is one listener for the end of the process.
+const RUNTIME = Symbol.for(`portlease ${VERSION}`);
+
+function runtime(): Runtime {
+  const exports = addon() as Addon & { [RUNTIME]?: Runtime };
+  exports[RUNTIME] ??= started(exports);
+  return exports[RUNTIME];
+}
+
+function started(addon: Addon): Runtime {
+  const waiting = new Map<number, () => void>();
+  const host: Host = new addon.Host(() => {
+    for (let token = host.next(); token !== null; token = host.next()) {
+      const settle = waiting.get(token);
+      waiting.delete(token);
+      settle?.();
+    }
+  });
+  // When the event loop has ended, at process.exit() and after an uncaught exception; in a worker for the worker.
+  process.once('exit', () => host.stopAll(EXIT_TIMEOUT));
+  const keeper = setInterval(() => {}, LONGEST_TIMER).unref();
+  return { host, waiting, keeper, lastToken: 0, holders: 0 };
+}
+
+/** What handles are made with. */
+export function host(): Host {
+  return runtime().host;
 }
 
 /** Begins a wait and calls back when it is over, never before this returns. The answer cancels it. Keeps nothing alive. */
@@ -52,26 +65,34 @@ export function watch(
   done: (answer: Answer) => void,
   failed: (error: PortLeaseError) => void,
 ): () => void {
-  const token = ++lastToken;
+  const all = runtime();
+  const { host, waiting } = all;
+  const token = ++all.lastToken;
   calling(() => begin(token));
-  waiting.set(token, { done, failed });
+  waiting.set(token, () => {
+    let answer: Answer;
+    try {
+      answer = host.take() as Answer;
+    } catch (error) {
+      failed(fromAddon(error));
+      return;
+    }
+    done(answer);
+  });
   return () => {
     if (waiting.delete(token)) host.cancel(token);
   };
 }
 
-// A timer that does nothing keeps the loop alive as long as anybody holds it.
-const keeper = setInterval(() => {}, LONGEST_TIMER).unref();
-let holders = 0;
-
 /** Keeps the event loop alive until the answer is called. */
 export function hold(): () => void {
-  if (holders++ === 0) keeper.ref();
+  const all = runtime();
+  if (all.holders++ === 0) all.keeper.ref();
   let held = true;
   return () => {
     if (!held) return;
     held = false;
-    if (--holders === 0) keeper.unref();
+    if (--all.holders === 0) all.keeper.unref();
   };
 }
 
@@ -155,8 +176,3 @@ export function promised<A extends Answer, T>(
     };
   });
 }
-
-// Runs when the event loop has ended, at process.exit() and after an uncaught exception; in a worker for the worker.
-process.once('exit', () => {
-  host.stopAll(EXIT_TIMEOUT);
-});

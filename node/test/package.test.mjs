@@ -93,9 +93,32 @@ describe('the installed package', () => {
     const manifest = (name) => JSON.parse(readFileSync(join(project, 'node_modules', name, 'package.json'), 'utf8'));
     const main = manifest('portlease');
     assert.equal(main.scripts, undefined);
+    assert.match(readFileSync(join(root, 'dist/version.js'), 'utf8'), new RegExp(`'${main.version}'`));
     assert.equal(manifest(tarballs.platform).version, main.version);
     assert.ok(Object.values(main.optionalDependencies).every((version) => version === main.version));
     assert.equal(manifest(tarballs.platform).os.length, 1);
+  });
+
+  it('tells where it comes from, where to ask and how it is published, and its platform package too', () => {
+    for (const name of ['portlease', tarballs.platform]) {
+      const manifest = JSON.parse(readFileSync(join(project, 'node_modules', name, 'package.json'), 'utf8'));
+      for (const field of ['homepage', 'bugs', 'author', 'license', 'repository', 'description', 'engines']) {
+        assert.ok(manifest[field], `${name}: ${field}`);
+      }
+      assert.deepEqual(manifest.publishConfig, { access: 'public', provenance: true });
+      assert.equal(manifest.private, undefined);
+    }
+    for (const folder of ['.', 'test/consumers', 'test/bundlers']) {
+      assert.equal(JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8')).private, true, folder);
+    }
+  });
+
+  it('names the package of each platform where bundlers find it', () => {
+    const names = readFileSync(join(root, 'dist/binaries.cjs'), 'utf8').matchAll(/require\('(.*)'\)/g);
+    const { optionalDependencies } = JSON.parse(
+      readFileSync(join(project, 'node_modules/portlease/package.json'), 'utf8'),
+    );
+    assert.deepEqual([...names].map(([, name]) => name).sort(), Object.keys(optionalDependencies).sort());
   });
 
   it('has its licences with it, and its platform package too', () => {
@@ -121,19 +144,44 @@ describe('without its binary the package', () => {
   before(() => renameSync(missing(), join(folder, 'hidden')));
   after(() => renameSync(join(folder, 'hidden'), missing()));
 
-  it('says which package is missing, and why', async () => {
-    const code = "import('portlease').catch((error) => console.log(JSON.stringify([error.code, error.message])))";
-    const [name, message] = JSON.parse(await node(code));
-    assert.equal(name, 'ERR_PORTLEASE_ADDON');
-    for (const part of [tarballs.platform, '--omit=optional', 'another platform', 'PORTLEASE_NATIVE']) {
-      assert.ok(message.includes(part), message);
+  const TRY = `const said = [];
+    const say = (error) => said.push([error.kind, error.code, error instanceof PortLeaseError, error.message]);
+    try { Mapper.start(); } catch (error) { say(error); }`;
+
+  it('is imported and required all the same, and says at the first call what is missing and what to do', async () => {
+    const names = '{ Mapper, open, PortLeaseError }';
+    const code = `${TRY} open(9001).catch(say).then(() => console.log(JSON.stringify(said)));`;
+    const imported = await node(`import ${names} from 'portlease'; ${code}`);
+    const required = await node(`const ${names} = require('portlease'); ${code}`, { kind: 'commonjs' });
+    for (const said of [...JSON.parse(imported), ...JSON.parse(required)]) {
+      const message = said.pop();
+      assert.deepEqual(said, ['unavailable', 'ERR_PORTLEASE_UNAVAILABLE', true]);
+      for (const part of [tarballs.platform, '--omit=optional', 'on this machine', 'PORTLEASE_NATIVE']) {
+        assert.ok(message.includes(part), message);
+      }
     }
   });
 
-  it('says so by a program that requires it, with a stack, and ends it', async () => {
-    const failure = await node("require('portlease')", { kind: 'commonjs' }).then(assert.fail, (error) => error);
-    assert.equal(failure.code, 1);
-    assert.match(failure.stderr, new RegExp(`PortLeaseAddonError: .*${tarballs.platform}`));
+  it('says so on the command line, without a stack', async () => {
+    const program = join(project, 'node_modules/.bin/portlease');
+    const { code, stderr } = await run(program, ['demo']).then(assert.fail, (error) => error);
+    assert.equal(code, 1);
+    assert.match(stderr, /^portlease: portlease's binary for .* is missing: .*\n$/);
+  });
+
+  it('says why a binary that is there cannot be loaded', async () => {
+    mkdirSync(missing());
+    try {
+      writeFileSync(join(missing(), 'package.json'), '{ "main": "portlease.node" }');
+      writeFileSync(join(missing(), 'portlease.node'), 'no binary');
+      const [[kind, , , message]] = JSON.parse(
+        await node(`import { Mapper, PortLeaseError } from 'portlease'; ${TRY} console.log(JSON.stringify(said))`),
+      );
+      assert.equal(kind, 'unavailable');
+      assert.match(message, new RegExp(`^the package ${tarballs.platform} cannot be loaded: .*portlease.node`));
+    } finally {
+      rmSync(missing(), { recursive: true });
+    }
   });
 
   it('takes the file that PORTLEASE_NATIVE names', async () => {
@@ -141,19 +189,20 @@ describe('without its binary the package', () => {
     const PORTLEASE_NATIVE = join(folder, 'hidden/portlease.node');
     assert.equal(await node(code, { env: { PORTLEASE_NATIVE } }), '192.0.1.1:9001');
     const failure = await node(code, { env: { PORTLEASE_NATIVE: '/none.node' } }).then(assert.fail, (error) => error);
-    assert.match(failure.stderr, /the addon \/none\.node cannot be loaded/);
+    assert.match(failure.stderr, /PortLeaseError: the addon \/none\.node cannot be loaded/);
   });
 });
 
-it('a binary of another version is refused', async () => {
-  const file = join(project, 'node_modules/portlease/package.json');
-  const manifest = readFileSync(file, 'utf8');
-  writeFileSync(file, manifest.replace('"version": "', '"version": "9.'));
+it('a binary of another version is `unavailable`', async () => {
+  const file = join(project, 'node_modules/portlease/dist/version.mjs');
+  const text = readFileSync(file, 'utf8');
+  writeFileSync(file, text.replace(`'`, `'9.`));
   try {
-    const failure = await node("import 'portlease'").then(assert.fail, (error) => error);
-    assert.match(failure.stderr, /the addon is of version .*, the package portlease of 9\./);
+    const code =
+      "import { Mapper } from 'portlease'; try { Mapper.start(); } catch ({ kind, message }) { console.log(kind, message); }";
+    assert.match(await node(code), /^unavailable portlease is of version 9\..*, its binary of /);
   } finally {
-    writeFileSync(file, manifest);
+    writeFileSync(file, text);
   }
 });
 

@@ -2,7 +2,7 @@
 // comes as soon as the program has said that there is a mapping.
 import { createRequire } from 'node:module';
 
-const { addon } = createRequire(import.meta.url)('../dist/addon.js');
+const addon = createRequire(import.meta.url)('../dist/addon.js').addon();
 const router = JSON.parse(process.env.GATEWAY);
 
 // Whatever a program calls, it is one of these that starts a mapper.

@@ -84,6 +84,51 @@ describe('a process', { concurrency: 4 }, () => {
     assert.deepEqual(gateway.mappings(), []);
   });
 
+  it('is kept alive by ref of a lease and of an open port until unref, or until the lease is over', async (t) => {
+    const gateway = await gatewayFor(t);
+    const { lines } = await runWell(
+      `${START}
+       const later = (time, call) => setTimeout(call, time).unref();
+       const port = await open(9002, CONFIG);
+       lease.ref().ref();
+       port.ref();
+       const failing = Mapper.start({ ...CONFIG, retry: 'never' }).map({ port: 9003, externalPort: 9001, exact: true });
+       failing.ref();
+       later(100, () => { console.log('one'); lease.unref(); });
+       later(200, () => { console.log('two'); port.mapper.stop(); });`,
+      { gateway },
+    );
+    assert.deepEqual(lines, ['one', 'two']);
+    assert.deepEqual(gateway.mappings(), []);
+  });
+
+  it('with fake timers maps, waits, listens and ends all the same', async (t) => {
+    const gateway = await gatewayFor(t);
+    const { lines } = await runWell(
+      `${START}
+       import { Gateway } from 'portlease/testing';
+       // What Jest, Vitest and Sinon replace, by what never happens.
+       const never = () => ({ ref() { return this; }, unref() { return this; } });
+       for (const name of ['setTimeout', 'setInterval', 'setImmediate', 'queueMicrotask']) globalThis[name] = never;
+       process.nextTick = never;
+       performance.now = () => 0;
+       Date.now = () => 0;
+       const heard = [];
+       mapper.on('installed', ({ lease }) => heard.push(lease));
+       const port = await open(9002, CONFIG);
+       await mapper.map({ port: 9003 }).ready();
+       await mapper.map({ port: 9004 }).ready();
+       await lease.stop();
+       const gateway = await Gateway.start();
+       await gateway.waitFor(() => false, { timeout: 20 }).catch(({ kind }) => console.log(kind));
+       await mapper.stop();
+       console.log(...heard);`,
+      { gateway },
+    );
+    assert.deepEqual(lines, ['timeout', '1 2 3']);
+    assert.deepEqual(gateway.mappings(), []);
+  });
+
   it('leaves nothing behind at process.exit, with its status', async (t) => {
     const gateway = await gatewayFor(t);
     const { status, stderr } = await run(`${START} process.exit(7);`, { gateway });

@@ -1,6 +1,8 @@
 //! The handles on a mapper and on readers of its events.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
@@ -8,6 +10,7 @@ use portlease::{Events, Mapper};
 
 use crate::config::limit;
 use crate::error::{Failure, failure};
+use crate::event::EventView;
 use crate::host::{Host, Shared};
 use crate::lease::LeaseHandle;
 use crate::settings;
@@ -99,6 +102,13 @@ pub struct EventsHandle {
 
 #[napi]
 impl EventsHandle {
+    /// This reader's next event, if there is one already. Does not wait.
+    #[napi(catch_unwind)]
+    pub fn try_next(&self) -> Option<EventView> {
+        let pulled = portlease::wait_for(pin!(self.events.pull(None)), Duration::ZERO)?;
+        Some(EventView::from(&pulled.ok()?.take()))
+    }
+
     /// Waits for this reader's next event.
     #[napi(catch_unwind)]
     pub fn next(&self, token: f64, timeout: Option<f64>) -> Result<(), Failure> {

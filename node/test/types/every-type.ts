@@ -17,6 +17,7 @@ import {
   type GatewayReport,
   type InactiveLeaseSnapshot,
   type Lease,
+  type LeaseEventMap,
   type LeaseSnapshot,
   LeaseState,
   type MapOptions,
@@ -50,7 +51,13 @@ import {
   type PortProtocol,
   portMappingClient,
 } from 'portlease/libp2p';
-import { type Callback, NatAPI, type NatAPIOptions, type NatAPIPort, type PortArguments } from 'portlease/nat-api';
+import NatAPIByDefault, {
+  type Callback,
+  NatAPI,
+  type NatAPIOptions,
+  type NatAPIPort,
+  type PortArguments,
+} from 'portlease/nat-api';
 import {
   type Faults,
   Gateway,
@@ -82,6 +89,7 @@ same<AddressFamily, 'ipv4'>();
 same<LeaseSnapshot, ActiveLeaseSnapshot | InactiveLeaseSnapshot>();
 same<Extract<ErrorCode, `${string}REFUSED`>, 'ERR_PORTLEASE_REFUSED'>();
 same<MapperEvent['kind'], EventKind>();
+same<keyof LeaseEventMap, Exclude<EventKind, 'network-changed'>>();
 
 /** Each form of a snapshot has its own fields. */
 function describe(snapshot: LeaseSnapshot): string {
@@ -138,6 +146,9 @@ async function main(): Promise<void> {
 
   const request: MapOptions = { port: 9001, transport: Transport.UDP };
   const lease: Lease = mapper.map(request);
+  lease.on('failed', ({ lease, error }) => same<[typeof lease, typeof error], [number, ErrorReport]>());
+  lease.ref().once('exited', ({ lease }) => heard.push(`${lease} exited`));
+  const ofLease = lease.events(signal);
   const wait: WaitOptions = { timeout: 5000, signal: AbortSignal.timeout(5000) };
   const ready: ActiveLeaseSnapshot = await lease.ready(wait);
   assert.equal(describe(ready), '192.0.1.1:9001 by pcp, 3600000');
@@ -147,6 +158,10 @@ async function main(): Promise<void> {
   assert.throws(() => (ready.id = 2), TypeError);
   // @ts-expect-error there is no such option
   assert.throws(() => mapper.map({ port: 9002, transports: 'udp' }), { code: 'ERR_PORTLEASE_INVALID' });
+
+  await lease.ready(AbortSignal.timeout(5000));
+  // @ts-expect-error leases are made by mappers
+  assert.throws(() => new (lease.constructor as typeof Lease)(), TypeError);
 
   const repaired: ActiveLeaseSnapshot = await lease.repair(wait);
   assert.ok(repaired.revision > ready.revision);
@@ -185,7 +200,8 @@ async function main(): Promise<void> {
   }
 
   const natOptions: NatAPIOptions = { ...gateway.config, enableUPNP: false };
-  const nat = new NatAPI(natOptions);
+  const nat: NatAPIByDefault = new NatAPI(natOptions);
+  assert.equal(NatAPIByDefault, NatAPI);
   const port: NatAPIPort = { publicPort: 9004, protocol: 'UDP' };
   const callback: Callback<boolean> = (error, mapped) => assert.deepEqual([error, mapped], [null, true]);
   const args: PortArguments = [port, callback];
@@ -204,6 +220,10 @@ async function main(): Promise<void> {
 
   const release: Release = await lease.detach();
   assert.equal(release, Release.RELEASED);
+  assert.deepEqual(heard, ['192.0.1.1:9001', '1 exited']);
+  const kinds: string[] = [];
+  for await (const { kind, lease } of ofLease) kinds.push(`${kind} ${lease}`);
+  assert.deepEqual(kinds, ['installed 1', 'repaired 1', 'exited 1']);
   assert.deepEqual(
     [lease.snapshot().state, NatClass.OPEN, AddressClass.PUBLIC, MappingProtocol.NONE],
     [LeaseState.EXITED, 'open', 'public', 'none'],
