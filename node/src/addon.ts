@@ -1,7 +1,8 @@
 /** Finds and loads the addon: one `.node` file for each platform, in a package of its own. */
 
 import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
+// The default import: webpack warns of what it cannot follow if `createRequire` is imported by its name.
+import nodeModule from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { load as installed } from './binaries.cjs';
 import { PortLeaseError } from './errors';
@@ -45,8 +46,10 @@ function isMissing(error: unknown, name: string): boolean {
 function packaged(require: NodeJS.Require): Addon {
   const tried: string[] = [];
   let failure: { name: string; error: unknown } | undefined;
+  let first: unknown;
   const failed = (name: string, error: unknown): void => {
     tried.push(name);
+    first ??= error;
     if (!isMissing(error, name)) failure ??= { name, error };
   };
   const found = installed(failed) as Addon | undefined;
@@ -71,11 +74,12 @@ function packaged(require: NodeJS.Require): Addon {
   throw unavailable(
     `portlease's binary for ${machine} is missing: the package ${names}, an optional dependency, is not installed; ` +
       `install version ${VERSION} on this machine without --omit=optional, keep it outside of a bundle, or ${ELSEWHERE}`,
+    first,
   );
 }
 
 function load(): Addon {
-  const require = createRequire(here);
+  const require = nodeModule.createRequire(here);
   const override = process.env[OVERRIDE];
   if (override) return required(require, override);
   const built = new URL(BUILT_HERE, here.startsWith('file:') ? here : pathToFileURL(here));

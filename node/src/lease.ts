@@ -46,7 +46,7 @@ export class Lease extends Attentive<Events> {
 
   /** Leases are made by {@link Mapper.map}; to call this throws a `TypeError`. */
   protected constructor(key: symbol, mapper: Mapper, handle: LeaseHandle) {
-    checkMade(key, new.target.name, new.target === Lease ? 'mapper.map()' : 'open()');
+    checkMade(key, 'Lease', 'mapper.map()');
     super();
     this.mapper = mapper;
     this.#handle = handle;
@@ -57,6 +57,11 @@ export class Lease extends Attentive<Events> {
   /** @internal */
   static [made](mapper: Mapper, handle: LeaseHandle): Lease {
     return new Lease(made, mapper, handle);
+  }
+
+  /** Its name, whatever a bundler has made of the class's. */
+  get [Symbol.toStringTag](): string {
+    return 'Lease';
   }
 
   /** The lease's number within its mapper, from 1, as events name it. */
@@ -222,6 +227,6 @@ export class Lease extends Attentive<Events> {
   [inspectable](...how: [number, object, (value: unknown, options: object) => string]): string {
     const { id, state, transport, internalPort, external, lastError } = this.snapshot();
     const fields = { id, port: `${internalPort}/${transport}`, state, external: external && `${external}`, lastError };
-    return inspected(this.constructor.name, fields, ...how);
+    return inspected(this[Symbol.toStringTag], fields, ...how);
   }
 }

@@ -1,6 +1,6 @@
 import { addon } from './addon';
 import { calling } from './errors';
-import { keep, made } from './internal';
+import { checkMade, keep, made } from './internal';
 import { Lease } from './lease';
 import { Mapper } from './mapper';
 import type { Release } from './names';
@@ -13,13 +13,18 @@ export class OpenPort extends Lease {
   readonly #port: PortHandle;
 
   private constructor(key: symbol, mapper: Mapper, port: PortHandle) {
-    super(key, mapper, port?.lease());
+    checkMade(key, 'OpenPort', 'open()');
+    super(key, mapper, port.lease());
     this.#port = port;
   }
 
   /** @internal */
   static override [made](mapper: Mapper, port: never): OpenPort {
     return new OpenPort(made, mapper, port as PortHandle);
+  }
+
+  override get [Symbol.toStringTag](): string {
+    return 'OpenPort';
   }
 
   /** Releases the mapping and ends the mapper; as {@link Mapper.stop}. */

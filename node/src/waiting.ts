@@ -49,7 +49,10 @@ function started(addon: Addon): Runtime {
     }
   });
   // When the event loop has ended, at process.exit() and after an uncaught exception; in a worker for the worker.
-  process.once('exit', () => host.stopAll(EXIT_TIMEOUT));
+  const end = (): void => host.stopAll(EXIT_TIMEOUT);
+  process.once('exit', end);
+  // `Deno.exit` tells only this one.
+  if ('Deno' in globalThis) (globalThis as unknown as EventTarget).addEventListener('unload', end);
   const keeper = setInterval(() => {}, LONGEST_TIMER).unref();
   return { host, waiting, keeper, lastToken: 0, holders: 0 };
 }

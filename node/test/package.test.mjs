@@ -1,45 +1,21 @@
 // The package as npm installs it: packed, put into an empty project, and used there without Rust.
 
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { install, root, run as runApart } from './project.mjs';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
 const consumers = join(root, 'test/consumers/node_modules');
 const NODE = process.execPath;
 
 let folder;
 let project;
 let tarballs;
+let installed;
 
-/** Runs a program in the project, with nothing on the path but Node's own folder and the system's. */
-async function run(command, args, { env = {}, cwd = project } = {}) {
-  const PATH = `${join(NODE, '..')}:/usr/bin:/bin`;
-  const clean = Object.entries(process.env).filter(
-    ([name]) => !/^(npm_|PORTLEASE|CARGO|RUST|NODE_OPTIONS)/i.test(name),
-  );
-  return promisify(execFile)(command, args, {
-    cwd,
-    timeout: 60_000,
-    killSignal: 'SIGKILL',
-    env: { ...Object.fromEntries(clean), PATH, ...env },
-  });
-}
+/** Runs a program in the project. */
+const run = (command, args, options) => runApart(command, args, { cwd: project, ...options });
 
 /** Runs a program of the project's own, which must print one line. */
 async function node(code, { kind = 'module', ...options } = {}) {
@@ -48,16 +24,10 @@ async function node(code, { kind = 'module', ...options } = {}) {
 }
 
 before(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'portlease-package-'));
-  const { stdout } = await run(NODE, [join(root, 'scripts/pack.mjs'), folder], { cwd: root });
-  tarballs = JSON.parse(stdout);
-  project = join(folder, 'project');
-  mkdirSync(project);
-  writeFileSync(join(project, 'package.json'), '{ "name": "empty", "private": true }');
-  // No network: everything that is wanted is in the two files.
-  await run('npm', ['install', '--offline', '--no-audit', '--no-fund', tarballs.main, tarballs.binary]);
+  installed = await install();
+  ({ folder, project, tarballs } = installed);
 });
-after(() => rmSync(folder, { recursive: true, force: true }));
+after(() => installed.remove());
 
 const MAPS = `const gateway = await Gateway.start();
 const port = await open(9001, gateway.config);

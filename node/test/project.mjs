@@ -1,0 +1,39 @@
+// The package as npm installs it: packed, and put into an empty project.
+
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+export const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** Runs a program with nothing on the path but Node's own folder and the system's, and nothing of ours in the environment. */
+export async function run(command, args, { env = {}, cwd } = {}) {
+  const PATH = `${join(process.execPath, '..')}:/usr/bin:/bin`;
+  const clean = Object.entries(process.env).filter(
+    ([name]) => !/^(npm_|PORTLEASE|CARGO|RUST|NODE_OPTIONS)/i.test(name),
+  );
+  return promisify(execFile)(command, args, {
+    cwd,
+    timeout: 60_000,
+    killSignal: 'SIGKILL',
+    env: { ...Object.fromEntries(clean), PATH, ...env },
+  });
+}
+
+/** A new folder with a project in which the package and that of this machine's addon are installed. */
+export async function install() {
+  const folder = mkdtempSync(join(tmpdir(), 'portlease-package-'));
+  const { stdout } = await run(process.execPath, [join(root, 'scripts/pack.mjs'), folder], { cwd: root });
+  const tarballs = JSON.parse(stdout);
+  const project = join(folder, 'project');
+  mkdirSync(project);
+  writeFileSync(join(project, 'package.json'), '{ "name": "empty", "private": true }');
+  // No network: everything that is wanted is in the two files.
+  await run('npm', ['install', '--offline', '--no-audit', '--no-fund', tarballs.main, tarballs.binary], {
+    cwd: project,
+  });
+  return { folder, project, tarballs, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
