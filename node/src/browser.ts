@@ -44,3 +44,16 @@ export class OpenPort extends Lease {}
 export async function open(): Promise<never> {
   throw unavailable();
 }
+
+/** Rejects with `unavailable`. */
+export async function probe(): Promise<never> {
+  throw unavailable();
+}
+
+/** Rejects with `unavailable`. */
+export async function externalAddress(): Promise<never> {
+  throw unavailable();
+}
+
+/** The name of the channel that has diagnostics elsewhere. */
+export const LOG_CHANNEL = 'portlease:log';

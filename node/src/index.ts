@@ -6,8 +6,15 @@
  */
 
 export type { MapOptions, MapperOptions, RetryPolicy } from './config';
-export { type ErrorCode, type ErrorReport, PortLeaseError } from './errors';
+export {
+  type ErrorCode,
+  type ErrorDetail,
+  type ErrorReport,
+  PortLeaseError,
+  type PortLeaseErrorOptions,
+} from './errors';
 export { Lease } from './lease';
+export { LOG_CHANNEL, type LogRecord } from './logs';
 export { Mapper } from './mapper';
 export {
   AddressClass,
@@ -15,14 +22,23 @@ export {
   ErrorKind,
   EventKind,
   LeaseState,
+  LogLevel,
   MappingProtocol,
   NatClass,
   Protocol,
   Release,
   Transport,
 } from './names';
-export { OpenPort, open } from './open';
-export type { ChangedOptions, OpenOptions, SignalOptions, WaitOptions } from './options';
+export { externalAddress, OpenPort, open, probe } from './open';
+export type {
+  ChangedOptions,
+  DeleteOptions,
+  ExternalAddressOptions,
+  OpenOptions,
+  ProbeOptions,
+  SignalOptions,
+  WaitOptions,
+} from './options';
 export {
   type ActiveLeaseSnapshot,
   Endpoint,
@@ -39,4 +55,5 @@ export {
   type NetworkChangedEvent,
   type ProtocolReport,
   type RevokedEvent,
+  type TableEntry,
 } from './snapshot';

@@ -1,11 +1,12 @@
 import { EventIterator } from './feed';
 import { Attentive, attend, checkMade, drain, events, forget, inspectable, inspected, listen, made } from './internal';
 import type { Mapper } from './mapper';
-import { EventKind, type Release } from './names';
+import { type AddressClass, EventKind, type LeaseState, type MappingProtocol, type Release } from './names';
 import type { LeaseHandle, LeaseView } from './native';
 import { type ChangedOptions, changes, limits, type SignalOptions, signalOf, type WaitOptions } from './options';
 import {
   type ActiveLeaseSnapshot,
+  type Endpoint,
   fromLeaseView,
   type LeaseEventMap,
   type LeaseSnapshot,
@@ -130,6 +131,36 @@ export class Lease extends Attentive<Events> {
       this.#version = version;
     }
     return leaseSnapshot(numbers, this.#texts);
+  }
+
+  /** Where the lease stands, as in its {@link snapshot}. */
+  get state(): LeaseState {
+    return this.snapshot().state;
+  }
+
+  /** Whether a granted, unexpired mapping is there, as in its {@link snapshot}. */
+  get active(): boolean {
+    return this.snapshot().active;
+  }
+
+  /** The external address and port, while active and if the gateway knows its address. */
+  get external(): Endpoint | null {
+    return this.snapshot().external;
+  }
+
+  /** The external port, while active; also if the gateway does not know its address. */
+  get externalPort(): number | null {
+    return this.snapshot().externalPort;
+  }
+
+  /** What made the mapping, while active. */
+  get protocol(): MappingProtocol | null {
+    return this.snapshot().protocol;
+  }
+
+  /** The class of the external address; `unknown` while not active. */
+  get addressClass(): AddressClass {
+    return this.snapshot().addressClass;
   }
 
   /**

@@ -15,17 +15,21 @@ import type { Lease } from './lease';
 import { Mapper } from './mapper';
 import type { ErrorKind, Transport } from './names';
 import type { SignalOptions } from './options';
-import type { ActiveLeaseSnapshot, GatewayReport } from './snapshot';
+import type { ActiveLeaseSnapshot } from './snapshot';
 
 /** UDP or TCP, as libp2p writes it. */
 export type PortProtocol = 'tcp' | 'TCP' | 'udp' | 'UDP';
 
-/** How a port is mapped. Lifetime and description are the client's. */
+/** How a port is mapped. */
 export interface MapPortOptions extends SignalOptions {
   /** The external port that is wished for. Default: the local port. */
   externalPort?: number;
   /** Default TCP. */
   protocol?: PortProtocol;
+  /** The lifetime to ask for, in milliseconds. Default: that of the client's options. */
+  ttl?: number;
+  /** The text that the router shows beside the mapping (UPnP). Default: that of the client's options. */
+  description?: string;
 }
 
 /** A mapping that was made. */
@@ -102,9 +106,6 @@ export function portMappingClient(options: MapperOptions = {}): PortMappingClien
   };
 }
 
-/** A port on which no program listens (RFC 863). */
-const DISCARD_PORT = 9;
-
 /** The kinds by which a search finds nothing. */
 const NOT_FOUND: ErrorKind[] = ['unavailable', 'refused', 'transport', 'timeout'];
 
@@ -122,27 +123,28 @@ class Router implements PortMappingGateway {
   /** One for each local address, since that is where a mapper's ports lead; '' is the one that faces the router. */
   readonly #mappers = new Map<string, Mapper>();
   readonly #leases = new Map<string, Mapped>();
-  /** Calls that hold the discard port. */
-  #asking = 0;
 
   constructor(options: MapperOptions) {
     this.#options = options;
   }
 
   async find(signal: AbortSignal | undefined): Promise<void> {
-    const { gateway } = await this.#probe(signal);
+    const { gateway } = await this.#mapper('').probe({ signal });
     this.host = gateway ?? '';
     this.port = this.#options.pcpPort ?? this.port;
     this.id = `portlease:${this.host}`;
   }
 
   async map(internalPort: number, internalHost: string, options: MapPortOptions = {}): Promise<PortMapping> {
-    const { externalPort, protocol = 'TCP', signal } = options;
+    const { externalPort, protocol = 'TCP', ttl, description, signal } = options;
     const transport = transportOf(protocol);
     const key = `${internalHost} ${internalPort} ${transport}`;
     let mapped = this.#leases.get(key);
     if (!mapped) {
-      const lease = this.#mapper(internalHost).map({ port: internalPort, transport, externalPort });
+      const lease = this.#mapper(internalHost).map({
+        port: internalPort,
+        ...{ transport, externalPort, ttl, description },
+      });
       mapped = { internalPort, lease };
       this.#leases.set(key, mapped);
     }
@@ -172,22 +174,8 @@ class Router implements PortMappingGateway {
   }
 
   async externalIp({ signal }: SignalOptions = {}): Promise<string> {
-    for (const { lease } of this.#leases.values()) {
-      const { external } = lease.snapshot();
-      if (external) return external.address;
-    }
-    const { protocols } = await this.#probe(signal);
-    const address = protocols.find(({ externalAddress }) => externalAddress)?.externalAddress;
-    if (address) return address;
-    // PCP tells the address with a mapping alone: one of the discard port, for a moment (RFC 6887 11.6).
-    // Calls at the same time share it; the last one removes it.
-    this.#asking += 1;
-    try {
-      return (await this.map(DISCARD_PORT, '', { protocol: 'UDP', signal })).externalHost;
-    } finally {
-      this.#asking -= 1;
-      if (this.#asking === 0) await this.unmap(DISCARD_PORT, { signal });
-    }
+    for (const { lease } of this.#leases.values()) if (lease.external) return lease.external.address;
+    return this.#mapper('').externalAddress({ signal });
   }
 
   async stop({ signal }: SignalOptions = {}): Promise<void> {
@@ -195,10 +183,6 @@ class Router implements PortMappingGateway {
     this.#mappers.clear();
     this.#leases.clear();
     await Promise.all(mappers.map((mapper) => mapper.stop({ signal })));
-  }
-
-  #probe(signal: AbortSignal | undefined): Promise<GatewayReport> {
-    return this.#mapper('').probe({ signal });
   }
 
   /** Starts it at the first call, and again after a stop. */

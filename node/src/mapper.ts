@@ -17,9 +17,19 @@ import {
 } from './internal';
 import { Lease } from './lease';
 import { EventKind, type Release } from './names';
-import type { EventsHandle, MapperHandle } from './native';
-import { limits, request, type SignalOptions, settings, signalOf, type WaitOptions } from './options';
+import type { EntryView, EventsHandle, LeaseHandle, MapperHandle } from './native';
 import {
+  type DeleteOptions,
+  deletion,
+  limits,
+  request,
+  type SignalOptions,
+  settings,
+  signalOf,
+  type WaitOptions,
+} from './options';
+import {
+  fromEntryViews,
   fromEventView,
   fromMapperView,
   fromReportView,
@@ -27,6 +37,7 @@ import {
   type MapperEvent,
   type MapperEventMap,
   type MapperSnapshot,
+  type TableEntry,
 } from './snapshot';
 import { hold, host, promised } from './waiting';
 
@@ -101,12 +112,40 @@ export class Mapper extends Attentive<Events> {
    */
   map(options: MapOptions): Lease {
     const checked = request(options);
-    return this[keep](
-      Lease[made](
-        this,
-        calling(() => this.#handle.map(checked)),
-      ),
-    );
+    return this.#lease(calling(() => this.#handle.map(checked)));
+  }
+
+  /**
+   * The lease that exists for an equal request, the same object, or a new one as {@link map} makes it. So a program may
+   * ask again for what it has, for instance when its configuration is read anew.
+   *
+   * Throws as {@link map} does; a lease on the same port with other wishes is such a failure.
+   */
+  ensure(options: MapOptions): Lease {
+    const checked = request(options);
+    return this.#lease(calling(() => this.#handle.ensure(checked)));
+  }
+
+  /**
+   * Begins to map a port over UDP and over TCP: two leases, in this order. Either may fail without the other, and their
+   * external ports may differ unless the request is exact.
+   *
+   * Throws as {@link map} does; then there is no lease.
+   */
+  mapBoth(options: Omit<MapOptions, 'transport'>): [udp: Lease, tcp: Lease] {
+    const checked = request(options);
+    const [udp, tcp] = calling(() => this.#handle.mapBoth(checked)).map((handle) => this.#lease(handle));
+    return [udp as Lease, tcp as Lease];
+  }
+
+  /** Every lease that was not told to end and has not ended by itself, by number. */
+  leases(): Lease[] {
+    return this.#handle.leases().map((handle) => this.#lease(handle));
+  }
+
+  /** The object for a handle: there is one for each lease. */
+  #lease(handle: LeaseHandle): Lease {
+    return this.#leases.get(handle.id) ?? this[keep](Lease[made](this, handle));
   }
 
   /** @internal */
@@ -176,6 +215,54 @@ export class Mapper extends Attentive<Events> {
    */
   async probe(options?: SignalOptions | AbortSignal): Promise<GatewayReport> {
     return promised((token) => this.#handle.probe(token), signalOf(options), fromReportView);
+  }
+
+  /**
+   * The address at which the internet sees this machine, without a lease of one's own. Waits at most for `timeout`
+   * milliseconds (default: until every protocol has answered or is silent, about 2 s).
+   *
+   * A lease that is active has it already. Else NAT-PMP and UPnP are asked. PCP alone can tell an address only with a
+   * mapping: then UDP port 9 (discard) is mapped for a moment, as RFC 6887 11.6 says. Without a router it is the
+   * machine's own address, if that is public.
+   *
+   * Rejects with `unavailable` if no protocol tells an address, with `refused`, `timeout`, `transport`, `stopped`, and
+   * with the reason of `signal`.
+   */
+  async externalAddress(options?: WaitOptions | AbortSignal): Promise<string> {
+    const { timeout, signal } = limits(options);
+    return promised(
+      (token) => this.#handle.externalAddress(token, timeout),
+      signal,
+      (address: string) => address,
+    );
+  }
+
+  /**
+   * The router's table of mapped ports, whoever made them, as far as it shows it (at most 1024 entries). UPnP alone can
+   * tell: many routers list the mappings made by PCP and NAT-PMP there too; ports forwarded by hand are often left out.
+   *
+   * Rejects with `unavailable` where there is no UPnP, with `refused` where the router does not show its table, with
+   * `transport`, `timeout`, `stopped`, and with the reason of `signal`.
+   */
+  async table(options?: SignalOptions | AbortSignal): Promise<readonly TableEntry[]> {
+    return promised((token) => this.#handle.table(token), signalOf(options), fromEntryViews);
+  }
+
+  /**
+   * Deletes an entry of the router's table (UPnP alone), for what nobody holds any more, and answers with what it was;
+   * with null if the table has no such entry.
+   *
+   * Rejects with `invalid` for a bad option and for the mapping of a lease of this mapper, which is to be stopped
+   * instead; with `refused` for an entry that forwards to another machine, unless `anyHost` is set, and where the router
+   * says no; otherwise as {@link table} does. If `signal` is aborted, the delete goes on.
+   */
+  async delete(options: DeleteOptions): Promise<TableEntry | null> {
+    const { transport, externalPort, anyHost, signal } = deletion(options);
+    return promised(
+      (token) => this.#handle.delete(token, transport, externalPort, anyHost),
+      signal,
+      (views: EntryView[]) => fromEntryViews(views)[0] ?? null,
+    );
   }
 
   /**

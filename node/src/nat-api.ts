@@ -5,7 +5,7 @@
  * @packageDocumentation
  */
 
-import type { MapperOptions } from './config';
+import type { MapOptions } from './config';
 import type { Lease } from './lease';
 import { Mapper } from './mapper';
 import { type Protocol, Release, type Transport } from './names';
@@ -34,10 +34,10 @@ export interface NatAPIOptions {
 
 /** A port to map or to unmap. */
 export interface NatAPIPort {
-  /** The port outside. */
-  publicPort: number;
-  /** The local port. Default: the same. */
-  privatePort?: number;
+  /** The port outside, also as text. */
+  publicPort: number | string;
+  /** The local port, also as text. Default: the same. */
+  privatePort?: number | string;
   /** `UDP` or `TCP`, in any case; without it both. */
   protocol?: string | null;
   /** As in {@link NatAPIOptions}, for this port. */
@@ -71,7 +71,9 @@ interface Port {
   publicPort: number;
   privatePort: number;
   transports: Transport[];
-  settings: MapperOptions;
+  /** The router's; none for that of the options. */
+  gateway: string | undefined;
+  wishes: Pick<MapOptions, 'ttl' | 'description'>;
 }
 
 function key(port: Port, transport: Transport): string {
@@ -97,7 +99,8 @@ function told<T>(promise: Promise<T>, callback: Callback<T> | undefined): Promis
 export class NatAPI {
   readonly #options: NatAPIOptions;
   readonly #protocols: Protocol[];
-  readonly #mappers = new Map<string, Mapper>();
+  /** By the router's address. */
+  readonly #mappers = new Map<string | undefined, Mapper>();
   readonly #leases = new Map<string, Lease>();
   #destroyed = false;
 
@@ -145,13 +148,19 @@ export class NatAPI {
   }
 
   async #mapOne(port: Port, transport: Transport): Promise<boolean> {
-    const mapper = this.#mapper(port.settings);
+    const mapper = this.#mapper(port.gateway);
     if (!mapper) return false;
     const name = key(port, transport);
     let lease = this.#leases.get(name);
     try {
-      if (lease?.snapshot().active) return true;
-      lease ??= mapper.map({ port: port.privatePort, externalPort: port.publicPort, exact: true, transport });
+      if (lease?.active) return true;
+      lease ??= mapper.map({
+        port: port.privatePort,
+        externalPort: port.publicPort,
+        exact: true,
+        transport,
+        ...port.wishes,
+      });
       this.#leases.set(name, lease);
       await lease.ready();
       return true;
@@ -177,13 +186,9 @@ export class NatAPI {
 
   async #externalIp(): Promise<string> {
     this.#check('client is destroyed');
-    for (const lease of this.#leases.values()) {
-      const { external } = lease.snapshot();
-      if (external) return external.address;
-    }
+    for (const { external } of this.#leases.values()) if (external) return external.address;
     try {
-      const report = await this.#mapper(this.#settings({}))?.probe();
-      return report?.protocols.find(({ externalAddress }) => externalAddress)?.externalAddress ?? '';
+      return (await this.#mapper(undefined)?.externalAddress()) ?? '';
     } catch {
       return '';
     }
@@ -200,28 +205,24 @@ export class NatAPI {
     if (this.#destroyed) throw new Error(message);
   }
 
-  #settings({ ttl, description, gateway }: Partial<NatAPIPort>): MapperOptions {
-    const { pcpPort, ssdpAddress } = this.#options;
+  #wishes({ ttl, description }: Partial<NatAPIPort>): Port['wishes'] {
     const common = this.#options.ttl ? Math.max(this.#options.ttl, MIN_TTL) : DEFAULT_TTL;
     return {
-      protocols: this.#protocols,
       ttl: Math.min(ttl || common, MAX_TTL) * 1000,
       description: [...(description || this.#options.description || 'NatAPI')].slice(0, MAX_DESCRIPTION).join(''),
-      gateway: gateway || this.#options.gateway || undefined,
-      pcpPort,
-      ssdpAddress,
     };
   }
 
-  /** The mapper with these settings; none where no protocol is enabled. */
-  #mapper(settings: MapperOptions): Mapper | undefined {
+  /** The mapper for this router; none where no protocol is enabled. */
+  #mapper(gateway: string | undefined): Mapper | undefined {
     if (this.#protocols.length === 0) return undefined;
-    const name = JSON.stringify(settings);
-    let mapper = this.#mappers.get(name);
+    const address = gateway || this.#options.gateway || undefined;
+    let mapper = this.#mappers.get(address);
     if (!mapper) {
+      const { pcpPort, ssdpAddress } = this.#options;
       // As the sockets of nat-api do, until `destroy`.
-      mapper = Mapper.start(settings).ref();
-      this.#mappers.set(name, mapper);
+      mapper = Mapper.start({ protocols: this.#protocols, gateway: address, pcpPort, ssdpAddress }).ref();
+      this.#mappers.set(address, mapper);
     }
     return mapper;
   }
@@ -234,13 +235,20 @@ export class NatAPI {
         : typeof first === 'number'
           ? { publicPort: first, privatePort: typeof second === 'number' ? second : first }
           : {};
-    const { publicPort, privatePort = publicPort, protocol } = options;
+    const { protocol, gateway } = options;
+    const publicPort = portNumber(options.publicPort);
+    const privatePort = portNumber(options.privatePort ?? publicPort);
     if (publicPort === undefined || privatePort === undefined) throw new Error('port was not specified');
     const transport = protocol ? String(protocol).toLowerCase() : undefined;
     if (transport !== undefined && transport !== 'udp' && transport !== 'tcp') throw new Error('protocol is invalid');
     const transports: Transport[] = transport ? [transport] : ['udp', 'tcp'];
-    return { publicPort, privatePort, transports, settings: this.#settings(options) };
+    return { publicPort, privatePort, transports, gateway: gateway ?? undefined, wishes: this.#wishes(options) };
   }
+}
+
+/** nat-api takes ports as text too: they often come from a command line or the environment. */
+function portNumber(port: number | string | undefined): number | undefined {
+  return typeof port === 'string' && port.trim() !== '' ? Number(port) : (port as number | undefined);
 }
 
 function split(args: PortArguments): [Callback<boolean> | undefined, unknown[]] {

@@ -33,6 +33,12 @@ export interface ErrorView {
   kind: string
   /** For people. */
   message: string
+  /** What each protocol has answered. */
+  details: Array<DetailView>
+  /** What to do. */
+  advice?: string
+  /** How long it is useless to try again, in milliseconds. */
+  retryAfter?: number
 }
 
 /** A lease's snapshot. */
@@ -43,6 +49,28 @@ export interface LeaseView {
   external?: string
   /** The latest failure. */
   lastError?: ErrorView
+}
+
+/** A line of the router's table. */
+export interface EntryView {
+  /** The port outside. */
+  externalPort: number
+  /** UDP or TCP. */
+  transport: string
+  /** The host inside. */
+  internalClient: string
+  /** The port on that host. */
+  internalPort: number
+  /** What its maker calls it. */
+  description: string
+  /** Whether it is in force. */
+  enabled: boolean
+  /** The time that is left, in milliseconds. */
+  lifetime?: number
+  /** The only host that may use it. */
+  remoteHost: string
+  /** Whether it forwards to this machine. */
+  thisMachine: boolean
 }
 
 /** A mapper's snapshot. */
@@ -73,12 +101,24 @@ export declare class MapperHandle {
   static start(host: Host, settings: object): MapperHandle
   /** Begins to map a port. */
   map(request: object): LeaseHandle
+  /** The lease that exists for this request, or a new one. */
+  ensure(request: object): LeaseHandle
+  /** Begins to map a port over UDP and over TCP, in this order. */
+  mapBoth(request: object): Array<LeaseHandle>
+  /** Handles of all leases that live. */
+  leases(): Array<LeaseHandle>
   /** The present state. */
   snapshot(): MapperView
   /** A reader that gets the events that nobody has read yet, and then every event. */
   events(): EventsHandle
   /** Asks what the gateway offers. */
   probe(token: number): void
+  /** Asks for the external address. */
+  externalAddress(token: number, timeout?: number | undefined | null): void
+  /** Reads the router's table. */
+  table(token: number): void
+  /** Deletes an entry of the router's table, and answers with that entry, if there was one. */
+  delete(token: number, transport: string, externalPort: number, anyHost: boolean): void
   /** Tells that the network may have changed. */
   networkChanged(): void
   /** Asks for the end and does not wait. */
@@ -107,6 +147,16 @@ export declare class EventsHandle {
   next(token: number, timeout?: number | undefined | null): void
 }
 
+/** A reader of what the whole process tells. */
+export declare class LogHandle {
+  /** Begins to listen down to a level. `bell` is called when it is time to call [`next`](Self::next) until that finds nothing. */
+  static listen(level: string, bell: () => void): LogHandle
+  /** The next record, if there is one. Does not wait. */
+  next(): LogView | null
+  /** Ends the listening. */
+  close(): void
+}
+
 /** A running gateway. */
 export declare class GatewayHandle {
   /** Starts a gateway with these settings, a JSON object. Opens its sockets on loopback, which takes a moment. */
@@ -117,6 +167,22 @@ export declare class GatewayHandle {
   execute(line: string): string
   /** Closes the sockets, which takes a moment, at most 2 s. May be called again. */
   stop(): void
+}
+
+/** An error of the system. */
+export interface CauseView {
+  /** Its number, if it has one. */
+  number?: number
+  /** For people. */
+  message: string
+}
+
+/** How a wait failed. */
+export interface FailedView {
+  /** Why. */
+  failed: ErrorView
+  /** The system's error, where there is one. */
+  cause?: CauseView
 }
 
 /** One protocol's part of it. */
@@ -131,6 +197,20 @@ export interface ProtocolView {
   roundTrip?: number
   /** Why there was none. */
   error?: ErrorView
+}
+
+/** One thing that was told. */
+export interface LogView {
+  /** How much it matters. */
+  level: string
+  /** The part of portlease that tells it. */
+  target: string
+  /** What happened. */
+  message: string
+  /** When, in milliseconds since 1970. */
+  time: number
+  /** How many were lost just before. */
+  dropped: number
 }
 
 /** Runs the command line, its name first, to its end, and answers with the exit status. Blocks. */
@@ -170,8 +250,8 @@ export declare class Host {
   constructor(bell: () => void)
   /** The number of the next wait that is over, if there is one; `take` has its outcome. Does not wait. */
   next(): number | null
-  /** The answer of the wait that `next` found last, or its error; `null` the second time. */
-  take(): string | LeaseView | EventView | ReportView | null
+  /** How the wait ended that `next` found last; `null` the second time. */
+  take(): string | LeaseView | EventView | ReportView | Array<EntryView> | FailedView | null
   /** Ends a wait; what was waited for goes on. */
   cancel(token: number): void
   /** Stops every mapper and waits for that, at most for so many milliseconds: for the end of the process. */
@@ -209,4 +289,20 @@ export interface Retry {
   min?: number
   /** The longest, in milliseconds. */
   max?: number
+}
+
+/** What one protocol has answered. */
+export interface DetailView {
+  /** The protocol. */
+  protocol: string
+  /** The stable kind. */
+  kind: string
+  /** The router's number. */
+  code?: number
+  /** Its name. */
+  name?: string
+  /** For how long the refusal holds, in milliseconds. */
+  retryAfter?: number
+  /** For people. */
+  message: string
 }

@@ -1,11 +1,23 @@
 import { addon } from './addon';
+import type { MapperOptions } from './config';
 import { calling } from './errors';
 import { checkMade, keep, made } from './internal';
 import { Lease } from './lease';
 import { Mapper } from './mapper';
 import type { Release } from './names';
 import type { PortHandle } from './native';
-import { checkObject, type OpenOptions, opening, type SignalOptions, signalOf, type WaitOptions } from './options';
+import {
+  asking,
+  checkObject,
+  type ExternalAddressOptions,
+  type OpenOptions,
+  opening,
+  type ProbeOptions,
+  type SignalOptions,
+  signalOf,
+  type WaitOptions,
+} from './options';
+import type { GatewayReport } from './snapshot';
 import { host, ignore } from './waiting';
 
 /** A lease together with the mapper that serves it alone; made by {@link open}. Both end together. */
@@ -67,4 +79,34 @@ export async function open(port: number, options: OpenOptions = {}): Promise<Ope
     mapper.stop().catch(ignore);
     throw error;
   }
+}
+
+/** Starts a mapper, asks it and ends it, in the background. */
+async function ask<T>(settings: MapperOptions, question: (mapper: Mapper) => Promise<T>): Promise<T> {
+  const mapper = Mapper.start(settings);
+  try {
+    return await question(mapper);
+  } finally {
+    mapper.stop().catch(ignore);
+  }
+}
+
+/**
+ * Asks the gateway what it offers by each protocol, with an engine of its own; maps nothing.
+ *
+ * The options are those of {@link Mapper.start} and {@link Mapper.probe} together. Rejects as they fail.
+ */
+export async function probe(options: ProbeOptions = {}): Promise<GatewayReport> {
+  const { settings, limits } = asking(options);
+  return ask(settings, (mapper) => mapper.probe(limits));
+}
+
+/**
+ * The address at which the internet sees this machine, asked with an engine of its own.
+ *
+ * The options are those of {@link Mapper.start} and {@link Mapper.externalAddress} together. Rejects as they fail.
+ */
+export async function externalAddress(options: ExternalAddressOptions = {}): Promise<string> {
+  const { settings, limits } = asking(options);
+  return ask(settings, (mapper) => mapper.externalAddress(limits));
 }

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import { type MapOptions, type MapperOptions, mapOptions, mapperOptions, type Reading } from './config';
 import { invalid } from './errors';
+import type { Transport } from './names';
 import type { LeaseSnapshot } from './snapshot';
 
 /** For calls that wait. */
@@ -18,6 +19,22 @@ export type SignalOptions = Pick<WaitOptions, 'signal'>;
 export interface ChangedOptions extends WaitOptions {
   /** The state that the caller knows, or its `revision`. Default: the state at the call. */
   since?: LeaseSnapshot | number | undefined;
+}
+
+/** The options of the module's `probe`: of the mapper and of the wait together. */
+export interface ProbeOptions extends MapperOptions, SignalOptions {}
+
+/** The options of the module's `externalAddress`: of the mapper and of the wait together. */
+export interface ExternalAddressOptions extends MapperOptions, WaitOptions {}
+
+/** For `Mapper.delete`. */
+export interface DeleteOptions extends SignalOptions {
+  /** The port on the router's public side, 1 to 65535. */
+  externalPort: number;
+  /** UDP, which is the default, or TCP. */
+  transport?: Transport | undefined;
+  /** Whether an entry is deleted that forwards to another machine. Default false: then that is `refused`. */
+  anyHost?: boolean | undefined;
 }
 
 /** The options of `open`: of the mapper, of the lease and of the wait together. */
@@ -151,6 +168,30 @@ export function limits(options: WaitOptions | AbortSignal | undefined): WaitOpti
 /** The same for a wait for a change, which has the number of a state as well. */
 export function changes(options: ChangedOptions | AbortSignal | undefined): WaitOptions & { since?: number } {
   return read<ChangedOptions>('options', withSignal(options), { ...LIMIT_READERS, since: revision });
+}
+
+/** What to delete. */
+export function deletion(options: DeleteOptions): {
+  externalPort: number;
+  transport: string;
+  anyHost: boolean;
+  signal?: AbortSignal;
+} {
+  const found = read<DeleteOptions>('options', options, DELETE_READERS);
+  return { transport: 'udp', anyHost: false, ...found, externalPort: port('externalPort', found.externalPort) };
+}
+
+const DELETE_READERS: Readers<DeleteOptions> = {
+  externalPort: port,
+  transport: text,
+  anyHost: flag,
+  signal: abortSignal,
+};
+
+/** What a mapper is started with for one wait. */
+export function asking(options: ExternalAddressOptions): { settings: MapperOptions; limits: WaitOptions } {
+  const { timeout, signal, ...settings } = Object(options) as ExternalAddressOptions;
+  return { settings: options && settings, limits: limits({ timeout, signal }) };
 }
 
 /** What `open` is given, for each of those that it is about. */

@@ -1,15 +1,6 @@
-import type { ErrorReport } from './errors';
-import {
-  AddressClass,
-  type ErrorKind,
-  type EventKind,
-  LeaseState,
-  MappingProtocol,
-  NatClass,
-  type Protocol,
-  Transport,
-} from './names';
-import type { ErrorView, EventView, LeaseView, MapperView, ReportView } from './native';
+import { type ErrorReport, report } from './errors';
+import { AddressClass, type EventKind, LeaseState, MappingProtocol, NatClass, type Protocol, Transport } from './names';
+import type { EntryView, ErrorView, EventView, LeaseView, MapperView, ReportView } from './native';
 
 /** An address and a port. As text, in a template or in JSON, it is `address:port`. */
 export class Endpoint {
@@ -163,6 +154,28 @@ export interface GatewayReport {
   readonly interface: string | null;
   /** One entry for each configured protocol, in the configured order. */
   readonly protocols: readonly ProtocolReport[];
+}
+
+/** A line of the router's table of mapped ports. Plain and frozen. */
+export interface TableEntry {
+  /** The port on the router's public side. */
+  readonly externalPort: number;
+  /** `udp` or `tcp`. */
+  readonly transport: Transport;
+  /** The host inside to which the router forwards: an address, on some routers a name. */
+  readonly internalClient: string;
+  /** The port on that host. */
+  readonly internalPort: number;
+  /** What the one who made it calls it. */
+  readonly description: string;
+  /** Whether it is in force. */
+  readonly enabled: boolean;
+  /** The milliseconds that are left; null for an entry that does not end by itself. */
+  readonly lifetime: number | null;
+  /** The only host that may use it; empty for everybody. */
+  readonly remoteHost: string;
+  /** Whether it forwards to this machine. */
+  readonly thisMachine: boolean;
 }
 
 /** All fields with what they mean; each form of an event narrows their types. */
@@ -324,10 +337,6 @@ export function leaseSnapshot(numbers: ArrayLike<number>, { external, lastError 
   }) as LeaseSnapshot;
 }
 
-function report(view: ErrorView | undefined): ErrorReport | null {
-  return view ? Object.freeze({ kind: view.kind as ErrorKind, message: view.message }) : null;
-}
-
 function endpoint(text: string | undefined): Endpoint | null {
   return text === undefined ? null : new Endpoint(text);
 }
@@ -387,4 +396,12 @@ export function fromReportView(view: ReportView): GatewayReport {
     interface: view.interface ?? null,
     protocols: Object.freeze(protocols as ProtocolReport[]),
   });
+}
+
+export function fromEntryViews(views: EntryView[]): readonly TableEntry[] {
+  return Object.freeze(
+    views.map(({ transport, lifetime, ...rest }) =>
+      Object.freeze({ ...rest, transport: transport as Transport, lifetime: lifetime ?? null }),
+    ),
+  );
 }

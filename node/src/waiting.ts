@@ -1,13 +1,15 @@
 /** Pending calls of the addon, in this thread's event loop. */
 
 import { type Addon, addon } from './addon';
-import { calling, fromAddon, type PortLeaseError } from './errors';
-import type { Release } from './names';
-import type { EventView, Host, LeaseView, ReportView } from './native';
+import { calling, failed as failure, type PortLeaseError } from './errors';
+import { Logs } from './logs';
+import type { FailedView, Host } from './native';
 import { setInterval } from './timers';
 import { VERSION } from './version';
 
-type Answer = Release | LeaseView | EventView | ReportView;
+type Outcome = NonNullable<ReturnType<Host['take']>>;
+/** What a call that went well is answered with. */
+export type Answer = Exclude<Outcome, FailedView>;
 
 /** Begins a call of the addon that waits, under this number. */
 type Begin = (token: number) => void;
@@ -25,6 +27,7 @@ interface Runtime {
   readonly waiting: Map<number, () => void>;
   /** A timer that does nothing keeps the loop alive as long as anybody holds it. */
   readonly keeper: NodeJS.Timeout;
+  readonly logs: Logs;
   lastToken: number;
   holders: number;
 }
@@ -49,17 +52,23 @@ function started(addon: Addon): Runtime {
     }
   });
   // When the event loop has ended, at process.exit() and after an uncaught exception; in a worker for the worker.
-  const end = (): void => host.stopAll(EXIT_TIMEOUT);
+  const logs = new Logs();
+  const end = (): void => {
+    host.stopAll(EXIT_TIMEOUT);
+    logs.drain();
+  };
   process.once('exit', end);
   // `Deno.exit` tells only this one.
   if ('Deno' in globalThis) (globalThis as unknown as EventTarget).addEventListener('unload', end);
   const keeper = setInterval(() => {}, LONGEST_TIMER).unref();
-  return { host, waiting, keeper, lastToken: 0, holders: 0 };
+  return { host, waiting, keeper, logs, lastToken: 0, holders: 0 };
 }
 
-/** What handles are made with. */
+/** What mappers are started with. */
 export function host(): Host {
-  return runtime().host;
+  const { host, logs } = runtime();
+  logs.attend();
+  return host;
 }
 
 /** Begins a wait and calls back when it is over, never before this returns. The answer cancels it. Keeps nothing alive. */
@@ -73,14 +82,9 @@ export function watch(
   const token = ++all.lastToken;
   calling(() => begin(token));
   waiting.set(token, () => {
-    let answer: Answer;
-    try {
-      answer = host.take() as Answer;
-    } catch (error) {
-      failed(fromAddon(error));
-      return;
-    }
-    done(answer);
+    const outcome = host.take() as Outcome;
+    if (typeof outcome === 'object' && 'failed' in outcome) failed(failure(outcome));
+    else done(outcome);
   });
   return () => {
     if (waiting.delete(token)) host.cancel(token);

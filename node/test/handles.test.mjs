@@ -1,157 +1,11 @@
 // Mappers and leases as a JavaScript program uses them.
 
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
 import { describe, it } from 'node:test';
-import { inspect } from 'node:util';
-import * as esm from 'portlease';
-import { ErrorKind, Lease, Mapper, OpenPort, open, PortLeaseError, Release } from 'portlease';
-import { Gateway } from 'portlease/testing';
-import { gatewayFor, mapperFor, runWell } from './helpers.mjs';
-
-const require = createRequire(import.meta.url);
-
-describe('the package', () => {
-  it('exports the same, imported, required and in a browser', async () => {
-    const common = require('portlease');
-    const browser = await import('../dist/browser.mjs');
-    assert.deepEqual(Object.keys(common).sort(), Object.keys(esm).sort());
-    assert.deepEqual(Object.keys(browser).sort(), Object.keys(esm).sort());
-  });
-
-  it('knows the errors of its other copy', async () => {
-    const common = require('portlease');
-    const error = await common.open(0).then(assert.fail, (error) => error);
-    assert.ok(error instanceof PortLeaseError);
-    assert.ok(error instanceof common.PortLeaseError);
-    assert.ok(!(new Error('other') instanceof PortLeaseError));
-    assert.ok(!(error instanceof class Own extends PortLeaseError {}));
-  });
-
-  it('answers `unavailable` in a browser', async () => {
-    const browser = await import('../dist/browser.mjs');
-    const unavailable = { kind: 'unavailable', message: /browser/ };
-    assert.throws(() => browser.Mapper.start(), unavailable);
-    for (const name of ['Mapper', 'Lease', 'OpenPort']) assert.throws(() => new browser[name](), unavailable);
-    await assert.rejects(browser.open(9001), unavailable);
-  });
-
-  it('loads once, however often its modules are loaded: one listener, and no warning', async (t) => {
-    const gateway = await gatewayFor(t);
-    const { lines } = await runWell(
-      `import { createRequire } from 'node:module';
-       import { open } from 'portlease';
-       const require = createRequire(import.meta.url);
-       process.on('warning', (warning) => console.log(warning.message));
-       const ports = [await open(9001, CONFIG)];
-       const before = process.listenerCount('exit');
-       for (let i = 2; i < 14; i++) {
-         for (const file of Object.keys(require.cache)) if (file.includes('/dist/')) delete require.cache[file];
-         ports.push(await require('portlease').open(9000 + i, CONFIG));
-       }
-       console.log(process.listenerCount('exit') - before, new Set(ports.map((port) => port.constructor)).size);`,
-      { gateway },
-    );
-    assert.deepEqual(lines, ['0 13']);
-    assert.deepEqual(gateway.mappings(), []);
-  });
-
-  it('has no constructors for what it makes itself, and says what to call', () => {
-    for (const [made, instead] of [
-      [Mapper, 'Mapper.start'],
-      [Lease, 'mapper.map'],
-      [OpenPort, 'open'],
-      [Gateway, 'Gateway.start'],
-    ]) {
-      const message = new RegExp(`^${made.name} .*: call ${instead}\\(`);
-      assert.throws(() => new made(), { name: 'TypeError', message });
-    }
-  });
-});
+import { ErrorKind, Lease, Mapper, open, PortLeaseError, Release } from 'portlease';
+import { gatewayFor, mapperFor } from './helpers.mjs';
 
 describe('a lease', () => {
-  it('emits the events that are about it, and only these, until it has exited', async (t) => {
-    const { gateway, mapper } = await mapperFor(t, { protocols: ['pcp'] });
-    const lease = mapper.map({ port: 9001 });
-    const heard = [];
-    for (const kind of Object.values(esm.EventKind)) lease.on(kind, (event) => heard.push([event.kind, event.lease]));
-    await mapper.map({ port: 9002 }).ready();
-    await lease.ready();
-    gateway.setExternalAddress('192.0.1.2');
-    await lease.repair();
-    mapper.networkChanged();
-    await lease.stop();
-    assert.deepEqual(
-      heard.filter(([kind]) => !['renewed', 'changed'].includes(kind)),
-      ['installed', 'repaired', 'exited'].map((kind) => [kind, lease.id]),
-    );
-  });
-
-  it('has told its listeners and those of its mapper of its end before stop and detach resolve', async (t) => {
-    const { mapper } = await mapperFor(t, { protocols: ['pcp'] });
-    const heard = [];
-    mapper.on('exited', ({ lease }) => heard.push(`mapper ${lease}`));
-    const leases = [9001, 9002, 9003, 9004].map((port) => mapper.map({ port }));
-    for (const lease of leases) lease.on('exited', () => heard.push(`lease ${lease.id}`));
-    await Promise.all(leases.map((lease) => lease.ready()));
-    await leases[0].stop();
-    assert.deepEqual(heard.splice(0), ['lease 1', 'mapper 1']);
-    await leases[1].detach();
-    assert.deepEqual(heard.splice(0), ['lease 2', 'mapper 2']);
-    await mapper.stop();
-    assert.deepEqual(heard.sort(), ['lease 3', 'lease 4', 'mapper 3', 'mapper 4']);
-    await mapper.stop();
-    assert.equal(heard.length, 4);
-  });
-
-  it('has a loop over its own events, which ends with it', async (t) => {
-    const { mapper } = await mapperFor(t, { protocols: ['pcp'] });
-    const [one, other] = [9001, 9002].map((port) => mapper.map({ port }));
-    const events = one.events();
-    await Promise.all([one.ready(), other.ready()]);
-    const kinds = [];
-    for await (const { kind, lease } of events) {
-      kinds.push(kind, lease);
-      if (kind === 'installed') await Promise.all([other.stop(), one.stop()]);
-    }
-    assert.deepEqual(kinds, ['installed', 1, 'exited', 1]);
-    for await (const event of one.events()) assert.fail(event.kind);
-    await assert.rejects(mapper.map({ port: 9003 }).events(AbortSignal.abort()).next(), { name: 'AbortError' });
-  });
-
-  it('takes a signal in place of options, in every wait', async (t) => {
-    const { mapper } = await mapperFor(t, { gateway: { faults: { pcp: 'silent' } }, protocols: ['pcp'] });
-    const lease = mapper.map({ port: 9001 });
-    const signal = AbortSignal.abort(new Error('mine'));
-    for (const wait of [
-      () => lease.ready(signal),
-      () => lease.changed(signal),
-      () => lease.repair(signal),
-      () => mapper.nextEvent(signal),
-      () => mapper.events(signal).next(),
-      () => mapper.probe(signal),
-      () => lease.detach(signal),
-      () => lease.stop(signal),
-      () => mapper.stop(signal),
-    ]) {
-      await assert.rejects(wait(), { message: 'mine' }, `${wait}`);
-    }
-  });
-
-  it('and its mapper are shown in a line or two by inspect, and not with what is inside', async (t) => {
-    const { gateway, mapper } = await mapperFor(t, { protocols: ['pcp'] });
-    const lease = mapper.map({ port: 9001 });
-    await lease.ready();
-    assert.equal(
-      inspect(lease),
-      "Lease {\n  id: 1,\n  port: '9001/udp',\n  state: 'installed',\n  external: '192.0.1.1:9001',\n  lastError: null\n}",
-    );
-    assert.match(inspect(mapper), /^Mapper \{\n {2}gateway: '127.0.0.1'.*9001\/udp installed 192.0.1.1:9001.*\}$/s);
-    assert.match(inspect({ a: { b: { lease } } }), /\[Lease\]/);
-    assert.match(inspect(gateway), /^Gateway \{.*pcpPort.*mappings: 1/s);
-    assert.doesNotMatch(inspect([lease, mapper, gateway], { depth: 9 }), /_events|handle/);
-  });
-
   it('is ready with a snapshot that is frozen and tells its form by `active`', async (t) => {
     const { mapper } = await mapperFor(t, { gateway: { faults: { pcpDelayMs: 50 } }, protocols: ['pcp'] });
     const lease = mapper.map({ port: 9001 });
@@ -187,7 +41,7 @@ describe('a lease', () => {
     const failure = { name: 'PortLeaseError', kind: 'refused', code: 'ERR_PORTLEASE_REFUSED', message: /NO_RESOURCES/ };
     await assert.rejects(lease.ready(), failure);
     const { lastError } = lease.snapshot();
-    assert.deepEqual(lastError, { kind: 'refused', message: lastError.message });
+    assert.equal(lastError.kind, 'refused');
     assert.ok(Object.isFrozen(lastError));
     assert.match(lastError.message, /NO_RESOURCES/);
     assert.deepEqual(gateway.mappings(), []);

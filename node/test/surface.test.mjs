@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { it } from 'node:test';
 import * as portlease from 'portlease';
 import { Lease, Mapper } from 'portlease';
+import { failed } from '../dist/errors.mjs';
 import { mapperFor, snake } from './helpers.mjs';
 
 const SURFACE = JSON.parse(readFileSync(new URL('../../tests/surface.json', import.meta.url), 'utf8'));
@@ -27,6 +28,7 @@ for (const [list, name] of Object.entries({
   nat_classes: 'NatClass',
   address_classes: 'AddressClass',
   releases: 'Release',
+  log_levels: 'LogLevel',
 })) {
   it(`${name} has the names of the file, by constants that say the same`, () => {
     const { [name]: constants } = portlease;
@@ -71,6 +73,8 @@ it('snapshots, events, reports and errors have the fields of the file', async (t
   const report = await mapper.probe();
   assertSame(fields(report), SURFACE.gateway_report);
   for (const one of report.protocols) assertSame(fields(one), SURFACE.protocol_report);
+  assertSame(fields((await mapper.table())[0]), SURFACE.table_entry);
+  assertSame(fields(failed({ failed: { details: [{}], kind: 'refused' } }).details[0]), SURFACE.error_detail);
   gateway.setFaults({ tableFull: true });
   const other = mapper.map({ port: 9002 });
   const error = await other.ready().then(assert.fail, (error) => error);
@@ -88,6 +92,6 @@ it('handles have the methods of the file, and Node alone a few more', () => {
   assertSame([...statics, ...own(Mapper.prototype)], [...SURFACE.methods.mapper, ...NODE_ONLY.mapper]);
   assertSame(own(Lease.prototype), [...SURFACE.methods.lease, ...NODE_ONLY.lease]);
   const functions = Object.entries(portlease).filter(([, value]) => typeof value === 'function');
-  const plain = functions.filter(([name]) => name[0] === name[0].toLowerCase()).map(([name]) => name);
+  const plain = functions.filter(([name]) => name[0] === name[0].toLowerCase()).map(([name]) => snake(name));
   assertSame(plain, SURFACE.methods.module);
 });

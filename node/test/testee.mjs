@@ -8,7 +8,7 @@ import { camel, snake } from './helpers.mjs';
 /** The durations of settings and of results, which are milliseconds here and seconds there. */
 const DURATIONS = [
   ...['ttl', 'renewalInterval', 'checkInterval', 'min', 'max'],
-  ...['lifetime', 'expiresIn', 'renewsIn', 'elapsed', 'roundTrip'],
+  ...['lifetime', 'expiresIn', 'renewsIn', 'elapsed', 'roundTrip', 'retryAfter'],
 ];
 
 const mappers = new Map();
@@ -20,10 +20,21 @@ const limit = ({ timeout }) => (timeout === null ? {} : { timeout: timeout * 100
 // The runner asks for no handle that is not there.
 const CALLS = {
   start: ({ mapper, config }) => void mappers.set(mapper, Mapper.start(options(config))),
-  map: ({ mapper, lease, port, transport, external_port, exact }) => {
-    const wish = external_port === null ? {} : { externalPort: external_port };
-    leases.set(lease, mappers.get(mapper).map({ port, transport, exact, ...wish }));
+  map: (command) => void leases.set(command.lease, mappers.get(command.mapper).map(request(command))),
+  ensure: (command) => {
+    const lease = mappers.get(command.mapper).ensure(request(command));
+    leases.set(command.lease, lease);
+    return lease.id;
   },
+  leases: ({ mapper }) =>
+    mappers
+      .get(mapper)
+      .leases()
+      .map(({ id }) => id),
+  external_address: (command) => mappers.get(command.mapper).externalAddress(limit(command)),
+  table: ({ mapper }) => mappers.get(mapper).table(),
+  delete: ({ mapper, transport, external_port: externalPort, any_host: anyHost }) =>
+    mappers.get(mapper).delete({ transport, externalPort, anyHost }),
   ready: (command) => leases.get(command.lease).ready(limit(command)),
   changed: (command) => leases.get(command.lease).changed({ since: command.since, ...limit(command) }),
   repair: (command) => leases.get(command.lease).repair(limit(command)),
@@ -36,6 +47,12 @@ const CALLS = {
   probe: ({ mapper }) => mappers.get(mapper).probe(),
   stop_mapper: (command) => mappers.get(command.mapper).stop(limit(command)),
 };
+
+/** A request as Node names and measures it; what the runner leaves to the library is null. */
+function request({ port, transport, external_port: externalPort, exact, ttl, description }) {
+  const wishes = { externalPort, ttl: ttl && ttl * 1000, description };
+  return { port, transport, exact, ...Object.fromEntries(Object.entries(wishes).filter(([, wish]) => wish !== null)) };
+}
 
 /** Settings as Node names and measures them. */
 function options(settings) {
@@ -61,8 +78,9 @@ function view(result) {
 }
 
 /** An error. The argument that its message names is written as the scenarios do. */
-function failure({ kind, message }) {
-  return { kind, message: message.replace(/^[a-z]+[A-Za-z]*(?=: )/, snake) };
+function failure({ kind, message, details, advice, retryAfter }) {
+  const named = message.replace(/^[a-z]+[A-Za-z]*(?=: )/, snake);
+  return { kind, message: named, ...view({ details, advice, retryAfter }) };
 }
 
 async function answer(command) {

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use napi::bindgen_prelude::{FromNapiValue, Object};
@@ -53,19 +54,23 @@ macro_rules! as_it_is {
 
 as_it_is! { bool u16 u32 f64 String }
 
-/// Reads stable strings, so that the error names the option in which they stand.
+/// Reads a stable string, so that the error names the option in which it stands.
+pub(crate) fn name<T: FromStr<Err = PortMappingError>>(argument: &'static str, raw: &str) -> Result<T> {
+    raw.parse().map_err(|error| {
+        if let PortMappingError::Invalid { message, .. } = error {
+            return PortMappingError::invalid(argument, message);
+        }
+        error
+    })
+}
+
 macro_rules! names {
     ($($name:ty)*) => {$(
         impl Setting for $name {
             type Raw = String;
 
             fn read(argument: &'static str, raw: String) -> Result<Self> {
-                raw.parse().map_err(|error| {
-                    if let PortMappingError::Invalid { message, .. } = error {
-                        return PortMappingError::invalid(argument, message);
-                    }
-                    error
-                })
+                name(argument, &raw)
             }
         }
     )*};

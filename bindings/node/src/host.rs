@@ -9,7 +9,7 @@ use napi_derive::napi;
 use portlease::{Completion, Mapper, PortMappingError, Release, WaitEnd};
 
 use crate::config::limit;
-use crate::error::{Failure, failure};
+use crate::error::{FailedView, Failure, failure};
 use crate::wait::{AnswerView, Bell, Outcome, Waits};
 
 /// How long a process that ends waits beyond the mappers' own limit, for an engine that does not answer.
@@ -130,11 +130,16 @@ impl Host {
         }
     }
 
-    /// The answer of the wait that `next` found last, or its error; `null` the second time.
-    #[napi(catch_unwind, ts_return_type = "string | LeaseView | EventView | ReportView | null")]
-    pub fn take(&mut self) -> Result<Option<AnswerView>, Failure> {
-        let answer = self.outcome.take().transpose().map_err(|error| failure(&error))?;
-        Ok(answer.map(AnswerView::from))
+    /// How the wait ended that `next` found last; `null` the second time.
+    #[napi(
+        catch_unwind,
+        ts_return_type = "string | LeaseView | EventView | ReportView | Array<EntryView> | FailedView | null"
+    )]
+    pub fn take(&mut self) -> Option<AnswerView> {
+        Some(match self.outcome.take()? {
+            Ok(answer) => AnswerView::from(answer),
+            Err(error) => AnswerView::F(FailedView::from(&error)),
+        })
     }
 
     /// Ends a wait; what was waited for goes on.

@@ -6,7 +6,7 @@
 //! # Layout
 //! `mapper`, `lease` and `open` are the handles, `wait` has the pending calls on them, and `host` has what they share
 //! within one environment (the main thread or a worker). `config`, `settings`, `snapshot`, `event` and `error` convert.
-//! `gateway` is the simulated gateway, `cli` the command line.
+//! `log` has the diagnostics, `gateway` the simulated gateway, `cli` the command line.
 
 // What JavaScript calls is registered by code that napi leaves out of test builds, and then looks unused.
 #![cfg_attr(test, allow(dead_code))]
@@ -19,6 +19,7 @@ mod event;
 mod gateway;
 mod host;
 mod lease;
+mod log;
 mod mapper;
 mod open;
 mod settings;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
-use portlease::{Events, Mapper};
+use portlease::{Events, Lease, Mapper};
 
-use crate::config::limit;
+use crate::config::{self, limit};
 use crate::error::{Failure, failure};
 use crate::event::EventView;
 use crate::host::{Host, Shared};
@@ -29,6 +29,10 @@ impl MapperHandle {
         shared.add(&mapper);
         Self { mapper, shared }
     }
+
+    fn lease(&self, lease: Lease) -> LeaseHandle {
+        LeaseHandle::new(lease, Arc::clone(&self.shared.waits))
+    }
 }
 
 #[napi]
@@ -44,8 +48,28 @@ impl MapperHandle {
     #[napi(catch_unwind)]
     pub fn map(&self, request: Object<'_>) -> Result<LeaseHandle, Failure> {
         let lease = settings::request(&request).and_then(|request| self.mapper.map(request));
-        let lease = lease.map_err(|error| failure(&error))?;
-        Ok(LeaseHandle::new(lease, Arc::clone(&self.shared.waits)))
+        lease.map(|lease| self.lease(lease)).map_err(|error| failure(&error))
+    }
+
+    /// The lease that exists for this request, or a new one.
+    #[napi(catch_unwind)]
+    pub fn ensure(&self, request: Object<'_>) -> Result<LeaseHandle, Failure> {
+        let lease = settings::request(&request).and_then(|request| self.mapper.ensure(request));
+        lease.map(|lease| self.lease(lease)).map_err(|error| failure(&error))
+    }
+
+    /// Begins to map a port over UDP and over TCP, in this order.
+    #[napi(catch_unwind)]
+    pub fn map_both(&self, request: Object<'_>) -> Result<Vec<LeaseHandle>, Failure> {
+        let leases = settings::request(&request).and_then(|request| self.mapper.map_both(request));
+        let (udp, tcp) = leases.map_err(|error| failure(&error))?;
+        Ok(vec![self.lease(udp), self.lease(tcp)])
+    }
+
+    /// Handles of all leases that live.
+    #[napi(catch_unwind)]
+    pub fn leases(&self) -> Vec<LeaseHandle> {
+        self.mapper.leases().into_iter().map(|lease| self.lease(lease)).collect()
     }
 
     /// The present state.
@@ -65,6 +89,32 @@ impl MapperHandle {
     pub fn probe(&self, token: f64) -> Result<(), Failure> {
         let mapper = Arc::clone(&self.mapper);
         begin(&self.shared.waits, token, async move { mapper.probe().await.map(Answer::Report) })
+    }
+
+    /// Asks for the external address.
+    #[napi(catch_unwind)]
+    pub fn external_address(&self, token: f64, timeout: Option<f64>) -> Result<(), Failure> {
+        let mapper = Arc::clone(&self.mapper);
+        let asked = async move { mapper.external_address(limit(timeout)).await.map(Answer::Address) };
+        begin(&self.shared.waits, token, asked)
+    }
+
+    /// Reads the router's table.
+    #[napi(catch_unwind)]
+    pub fn table(&self, token: f64) -> Result<(), Failure> {
+        let mapper = Arc::clone(&self.mapper);
+        begin(&self.shared.waits, token, async move { mapper.table().await.map(Answer::Entries) })
+    }
+
+    /// Deletes an entry of the router's table, and answers with that entry, if there was one.
+    #[napi(catch_unwind)]
+    pub fn delete(&self, token: f64, transport: String, external_port: u16, any_host: bool) -> Result<(), Failure> {
+        let transport = config::name("transport", &transport).map_err(|error| failure(&error))?;
+        let mapper = Arc::clone(&self.mapper);
+        begin(&self.shared.waits, token, async move {
+            let deleted = mapper.delete(transport, external_port, any_host).await?;
+            Ok(Answer::Entries(deleted.into_iter().collect()))
+        })
     }
 
     /// Tells that the network may have changed.

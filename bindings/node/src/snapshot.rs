@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use napi_derive::napi;
-use portlease::{GatewayReport, LeaseSnapshot, MapperSnapshot, ProtocolReport};
+use portlease::{GatewayReport, LeaseSnapshot, MapperSnapshot, ProtocolReport, TableEntry};
 
 use crate::error::ErrorView;
 
@@ -155,6 +155,45 @@ impl From<&ProtocolReport> for ProtocolView {
             device: offer.and_then(|offer| offer.device.clone()),
             round_trip: offer.map(|offer| milliseconds(offer.round_trip)),
             error: report.outcome.as_ref().err().map(ErrorView::from),
+        }
+    }
+}
+
+/// A line of the router's table.
+#[napi(object)]
+pub struct EntryView {
+    /// The port outside.
+    pub external_port: u16,
+    /// UDP or TCP.
+    pub transport: String,
+    /// The host inside.
+    pub internal_client: String,
+    /// The port on that host.
+    pub internal_port: u16,
+    /// What its maker calls it.
+    pub description: String,
+    /// Whether it is in force.
+    pub enabled: bool,
+    /// The time that is left, in milliseconds.
+    pub lifetime: Option<f64>,
+    /// The only host that may use it.
+    pub remote_host: String,
+    /// Whether it forwards to this machine.
+    pub this_machine: bool,
+}
+
+impl From<&TableEntry> for EntryView {
+    fn from(entry: &TableEntry) -> Self {
+        Self {
+            external_port: entry.external_port,
+            transport: entry.transport.to_string(),
+            internal_client: entry.internal_client.clone(),
+            internal_port: entry.internal_port,
+            description: entry.description.clone(),
+            enabled: entry.enabled,
+            lifetime: entry.lifetime.map(milliseconds),
+            remote_host: entry.remote_host.clone(),
+            this_machine: entry.this_machine,
         }
     }
 }

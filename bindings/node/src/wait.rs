@@ -1,15 +1,16 @@
 //! Pending calls. Core holds them; the environment's own thread asks for those that are over.
 
 use std::future::Future;
+use std::net::IpAddr;
 
 use napi::Status;
-use napi::bindgen_prelude::Either4;
+use napi::bindgen_prelude::Either6;
 use napi::threadsafe_function::ThreadsafeFunction;
-use portlease::{GatewayReport, LeaseSnapshot, PortMappingError, PulledEvent, Release};
+use portlease::{GatewayReport, LeaseSnapshot, PortMappingError, PulledEvent, Release, TableEntry};
 
-use crate::error::{Failure, failure};
+use crate::error::{FailedView, Failure, failure};
 use crate::event::EventView;
-use crate::snapshot::{LeaseView, ReportView};
+use crate::snapshot::{EntryView, LeaseView, ReportView};
 
 /// Tells the environment's thread that a wait may be over. It does not keep the event loop alive (`Weak`).
 pub(crate) type Bell = ThreadsafeFunction<(), (), (), Status, false, true>;
@@ -26,19 +27,23 @@ pub(crate) enum Answer {
     Lease(LeaseSnapshot),
     Event(PulledEvent),
     Report(GatewayReport),
+    Address(IpAddr),
+    Entries(Vec<TableEntry>),
 }
 
 /// The same for JavaScript.
-pub(crate) type AnswerView = Either4<&'static str, LeaseView, EventView, ReportView>;
+pub(crate) type AnswerView = Either6<String, LeaseView, EventView, ReportView, Vec<EntryView>, FailedView>;
 
 impl From<Answer> for AnswerView {
     /// Takes the event: from here on nobody else gets it.
     fn from(answer: Answer) -> Self {
         match answer {
-            Answer::Release(release) => Self::A(release.as_str()),
+            Answer::Release(release) => Self::A(release.to_string()),
             Answer::Lease(snapshot) => Self::B(LeaseView::from(&snapshot)),
             Answer::Event(event) => Self::C(EventView::from(&event.take())),
             Answer::Report(report) => Self::D(ReportView::from(&report)),
+            Answer::Address(address) => Self::A(address.to_string()),
+            Answer::Entries(entries) => Self::E(entries.iter().map(EntryView::from).collect()),
         }
     }
 }

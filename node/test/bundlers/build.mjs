@@ -50,7 +50,7 @@ async function withVite({ project, entry, out }) {
     ...{ configFile: false, root: project, customLogger },
     build: {
       reportCompressedSize: false,
-      emptyOutDir: true,
+      emptyOutDir: false,
       ssr: entry,
       outDir: out,
       rollupOptions: { external: [OURS], output: { entryFileNames: 'app.mjs' } },

@@ -7,12 +7,16 @@ import {
   AddressClass,
   type AddressFamily,
   type ChangedOptions,
+  type DeleteOptions,
   Endpoint,
   type ErrorCode,
+  type ErrorDetail,
   ErrorKind,
   type ErrorReport,
   EventKind,
   type ExitedEvent,
+  type ExternalAddressOptions,
+  externalAddress,
   type FailedEvent,
   type GatewayReport,
   type InactiveLeaseSnapshot,
@@ -20,6 +24,9 @@ import {
   type LeaseEventMap,
   type LeaseSnapshot,
   LeaseState,
+  LOG_CHANNEL,
+  LogLevel,
+  type LogRecord,
   type MapOptions,
   type MappedEvent,
   Mapper,
@@ -34,12 +41,16 @@ import {
   type OpenPort,
   open,
   PortLeaseError,
+  type PortLeaseErrorOptions,
+  type ProbeOptions,
   Protocol,
   type ProtocolReport,
+  probe,
   Release,
   type RetryPolicy,
   type RevokedEvent,
   type SignalOptions,
+  type TableEntry,
   Transport,
   type WaitOptions,
 } from 'portlease';
@@ -168,6 +179,31 @@ async function main(): Promise<void> {
   same<ReturnType<Mapper['networkChanged']>, void>();
   const warning: ErrorReport | null = mapper.snapshot().lastError;
   assert.equal(warning, null);
+
+  const again: Lease = mapper.ensure(request);
+  const [known]: Lease[] = mapper.leases();
+  assert.deepEqual([again === lease, known === lease], [true, true]);
+  same<typeof lease.state, LeaseState>();
+  const seen: [Endpoint | null, number | null, AddressClass] = [lease.external, lease.externalPort, lease.addressClass];
+  assert.equal(`${seen}`, '192.0.1.1:9001,9001,public');
+  const [udp, tcp]: [Lease, Lease] = mapper.mapBoth({ port: 9006, ttl: 60_000, description: 'both' });
+  await Promise.all([udp.ready(), tcp.ready()]);
+  await Promise.all([udp.stop(), tcp.stop()]);
+  const asked: ExternalAddressOptions = { ...options, ...wait };
+  const address: string = await externalAddress(asked);
+  assert.equal(address, await mapper.externalAddress(wait));
+  const probing: ProbeOptions = { ...options, ...signal };
+  same<Awaited<ReturnType<typeof probe>>, GatewayReport>();
+  assert.equal((await probe(probing)).protocols.length, 2);
+  const table: readonly TableEntry[] | null = await mapper.table(signal).catch(() => null);
+  const deletion: DeleteOptions = { externalPort: 9001, transport: 'udp', anyHost: false };
+  const deleted: TableEntry | null = await mapper.delete(deletion).catch(() => null);
+  assert.deepEqual([table, deleted], [null, null]);
+  const details: readonly ErrorDetail[] = lease.snapshot().lastError?.details ?? [];
+  const more: PortLeaseErrorOptions = { details, advice: 'none', retryAfter: 1, cause: undefined };
+  assert.equal(new PortLeaseError('refused', 'no', more).advice, 'none');
+  const record: Partial<LogRecord> = { level: LogLevel.INFO };
+  assert.deepEqual([record.level, LOG_CHANNEL], ['info', 'portlease:log']);
 
   const { value } = await first;
   assert.ok(value);
