@@ -74,13 +74,13 @@ export interface MapOptions {
   /** The address family. Default: IPv4. */
   family?: AddressFamily | undefined;
   /**
-   * The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper's `Config`. In
+   * The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper's options. In
    * milliseconds.
    */
   ttl?: number | undefined;
   /**
    * The text that the gateway shows beside the mapping (UPnP only), at most 64 characters, no control characters.
-   * Default: that of the mapper's `Config`.
+   * Default: that of the mapper's options.
    */
   description?: string | undefined;
 }

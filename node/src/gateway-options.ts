@@ -21,21 +21,21 @@ export type HttpBody =
   /** With `Transfer-Encoding: chunked`, in small chunks. */
   | 'chunked'
   /** With neither: the body ends where the connection does. */
-  | 'no_length'
+  | 'noLength'
   /** Header lines end with LF alone. */
-  | 'lf_only'
+  | 'lfOnly'
   /** The right body behind more than 1 MiB of comment. */
   | 'oversized'
   /** A body that never ends; sent until the client hangs up. */
-  | 'never_ending'
+  | 'neverEnding'
   /** Half of the answer, then a connection reset. */
   | 'reset'
   /** Half of what Content-Length promises, then an orderly close. */
   | 'truncated'
   /** More than 16 KiB of headers before the body. */
-  | 'huge_headers'
+  | 'hugeHeaders'
   /** Content-Length that is no number. */
-  | 'bad_length';
+  | 'badLength';
 
 /** How the friendly name in the description is written. */
 export type NameEncoding =
@@ -44,16 +44,16 @@ export type NameEncoding =
   /** A latin-1 letter, declared as ISO-8859-1. */
   | 'latin1'
   /** A latin-1 letter in a document that is declared as UTF-8: broken UTF-8. */
-  | 'broken_utf8';
+  | 'brokenUtf8';
 
 /** What the description offers for the WAN connection. */
 export type WanService =
   /** WANIPConnection of the gateway's IGD version. */
   | 'normal'
   /** WANIPConnection:2 only, whatever the device's version. */
-  | 'ip2_only'
+  | 'ip2Only'
   /** WANIPConnection:1 only, whatever the device's version. */
-  | 'ip1_only'
+  | 'ip1Only'
   /** WANPPPConnection:1 instead of WANIPConnection. */
   | 'ppp'
   /** `urn:dslforum-org` device and service types. */
@@ -91,7 +91,7 @@ export interface Faults {
   natPmpDelayMs?: number | undefined;
   /** Milliseconds before each SSDP answer. */
   ssdpDelayMs?: number | undefined;
-  /** The same as `pcp_delay_ms` for HTTP. */
+  /** The same as `pcpDelayMs` for HTTP. */
   httpDelayMs?: number | undefined;
   /**
    * Milliseconds between the arrival of a PCP request and its processing. Until then the table does not change.
@@ -145,7 +145,8 @@ export interface Faults {
   /** A wrong answer is followed by the right one: a client that goes on listening succeeds. */
   rightAnswerFollows?: boolean | undefined;
   /**
-   * The lifetime in seconds that PCP errors carry; default 30 for short ones and 1800 for long ones (RFC 6887, 7.4).
+   * The lifetime in milliseconds that PCP errors carry; default 30 000 for short ones and 1 800 000 for long ones (RFC
+   * 6887, 7.4).
    */
   errorLifetime?: number | null | undefined;
   /** A MAP request that suggests external port 0 is refused (RouterOS does this). */
@@ -154,7 +155,7 @@ export interface Faults {
   nonceTakeover?: boolean | undefined;
   /** New mappings get this external port where it is free, whatever was asked. */
   grantedPort?: number | null | undefined;
-  /** Mappings get this lifetime in seconds, whatever was asked. */
+  /** Mappings get this lifetime in milliseconds, whatever was asked. */
   grantedLifetime?: number | null | undefined;
   /** No room for a new mapping: PCP and NAT-PMP out of resources, UPnP 501 (728 for AddAnyPortMapping). */
   tableFull?: boolean | undefined;
@@ -177,7 +178,7 @@ export interface Faults {
   /** AddPortMapping for one of these external ports is answered with its code (718, 729, 501, 724, 402). */
   portErrors?: Record<number, number> | undefined;
   /**
-   * How many calls the code in `soap_errors` of the same name is for; counts itself down to 0, and from then on calls
+   * How many calls the code in `soapErrors` of the same name is for; counts itself down to 0, and from then on calls
    * succeed. Names that are not here get their code always.
    */
   soapErrorCounts?: Record<string, number> | undefined;
@@ -185,7 +186,7 @@ export interface Faults {
   upnpFiniteLost?: boolean | undefined;
   /** Adding any mapping is answered by success and changes nothing. */
   upnpLost?: boolean | undefined;
-  /** Leases longer than this many seconds, permanent ones included, are cut to it; the answer does not say so. */
+  /** Leases longer than this many milliseconds, permanent ones included, are cut to it; the answer does not say so. */
   upnpMaxLease?: number | null | undefined;
   /** What GetExternalIPAddress answers, in place of an address. */
   externalAddressText?: string | null | undefined;
@@ -201,7 +202,7 @@ export interface Faults {
   connectionStatus?: string | null | undefined;
   /** How answers are sent. */
   httpBody?: HttpBody | undefined;
-  /** How answers to actions are sent, where it differs from `http_body`. */
+  /** How answers to actions are sent, where it differs from `httpBody`. */
   controlBody?: HttpBody | null | undefined;
   /** Header names in lower case. */
   lowercaseHeaders?: boolean | undefined;
@@ -260,92 +261,6 @@ export interface Faults {
   rebootKeepsHttpPort?: boolean | undefined;
 }
 
-/** The names of all. */
-export const FAULTS: readonly string[] = [
-  'pcp',
-  'natPmp',
-  'upnp',
-  'ssdp',
-  'http',
-  'pcpDelayMs',
-  'natPmpDelayMs',
-  'ssdpDelayMs',
-  'httpDelayMs',
-  'pcpProcessingMs',
-  'natPmpProcessingMs',
-  'httpProcessingMs',
-  'pcpLoseAnswers',
-  'natPmpLoseAnswers',
-  'httpLoseAnswers',
-  'serviceMs',
-  'httpSerial',
-  'loss',
-  'dropNext',
-  'duplicates',
-  'reorder',
-  'wrongSourcePort',
-  'wrongNonce',
-  'pcpHeaderError',
-  'wrongInternalPort',
-  'wrongOpcode',
-  'truncate',
-  'extraBytes',
-  'rightAnswerFollows',
-  'errorLifetime',
-  'refusePortZero',
-  'nonceTakeover',
-  'grantedPort',
-  'grantedLifetime',
-  'tableFull',
-  'leaseIgnored',
-  'leaseLost',
-  'cgnat',
-  'emptyExternalAddress',
-  'renewToOtherExternal',
-  'soapErrors',
-  'nonzeroLeaseError',
-  'zeroLeaseError',
-  'portErrors',
-  'soapErrorCounts',
-  'upnpFiniteLost',
-  'upnpLost',
-  'upnpMaxLease',
-  'externalAddressText',
-  'externalAddressHangs',
-  'samePortOnly',
-  'noErrorDescription',
-  'faultStatus200',
-  'connectionStatus',
-  'httpBody',
-  'controlBody',
-  'lowercaseHeaders',
-  'contentType',
-  'strictHeaders',
-  'singleRead',
-  'redirect',
-  'scpdMissing',
-  'controlMissing',
-  'location',
-  'ssdpBogusLocations',
-  'ssdpBogusUdnIsTrue',
-  'ssdpDuplicates',
-  'ssdpOtherPort',
-  'ssdpOnlySt',
-  'ssdpAnswerSt',
-  'secondDevice',
-  'urlBase',
-  'relativeUrls',
-  'controlQuery',
-  'controlHost',
-  'prefixedNamespaces',
-  'nameEncoding',
-  'wanService',
-  'downConnectionFirst',
-  'paddedDescription',
-  'nesting',
-  'rebootKeepsHttpPort',
-];
-
 /** The settings of a simulated gateway. The default value is a healthy home router on free loopback ports. */
 export interface GatewayOptions {
   /** The address of the router on its LAN side: every protocol listens here. Default 127.0.0.1. */
@@ -373,9 +288,11 @@ export interface GatewayOptions {
   upnp?: boolean | undefined;
   /** 1 or 2: the version of the InternetGatewayDevice and of its services. */
   igdVersion?: number | undefined;
-  /** The least lifetime in seconds that PCP and NAT-PMP grant; shorter wishes are raised to it. Default 1. */
+  /** The least lifetime in milliseconds that PCP and NAT-PMP grant; shorter wishes are raised to it. Default 1000. */
   minLifetime?: number | undefined;
-  /** The greatest lifetime in seconds that PCP and NAT-PMP grant; longer wishes are cut to it. Default 86400. */
+  /**
+   * The greatest lifetime in milliseconds that PCP and NAT-PMP grant; longer wishes are cut to it. Default 86 400 000.
+   */
   maxLifetime?: number | undefined;
   /** External ports below this are never given out. Default 1. */
   minExternalPort?: number | undefined;
@@ -386,9 +303,9 @@ export interface GatewayOptions {
   forward?: boolean | undefined;
   /** Most mappings that the table holds. Default 4096. */
   maxMappings?: number | undefined;
-  /** The epoch in seconds at the start: how long the router claims to have been up. A reboot sets it to 0. */
+  /** The epoch in milliseconds at the start: how long the router claims to have been up. A reboot sets it to 0. */
   epoch?: number | undefined;
-  /** Lets a UPnP client map and delete ports of its own address only, as miniupnpd's `secure_mode`. Default true. */
+  /** Lets a UPnP client map and delete ports of its own address only, as miniupnpd's `secureMode`. Default true. */
   secureMode?: boolean | undefined;
   /**
    * AddPortMapping for an external port that the same host already has with another internal port: false (default)
@@ -406,28 +323,170 @@ export interface GatewayOptions {
   faults?: Faults | undefined;
 }
 
-/** The names of all. */
-export const GATEWAY_OPTIONS: readonly string[] = [
-  'bind',
-  'externalBind',
-  'pcpPort',
-  'ssdpPort',
-  'httpPort',
-  'ssdpMulticast',
-  'externalAddress',
-  'pcp',
-  'natPmp',
-  'upnp',
-  'igdVersion',
-  'minLifetime',
-  'maxLifetime',
-  'minExternalPort',
-  'forward',
-  'maxMappings',
-  'epoch',
-  'secureMode',
-  'upnpOverwrite',
-  'friendlyName',
-  'seed',
-  'faults',
-];
+/** How a value is read here, and written in the gateway's JSON. */
+export interface Form {
+  /** Its name in the JSON. */
+  readonly name: string;
+  /** What it is; `seconds` are milliseconds here. */
+  readonly reads: 'count' | 'faults' | 'flag' | 'number' | 'record' | 'seconds' | 'text' | 'word';
+  /** Whether null is a value too. */
+  readonly nullable?: true;
+  /** The greatest number. */
+  readonly most?: number;
+  /** The words, with those of the JSON. */
+  readonly words?: Readonly<Record<string, string>>;
+  /** The name of the code that may stand in place of a word. */
+  readonly code?: string;
+}
+
+const MODE = {
+  normal: 'normal',
+  off: 'off',
+  silent: 'silent',
+};
+
+const HTTP_BODY = {
+  normal: 'normal',
+  chunked: 'chunked',
+  noLength: 'no_length',
+  lfOnly: 'lf_only',
+  oversized: 'oversized',
+  neverEnding: 'never_ending',
+  reset: 'reset',
+  truncated: 'truncated',
+  hugeHeaders: 'huge_headers',
+  badLength: 'bad_length',
+};
+
+const NAME_ENCODING = {
+  utf8: 'utf8',
+  latin1: 'latin1',
+  brokenUtf8: 'broken_utf8',
+};
+
+const WAN_SERVICE = {
+  normal: 'normal',
+  ip2Only: 'ip2_only',
+  ip1Only: 'ip1_only',
+  ppp: 'ppp',
+  dslforum: 'dslforum',
+  none: 'none',
+};
+
+const SECOND_DEVICE = {
+  none: 'none',
+  first: 'first',
+  last: 'last',
+};
+
+/** The form of each of {@link Faults}. */
+export const faultForms: Readonly<Record<keyof Faults, Form>> = {
+  pcp: { name: 'pcp', reads: 'word', words: MODE, code: 'refuse' },
+  natPmp: { name: 'nat_pmp', reads: 'word', words: MODE, code: 'refuse' },
+  upnp: { name: 'upnp', reads: 'word', words: MODE, code: 'refuse' },
+  ssdp: { name: 'ssdp', reads: 'word', words: MODE, code: 'refuse' },
+  http: { name: 'http', reads: 'word', words: MODE, code: 'refuse' },
+  pcpDelayMs: { name: 'pcp_delay_ms', reads: 'count', most: 9007199254740991 },
+  natPmpDelayMs: { name: 'nat_pmp_delay_ms', reads: 'count', most: 9007199254740991 },
+  ssdpDelayMs: { name: 'ssdp_delay_ms', reads: 'count', most: 9007199254740991 },
+  httpDelayMs: { name: 'http_delay_ms', reads: 'count', most: 9007199254740991 },
+  pcpProcessingMs: { name: 'pcp_processing_ms', reads: 'count', most: 9007199254740991 },
+  natPmpProcessingMs: { name: 'nat_pmp_processing_ms', reads: 'count', most: 9007199254740991 },
+  httpProcessingMs: { name: 'http_processing_ms', reads: 'count', most: 9007199254740991 },
+  pcpLoseAnswers: { name: 'pcp_lose_answers', reads: 'count', most: 4294967295 },
+  natPmpLoseAnswers: { name: 'nat_pmp_lose_answers', reads: 'count', most: 4294967295 },
+  httpLoseAnswers: { name: 'http_lose_answers', reads: 'count', most: 4294967295 },
+  serviceMs: { name: 'service_ms', reads: 'count', most: 9007199254740991 },
+  httpSerial: { name: 'http_serial', reads: 'flag' },
+  loss: { name: 'loss', reads: 'number' },
+  dropNext: { name: 'drop_next', reads: 'count', most: 4294967295 },
+  duplicates: { name: 'duplicates', reads: 'count', most: 4294967295 },
+  reorder: { name: 'reorder', reads: 'flag' },
+  wrongSourcePort: { name: 'wrong_source_port', reads: 'flag' },
+  wrongNonce: { name: 'wrong_nonce', reads: 'flag' },
+  pcpHeaderError: { name: 'pcp_header_error', reads: 'count', most: 255, nullable: true },
+  wrongInternalPort: { name: 'wrong_internal_port', reads: 'flag' },
+  wrongOpcode: { name: 'wrong_opcode', reads: 'flag' },
+  truncate: { name: 'truncate', reads: 'count', most: 9007199254740991, nullable: true },
+  extraBytes: { name: 'extra_bytes', reads: 'count', most: 9007199254740991 },
+  rightAnswerFollows: { name: 'right_answer_follows', reads: 'flag' },
+  errorLifetime: { name: 'error_lifetime', reads: 'seconds', nullable: true },
+  refusePortZero: { name: 'refuse_port_zero', reads: 'flag' },
+  nonceTakeover: { name: 'nonce_takeover', reads: 'flag' },
+  grantedPort: { name: 'granted_port', reads: 'count', most: 65535, nullable: true },
+  grantedLifetime: { name: 'granted_lifetime', reads: 'seconds', nullable: true },
+  tableFull: { name: 'table_full', reads: 'flag' },
+  leaseIgnored: { name: 'lease_ignored', reads: 'flag' },
+  leaseLost: { name: 'lease_lost', reads: 'flag' },
+  cgnat: { name: 'cgnat', reads: 'flag' },
+  emptyExternalAddress: { name: 'empty_external_address', reads: 'flag' },
+  renewToOtherExternal: { name: 'renew_to_other_external', reads: 'text', nullable: true },
+  soapErrors: { name: 'soap_errors', reads: 'record', most: 65535 },
+  nonzeroLeaseError: { name: 'nonzero_lease_error', reads: 'count', most: 65535, nullable: true },
+  zeroLeaseError: { name: 'zero_lease_error', reads: 'count', most: 65535, nullable: true },
+  portErrors: { name: 'port_errors', reads: 'record', most: 65535 },
+  soapErrorCounts: { name: 'soap_error_counts', reads: 'record', most: 4294967295 },
+  upnpFiniteLost: { name: 'upnp_finite_lost', reads: 'flag' },
+  upnpLost: { name: 'upnp_lost', reads: 'flag' },
+  upnpMaxLease: { name: 'upnp_max_lease', reads: 'seconds', nullable: true },
+  externalAddressText: { name: 'external_address_text', reads: 'text', nullable: true },
+  externalAddressHangs: { name: 'external_address_hangs', reads: 'flag' },
+  samePortOnly: { name: 'same_port_only', reads: 'flag' },
+  noErrorDescription: { name: 'no_error_description', reads: 'flag' },
+  faultStatus200: { name: 'fault_status_200', reads: 'flag' },
+  connectionStatus: { name: 'connection_status', reads: 'text', nullable: true },
+  httpBody: { name: 'http_body', reads: 'word', words: HTTP_BODY },
+  controlBody: { name: 'control_body', reads: 'word', words: HTTP_BODY, nullable: true },
+  lowercaseHeaders: { name: 'lowercase_headers', reads: 'flag' },
+  contentType: { name: 'content_type', reads: 'text', nullable: true },
+  strictHeaders: { name: 'strict_headers', reads: 'flag' },
+  singleRead: { name: 'single_read', reads: 'flag' },
+  redirect: { name: 'redirect', reads: 'text', nullable: true },
+  scpdMissing: { name: 'scpd_missing', reads: 'flag' },
+  controlMissing: { name: 'control_missing', reads: 'flag' },
+  location: { name: 'location', reads: 'text', nullable: true },
+  ssdpBogusLocations: { name: 'ssdp_bogus_locations', reads: 'count', most: 4294967295 },
+  ssdpBogusUdnIsTrue: { name: 'ssdp_bogus_udn_is_true', reads: 'flag' },
+  ssdpDuplicates: { name: 'ssdp_duplicates', reads: 'count', most: 4294967295 },
+  ssdpOtherPort: { name: 'ssdp_other_port', reads: 'flag' },
+  ssdpOnlySt: { name: 'ssdp_only_st', reads: 'text', nullable: true },
+  ssdpAnswerSt: { name: 'ssdp_answer_st', reads: 'text', nullable: true },
+  secondDevice: { name: 'second_device', reads: 'word', words: SECOND_DEVICE },
+  urlBase: { name: 'url_base', reads: 'flag' },
+  relativeUrls: { name: 'relative_urls', reads: 'flag' },
+  controlQuery: { name: 'control_query', reads: 'flag' },
+  controlHost: { name: 'control_host', reads: 'text', nullable: true },
+  prefixedNamespaces: { name: 'prefixed_namespaces', reads: 'flag' },
+  nameEncoding: { name: 'name_encoding', reads: 'word', words: NAME_ENCODING },
+  wanService: { name: 'wan_service', reads: 'word', words: WAN_SERVICE },
+  downConnectionFirst: { name: 'down_connection_first', reads: 'flag' },
+  paddedDescription: { name: 'padded_description', reads: 'flag' },
+  nesting: { name: 'nesting', reads: 'count', most: 9007199254740991 },
+  rebootKeepsHttpPort: { name: 'reboot_keeps_http_port', reads: 'flag' },
+};
+
+/** The form of each of {@link GatewayOptions}. */
+export const gatewayForms: Readonly<Record<keyof GatewayOptions, Form>> = {
+  bind: { name: 'bind', reads: 'text' },
+  externalBind: { name: 'external_bind', reads: 'text' },
+  pcpPort: { name: 'pcp_port', reads: 'count', most: 65535 },
+  ssdpPort: { name: 'ssdp_port', reads: 'count', most: 65535 },
+  httpPort: { name: 'http_port', reads: 'count', most: 65535 },
+  ssdpMulticast: { name: 'ssdp_multicast', reads: 'flag' },
+  externalAddress: { name: 'external_address', reads: 'text', nullable: true },
+  pcp: { name: 'pcp', reads: 'flag' },
+  natPmp: { name: 'nat_pmp', reads: 'flag' },
+  upnp: { name: 'upnp', reads: 'flag' },
+  igdVersion: { name: 'igd_version', reads: 'count', most: 255 },
+  minLifetime: { name: 'min_lifetime', reads: 'seconds' },
+  maxLifetime: { name: 'max_lifetime', reads: 'seconds' },
+  minExternalPort: { name: 'min_external_port', reads: 'count', most: 65535 },
+  forward: { name: 'forward', reads: 'flag' },
+  maxMappings: { name: 'max_mappings', reads: 'count', most: 9007199254740991 },
+  epoch: { name: 'epoch', reads: 'seconds' },
+  secureMode: { name: 'secure_mode', reads: 'flag' },
+  upnpOverwrite: { name: 'upnp_overwrite', reads: 'flag' },
+  friendlyName: { name: 'friendly_name', reads: 'text' },
+  seed: { name: 'seed', reads: 'count', most: 9007199254740991 },
+  faults: { name: 'faults', reads: 'faults' },
+};

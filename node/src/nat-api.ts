@@ -248,7 +248,8 @@ export class NatAPI {
 
 /** nat-api takes ports as text too: they often come from a command line or the environment. */
 function portNumber(port: number | string | undefined): number | undefined {
-  return typeof port === 'string' && port.trim() !== '' ? Number(port) : (port as number | undefined);
+  if (typeof port !== 'string') return port;
+  return port.trim() === '' ? undefined : Number(port);
 }
 
 function split(args: PortArguments): [Callback<boolean> | undefined, unknown[]] {

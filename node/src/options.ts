@@ -41,32 +41,32 @@ export interface DeleteOptions extends SignalOptions {
 export interface OpenOptions extends MapperOptions, Omit<MapOptions, 'port'>, WaitOptions {}
 
 /** A value as messages show it, whatever it is. */
-function shown(value: unknown): string {
+export function shown(value: unknown): string {
   return inspect(value, { depth: 0, breakLength: Infinity, customInspect: false, maxStringLength: 100 });
 }
 
-function text(name: string, value: unknown): string {
+export function text(name: string, value: unknown): string {
   if (typeof value !== 'string') throw invalid(name, `must be a string, not ${shown(value)}`);
   return value;
 }
 
-function flag(name: string, value: unknown): boolean {
+export function flag(name: string, value: unknown): boolean {
   if (typeof value !== 'boolean') throw invalid(name, `must be true or false, not ${shown(value)}`);
   return value;
 }
 
-function number(name: string, value: unknown): number {
+export function number(name: string, value: unknown): number {
   if (typeof value !== 'number') throw invalid(name, `must be a number, not ${shown(value)}`);
   return value;
 }
 
-function timeout(name: string, value: unknown): number {
+export function timeout(name: string, value: unknown): number {
   if (!(number(name, value) >= 0)) throw invalid(name, `must be 0 ms or more, not ${shown(value)}`);
   return value as number;
 }
 
 /** A number that the addon can take; which of them make sense is the core's to say. */
-function integer(name: string, value: unknown, most: number): number {
+export function integer(name: string, value: unknown, most: number): number {
   if (!Number.isInteger(value) || number(name, value) < 0 || number(name, value) > most) {
     throw invalid(name, `must be a whole number between 0 and ${most}, not ${shown(value)}`);
   }

@@ -8,11 +8,20 @@
 import { addon } from './addon';
 import type { MapperOptions } from './config';
 import { calling, invalid, PortLeaseError } from './errors';
-import { FAULTS, type Faults, GATEWAY_OPTIONS, type GatewayOptions } from './gateway-options';
+import type { Faults, GatewayOptions } from './gateway-options';
+import {
+  entryToJson,
+  faultsFromJson,
+  faultsToJson,
+  mappingToJson,
+  optionsToJson,
+  type StaticMapping,
+  translated,
+} from './gateway-values';
 import { checkMade, inspectable, inspected, made } from './internal';
 import type { Protocol, Transport } from './names';
 import type { GatewayHandle } from './native';
-import { checkObject, limits, type WaitOptions } from './options';
+import { limits, type WaitOptions } from './options';
 import { now, setTimeout } from './timers';
 
 export type {
@@ -24,6 +33,8 @@ export type {
   SecondDevice,
   WanService,
 } from './gateway-options';
+
+export type { StaticMapping } from './gateway-values';
 
 /** One line of the router's table. */
 export interface GatewayMapping {
@@ -37,7 +48,7 @@ export interface GatewayMapping {
   readonly internal: string;
   /** UPnP's description; empty for the others. */
   readonly description: string;
-  /** Seconds left; null for a permanent mapping. */
+  /** Milliseconds left; null for a permanent mapping. */
   readonly expiresIn: number | null;
   /** The loopback `address:port` where traffic for this mapping really enters. */
   readonly reach: string;
@@ -53,20 +64,8 @@ export interface GatewayState {
   readonly counters: Readonly<Record<string, number>>;
   /** The external address that clients are told. */
   readonly externalAddress: string | null;
-  /** For how many seconds the router claims to have been up. */
+  /** For how many milliseconds the router claims to have been up. */
   readonly epoch: number;
-}
-
-/** A mapping as if made in the router's own settings. */
-export interface StaticMapping {
-  /** `udp` or `tcp`. */
-  transport: Transport;
-  /** The external port that it takes. */
-  externalPort: number;
-  /** Where its traffic goes, `address:port`. */
-  internal: string;
-  /** Seconds; without it the mapping is permanent. */
-  lifetime?: number;
 }
 
 interface Addresses {
@@ -81,36 +80,19 @@ const DEFAULT_WAIT = 5000;
 /** How often it looks. */
 const LOOK_INTERVAL = 5;
 
-/** `nat_pmp` as `natPmp`. What is no name of a field stays: the actions in `soapErrors`, the ports in `portErrors`. */
+/** `nat_pmp` as `natPmp`. */
 function camel(name: string): string {
-  return /^[a-z]/.test(name) ? name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase()) : name;
+  return name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** `natPmp` as `nat_pmp`, likewise. */
-function snake(name: string): string {
-  return /^[a-z]/.test(name) ? name.replace(/[A-Z]|\d+/g, (part) => `_${part.toLowerCase()}`) : name;
+/** The same object with names of JavaScript. */
+function camels(object: object): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(object).map(([name, item]) => [camel(name), item]));
 }
 
-/** The same value with other names, however deep they are. */
-function renamed(value: unknown, rename: (name: string) => string): unknown {
-  if (Array.isArray(value)) return value.map((item) => renamed(item, rename));
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, item]) => [rename(name), renamed(item, rename)]));
-}
-
-/** Throws for a name that is not among those that are known. */
-function checkNames(what: string, value: object, known: readonly string[]): void {
-  checkObject(what, value);
-  const unknown = Object.keys(value).find((name) => !known.includes(name));
-  if (unknown !== undefined) throw invalid(unknown, `there is no such name in ${what}; there are ${known.join(', ')}`);
-}
-
-/** What the gateway says, with its options as they are called here. */
-function translated(message: string): string {
-  return message.replace(/[a-z]+(?:_[a-z0-9]+)+/g, (word) => {
-    const name = camel(word);
-    return FAULTS.includes(name) || GATEWAY_OPTIONS.includes(name) ? name : word;
-  });
+function gatewayMapping(json: Record<string, unknown>): GatewayMapping {
+  const { expiresIn, ...rest } = camels(json);
+  return { ...rest, expiresIn: expiresIn === null ? null : Number(expiresIn) * 1000 } as unknown as GatewayMapping;
 }
 
 /**
@@ -123,7 +105,8 @@ function translated(message: string): string {
  * assert.equal(gateway.mappings().length, 1);
  * ```
  *
- * Options, switches and results have the names of the simulated gateway's README, in camel case.
+ * Options, switches and results have the names of the simulated gateway's README, in camel case, and durations are
+ * milliseconds.
  */
 export class Gateway {
   readonly #handle: GatewayHandle;
@@ -139,12 +122,11 @@ export class Gateway {
    * `transport` where a port cannot be had.
    */
   static async start(options: GatewayOptions = {}): Promise<Gateway> {
-    checkNames('options', options, GATEWAY_OPTIONS);
-    if (options.faults !== undefined) checkNames('faults', options.faults, FAULTS);
+    const settings = JSON.stringify(optionsToJson(options));
     try {
       return new Gateway(
         made,
-        calling(() => addon().GatewayHandle.start(JSON.stringify(renamed(options, snake)))),
+        calling(() => addon().GatewayHandle.start(settings)),
       );
     } catch (error) {
       const { kind, message, cause } = error as PortLeaseError;
@@ -175,38 +157,46 @@ export class Gateway {
 
   /** Table, counters, external address and epoch at one moment. */
   state(): GatewayState {
-    return this.#call({ command: 'state' }).state as GatewayState;
+    const state = this.execute({ command: 'state' }).state as Record<string, unknown>;
+    const { mappings, counters, externalAddress, epoch } = camels(state);
+    return {
+      mappings: (mappings as Record<string, unknown>[]).map(gatewayMapping),
+      counters: camels(counters as object) as Record<string, number>,
+      externalAddress: externalAddress as string | null,
+      epoch: Number(epoch) * 1000,
+    };
   }
 
   /** All switches. */
   faults(): Faults {
-    return this.#call({ command: 'faults' }).faults as Faults;
+    return faultsFromJson(this.execute({ command: 'faults' }).faults as Record<string, unknown>);
   }
 
   /** Sets switches; those not named stay as they are. Throws `invalid` for one that there is not. */
   setFaults(faults: Faults): void {
-    checkNames('faults', faults, FAULTS);
-    this.#call({ set: faults });
+    this.execute({ set: faultsToJson(faults) });
   }
 
   /** Restarts the router: its table is empty, its epoch begins at 0. */
   reboot(): void {
-    this.#call({ command: 'reboot' });
+    this.execute({ command: 'reboot' });
   }
 
   /** Changes the external address; null takes it away. Mappings stay. */
   setExternalAddress(address: string | null): void {
-    this.#call({ command: 'external_address', address });
+    this.execute({ command: 'external_address', address });
   }
 
   /** Adds a mapping that no client asked for: it occupies its port, and forwards. Throws `invalid` where it cannot. */
   addMapping(mapping: StaticMapping): GatewayMapping {
-    return this.#call({ command: 'add_mapping', ...mapping }).mapping as GatewayMapping;
+    const command = { command: 'add_mapping', ...mappingToJson(mapping) };
+    return gatewayMapping(this.execute(command).mapping as Record<string, unknown>);
   }
 
   /** Takes a mapping out of the table, whoever made it. False where there is none. */
   removeMapping(transport: Transport, externalPort: number): boolean {
-    return this.#call({ command: 'remove_mapping', transport, externalPort }).removed as boolean;
+    const entry = entryToJson({ transport, externalPort });
+    return this.execute({ command: 'remove_mapping', ...entry }).removed as boolean;
   }
 
   /**
@@ -253,12 +243,7 @@ export class Gateway {
     return inspected('Gateway', { ...this.config, externalAddress, mappings: mappings.length }, ...how);
   }
 
-  /** A command and its reply with the names of JavaScript. */
-  #call(command: Record<string, unknown>): Record<string, unknown> {
-    return renamed(this.execute(renamed(command, snake) as typeof command), camel) as typeof command;
-  }
-
   #addresses(): Addresses {
-    return renamed(JSON.parse(calling(() => this.#handle.started())), camel) as Addresses;
+    return camels(JSON.parse(calling(() => this.#handle.started()))) as unknown as Addresses;
   }
 }

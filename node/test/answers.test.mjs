@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { externalAddress, LOG_CHANNEL, PortLeaseError, probe } from 'portlease';
 import { failed } from '../dist/errors.mjs';
-import { gatewayFor, mapperFor, run, runWell } from './helpers.mjs';
+import { environmentOf, gatewayFor, mapperFor, run, runWell } from './helpers.mjs';
 
 describe('a mapper', { concurrency: 4 }, () => {
   it('answers a request that it has with the same lease, and lists its leases as long as they live', async (t) => {
@@ -168,8 +168,7 @@ describe('what portlease tells of itself', { concurrency: 2 }, () => {
 
 it('a program that names no gateway uses that of PORTLEASE_GATEWAY', async (t) => {
   const gateway = await gatewayFor(t);
-  const { gateway: address, pcpPort, ssdpAddress } = gateway.config;
-  const PORTLEASE_GATEWAY = `${address},pcp=${pcpPort},ssdp=${ssdpAddress.split(':')[1]}`;
+  const env = { PORTLEASE_GATEWAY: environmentOf(gateway) };
   const code = "import { open } from 'portlease'; console.log(String((await open(9001)).external));";
-  assert.deepEqual((await runWell(code, { env: { PORTLEASE_GATEWAY } })).lines, ['192.0.1.1:9001']);
+  assert.deepEqual((await runWell(code, { env })).lines, ['192.0.1.1:9001']);
 });

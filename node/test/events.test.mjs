@@ -96,7 +96,7 @@ it('a mapper emits each kind of event to its listeners, with its fields', async 
   if (!seen.has('repaired')) await once(mapper, 'repaired');
   gateway.setExternalAddress('192.0.1.9');
   await once(mapper, 'changed');
-  gateway.setFaults({ pcp: { refuse: 2 }, errorLifetime: 1 });
+  gateway.setFaults({ pcp: { refuse: 2 }, errorLifetime: 1000 });
   await once(mapper, 'failed');
   await once(mapper, 'revoked');
   gateway.setFaults({ pcp: 'normal' });

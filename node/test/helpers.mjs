@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { Mapper } from 'portlease';
 import { Gateway } from 'portlease/testing';
 
@@ -23,6 +25,11 @@ export async function gatewayFor(t, options) {
   return gateway;
 }
 
+/** What the environment variable PORTLEASE_GATEWAY is to say of a gateway. */
+export function environmentOf({ config: { gateway, pcpPort, ssdpAddress } }) {
+  return `${gateway},pcp=${pcpPort},ssdp=${ssdpAddress.split(':')[1]}`;
+}
+
 /** Starts a gateway and a mapper on it; both end with the test, and then nothing is left on the gateway. */
 export async function mapperFor(t, { gateway: settings, ...options } = {}) {
   const gateway = await gatewayFor(t, settings);
@@ -34,12 +41,14 @@ export async function mapperFor(t, { gateway: settings, ...options } = {}) {
 
 /**
  * Runs a program, an ES module, in a process of its own, which finds `CONFIG`, the gateway's, and resolves when it
- * has ended.
+ * has ended. With `file` the program is written there first.
  */
-export async function run(code, { gateway, flags = [], kind = 'module', cwd = ROOT, env = {} } = {}) {
-  const head = `const CONFIG = ${JSON.stringify(gateway?.config ?? {})};\n`;
+export async function run(code, { gateway, flags = [], kind = 'module', cwd = ROOT, env = {}, file } = {}) {
+  const all = `const CONFIG = ${JSON.stringify(gateway?.config ?? {})};\n${code}`;
+  if (file) writeFileSync(file, all);
+  const program = file ? [fileURLToPath(file)] : [`--input-type=${kind}`, '--eval', all];
   const start = performance.now();
-  const child = spawn(process.execPath, [...flags, `--input-type=${kind}`, '--eval', head + code], {
+  const child = spawn(process.execPath, [...flags, ...program], {
     cwd,
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

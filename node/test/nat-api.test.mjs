@@ -8,7 +8,7 @@ import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import NatAPI, { NatAPI as named } from 'portlease/nat-api';
 import Original from './consumers/node_modules/@silentbot1/nat-api/index.js';
-import { gatewayFor, runWell } from './helpers.mjs';
+import { environmentOf, gatewayFor, runWell } from './helpers.mjs';
 
 async function clientFor(t, { gateway: settings, ...options } = {}) {
   const gateway = await gatewayFor(t, settings);
@@ -32,7 +32,7 @@ describe('NatAPI', () => {
     assert.equal(await client.map({ publicPort: 9001, protocol: 'TCP', description }), true);
     const [mapping] = gateway.mappings();
     assert.equal(mapping.description, description.slice(0, 64));
-    assert.ok(mapping.expiresIn > 86_300 && mapping.expiresIn <= 86_400);
+    assert.ok(mapping.expiresIn > 86_300_000 && mapping.expiresIn <= 86_400_000);
   });
 
   it('keeps the process alive from its first use until it is destroyed, as the original does', async (t) => {
@@ -53,7 +53,7 @@ describe('NatAPI', () => {
     const { gateway, client, ports } = await clientFor(t);
     assert.equal(await client.map(9001), true);
     assert.deepEqual(ports(), ['udp 9001 9001', 'tcp 9001 9001']);
-    assert.ok(gateway.mappings().every(({ expiresIn: seconds }) => seconds > 7100 && seconds <= 7200));
+    assert.ok(gateway.mappings().every(({ expiresIn }) => expiresIn > 7_100_000 && expiresIn <= 7_200_000));
     assert.equal(await client.map(9002, 9003), true);
     assert.deepEqual(
       ports().filter((port) => port.includes('9002')),
@@ -70,10 +70,21 @@ describe('NatAPI', () => {
     assert.equal(await client.map(port), true);
     assert.deepEqual(ports(), ['tcp 80 8080']);
     const [mapping] = gateway.mappings();
-    assert.deepEqual([mapping.protocol, mapping.description, mapping.expiresIn], ['upnp', 'web', 1800]);
+    assert.deepEqual([mapping.protocol, mapping.description, mapping.expiresIn], ['upnp', 'web', 1_800_000]);
     assert.equal(await client.map({ ...port, protocol: 'UDP' }), true);
     assert.equal(await client.unmap({ ...port, protocol: 'TCP' }), true);
     assert.deepEqual(ports(), ['udp 80 8080']);
+  });
+
+  it('takes ports as text in an object, as they come from a command line', async (t) => {
+    const { client, ports } = await clientFor(t);
+    assert.equal(await client.map({ publicPort: '9002', privatePort: '9003', protocol: 'UDP' }), true);
+    assert.equal(await client.map({ publicPort: '9004', protocol: 'UDP' }), true);
+    assert.deepEqual(ports(), ['udp 9002 9003', 'udp 9004 9004']);
+    assert.equal(await client.unmap({ publicPort: 9002, privatePort: 9003, protocol: 'UDP' }), true);
+    assert.equal(await client.map({ publicPort: 'x', protocol: 'UDP' }), false);
+    await assert.rejects(client.map({ publicPort: ' ' }), { message: 'port was not specified' });
+    await assert.rejects(client.map('9001'), { message: 'port was not specified' });
   });
 
   it('calls back where it is given a callback', async (t) => {
@@ -153,7 +164,7 @@ describe('webtorrent', () => {
     const gateway = await gatewayFor(t);
     const child = spawn(process.execPath, ['--import', './register.mjs', 'webtorrent.mjs'], {
       cwd: new URL('consumers/', import.meta.url),
-      env: { ...process.env, GATEWAY: JSON.stringify(gateway.config) },
+      env: { ...process.env, PORTLEASE_GATEWAY: environmentOf(gateway) },
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     t.after(() => child.kill('SIGKILL'));

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { gatewayFor, runWell } from './helpers.mjs';
+import { environmentOf, gatewayFor, runWell } from './helpers.mjs';
 
 const README = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
 const EXAMPLES = [...README.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
@@ -12,8 +12,10 @@ const EXAMPLES = [...README.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => cod
 /** What the examples print, in the order of the README. */
 const PRINTED = [
   ['external address: 192.0.1.1:9001'],
-  ['192.0.1.1:9001 is public', 'web at 192.0.1.1:80'],
+  ['192.0.1.1:9001 is public', 'web at 192.0.1.1:80', 'web is over'],
   ['TimeoutError'],
+  ['external address: 192.0.1.1:9001'],
+  [],
   [],
   ['true', '192.0.1.1'],
   [
@@ -33,6 +35,8 @@ const PRINTED = [
  */
 const ROUTER = { forward: false, faults: { pcpDelayMs: 500, natPmpDelayMs: 600, ssdpDelayMs: 600 } };
 
+const PRELOAD = ['--import', new URL('preload.mjs', import.meta.url).href];
+
 /** A port that nobody has, and that the system gives to nobody who asks for any. */
 async function freePort() {
   const port = 20_000 + Math.floor(Math.random() * 10_000);
@@ -47,15 +51,16 @@ async function freePort() {
 describe('an example of the README does what it says', { concurrency: 4 }, () => {
   for (const [index, code] of EXAMPLES.entries()) {
     it(
-      code.split('\n').find((line) => line.startsWith('const')),
+      code.split('\n').find((line) => !line.startsWith('import') && line !== ''),
       async (t) => {
         const gateway = await gatewayFor(t, ROUTER);
         // The example's own port may be taken: other tests run at the same time.
         const port = await freePort();
         const { lines } = await runWell(code.replaceAll('9001', port), {
-          gateway,
-          flags: ['--import', new URL('preload.mjs', import.meta.url).href],
-          env: { GATEWAY: JSON.stringify(gateway.config) },
+          flags: PRELOAD,
+          env: { PORTLEASE_GATEWAY: environmentOf(gateway) },
+          // In the package, whose name it finds. A cluster forks a file.
+          file: new URL(`../dist/example-${index}.mjs`, import.meta.url),
         });
         assert.deepEqual(
           lines,
@@ -65,6 +70,15 @@ describe('an example of the README does what it says', { concurrency: 4 }, () =>
       },
     );
   }
+});
+
+it('the first example goes on with a router that says no, and tells the reader what to do', async (t) => {
+  const gateway = await gatewayFor(t, { forward: false, faults: { pcp: { refuse: 2 }, natPmp: 'off', upnp: 'off' } });
+  const { lines } = await runWell(EXAMPLES[0].replaceAll('9001', await freePort()), {
+    flags: PRELOAD,
+    env: { PORTLEASE_GATEWAY: environmentOf(gateway) },
+  });
+  assert.match(lines.join('\n'), /^only the home network can reach us: .*NOT_AUTHORIZED.*\nwhat to do: .+$/);
 });
 
 it('every example is known here', () => {

@@ -40,7 +40,8 @@ it('it misbehaves on demand, reboots, moves, and has mappings of its own', async
   gateway.setFaults({ pcp: 'normal' });
   gateway.setExternalAddress('192.0.1.77');
   assert.equal(`${(await mapper.map({ port: 9002 }).ready()).external}`, '192.0.1.77:9002');
-  const added = gateway.addMapping({ transport: 'tcp', externalPort: 80, internal: '127.0.0.9:80', lifetime: 60 });
+  const added = gateway.addMapping({ transport: 'tcp', externalPort: 80, internal: '127.0.0.9:80', lifetime: 60_000 });
+  assert.ok(added.expiresIn > 50_000 && added.expiresIn <= 60_000);
   assert.equal(added.protocol, 'static');
   assert.equal(gateway.removeMapping('tcp', 80), true);
   assert.equal(gateway.removeMapping('tcp', 80), false);
@@ -55,14 +56,33 @@ it('what it does not know is invalid and named', async (t) => {
   await assert.rejects(Gateway.start({ igdVersion: 3 }), { kind: 'invalid', message: /igdVersion/ });
   const gateway = await gatewayFor(t);
   assert.throws(() => gateway.setFaults({ colour: 1 }), { kind: 'invalid', message: /^colour: / });
-  assert.throws(() => gateway.setFaults({ dropNext: -1 }), { kind: 'invalid', message: /"dropNext"/ });
+  for (const [faults, message] of [
+    [{ dropNext: -1 }, /^dropNext: must be a whole number between 0 and 4294967295, not -1$/],
+    [{ pcp: 'sometimes' }, /^pcp: must be one of normal, off, silent or an object with refuse, not 'sometimes'$/],
+    [{ pcp: { refuse: 'all' } }, /^pcp.refuse: must be a whole number /],
+    [{ httpBody: 'no_length' }, /^httpBody: must be one of normal, chunked, noLength, .*, not 'no_length'$/],
+    [{ portErrors: { 9001: 'x' } }, /^portErrors.9001: must be a whole number /],
+    [{ cgnat: 1 }, /^cgnat: must be true or false, not 1$/],
+    [{ grantedLifetime: 'long' }, /^grantedLifetime: must be a number, not 'long'$/],
+    [{ loss: 2 }, /loss/],
+  ]) {
+    assert.throws(() => gateway.setFaults(faults), { kind: 'invalid', message });
+  }
+  for (const [mapping, message] of [
+    [{ transport: 'sctp' }, /^transport: must be one of udp, tcp, not 'sctp'$/],
+    [{ transport: 'udp' }, /^externalPort: /],
+    [{ transport: 'udp', externalPort: 80 }, /^internal: must be a string, not undefined$/],
+    [{ colour: 'red' }, /^colour: there is no such name in mapping; there are transport, externalPort, /],
+  ]) {
+    assert.throws(() => gateway.addMapping(mapping), { kind: 'invalid', message });
+  }
   assert.throws(() => gateway.execute({ command: 'dance' }), { kind: 'invalid', message: /dance/ });
 });
 
 it('names are in camel case, and what is no name of a field stays as it is', async (t) => {
   const gateway = await gatewayFor(t, { natPmp: false, faults: { portErrors: { 9001: 718 }, faultStatus200: true } });
   const soapErrors = { AddPortMapping: 501, X_Own_action: 402, '*': 606 };
-  gateway.setFaults({ soapErrors, httpBody: 'no_length' });
+  gateway.setFaults({ soapErrors, httpBody: 'noLength' });
   const faults = gateway.faults();
   assert.deepEqual(
     Object.keys(faults).filter((name) => name.includes('_')),
@@ -70,11 +90,26 @@ it('names are in camel case, and what is no name of a field stays as it is', asy
   );
   assert.deepEqual(
     [faults.soapErrors, faults.portErrors, faults.faultStatus200, faults.httpBody],
-    [soapErrors, { 9001: 718 }, true, 'no_length'],
+    [soapErrors, { 9001: 718 }, true, 'noLength'],
   );
   gateway.setFaults(faults);
   assert.deepEqual(gateway.faults(), faults);
-  assert.deepEqual(gateway.execute({ command: 'faults' }).faults.nat_pmp, 'normal');
+  const raw = gateway.execute({ command: 'faults' }).faults;
+  assert.deepEqual([raw.nat_pmp, raw.http_body], ['normal', 'no_length']);
+});
+
+it('durations are milliseconds', async (t) => {
+  const options = { epoch: 5000, minLifetime: 120_000, faults: { upnpMaxLease: 3_600_000 } };
+  const { gateway, mapper } = await mapperFor(t, { gateway: options, protocols: ['pcp'] });
+  assert.equal((await mapper.map({ port: 9001, ttl: 60_000 }).ready()).lifetime, 120_000);
+  gateway.setFaults({ grantedLifetime: 90_000 });
+  assert.equal((await mapper.map({ port: 9002 }).ready()).lifetime, 90_000);
+  const [one] = gateway.mappings();
+  assert.ok(one.expiresIn > 100_000 && one.expiresIn <= 120_000, `${one.expiresIn}`);
+  assert.ok(gateway.state().epoch >= 5000 && gateway.state().epoch < 60_000);
+  assert.deepEqual([gateway.faults().upnpMaxLease, gateway.faults().grantedLifetime], [3_600_000, 90_000]);
+  const raw = gateway.execute({ command: 'faults' }).faults;
+  assert.deepEqual([raw.upnp_max_lease, raw.granted_lifetime], [3600, 90]);
 });
 
 it('waitFor waits, within its time and until it is aborted', async (t) => {

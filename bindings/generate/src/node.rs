@@ -9,6 +9,25 @@ const WIDTH: usize = 120;
 const IMPORTS: &str = "use napi::bindgen_prelude::Object;\nuse portlease::{Config, MapRequest, Transport};\n\n\
     use crate::config::{Result, set};\n";
 
+/// What `gateway-values.ts` knows of each value.
+const FORM: &str = r"
+/** How a value is read here, and written in the gateway's JSON. */
+export interface Form {
+  /** Its name in the JSON. */
+  readonly name: string;
+  /** What it is; `seconds` are milliseconds here. */
+  readonly reads: 'count' | 'faults' | 'flag' | 'number' | 'record' | 'seconds' | 'text' | 'word';
+  /** Whether null is a value too. */
+  readonly nullable?: true;
+  /** The greatest number. */
+  readonly most?: number;
+  /** The words, with those of the JSON. */
+  readonly words?: Readonly<Record<string, string>>;
+  /** The name of the code that may stand in place of a word. */
+  readonly code?: string;
+}
+";
+
 /// The option that has no default.
 const REQUIRED: &str = "internal_port";
 
@@ -20,9 +39,16 @@ pub(crate) fn write(model: &Model, data: &Data) -> Result<Output> {
         ("node/src/names.ts".to_owned(), node.names()?),
         ("node/src/config.ts".to_owned(), node.config()?),
         ("node/src/gateway-options.ts".to_owned(), node.gateway_options()?),
+        ("node/src/version.ts".to_owned(), version()),
         ("bindings/node/src/settings.rs".to_owned(), settings),
         between("node/README.md", &[("errors", node.error_table()?), ("options", node.language.option_table()?)])?,
     ])
+}
+
+/// All crates have one version.
+fn version() -> String {
+    let docs = "/** The version of the package, and of the addon that fits it. */\n";
+    header("//") + docs + &format!("export const VERSION = '{}';\n", env!("CARGO_PKG_VERSION"))
 }
 
 struct Node<'a> {
@@ -95,24 +121,73 @@ impl Node<'_> {
 
     fn gateway_options(&self) -> Result<String> {
         let mut out = header("//").trim_end().to_owned() + "\n";
-        for one in self.model.enums.iter().filter(|one| !one.stable && one.name != "RetryPolicy") {
+        let enums = || self.model.enums.iter().filter(|one| !one.stable && one.name != "RetryPolicy");
+        for one in enums() {
             out += &self.union(one)?;
         }
-        for (name, list, of) in [
-            ("Faults", "FAULTS", &self.model.faults),
-            ("GatewayOptions", "GATEWAY_OPTIONS", &self.model.gateway_config),
-        ] {
+        let structs = [("Faults", &self.model.faults), ("GatewayOptions", &self.model.gateway_config)];
+        for (name, of) in structs {
             out += &self.interface(name, &self.language.docs(&of.name, &of.docs), of)?;
-            out += &format!("\n/** The names of all. */\nexport const {list}: readonly string[] = [\n");
-            for field in &of.fields {
-                if sent(&camel(&field.name)) != field.name {
-                    return Err(format!("{name}.{}: testing.ts would send {}", field.name, sent(&camel(&field.name))));
-                }
-                out += &format!("  '{}',\n", camel(&field.name));
+        }
+        out += FORM;
+        for one in enums() {
+            out += &format!("\nconst {} = {{\n", constant_name(&one.name));
+            for variant in one.variants.iter().filter(|variant| variant.fields.is_empty()) {
+                out += &format!("  {}: '{}',\n", camel(&variant.text), variant.text);
             }
-            out += "];\n";
+            out += "};\n";
+        }
+        for ((name, of), list) in structs.into_iter().zip(["faultForms", "gatewayForms"]) {
+            out += &format!("\n/** The form of each of {{@link {name}}}. */\n");
+            out += &format!("export const {list}: Readonly<Record<keyof {name}, Form>> = {{\n");
+            for field in &of.fields {
+                let unknown = || format!("{name}.{}: Node cannot write {:?}", field.name, field.kind);
+                let form = self.form(field).ok_or_else(unknown)?;
+                out += &format!("  {}: {{ name: '{}', {form} }},\n", camel(&field.name), field.name);
+            }
+            out += "};\n";
         }
         Ok(out)
+    }
+
+    /// How a value of the simulated gateway's is read and written.
+    fn form(&self, field: &Field) -> Option<String> {
+        let kind = required(&field.kind);
+        let form = match kind {
+            Kind::U8 | Kind::U16 | Kind::U32 | Kind::U64 | Kind::Usize if in_seconds(&field.docs) => {
+                "reads: 'seconds'".to_owned()
+            }
+            Kind::U8 | Kind::U16 | Kind::U32 | Kind::U64 | Kind::Usize => {
+                format!("reads: 'count', most: {}", most(kind)?)
+            }
+            Kind::Bool => "reads: 'flag'".to_owned(),
+            Kind::F64 => "reads: 'number'".to_owned(),
+            Kind::Text | Kind::Path | Kind::Ip | Kind::Ipv4 | Kind::Socket => "reads: 'text'".to_owned(),
+            Kind::Map(_, value) => format!("reads: 'record', most: {}", most(value)?),
+            Kind::Struct(name) if name == "Faults" => "reads: 'faults'".to_owned(),
+            Kind::Enum(name) => {
+                let coded =
+                    self.model.enumeration(name).ok()?.variants.iter().find(|variant| !variant.fields.is_empty());
+                let code = coded.map_or_else(String::new, |variant| format!(", code: '{}'", variant.text));
+                format!("reads: 'word', words: {}{code}", constant_name(name))
+            }
+            Kind::Duration | Kind::Retry | Kind::Struct(_) | Kind::Option(_) | Kind::List(_) | Kind::Result(..) => {
+                return None;
+            }
+        };
+        let nullable = if *kind == field.kind { "" } else { ", nullable: true" };
+        Some(form + nullable)
+    }
+
+    /// Documentation of the simulated gateway's, with names and units as they are here.
+    fn gateway_docs(&self, of: &str, field: &Field) -> Result<String> {
+        let docs = self.language.field_docs(of, field);
+        if in_seconds(&docs) {
+            return Err(format!("{of}.{}: in Node it is in milliseconds: data.toml must say so", field.name));
+        }
+        let names = self.model.faults.fields.iter().chain(&self.model.gateway_config.fields);
+        Ok(names
+            .fold(docs, |docs, field| docs.replace(&format!("`{}`", field.name), &format!("`{}`", camel(&field.name)))))
     }
 
     fn interface(&self, name: &str, docs: &str, of: &Struct) -> Result<String> {
@@ -122,7 +197,9 @@ impl Node<'_> {
             let of_core = matches!(of.name.as_str(), "Config" | "MapRequest");
             let kind = javascript_type(&of.name, field, if of_core { required(&field.kind) } else { &field.kind })?;
             let end = if field.name == REQUIRED { format!(": {kind}") } else { format!("?: {kind} | undefined") };
-            out += &comment(&self.language.field_docs(&of.name, field), "  ");
+            let docs =
+                if of_core { self.language.field_docs(&of.name, field) } else { self.gateway_docs(&of.name, field)? };
+            out += &comment(&docs, "  ");
             out += &format!("  {}{end};\n", self.language.name(&of.name, field));
         }
         Ok(out + "}\n")
@@ -135,7 +212,7 @@ impl Node<'_> {
         for variant in &one.variants {
             out += &format!("\n{}  | ", self.variant_docs(one, variant));
             out += &match &variant.fields[..] {
-                [] => format!("'{}'", variant.text),
+                [] => format!("'{}'", if one.stable { variant.text.clone() } else { camel(&variant.text) }),
                 [field] if field.name.is_empty() => {
                     format!("{{ {}: {} }}", variant.text, javascript_type(name, field, &field.kind)?)
                 }
@@ -163,13 +240,30 @@ impl Node<'_> {
     }
 }
 
-/// What `testing.ts` makes of a name for the gateway's JSON.
-fn sent(name: &str) -> String {
+/// Whether a number counts seconds, which are milliseconds in Node.
+fn in_seconds(docs: &str) -> bool {
+    docs.split(|letter: char| !letter.is_alphabetic()).any(|word| word == "seconds")
+}
+
+/// The greatest number of a type that JavaScript has too.
+fn most(kind: &Kind) -> Option<u64> {
+    Some(match kind {
+        Kind::U8 => u8::MAX.into(),
+        Kind::U16 => u16::MAX.into(),
+        Kind::U32 => u32::MAX.into(),
+        Kind::U64 | Kind::Usize => (1 << 53) - 1,
+        _ => return None,
+    })
+}
+
+/// `HttpBody` as a constant: `HTTP_BODY`.
+fn constant_name(name: &str) -> String {
     let mut out = String::new();
     for letter in name.chars() {
-        let begins = letter.is_ascii_digit() && !out.ends_with(|it: char| it.is_ascii_digit());
-        out += if begins || letter.is_ascii_uppercase() { "_" } else { "" };
-        out.push(letter.to_ascii_lowercase());
+        if letter.is_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.push(letter.to_ascii_uppercase());
     }
     out
 }

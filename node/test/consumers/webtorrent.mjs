@@ -1,8 +1,12 @@
-// A real webtorrent client: listens, which maps its ports, and says so; ends with its input.
+// A real webtorrent client, which maps its ports by portlease as the README says: listens, says so, and ends with its input.
+
 import WebTorrent from 'webtorrent';
+import NatAPI from '../../dist/nat-api.mjs';
 
 // Nothing of it goes to the internet.
-const client = new WebTorrent({ dht: { bootstrap: false }, tracker: false, lsd: false, utp: false });
+const local = { dht: { bootstrap: false }, tracker: false, lsd: false, utp: false };
+const client = new WebTorrent({ ...local, natUpnp: false, natPmp: false });
+client.natTraversal = new NatAPI();
 client.on('error', (error) => {
   throw error;
 });
