@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 // The default import: webpack warns of what it cannot follow if `createRequire` is imported by its name.
 import nodeModule from 'node:module';
+import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { load as installed } from './binaries.cjs';
 import { PortLeaseError } from './errors';
@@ -81,7 +82,7 @@ function packaged(require: NodeJS.Require): Addon {
 function load(): Addon {
   const require = nodeModule.createRequire(here);
   const override = process.env[OVERRIDE];
-  if (override) return required(require, override);
+  if (override) return required(require, resolve(override));
   const built = new URL(BUILT_HERE, here.startsWith('file:') ? here : pathToFileURL(here));
   return existsSync(built) ? required(require, BUILT_HERE) : packaged(require);
 }

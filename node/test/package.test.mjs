@@ -166,7 +166,7 @@ describe('without its binary the package', () => {
 it('a binary of another version is `unavailable`', async () => {
   const file = join(project, 'node_modules/portlease/dist/version.mjs');
   const text = readFileSync(file, 'utf8');
-  writeFileSync(file, text.replace(`'`, `'9.`));
+  writeFileSync(file, text.replace(" = '", " = '9."));
   try {
     const code =
       "import { Mapper } from 'portlease'; try { Mapper.start(); } catch ({ kind, message }) { console.log(kind, message); }";
