@@ -21,7 +21,14 @@ async function withEsbuild({ project, entry, out }, format, options) {
 }
 
 function withWebpack({ project, entry, out }, options, output = { filename: 'app.cjs' }) {
-  const all = { mode: 'production', target: 'node', context: project, entry: `./${entry}`, ...options };
+  const all = {
+    mode: 'production',
+    optimization: { minimize: false },
+    target: 'node',
+    context: project,
+    entry: `./${entry}`,
+    ...options,
+  };
   return new Promise((resolve, reject) => {
     webpack({ ...all, output: { path: out, ...output } }, (error, stats) => {
       const failure = error ?? stats.compilation.errors[0];
