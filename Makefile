@@ -92,7 +92,7 @@ fuzz: $(TOOLS)/bin/cargo-fuzz ## Runs each fuzz target for FUZZ_SECONDS (60); FU
 clean: ## Removes all that was built
 	$(CARGO) clean
 	rm -rf target tests/fuzz/target tests/bench/target bindings/uniffi/kotlin/target
-	cd node && rm -rf dist native .tools node_modules test/consumers/node_modules
+	cd node && rm -rf dist native .tools node_modules test/consumers/node_modules test/bundlers/node_modules
 
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install --quiet --locked --root $(TOOLS) cargo-deny@$(CARGO_DENY)
