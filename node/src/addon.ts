@@ -20,8 +20,9 @@ const OVERRIDE = 'PORTLEASE_NATIVE';
 const BUILT_HERE = '../native/portlease.node';
 const ELSEWHERE = `name a .node file in the environment variable ${OVERRIDE}`;
 
-function unavailable(message: string, cause?: unknown): PortLeaseError {
-  return new PortLeaseError('unavailable', message, { cause });
+/** What to do is in the message too: a program may show nothing else. */
+function unavailable(message: string, advice: string, cause?: unknown): PortLeaseError {
+  return new PortLeaseError('unavailable', `${message}; ${advice}`, { advice, cause });
 }
 
 /** One line: Node adds the stack of `require` calls to some messages. */
@@ -33,7 +34,8 @@ function required(require: NodeJS.Require, file: string): Addon {
   try {
     return require(file) as Addon;
   } catch (error) {
-    throw unavailable(`the addon ${file} cannot be loaded: ${reason(error)}`, error);
+    const advice = `correct or unset the environment variable ${OVERRIDE}, or build the addon anew`;
+    throw unavailable(`the addon ${file} cannot be loaded: ${reason(error)}`, advice, error);
   }
 }
 
@@ -65,18 +67,26 @@ function packaged(require: NodeJS.Require): Addon {
   }
   if (failure) {
     const { name, error } = failure;
-    throw unavailable(`the package ${name} cannot be loaded: ${reason(error)}; install again on this machine`, error);
+    const advice = `install portlease again on this machine, or ${ELSEWHERE}`;
+    throw unavailable(`the package ${name} cannot be loaded: ${reason(error)}`, advice, error);
   }
   const machine = `${process.platform}-${process.arch}`;
   if (tried.length === 0) {
-    throw unavailable(`portlease has no binary for ${machine}; build one from source and ${ELSEWHERE}`);
+    throw unavailable(`portlease has no binary for ${machine}`, `build one from source and ${ELSEWHERE}`);
   }
-  const names = [...new Set(tried)].join(' or ');
   throw unavailable(
-    `portlease's binary for ${machine} is missing: the package ${names}, an optional dependency, is not installed; ` +
-      `install version ${VERSION} on this machine without --omit=optional, keep it outside of a bundle, or ${ELSEWHERE}`,
+    `portlease's binary for this machine is missing: the package ${fitting(tried)}, an optional dependency, is not installed`,
+    `install portlease ${VERSION} again on this machine without --omit=optional, keep that package outside of a bundle, ` +
+      `or ${ELSEWHERE}`,
     first,
   );
+}
+
+/** Which of the packages is the right one: on Linux that depends on the C library. Only for messages: asking takes long. */
+function fitting(names: readonly string[]): string {
+  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
+  const ending = report?.header?.glibcVersionRuntime ? '-gnu' : '-musl';
+  return names.find((name) => name.endsWith(ending)) ?? names[0] ?? '';
 }
 
 function load(): Addon {
@@ -98,9 +108,8 @@ export function addon(): Addon {
   const found = load();
   const version = found.version();
   if (version !== VERSION) {
-    throw unavailable(
-      `portlease is of version ${VERSION}, its binary of ${version}; install both anew, in the same version`,
-    );
+    const advice = `install portlease ${VERSION} and what it depends on anew`;
+    throw unavailable(`portlease is of version ${VERSION}, its binary of ${version}`, advice);
   }
   loaded = found;
   return found;

@@ -62,7 +62,7 @@ const aBundle = () => {
     const folder = elsewhere('missing', false);
     await bundle('esbuild, ES module', 'program.mjs', folder);
     const { stderr } = await run(NODE, ['app.mjs'], { cwd: folder }).then(assert.fail, (error) => error);
-    assert.match(stderr, /portlease's binary for .* is missing: .*keep it outside of a bundle/);
+    assert.match(stderr, /portlease's binary for this machine is missing: .*outside of a bundle/);
   });
 };
 

@@ -115,7 +115,10 @@ describe('without its binary the package', () => {
   after(() => renameSync(join(folder, 'hidden'), missing()));
 
   const TRY = `const said = [];
-    const say = (error) => said.push([error.kind, error.code, error instanceof PortLeaseError, error.message]);
+    const say = (error) => {
+      const { kind, code, advice, message } = error;
+      said.push([kind, code, error instanceof PortLeaseError && message.endsWith(advice), message]);
+    };
     try { Mapper.start(); } catch (error) { say(error); }`;
 
   it('is imported and required all the same, and says at the first call what is missing and what to do', async () => {
@@ -136,7 +139,7 @@ describe('without its binary the package', () => {
     const program = join(project, 'node_modules/.bin/portlease');
     const { code, stderr } = await run(program, ['demo']).then(assert.fail, (error) => error);
     assert.equal(code, 1);
-    assert.match(stderr, /^portlease: portlease's binary for .* is missing: .*\n$/);
+    assert.match(stderr, /^portlease: portlease's binary for this machine is missing: .*\n$/);
   });
 
   it('says why a binary that is there cannot be loaded', async () => {
