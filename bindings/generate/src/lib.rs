@@ -10,6 +10,7 @@ mod c;
 mod data;
 mod dynamic;
 mod go;
+mod kotlin;
 mod model;
 mod node;
 mod python;
@@ -29,8 +30,17 @@ pub type Output = Vec<(String, String)>;
 /// A language.
 type Writer = fn(&Model, &Data) -> Result<Output>;
 
-const WRITERS: [Writer; 8] =
-    [surface::write, testees::write, c::write, go::write, uniffi::write, python::write, node::write, readme::write];
+const WRITERS: [Writer; 9] = [
+    surface::write,
+    testees::write,
+    c::write,
+    go::write,
+    uniffi::write,
+    kotlin::write,
+    python::write,
+    node::write,
+    readme::write,
+];
 
 /// The root of the repository.
 pub fn root() -> PathBuf {

@@ -1,4 +1,4 @@
-//! Kotlin and Swift by UniFFI: enums, the error, options; and what UniFFI cannot write, the kind of an error.
+//! Kotlin and Swift by UniFFI: enums, the error, options; and the kind of an error in Swift.
 
 use crate::model::camel;
 use crate::text::wrap;
@@ -7,25 +7,17 @@ use crate::{Data, Field, Kind, Model, Output, Result, header};
 const WIDTH: usize = 120;
 
 pub(crate) fn write(model: &Model, data: &Data) -> Result<Output> {
-    let mut kotlin = header("//")
-        + "package io.portlease\n\n\
-           /** The stable kind, the same in every language; for `when`, the subclasses do as well. */\n\
-           public val PortLeaseException.kind: ErrorKind\n    get() = when (this) {\n";
     let mut swift = header("//")
         + "extension PortLeaseError {\n\
            \x20   /// The stable kind, the same in every language; for `switch`, the cases do as well.\n\
            \x20   public var kind: ErrorKind {\n        switch self {\n";
     for kind in &model.enumeration("ErrorKind")?.variants {
-        let (class, entry) = (&kind.ident, kind.text.to_uppercase().replace('-', "_"));
-        kotlin += &format!("        is PortLeaseException.{class} -> ErrorKind.{entry}\n");
-        swift += &format!("        case .{class}: return .{}\n", camel(&kind.text));
+        swift += &format!("        case .{}: return .{}\n", kind.ident, camel(&kind.text));
     }
-    kotlin += "    }\n";
     swift += "        }\n    }\n}\n";
     Ok(vec![
         ("bindings/uniffi/src/names.rs".to_owned(), names(model, data)?),
         ("bindings/uniffi/src/config.rs".to_owned(), config(model, data)?),
-        ("bindings/uniffi/kotlin/src/main/kotlin/io/portlease/Kind.kt".to_owned(), kotlin),
         ("bindings/uniffi/swift/Sources/PortLease/Kind.swift".to_owned(), swift),
     ])
 }

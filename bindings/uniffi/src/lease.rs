@@ -6,14 +6,16 @@ use std::time::Duration;
 use portlease::{OpenPort, Release as Core};
 
 use crate::config::{Config, MapRequest};
+use crate::exit;
 use crate::names::{PortLeaseError, Release};
 use crate::relay::Relay;
 use crate::snapshot::LeaseSnapshot;
 use crate::value::{Seconds, count};
+use crate::view::address;
 
 /// What a handle holds.
 #[derive(Debug)]
-enum Held {
+pub(crate) enum Held {
     /// A lease of a mapper that has a handle too.
     Lease(portlease::Lease),
     /// What `open` made: a lease with a mapper of its own.
@@ -21,7 +23,7 @@ enum Held {
 }
 
 impl Held {
-    fn lease(&self) -> &portlease::Lease {
+    pub(crate) fn lease(&self) -> &portlease::Lease {
         match self {
             Self::Lease(lease) => lease,
             Self::Port(port) => port.lease(),
@@ -134,6 +136,11 @@ impl Lease {
         self.core.lease().snapshot().into()
     }
 
+    /// Where the lease is, for `portlease_uniffi_view_lease`, as long as this handle is held.
+    pub fn address(&self) -> i64 {
+        address(&*self.core)
+    }
+
     /// Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` (default 5 s), and
     /// answers how it went. If the time runs out, the answer is `pending` and the release goes on in the background. May
     /// be called again; never fails.
@@ -164,6 +171,7 @@ impl Lease {
 #[uniffi::export]
 pub fn begin_open(request: MapRequest, config: Config) -> Result<Arc<Lease>, PortLeaseError> {
     let port = OpenPort::begin(config.read()?, request.read()?)?;
+    exit::adopt(port.mapper());
     Ok(Arc::new(Lease { core: Arc::new(Held::Port(port)), relay: Relay::start()? }))
 }
 

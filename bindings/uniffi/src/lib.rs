@@ -13,6 +13,9 @@
 //! | `message` | error messages in the hosts' spelling |
 //! | `names` | generated: the enums, and the one error with its kinds |
 //! | `value` | reads one value; ports and seconds, which the hosts write as numbers of their own |
+//! | `view` | snapshots in one call that fills memory of the host's |
+//! | `gateway` | the simulated gateway, for tests |
+//! | `exit` | stops what still runs at the end of a process |
 //! | `relay` | completes the hosts' waits, away from core's thread |
 
 #![warn(clippy::wildcard_enum_match_arm)]
@@ -20,6 +23,8 @@
 mod config;
 mod error;
 mod event;
+mod exit;
+mod gateway;
 mod lease;
 mod mapper;
 mod message;
@@ -27,10 +32,13 @@ mod names;
 mod relay;
 mod snapshot;
 mod value;
+mod view;
 
 pub use config::{Config, MapRequest};
 pub use error::ErrorReport;
 pub use event::{Event, EventReader};
+pub use exit::stop_all;
+pub use gateway::{SimulatedAddresses, SimulatedGateway, SimulatedMapping, SimulatedState};
 pub use lease::{Lease, begin_open, open};
 pub use mapper::{Mapper, start_mapper};
 pub use names::{

@@ -6,11 +6,13 @@ use portlease::Release as Core;
 
 use crate::config::{Config, MapRequest};
 use crate::event::{Event, EventReader, Source};
+use crate::exit;
 use crate::lease::Lease;
 use crate::names::{PortLeaseError, Release};
 use crate::relay::Relay;
 use crate::snapshot::{GatewayReport, MapperSnapshot};
 use crate::value::Seconds;
+use crate::view::address;
 
 /// A background engine that maps ports on the home gateway and keeps them mapped.
 ///
@@ -39,6 +41,7 @@ impl Mapper {
     #[uniffi::constructor]
     pub fn start(config: Config) -> Result<Arc<Self>, PortLeaseError> {
         let core = Arc::new(portlease::Mapper::start(config.read()?)?);
+        exit::adopt(&core);
         Ok(Arc::new(Self { core, relay: Relay::start()? }))
     }
 
@@ -53,6 +56,11 @@ impl Mapper {
     /// The present state of the mapper and of every lease that has not exited. Never fails.
     pub fn snapshot(&self) -> MapperSnapshot {
         self.core.snapshot().into()
+    }
+
+    /// Where the mapper is, for `portlease_uniffi_view_mapper`, as long as this handle is held.
+    pub fn address(&self) -> i64 {
+        address(&*self.core)
     }
 
     /// Pulls the next event, waiting for it at most for `timeout`; without one, for ever. The mapper has one queue for

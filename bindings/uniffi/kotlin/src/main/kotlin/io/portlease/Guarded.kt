@@ -1,3 +1,5 @@
+@file:JvmSynthetic
+
 package io.portlease
 
 /** Makes a call; what UniFFI throws beside the interface's own exception becomes one. */

@@ -1,9 +1,14 @@
 package io.portlease
 
+import java.util.concurrent.CompletableFuture
+import kotlin.coroutines.cancellation.CancellationException
 import kotlin.time.Duration
 
 /**
  * The promise to keep one port mapped.
+ *
+ * Java calls the blocking functions by the names that suspend in Kotlin: `lease.ready(timeout)`. Those that end with `Async`
+ * answer with a future; cancelling it ends the wait, not the lease.
  *
  * [close], at the end of a `use` block, releases the mapping on the gateway. A lease that is let go without it stays mapped as
  * long as its [Mapper] is held; one of [open] is released when it is garbage-collected.
@@ -16,6 +21,8 @@ public class Lease internal constructor(
     /** The lease's number within its mapper, from 1, as events name it. */
     public val id: Long = guarded { handle.id() }
 
+    private val address = handle.address()
+
     /**
      * Waits for a mapping, at most for [timeout], and answers with the state that has it; without a timeout, for ever.
      *
@@ -24,7 +31,20 @@ public class Lease internal constructor(
      * attempt. Fails with `timeout` if no attempt has ended by then. Once the lease is over, fails with the kind that ended
      * it, or with `stopped`. Cancelling ends the wait, not the lease.
      */
+    @JvmSynthetic
+    @Throws(PortLeaseException::class, CancellationException::class)
     public suspend fun ready(timeout: Duration? = null): LeaseSnapshot = guarded { handle.ready(timeout) }
+
+    /** As [ready], but blocks the thread. */
+    @JvmName("ready")
+    @JvmOverloads
+    @Throws(PortLeaseException::class, InterruptedException::class)
+    public fun readyBlocking(timeout: java.time.Duration? = null): LeaseSnapshot = blocking { ready(timeout.limit()) }
+
+    /** As [ready], as a future. */
+    @JvmOverloads
+    public fun readyAsync(timeout: java.time.Duration? = null): CompletableFuture<LeaseSnapshot> =
+        answer { ready(timeout.limit()) }
 
     /**
      * Waits, at most for [timeout], until the lease's state is another than the one with the revision [since], and answers
@@ -39,8 +59,24 @@ public class Lease internal constructor(
      * Fails with `timeout`, and with `stopped` once the lease is over and the caller has seen that. Cancelling ends the wait,
      * not the lease.
      */
+    @JvmSynthetic
+    @Throws(PortLeaseException::class, CancellationException::class)
     public suspend fun changed(since: Long = snapshot().revision, timeout: Duration? = null): LeaseSnapshot =
         guarded { handle.changed(since, timeout) }
+
+    /** As [changed], but blocks the thread. */
+    @JvmName("changed")
+    @JvmOverloads
+    @Throws(PortLeaseException::class, InterruptedException::class)
+    public fun changedBlocking(since: Long = snapshot().revision, timeout: java.time.Duration? = null): LeaseSnapshot =
+        blocking { changed(since, timeout.limit()) }
+
+    /** As [changed], as a future. */
+    @JvmOverloads
+    public fun changedAsync(
+        since: Long = snapshot().revision,
+        timeout: java.time.Duration? = null,
+    ): CompletableFuture<LeaseSnapshot> = answer { changed(since, timeout.limit()) }
 
     /**
      * Deletes the mapping on the gateway and makes it again with the same external port, if the gateway gives it, and answers
@@ -52,57 +88,65 @@ public class Lease internal constructor(
      * attempt, with `timeout`, and with `stopped` once the lease is over. If the time is up, or if the coroutine is cancelled,
      * the repair goes on.
      */
+    @JvmSynthetic
+    @Throws(PortLeaseException::class, CancellationException::class)
     public suspend fun repair(timeout: Duration? = null): LeaseSnapshot = guarded { handle.repair(timeout) }
 
+    /** As [repair], but blocks the thread. */
+    @JvmName("repair")
+    @JvmOverloads
+    @Throws(PortLeaseException::class, InterruptedException::class)
+    public fun repairBlocking(timeout: java.time.Duration? = null): LeaseSnapshot = blocking { repair(timeout.limit()) }
+
+    /** As [repair], as a future. */
+    @JvmOverloads
+    public fun repairAsync(timeout: java.time.Duration? = null): CompletableFuture<LeaseSnapshot> =
+        answer { repair(timeout.limit()) }
+
     /** The present state. Never waits, never fails. */
-    public fun snapshot(): LeaseSnapshot = guarded { handle.snapshot() }
+    public fun snapshot(): LeaseSnapshot = guarded { Views.lease(handle, address) }
 
     /**
      * Releases the mapping on the gateway and ends the lease; waits for that, at most for [timeout] (default 5 s), and answers
      * how it went. If the time runs out, the answer is [Release.PENDING] and the release goes on in the background. May be
      * called again; never fails: a gateway that is gone is [Release.UNCONFIRMED].
      */
+    @JvmSynthetic
     public suspend fun stop(timeout: Duration? = null): Release = guarded { handle.stop(timeout) }
+
+    /** As [stop], but blocks the thread. */
+    @JvmName("stop")
+    @JvmOverloads
+    public fun stopBlocking(timeout: java.time.Duration? = null): Release = guarded { handle.stopBlocking(timeout.limit()) }
+
+    /** As [stop], as a future. */
+    @JvmOverloads
+    public fun stopAsync(timeout: java.time.Duration? = null): CompletableFuture<Release> = answer { stop(timeout.limit()) }
 
     /**
      * Ends the lease and leaves the mapping on the gateway until its lifetime ends; a permanent one stays until it is
      * deleted. The mapper of a lease that [open] returned ends as well. Answers as [stop] does.
      */
+    @JvmSynthetic
     public suspend fun detach(): Release = guarded { handle.detach() }
+
+    /** As [detach], but blocks the thread. */
+    @JvmName("detach")
+    @Throws(InterruptedException::class)
+    public fun detachBlocking(): Release = blocking { detach() }
+
+    /** As [detach], as a future. */
+    public fun detachAsync(): CompletableFuture<Release> = answer { detach() }
 
     /** As [stop] without an answer, but blocks the thread: commonly for one round trip to the gateway, at most for 5 s. */
     override fun close() {
         guarded { handle.stopBlocking() }
     }
-}
 
-/**
- * Maps one port and waits for the mapping, at most for [timeout]: start, map and ready in one line. The lease has a mapper of
- * its own, which ends with it.
- *
- * Without a [timeout] it takes as long as one whole attempt, about 2 s if there is no gateway. Fails as [Mapper.start],
- * [Mapper.map] and [Lease.ready] do; then nothing is left behind.
- */
-public suspend fun open(request: MapRequest, config: Config = Config(), timeout: Duration? = null): Lease = guarded {
-    val handle = nativeLibrary.beginOpen(request, config)
-    try {
-        handle.ready(timeout)
-    } catch (failure: Throwable) {
-        handle.destroy() // releases in the background
-        throw failure
+    /** The lease in one line, for logs: `Lease(id=1, udp 4000, installed, external=203.0.113.7:4000)`. */
+    override fun toString(): String {
+        val now = snapshot()
+        val external = now.external ?: now.externalPort
+        return "Lease(id=$id, ${now.transport} ${now.internalPort}, ${now.state}" + (external?.let { ", external=$it)" } ?: ")")
     }
-    Lease(handle, mapper = null)
 }
-
-/**
- * As [open] of a [MapRequest]. [port] and [externalPort] are 1 to 65535; the gateway may grant another port than
- * [externalPort] (default: [port]) unless the request is [exact].
- */
-public suspend fun open(
-    port: Int,
-    transport: Transport,
-    externalPort: Int? = null,
-    exact: Boolean = false,
-    config: Config = Config(),
-    timeout: Duration? = null,
-): Lease = open(MapRequest(port, transport, externalPort, exact), config, timeout)

@@ -1,3 +1,5 @@
+@file:JvmSynthetic
+
 package io.portlease
 
 import com.sun.jna.CallbackThreadInitializer
@@ -6,6 +8,9 @@ import com.sun.jna.Platform
 
 /** The way to the native library for what makes handles; loads the library when it is first used. */
 internal val nativeLibrary: NativeLibrary by lazy { NativeLibrary() }
+
+/** A simulated gateway, whose constructor UniFFI writes as a function of a companion. */
+internal fun simulate(settings: String): SimulatedGateway = nativeLibrary.simulate(settings)
 
 internal class NativeLibrary {
     init {
@@ -16,12 +21,15 @@ internal class NativeLibrary {
             // so it stays attached until it ends, as a daemon, which does not keep the JVM alive.
             val wakingThread = CallbackThreadInitializer(true, false, "portlease-wake")
             Native.setCallbackThreadInitializer(uniffiRustFutureContinuationCallbackImpl, wakingThread)
+            releaseAtExit()
         } catch (failure: LinkageError) {
             throw UnsatisfiedLinkError(advice(failure)).initCause(failure)
         }
     }
 
     fun start(config: Config): MapperHandle = startMapper(config)
+
+    fun simulate(settings: String): SimulatedGateway = SimulatedGateway.start(settings)
 
     fun beginOpen(request: MapRequest, config: Config): LeaseHandle = io.portlease.beginOpen(request, config)
 

@@ -66,9 +66,9 @@ class Gateway(settings: JsonObject = JsonObject()) : AutoCloseable {
     }
 
     private companion object {
-        fun program(): String = System.getenv("PORTLEASE_GATEWAY")
+        fun program(): String = System.getenv("PORTLEASE_GATEWAY_PROGRAM")
             ?: File(checkout, "target/debug/portlease-gateway").takeIf(File::exists)?.path
-            ?: error("no simulated gateway: `cargo build -p portlease-gateway`, or name it in PORTLEASE_GATEWAY")
+            ?: error("no simulated gateway: `cargo build -p portlease-gateway`, or name it in PORTLEASE_GATEWAY_PROGRAM")
 
         fun parse(line: String): JsonObject = JsonParser.parseString(line).asJsonObject
     }

@@ -18,25 +18,31 @@ class ProcessTest {
     private val soon = 60L
 
     @ParameterizedTest(name = "{0}")
-    @CsvSource("return, 0", "exit, 7", "throw, 1")
-    fun `a process ends by itself with a mapper open and a wait going on`(how: String, status: Int) {
+    @CsvSource("return, 0, 0", "exit, 7, 0", "throw, 1, 0", "off, 0, 1")
+    fun `a process ends by itself with a mapper open and a wait going on, and releases unless that is off`(
+        how: String,
+        status: Int,
+        left: Int,
+    ) {
         Gateway().use { gateway ->
             val program = Program(exits, gateway, how)
             assertEquals(status, program.ended(soon), program.said())
             assertTrue(program.said().startsWith("mapped\n"), program.said())
-            // Nobody has stopped the mapper, so the mapping ends with its lifetime.
-            assertEquals(1, gateway.mappings())
+            assertEquals(left, gateway.mappings())
         }
     }
 
     @Test
-    fun `a hook that closes the mapper releases when the process is asked to end`() = Gateway().use { gateway ->
-        val program = Program(exits, gateway, "hook")
-        gateway.awaitMappings(1)
-        eventually("the program waits") { program.said() == "mapped\n" }
-        program.terminate()
-        program.ended(soon)
-        assertEquals(0, gateway.mappings())
+    fun `a process that is asked to end releases, and one whose router is gone ends all the same`() = Gateway().use { gateway ->
+        for (silent in listOf(false, true)) {
+            val program = Program(exits, gateway, "wait")
+            gateway.awaitMappings(1)
+            eventually("the program waits") { program.said() == "mapped\n" }
+            if (silent) gateway.tell("""{"set":{"pcp":"silent","nat_pmp":"silent","upnp":"silent"}}""")
+            program.terminate()
+            program.ended(soon)
+            assertEquals(if (silent) 1 else 0, gateway.mappings())
+        }
     }
 
     @ParameterizedTest(name = "{0}")

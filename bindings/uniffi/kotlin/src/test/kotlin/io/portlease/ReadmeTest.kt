@@ -18,7 +18,7 @@ class ReadmeTest {
     @Test
     fun `every program of the README is one of the examples, and all are there`() {
         val examples = File("examples").listFiles()!!.map { it.readText() }
-        assertEquals(examples.sorted(), blocks("kotlin").sorted())
+        assertEquals(examples.sorted(), (blocks("kotlin") + blocks("java")).sorted())
     }
 
     @Test

@@ -20,14 +20,14 @@ object Exits {
         runBlocking { mapper.map(4000, Transport.UDP).ready() }
         // A wait that nobody waits for.
         GlobalScope.launch(start = CoroutineStart.UNDISPATCHED) { repeat(100) { mapper.nextEvent() } }
-        // Before the word for which the test waits: it asks the program to end as soon as that is said.
-        if (how == "hook") Runtime.getRuntime().addShutdownHook(Thread { mapper.close() })
+        // The word for which the test waits.
         println("mapped")
         when (how) {
             "return" -> return
             "exit" -> exitProcess(7)
             "throw" -> error("the program's own")
-            "hook" -> Thread.sleep(Long.MAX_VALUE)
+            "wait" -> Thread.sleep(Long.MAX_VALUE)
+            "off" -> System.setProperty("portlease.releaseAtExit", "false")
             else -> error("no such way: $how")
         }
     }

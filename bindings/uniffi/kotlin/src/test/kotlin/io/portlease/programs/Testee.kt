@@ -15,7 +15,6 @@ import io.portlease.PortLeaseException
 import io.portlease.Protocol
 import io.portlease.RetryPolicy
 import io.portlease.Transport
-import io.portlease.kind
 import io.portlease.snakeCase
 import java.util.concurrent.ConcurrentHashMap
 import kotlin.reflect.KType

@@ -1,0 +1,126 @@
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.portlease.Config;
+import io.portlease.ErrorKind;
+import io.portlease.EventKind;
+import io.portlease.Lease;
+import io.portlease.MapRequest;
+import io.portlease.Mapper;
+import io.portlease.PortLease;
+import io.portlease.PortLeaseException;
+import io.portlease.Protocol;
+import io.portlease.Release;
+import io.portlease.RetryPolicy;
+import io.portlease.Transport;
+import io.portlease.testing.Faults;
+import io.portlease.testing.Gateway;
+import io.portlease.testing.GatewayExtension;
+import io.portlease.testing.GatewaySettings;
+import io.portlease.testing.Mode;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
+
+/** What a Java program sees. */
+@ExtendWith(GatewayExtension.class)
+class PortsTest {
+    private static final Duration PATIENCE = Duration.ofSeconds(30);
+    private static final Faults SILENCE = new Faults().pcp(Mode.SILENT).natPmp(Mode.SILENT).upnp(Mode.SILENT);
+
+    @Test
+    void theExampleMapsBothPortsAndReleasesThem(Gateway gateway, Config config) throws Exception {
+        Ports.main(new String[] {config.getGateway(), config.getPcpPort().toString(), config.getSsdpAddress()});
+        assertEquals(List.of(), gateway.mappings());
+        assertEquals(2L, gateway.state().getCounters().get("pcp_map"));
+    }
+
+    @Test
+    void blockingCallsAnswerInJavasTypes(Gateway gateway, Config config) throws Exception {
+        try (Mapper mapper = Mapper.start(config)) {
+            Lease lease = mapper.map(4000, Transport.UDP);
+            assertEquals(Duration.ofHours(1), lease.ready(PATIENCE).getLifetime());
+            assertEquals(EventKind.INSTALLED, mapper.nextEvent().getKind());
+            assertEquals("192.0.1.1", mapper.probe().getProtocols().get(1).getExternalAddress());
+            assertEquals("Lease(id=1, udp 4000, installed, external=192.0.1.1:4000)", lease.toString());
+            assertEquals("Mapper(gateway=127.0.0.1, 1 of 1 leases active)", mapper.toString());
+            long seen = lease.snapshot().getRevision();
+            assertTrue(lease.repair(PATIENCE).getRevision() > seen);
+            assertTrue(lease.changed(seen).getActive());
+            assertEquals(Release.RELEASED, lease.stop());
+            Lease kept = mapper.map(4001, Transport.UDP);
+            kept.ready();
+            assertEquals(Release.RELEASED, kept.detach());
+        }
+        assertEquals(4001, gateway.mappings().get(0).getExternalPort());
+    }
+
+    @Test
+    void futuresAnswerLikewiseAndOneThatIsCancelledLosesNothing(Gateway gateway, Config config) throws Exception {
+        try (Lease lease = PortLease.openAsync(4002, Transport.TCP, config).get(30, TimeUnit.SECONDS)) {
+            assertEquals(List.of(4002), List.of(lease.readyAsync().get().getInternalPort()));
+        }
+        try (Mapper mapper = Mapper.start(config)) {
+            CompletableFuture<?> event = mapper.nextEventAsync();
+            assertTrue(event.cancel(true));
+            CompletableFuture<?> late = mapper.nextEventAsync(Duration.ofMillis(1));
+            assertEquals(ErrorKind.TIMEOUT, kind(assertThrows(ExecutionException.class, late::get).getCause()));
+            mapper.map(4003, Transport.UDP).ready(PATIENCE);
+            assertEquals(EventKind.INSTALLED, mapper.nextEventAsync(PATIENCE).get().getKind());
+            assertEquals(Release.RELEASED, mapper.stopAsync().get());
+        }
+        gateway.setFaults(new Faults().pcpDelayMs(200).natPmp(Mode.OFF).upnp(Mode.OFF));
+        assertTrue(PortLease.openAsync(4004, Transport.UDP, config).cancel(true));
+        gateway.waitFor(PATIENCE, state -> state.getMappings().isEmpty());
+    }
+
+    @Test
+    void aWaitThatIsInterruptedEnds(Gateway gateway, Config config) throws Exception {
+        gateway.setFaults(SILENCE);
+        try (Mapper mapper = Mapper.start(config)) {
+            Lease lease = mapper.map(4000, Transport.UDP);
+            Thread.currentThread().interrupt();
+            assertThrows(InterruptedException.class, () -> lease.ready());
+        }
+    }
+
+    @Test
+    void buildersSetEverythingAndWrongValuesAreNamed() {
+        Config config = Config.builder().ttl(Duration.ofMinutes(5)).protocols(List.of(Protocol.UPNP)).interfaceName("lo")
+            .retry(RetryPolicy.backoff(Duration.ofSeconds(1), null)).checkInterval(Duration.ZERO).build();
+        assertEquals(Duration.ofMinutes(5), config.getTtl());
+        assertEquals("lo", config.getInterface());
+        assertEquals(Duration.ofSeconds(1), ((RetryPolicy.Backoff) config.getRetry()).getMin());
+        Config wrong = Config.builder().pcpPort(70_000).retry(RetryPolicy.never()).build();
+        PortLeaseException error = assertThrows(PortLeaseException.Invalid.class, () -> Mapper.start(wrong));
+        assertEquals(ErrorKind.INVALID, error.getKind());
+        assertEquals("pcpPort: must be between 1 and 65535, not 70000", error.getMessage());
+    }
+
+    @Test
+    void theSimulatedRouterIsToldInJavasTypes() throws Exception {
+        GatewaySettings settings = new GatewaySettings().upnp(false).natPmp(false).maxLifetime(120)
+            .faults(new Faults().portErrors(Map.of(80, 718)).externalAddressText("quoted \"text\""));
+        try (Gateway gateway = Gateway.start(settings)) {
+            gateway.addMapping(Transport.TCP, 4000, "127.0.0.1:9");
+            assertEquals(null, gateway.mappings().get(0).getProtocol());
+            try (Lease lease = PortLease.open(MapRequest.builder(4001, Transport.UDP).build(), gateway.config())) {
+                assertEquals(Protocol.PCP, gateway.mappings().get(0).getProtocol());
+                assertEquals(Duration.ofSeconds(120), lease.snapshot().getLifetime());
+            }
+            gateway.reboot();
+            assertEquals(0, gateway.mappings().size());
+            assertThrows(PortLeaseException.Invalid.class, () -> gateway.setFaults(new Faults().loss(2.0)));
+        }
+    }
+
+    private static ErrorKind kind(Throwable failure) {
+        return ((PortLeaseException) failure).getKind();
+    }
+}

@@ -1,0 +1,177 @@
+package io.portlease.testing
+
+import io.portlease.Config
+import io.portlease.PortLeaseException
+import io.portlease.Protocol
+import io.portlease.SimulatedGateway
+import io.portlease.SimulatedMapping
+import io.portlease.Transport
+import io.portlease.blocking
+import io.portlease.guarded
+import io.portlease.limit
+import io.portlease.simulate
+import java.util.function.Predicate
+import kotlin.time.Duration
+import kotlin.time.Duration.Companion.milliseconds
+import kotlin.time.Duration.Companion.seconds
+import kotlin.time.TimeSource
+import kotlin.time.toJavaDuration
+import kotlinx.coroutines.delay
+
+/** One line of the simulated router's table. */
+public data class GatewayMapping(
+    /** The protocol that made it, or that last renewed it; null if no client did. */
+    val protocol: Protocol?,
+    /** UDP or TCP. */
+    val transport: Transport,
+    /** The port on the router's external address, as clients are told. */
+    val externalPort: Int,
+    /** Where traffic goes, `address:port`. */
+    val internal: String,
+    /** UPnP's description; empty for the others. */
+    val description: String,
+    /** The time that is left; null for a permanent mapping. */
+    val expiresIn: Duration?,
+    /** The loopback `address:port` where traffic for this mapping really enters. */
+    val reach: String,
+    /** The PCP nonce in hex. */
+    val nonce: String?,
+) {
+    /** [expiresIn] for Java. */
+    @JvmName("getExpiresIn")
+    public fun javaExpiresIn(): java.time.Duration? = expiresIn?.toJavaDuration()
+}
+
+/** The simulated router at one moment. */
+public data class GatewayState(
+    /** The table, by transport and external port. */
+    val mappings: List<GatewayMapping>,
+    /** How many messages of each type have arrived, such as `pcp_map`; a type that never came is not there. */
+    val counters: Map<String, Long>,
+    /** The external address that clients are told. */
+    val externalAddress: String?,
+    /** For how long the router claims to have been up. */
+    val epoch: Duration,
+) {
+    /** [epoch] for Java. */
+    @JvmName("getEpoch")
+    public fun javaEpoch(): java.time.Duration = epoch.toJavaDuration()
+}
+
+/**
+ * A simulated home router for tests, on a thread of its own in this process: PCP, NAT-PMP and UPnP on loopback, with real
+ * forwarding and a switch for what goes wrong on real routers.
+ *
+ * ```
+ * Gateway.start().use { gateway ->
+ *     open(4000, Transport.UDP, config = gateway.config()).use { assertEquals(4000, gateway.mappings().single().externalPort) }
+ * }
+ * ```
+ *
+ * Every function fails with `stopped` once the gateway is closed.
+ */
+public class Gateway private constructor(private val handle: SimulatedGateway) : AutoCloseable {
+    public companion object {
+        /**
+         * Starts a gateway: a healthy router, unless [settings] say otherwise.
+         *
+         * Fails with `invalid` for a setting that is out of range, and with `transport` if a port cannot be had.
+         */
+        @JvmStatic
+        @JvmOverloads
+        @Throws(PortLeaseException::class)
+        public fun start(settings: GatewaySettings = GatewaySettings()): Gateway =
+            Gateway(guarded { simulate(settings.json.toString()) })
+
+        private val DEFAULT_WAIT = 5.seconds
+        private val LOOK_INTERVAL = 5.milliseconds
+    }
+
+    /** A configuration that leads to this gateway. It stays the same after a reboot. */
+    @Throws(PortLeaseException::class)
+    public fun config(): Config = guarded { handle.addresses() }.let {
+        Config(gateway = it.gateway, pcpPort = it.pcpPort, ssdpAddress = it.ssdpAddress)
+    }
+
+    /** The URL of the UPnP device description. A reboot changes it. */
+    @Throws(PortLeaseException::class)
+    public fun descriptionUrl(): String = guarded { handle.addresses() }.descriptionUrl
+
+    /** Table, counters, external address and epoch at one moment. */
+    @Throws(PortLeaseException::class)
+    public fun state(): GatewayState = guarded { handle.state() }.let {
+        GatewayState(it.mappings.map(::mapping), it.counters, it.externalAddress, it.epoch)
+    }
+
+    /** The table. */
+    @Throws(PortLeaseException::class)
+    public fun mappings(): List<GatewayMapping> = state().mappings
+
+    /** Sets switches; those not named stay as they are. Fails with `invalid` for a value that is out of range. */
+    @Throws(PortLeaseException::class)
+    public fun setFaults(faults: Faults) {
+        execute(JsonObject().put("set", faults).toString())
+    }
+
+    /** Restarts the router: its table is empty, its epoch begins at 0. */
+    @Throws(PortLeaseException::class)
+    public fun reboot(): Unit = command("reboot")
+
+    /** Changes the external address; null takes it away. Mappings stay. */
+    @Throws(PortLeaseException::class)
+    public fun setExternalAddress(address: String?): Unit = command("external_address", "address" to address)
+
+    /**
+     * Adds a mapping that no client asked for: it takes the external port, and forwards to [internal], `address:port`.
+     * Fails with `invalid` if the port is taken.
+     */
+    @Throws(PortLeaseException::class)
+    public fun addMapping(transport: Transport, externalPort: Int, internal: String): Unit = command(
+        "add_mapping", "transport" to "$transport", "external_port" to externalPort, "internal" to internal,
+    )
+
+    /** Takes a mapping out of the table, whoever made it, if there is one. */
+    @Throws(PortLeaseException::class)
+    public fun removeMapping(transport: Transport, externalPort: Int): Unit =
+        command("remove_mapping", "transport" to "$transport", "external_port" to externalPort)
+
+    /**
+     * Waits until [condition] holds for the state, at most for [timeout] (default 5 s), and answers with that state. Fails with
+     * `timeout`.
+     */
+    @JvmSynthetic
+    @Throws(PortLeaseException::class)
+    public suspend fun waitFor(timeout: Duration = DEFAULT_WAIT, condition: (GatewayState) -> Boolean): GatewayState {
+        val begun = TimeSource.Monotonic.markNow()
+        while (true) {
+            val state = state()
+            if (condition(state)) return state
+            if (begun.elapsedNow() >= timeout) throw PortLeaseException.Timeout("the gateway was not so within $timeout: $state")
+            delay(LOOK_INTERVAL)
+        }
+    }
+
+    /** As [waitFor], but blocks the thread. */
+    @JvmName("waitFor")
+    @Throws(PortLeaseException::class, InterruptedException::class)
+    public fun waitForBlocking(timeout: java.time.Duration, condition: Predicate<GatewayState>): GatewayState =
+        blocking { waitFor(timeout.limit() ?: DEFAULT_WAIT) { condition.test(it) } }
+
+    /**
+     * Carries out a line of the gateway's protocol, which its README describes, and answers with the reply, a JSON object: for
+     * what has no function here. Fails with `invalid` if the gateway cannot do that.
+     */
+    @Throws(PortLeaseException::class)
+    public fun execute(line: String): String = guarded { handle.execute(line) }
+
+    /** Closes all ports of the gateway, which takes a moment, at most 2 s. May be called again. */
+    override fun close(): Unit = handle.stop()
+
+    private fun command(name: String, vararg fields: Pair<String, Any?>) {
+        execute(fields.fold(JsonObject().put("command", name)) { json, (field, value) -> json.put(field, value) }.toString())
+    }
+
+    private fun mapping(it: SimulatedMapping) = GatewayMapping(
+        it.protocol, it.transport, it.externalPort, it.`internal`, it.description, it.expiresIn, it.reach, it.nonce,
+    )
+}
