@@ -1,4 +1,4 @@
-//! Kotlin that UniFFI cannot write: the kind of an error, builders for Java, and the simulated gateway's settings.
+//! Kotlin that UniFFI cannot write: builders for Java, and the simulated gateway's settings.
 
 use crate::dynamic::{constant, required};
 use crate::model::camel;
@@ -10,21 +10,9 @@ const SOURCES: &str = "bindings/uniffi/kotlin/src/main/kotlin/io/portlease";
 
 pub(crate) fn write(model: &Model, data: &Data) -> Result<Output> {
     Ok(vec![
-        (format!("{SOURCES}/Kind.kt"), kind(model)?),
         (format!("{SOURCES}/Builders.kt"), builders(model, data)?),
         (format!("{SOURCES}/testing/Settings.kt"), settings(model, data)?),
     ])
-}
-
-fn kind(model: &Model) -> Result<String> {
-    let mut out = header("//")
-        + "@file:JvmSynthetic\n\npackage io.portlease\n\n\
-           /** The kind of an exception, by its class. */\n\
-           internal fun kindOf(failure: PortLeaseException): ErrorKind = when (failure) {\n";
-    for kind in &model.enumeration("ErrorKind")?.variants {
-        out += &format!("    is PortLeaseException.{} -> ErrorKind.{}\n", kind.ident, constant(&kind.text));
-    }
-    Ok(out + "}\n")
 }
 
 /// A comment of Kotlin's; `indent` is what its lines begin with.

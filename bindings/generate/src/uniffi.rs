@@ -1,6 +1,5 @@
 //! Kotlin and Swift by UniFFI: enums, the error, options; and the kind of an error in Swift.
 
-use crate::model::camel;
 use crate::text::wrap;
 use crate::{Data, Field, Kind, Model, Output, Result, header};
 
@@ -9,12 +8,13 @@ const WIDTH: usize = 120;
 pub(crate) fn write(model: &Model, data: &Data) -> Result<Output> {
     let mut swift = header("//")
         + "extension PortLeaseError {\n\
-           \x20   /// The stable kind, the same in every language; for `switch`, the cases do as well.\n\
-           \x20   public var kind: ErrorKind {\n        switch self {\n";
+           \x20   /// What has failed, and why: kind, message, details, advice.\n\
+           \x20   public var report: ErrorReport {\n        switch self {\n";
     for kind in &model.enumeration("ErrorKind")?.variants {
-        swift += &format!("        case .{}: return .{}\n", kind.ident, camel(&kind.text));
+        swift += &format!("        case .{}(let report): return report\n", kind.ident);
     }
-    swift += "        }\n    }\n}\n";
+    swift += "        }\n    }\n\n    /// The stable kind, the same in every language; for `switch`, the cases do as well.\n\
+              \x20   public var kind: ErrorKind { report.kind }\n}\n";
     Ok(vec![
         ("bindings/uniffi/src/names.rs".to_owned(), names(model, data)?),
         ("bindings/uniffi/src/config.rs".to_owned(), config(model, data)?),
@@ -24,7 +24,7 @@ pub(crate) fn write(model: &Model, data: &Data) -> Result<Output> {
 
 fn names(model: &Model, data: &Data) -> Result<String> {
     let mut out = header("//!");
-    out += "//! The enums of the interface, and the error with a variant for each kind.\n\nuse std::fmt;\n\nuse portlease as core;\n\nuse crate::message::message;\n\n";
+    out += "//! The enums of the interface, and the error with a variant for each kind.\n\nuse std::fmt;\n\nuse portlease as core;\n\nuse crate::error::ErrorReport;\n\n";
     for one in model.stable() {
         let name = &one.name;
         let path =
@@ -52,18 +52,19 @@ fn names(model: &Model, data: &Data) -> Result<String> {
     for kind in &model.enumeration("ErrorKind")?.variants {
         let ident = &kind.ident;
         let docs = data.docs("uniffi", &format!("ErrorKind.{ident}"), &kind.docs);
-        variants += &format!("{}    {ident}(String),\n", wrap(&docs, "    /// ", WIDTH));
-        texts.push(format!("Self::{ident}(message)"));
-        arms += &format!("core::ErrorKind::{ident} => Self::{ident}(message),");
+        let docs = wrap(&docs, "    /// ", WIDTH);
+        variants += &format!("{docs}    {ident} {{ /// What has failed, and why.\nreport: ErrorReport }},\n");
+        texts.push(format!("Self::{ident} {{ report }}"));
+        arms += &format!("core::ErrorKind::{ident} => Self::{ident} {{ report }},");
     }
     out += &format!(
-        "/// Why a call failed: one variant for each kind, with a message for people.
-        #[derive(Debug, Clone, uniffi::Error)]\n#[uniffi(flat_error)]\npub enum PortLeaseError {{\n{variants}}}\n\n
+        "/// Why a call failed: one variant for each kind.
+        #[derive(Debug, Clone, uniffi::Error)]\npub enum PortLeaseError {{\n{variants}}}\n\n
         impl fmt::Display for PortLeaseError {{ fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {{ match self {{
-            {} => f.write_str(message) }} }} }}\n\n
+            {} => f.write_str(&report.message) }} }} }}\n\n
         impl std::error::Error for PortLeaseError {{}}\n\n
         impl From<core::PortMappingError> for PortLeaseError {{ fn from(error: core::PortMappingError) -> Self {{
-            let message = message(&core::ErrorReport::from(&error)); match error.kind() {{ {arms} }} }} }}\n",
+            let report = ErrorReport::from(&error); match error.kind() {{ {arms} }} }} }}\n",
         texts.join(" | ")
     );
     Ok(out)

@@ -20,7 +20,7 @@ NR == 1 { print "@file:JvmSynthetic" }
 /^import kotlin.time.Duration.Companion.seconds/ { print "import kotlin.time.toJavaDuration\nimport kotlin.time.toKotlinDuration" }
 
 # --- Machinery ---
-/^(internal |public )?((open )?class|interface|object|fun|inline fun) / || /^internal / || /^data class Simulated/ {
+/^(internal |public )?((open )?class|interface|object|fun|inline fun) / || /^internal / || /^data class (Simulated|LogRecord)/ || /^enum class LogLevel/ {
   sub(/^(public )?/, "internal "); sub(/^internal internal /, "internal ")
 }
 /^private fun findLibraryName/ { sub(/^private/, "internal") }
@@ -29,7 +29,8 @@ NR == 1 { print "@file:JvmSynthetic" }
 
 # --- What users see ---
 /^(data|enum|sealed) class [A-Z]/ {
-  users = ($3 ~ /\(/) ? substr($3, 1, index($3, "(") - 1) : $3
+  users = $3
+  sub(/[^A-Za-z].*/, "", users)
   durations = 0
 }
 /^public typealias/ { sub(/public/, "internal") }
@@ -73,9 +74,28 @@ users != "" && /^    companion object$/ {
   }
   next
 }
+# Each exception has its report; what that says can be asked of the exception.
+users == "PortLeaseException" && /^ *val `report`:/ { sub(/val/, "override val") }
+users == "PortLeaseException" && /get\(\) = "report=/ { sub(/get\(\).*/, "get() = report.message") }
 users == "PortLeaseException" && /companion object ErrorHandler/ {
+  print "    /** What has failed, and why. */"
+  print "    public abstract val report: ErrorReport"
+  print ""
   print "    /** The stable kind, the same in every language; for `when`, the subclasses do as well. */"
-  print "    public val kind: ErrorKind get() = kindOf(this)"
+  print "    public val kind: ErrorKind get() = report.kind"
+  print ""
+  print "    /** What each protocol that was tried has answered, in the order of preference; empty if no protocol was asked. */"
+  print "    public val details: List<ErrorDetail> get() = report.details"
+  print ""
+  print "    /** One sentence for people about what to do now; null if there is nothing to do. */"
+  print "    public val advice: String? get() = report.advice"
+  print ""
+  print "    /** How long it is useless to try again, if that is known. */"
+  print "    public val retryAfter: kotlin.time.Duration? get() = report.retryAfter"
+  print ""
+  print "    /** [retryAfter] for Java. */"
+  print "    @JvmName(\"getRetryAfter\")"
+  print "    public fun javaRetryAfter(): java.time.Duration? = report.javaRetryAfter()"
   print ""
   sub(/companion/, "internal companion"); sub(/internal internal/, "internal")
 }

@@ -7,10 +7,10 @@ use portlease::{OpenPort, Release as Core};
 
 use crate::config::{Config, MapRequest};
 use crate::exit;
-use crate::names::{PortLeaseError, Release};
+use crate::names::{AddressClass, LeaseState, PortLeaseError, Protocol, Release};
 use crate::relay::Relay;
-use crate::snapshot::LeaseSnapshot;
-use crate::value::{Seconds, count};
+use crate::snapshot::{LeaseSnapshot, text};
+use crate::value::{Port, Seconds, count};
 use crate::view::address;
 
 /// What a handle holds.
@@ -134,6 +134,36 @@ impl Lease {
     /// The present state. Never waits, never fails.
     pub fn snapshot(&self) -> LeaseSnapshot {
         self.core.lease().snapshot().into()
+    }
+
+    /// Where the lease stands, as in its snapshot.
+    pub fn state(&self) -> LeaseState {
+        self.core.lease().state().into()
+    }
+
+    /// Whether a granted, unexpired mapping is there, as in its snapshot.
+    pub fn active(&self) -> bool {
+        self.core.lease().active()
+    }
+
+    /// The external address and port, `address:port`, while active and if the gateway knows its address.
+    pub fn external(&self) -> Option<String> {
+        text(self.core.lease().external())
+    }
+
+    /// The external port, while active; also if the gateway does not know its address.
+    pub fn external_port(&self) -> Option<Port> {
+        self.core.lease().external_port().map(Into::into)
+    }
+
+    /// The protocol that made the mapping, while active.
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.core.lease().protocol().map(Into::into)
+    }
+
+    /// The class of the external address; `unknown` while not active.
+    pub fn address_class(&self) -> AddressClass {
+        self.core.lease().address_class().into()
     }
 
     /// Where the lease is, for `portlease_uniffi_view_lease`, as long as this handle is held.

@@ -15,6 +15,7 @@
 //! | `value` | reads one value; ports and seconds, which the hosts write as numbers of their own |
 //! | `view` | snapshots in one call that fills memory of the host's |
 //! | `gateway` | the simulated gateway, for tests |
+//! | `log` | diagnostics, for the host's own log |
 //! | `exit` | stops what still runs at the end of a process |
 //! | `relay` | completes the hosts' waits, away from core's thread |
 
@@ -26,6 +27,7 @@ mod event;
 mod exit;
 mod gateway;
 mod lease;
+mod log;
 mod mapper;
 mod message;
 mod names;
@@ -35,16 +37,17 @@ mod value;
 mod view;
 
 pub use config::{Config, MapRequest};
-pub use error::ErrorReport;
+pub use error::{ErrorDetail, ErrorReport};
 pub use event::{Event, EventReader};
 pub use exit::stop_all;
 pub use gateway::{SimulatedAddresses, SimulatedGateway, SimulatedMapping, SimulatedState};
 pub use lease::{Lease, begin_open, open};
-pub use mapper::{Mapper, start_mapper};
+pub use log::{LogReader, LogRecord};
+pub use mapper::{Mapper, external_address, probe, start_mapper};
 pub use names::{
-    AddressClass, AddressFamily, ErrorKind, EventKind, LeaseState, NatClass, PortLeaseError, Protocol, Transport,
+    AddressClass, AddressFamily, ErrorKind, EventKind, LeaseState, LogLevel, NatClass, PortLeaseError, Protocol, Transport,
 };
-pub use snapshot::{GatewayReport, LeaseSnapshot, MapperSnapshot, ProtocolReport};
+pub use snapshot::{GatewayReport, LeaseSnapshot, MapperSnapshot, ProtocolReport, TableEntry};
 pub use value::{Port, RetryPolicy, Seconds};
 
 uniffi::setup_scaffolding!("portlease");

@@ -8,10 +8,10 @@ use crate::config::{Config, MapRequest};
 use crate::event::{Event, EventReader, Source};
 use crate::exit;
 use crate::lease::Lease;
-use crate::names::{PortLeaseError, Release};
+use crate::names::{PortLeaseError, Release, Transport};
 use crate::relay::Relay;
-use crate::snapshot::{GatewayReport, MapperSnapshot};
-use crate::value::Seconds;
+use crate::snapshot::{GatewayReport, MapperSnapshot, TableEntry};
+use crate::value::{Port, Read, Seconds};
 use crate::view::address;
 
 /// A background engine that maps ports on the home gateway and keeps them mapped.
@@ -53,6 +53,28 @@ impl Mapper {
         Ok(Arc::new(Lease::new(self.core.map(request.read()?)?, &self.relay)))
     }
 
+    /// The lease that exists for an equal request, or a new one as `map` makes it. Handles of one lease have the same
+    /// number; the last one that is let go releases the port.
+    ///
+    /// Fails as `map` does; a lease on the same port with other wishes is such a failure.
+    pub fn ensure(&self, request: MapRequest) -> Result<Arc<Lease>, PortLeaseError> {
+        Ok(Arc::new(Lease::new(self.core.ensure(request.read()?)?, &self.relay)))
+    }
+
+    /// Begins to map a port over UDP and over TCP: two leases, in this order. The transport of the request does not
+    /// matter. Either lease may fail without the other.
+    ///
+    /// Fails as `map` does; then there is no lease.
+    pub fn map_both(&self, request: MapRequest) -> Result<Vec<Arc<Lease>>, PortLeaseError> {
+        let (udp, tcp) = self.core.map_both(request.read()?)?;
+        Ok([udp, tcp].map(|lease| Arc::new(Lease::new(lease, &self.relay))).into())
+    }
+
+    /// Handles of every lease that was not told to end, has not ended by itself, and is held by somebody; by number.
+    pub fn leases(&self) -> Vec<Arc<Lease>> {
+        self.core.leases().into_iter().map(|lease| Arc::new(Lease::new(lease, &self.relay))).collect()
+    }
+
     /// The present state of the mapper and of every lease that has not exited. Never fails.
     pub fn snapshot(&self) -> MapperSnapshot {
         self.core.snapshot().into()
@@ -90,6 +112,45 @@ impl Mapper {
         Ok(self.relay.wait(&self.core, |core| async move { core.probe().await }).await?.into())
     }
 
+    /// The address at which the internet sees this machine, without a lease. Waits at most for `timeout`; without one,
+    /// until every protocol has answered or is silent, about 2 s.
+    ///
+    /// Fails with `unavailable` if no protocol tells an address, with `refused`, `timeout`, `transport`, and with
+    /// `stopped`.
+    #[uniffi::method(default(timeout = None))]
+    pub async fn external_address(&self, timeout: Option<Seconds>) -> Result<String, PortLeaseError> {
+        let limit = timeout.map(Seconds::limit);
+        let asked = self.relay.wait(&self.core, |core| async move { core.external_address(limit).await });
+        Ok(asked.await?.to_string())
+    }
+
+    /// The router's table of mapped ports, whoever made them, as far as it shows it (at most 1024 entries; UPnP only).
+    ///
+    /// Fails with `unavailable` if there is no UPnP, with `refused` if the router does not show its table, with
+    /// `transport`, `timeout`, and with `stopped`.
+    pub async fn table(&self) -> Result<Vec<TableEntry>, PortLeaseError> {
+        let entries = self.relay.wait(&self.core, |core| async move { core.table().await }).await?;
+        Ok(entries.into_iter().map(Into::into).collect())
+    }
+
+    /// Deletes an entry of the router's table (UPnP only), for what nobody holds any more, and answers with what it was;
+    /// with nothing if the table has no such entry.
+    ///
+    /// Fails with `invalid` for a port out of range and for the mapping of a lease of this mapper, which is to be stopped
+    /// instead; with `refused` for an entry of another machine, unless `any_host`, and if the router says no; otherwise
+    /// as `table` does.
+    #[uniffi::method(default(any_host = false))]
+    pub async fn delete(
+        &self,
+        transport: Transport,
+        external_port: Port,
+        any_host: bool,
+    ) -> Result<Option<TableEntry>, PortLeaseError> {
+        let port = external_port.read("external_port")?;
+        let delete = |core: Arc<portlease::Mapper>| async move { core.delete(transport.into(), port, any_host).await };
+        Ok(self.relay.wait(&self.core, delete).await?.map(Into::into))
+    }
+
     /// Tells that the machine's network may have changed, for hosts that know before portlease does (phones tell their
     /// apps, sandboxes hide the network from them). Every lease looks again at once, and none waits for its next attempt.
     /// Returns at once; does nothing once the mapper is stopped. It is needed nowhere else: portlease watches the network
@@ -121,4 +182,20 @@ impl Mapper {
 #[uniffi::export]
 pub fn start_mapper(config: Config) -> Result<Arc<Mapper>, PortLeaseError> {
     Mapper::start(config)
+}
+
+/// Asks the gateway what it offers by each protocol, with an engine of its own; maps nothing.
+///
+/// Fails as `Mapper.start` and `Mapper.probe` do.
+#[uniffi::export(default(config = None))]
+pub async fn probe(config: Option<Config>) -> Result<GatewayReport, PortLeaseError> {
+    Mapper::start(config.unwrap_or_default())?.probe().await
+}
+
+/// The address at which the internet sees this machine, asked with an engine of its own. Waits at most for `timeout`.
+///
+/// Fails as `Mapper.start` and `Mapper.external_address` do.
+#[uniffi::export(default(config = None, timeout = None))]
+pub async fn external_address(config: Option<Config>, timeout: Option<Seconds>) -> Result<String, PortLeaseError> {
+    Mapper::start(config.unwrap_or_default())?.external_address(timeout).await
 }

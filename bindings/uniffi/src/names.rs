@@ -5,7 +5,7 @@ use std::fmt;
 
 use portlease as core;
 
-use crate::message::message;
+use crate::error::ErrorReport;
 
 /// The stable name of what went wrong. Programs match on this; messages are for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, uniffi::Enum)]
@@ -441,36 +441,56 @@ impl fmt::Display for AddressClass {
     }
 }
 
-/// Why a call failed: one variant for each kind, with a message for people.
+/// Why a call failed: one variant for each kind.
 #[derive(Debug, Clone, uniffi::Error)]
-#[uniffi(flat_error)]
 pub enum PortLeaseError {
     /// No gateway, or none of the protocols answered, or the gateway says that it has no such service.
-    Unavailable(String),
+    Unavailable {
+        /// What has failed, and why.
+        report: ErrorReport,
+    },
     /// A call ran past its deadline.
-    Timeout(String),
+    Timeout {
+        /// What has failed, and why.
+        report: ErrorReport,
+    },
     /// A socket-level error on the way to the gateway.
-    Transport(String),
+    Transport {
+        /// What has failed, and why.
+        report: ErrorReport,
+    },
     /// The gateway answered no; the message has the protocol and its code, such as `pcp NOT_AUTHORIZED`.
-    Refused(String),
+    Refused {
+        /// What has failed, and why.
+        report: ErrorReport,
+    },
     /// The caller's argument: the message names it and says what is allowed.
-    Invalid(String),
+    Invalid {
+        /// What has failed, and why.
+        report: ErrorReport,
+    },
     /// The handle is closed, or belongs to another process.
-    Stopped(String),
+    Stopped {
+        /// What has failed, and why.
+        report: ErrorReport,
+    },
     /// A defect in portlease.
-    Internal(String),
+    Internal {
+        /// What has failed, and why.
+        report: ErrorReport,
+    },
 }
 
 impl fmt::Display for PortLeaseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unavailable(message)
-            | Self::Timeout(message)
-            | Self::Transport(message)
-            | Self::Refused(message)
-            | Self::Invalid(message)
-            | Self::Stopped(message)
-            | Self::Internal(message) => f.write_str(message),
+            Self::Unavailable { report }
+            | Self::Timeout { report }
+            | Self::Transport { report }
+            | Self::Refused { report }
+            | Self::Invalid { report }
+            | Self::Stopped { report }
+            | Self::Internal { report } => f.write_str(&report.message),
         }
     }
 }
@@ -479,15 +499,15 @@ impl std::error::Error for PortLeaseError {}
 
 impl From<core::PortMappingError> for PortLeaseError {
     fn from(error: core::PortMappingError) -> Self {
-        let message = message(&core::ErrorReport::from(&error));
+        let report = ErrorReport::from(&error);
         match error.kind() {
-            core::ErrorKind::Unavailable => Self::Unavailable(message),
-            core::ErrorKind::Timeout => Self::Timeout(message),
-            core::ErrorKind::Transport => Self::Transport(message),
-            core::ErrorKind::Refused => Self::Refused(message),
-            core::ErrorKind::Invalid => Self::Invalid(message),
-            core::ErrorKind::Stopped => Self::Stopped(message),
-            core::ErrorKind::Internal => Self::Internal(message),
+            core::ErrorKind::Unavailable => Self::Unavailable { report },
+            core::ErrorKind::Timeout => Self::Timeout { report },
+            core::ErrorKind::Transport => Self::Transport { report },
+            core::ErrorKind::Refused => Self::Refused { report },
+            core::ErrorKind::Invalid => Self::Invalid { report },
+            core::ErrorKind::Stopped => Self::Stopped { report },
+            core::ErrorKind::Internal => Self::Internal { report },
         }
     }
 }

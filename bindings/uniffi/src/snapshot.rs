@@ -166,6 +166,45 @@ impl From<portlease::ProtocolReport> for ProtocolReport {
     }
 }
 
+/// A line of the router's table of mapped ports.
+#[derive(Debug, Clone, uniffi::Record)]
+pub struct TableEntry {
+    /// The port on the router's public side.
+    pub external_port: Port,
+    /// UDP or TCP.
+    pub transport: Transport,
+    /// The host inside to which the router forwards: an address, on some routers a name.
+    pub internal_client: String,
+    /// The port on that host.
+    pub internal_port: Port,
+    /// What the one who made it calls it.
+    pub description: String,
+    /// Whether it is in force.
+    pub enabled: bool,
+    /// The time that is left; absent for an entry that does not end by itself.
+    pub lifetime: Option<Seconds>,
+    /// The only host that may use it; empty for everybody.
+    pub remote_host: String,
+    /// Whether it forwards to this machine.
+    pub this_machine: bool,
+}
+
+impl From<portlease::TableEntry> for TableEntry {
+    fn from(entry: portlease::TableEntry) -> Self {
+        Self {
+            external_port: entry.external_port.into(),
+            transport: entry.transport.into(),
+            internal_client: entry.internal_client,
+            internal_port: entry.internal_port.into(),
+            description: entry.description,
+            enabled: entry.enabled,
+            lifetime: entry.lifetime.map(Into::into),
+            remote_host: entry.remote_host,
+            this_machine: entry.this_machine,
+        }
+    }
+}
+
 /// An address as text.
 pub(crate) fn text(address: Option<impl ToString>) -> Option<String> {
     address.map(|address| address.to_string())

@@ -737,6 +737,16 @@ public func FfiConverterTypeEventReader_lower(_ value: EventReader) -> UInt64 {
 public protocol LeaseProtocol: AnyObject, Sendable {
 
     /**
+     * Whether a granted, unexpired mapping is there, as in its snapshot.
+     */
+    func active()  -> Bool
+
+    /**
+     * The class of the external address; `unknown` while not active.
+     */
+    func addressClass()  -> AddressClass
+
+    /**
      * Waits, at most for `timeout`, until the lease's state is another than the one with the revision `since` (default:
      * the state at the call), and answers with it. Returns at once if it is another already; several changes between
      * two calls are seen as one.
@@ -752,9 +762,24 @@ public protocol LeaseProtocol: AnyObject, Sendable {
     func detach() async  -> Release
 
     /**
+     * The external address and port, `address:port`, while active and if the gateway knows its address.
+     */
+    func external()  -> String?
+
+    /**
+     * The external port, while active; also if the gateway does not know its address.
+     */
+    func externalPort()  -> Port?
+
+    /**
      * The lease's number within its mapper, from 1, as events name it.
      */
     func id()  -> Int64
+
+    /**
+     * The protocol that made the mapping, while active.
+     */
+    func `protocol`()  -> MappingProtocol?
 
     /**
      * Waits for a mapping, at most for `timeout`, and answers with the state that has it; without a timeout, for ever.
@@ -782,6 +807,11 @@ public protocol LeaseProtocol: AnyObject, Sendable {
      * The present state. Never waits, never fails.
      */
     func snapshot()  -> LeaseSnapshot
+
+    /**
+     * Where the lease stands, as in its snapshot.
+     */
+    func state()  -> LeaseState
 
     /**
      * Releases the mapping on the gateway and ends the lease; waits for that, at most for `timeout` (default 5 s), and
@@ -850,6 +880,30 @@ open class Lease: LeaseProtocol, @unchecked Sendable {
 
 
     /**
+     * Whether a granted, unexpired mapping is there, as in its snapshot.
+     */
+open func active() -> Bool  {
+    return try!  FfiConverterBool.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_method_lease_active(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The class of the external address; `unknown` while not active.
+     */
+open func addressClass() -> AddressClass  {
+    return try!  FfiConverterTypeAddressClass_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_method_lease_address_class(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
      * Waits, at most for `timeout`, until the lease's state is another than the one with the revision `since` (default:
      * the state at the call), and answers with it. Returns at once if it is another already; several changes between
      * two calls are seen as one.
@@ -894,12 +948,48 @@ open func detach()async  -> Release  {
 }
 
     /**
+     * The external address and port, `address:port`, while active and if the gateway knows its address.
+     */
+open func external() -> String?  {
+    return try!  FfiConverterOptionString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_method_lease_external(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The external port, while active; also if the gateway does not know its address.
+     */
+open func externalPort() -> Port?  {
+    return try!  FfiConverterOptionTypePort.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_method_lease_external_port(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
      * The lease's number within its mapper, from 1, as events name it.
      */
 open func id() -> Int64  {
     return try!  FfiConverterInt64.lift(try! rustCall() {
         uniffiCallStatus in
     uniffi_portlease_uniffi_fn_method_lease_id(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The protocol that made the mapping, while active.
+     */
+open func `protocol`() -> MappingProtocol?  {
+    return try!  FfiConverterOptionTypeMappingProtocol.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_method_lease_protocol(
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
@@ -962,6 +1052,18 @@ open func snapshot() -> LeaseSnapshot  {
     return try!  FfiConverterTypeLeaseSnapshot_lift(try! rustCall() {
         uniffiCallStatus in
     uniffi_portlease_uniffi_fn_method_lease_snapshot(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Where the lease stands, as in its snapshot.
+     */
+open func state() -> LeaseState  {
+    return try!  FfiConverterTypeLeaseState_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_method_lease_state(
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
@@ -1040,11 +1142,191 @@ public func FfiConverterTypeLease_lower(_ value: Lease) -> UInt64 {
 
 
 /**
+ * Reads what portlease tells, of all mappers of the process, from its making on.
+ */
+public protocol LogReaderProtocol: AnyObject, Sendable {
+
+    /**
+     * Blocks the calling thread until there is a record, at most for `timeout`; without one, for ever.
+     *
+     * Fails with `timeout`, and with `stopped` once the reader is closed and its last record was read.
+     */
+    func next(timeout: Seconds?) throws  -> LogRecord
+
+    /**
+     * Ends the reading. May be called again.
+     */
+    func stop()
+
+}
+/**
+ * Reads what portlease tells, of all mappers of the process, from its making on.
+ */
+open class LogReader: LogReaderProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_portlease_uniffi_fn_clone_logreader(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_portlease_uniffi_fn_free_logreader(handle, $0) }
+    }
+
+
+    /**
+     * Begins to listen, down to this level.
+     */
+public static func start(level: LogLevel) -> LogReader  {
+    return try!  FfiConverterTypeLogReader_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_constructor_logreader_start(
+        FfiConverterTypeLogLevel_lower(level),uniffiCallStatus
+    )
+})
+}
+
+
+
+    /**
+     * Blocks the calling thread until there is a record, at most for `timeout`; without one, for ever.
+     *
+     * Fails with `timeout`, and with `stopped` once the reader is closed and its last record was read.
+     */
+open func next(timeout: Seconds? = nil)throws  -> LogRecord  {
+    return try  FfiConverterTypeLogRecord_lift(try rustCallWithError(FfiConverterTypePortLeaseError_lift) {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_method_logreader_next(
+            self.uniffiCloneHandle(),
+        FfiConverterOptionTypeSeconds.lower(timeout),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Ends the reading. May be called again.
+     */
+open func stop()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_method_logreader_stop(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLogReader: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = LogReader
+
+    public static func lift(_ handle: UInt64) throws -> LogReader {
+        return LogReader(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: LogReader) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LogReader {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: LogReader, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLogReader_lift(_ handle: UInt64) throws -> LogReader {
+    return try FfiConverterTypeLogReader.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLogReader_lower(_ value: LogReader) -> UInt64 {
+    return FfiConverterTypeLogReader.lower(value)
+}
+
+
+
+
+
+
+/**
  * A background engine that maps ports on the home gateway and keeps them mapped.
  *
  * Letting it go releases all mappings in the background; `stop` waits for that.
  */
 public protocol MapperProtocol: AnyObject, Sendable {
+
+    /**
+     * Deletes an entry of the router's table (UPnP only), for what nobody holds any more, and answers with what it was;
+     * with nothing if the table has no such entry.
+     *
+     * Fails with `invalid` for a port out of range and for the mapping of a lease of this mapper, which is to be stopped
+     * instead; with `refused` for an entry of another machine, unless `any_host`, and if the router says no; otherwise
+     * as `table` does.
+     */
+    func delete(transport: Transport, externalPort: Port, anyHost: Bool) async throws  -> TableEntry?
+
+    /**
+     * The lease that exists for an equal request, or a new one as `map` makes it. Handles of one lease have the same
+     * number; the last one that is let go releases the port.
+     *
+     * Fails as `map` does; a lease on the same port with other wishes is such a failure.
+     */
+    func ensure(request: MapRequest) throws  -> Lease
 
     /**
      * A reader of its own: it gets the events that nobody has read yet, and then every event from now on, whoever else
@@ -1053,12 +1335,34 @@ public protocol MapperProtocol: AnyObject, Sendable {
     func events()  -> EventReader
 
     /**
+     * The address at which the internet sees this machine, without a lease. Waits at most for `timeout`; without one,
+     * until every protocol has answered or is silent, about 2 s.
+     *
+     * Fails with `unavailable` if no protocol tells an address, with `refused`, `timeout`, `transport`, and with
+     * `stopped`.
+     */
+    func externalAddress(timeout: Seconds?) async throws  -> String
+
+    /**
+     * Handles of every lease that was not told to end, has not ended by itself, and is held by somebody; by number.
+     */
+    func leases()  -> [Lease]
+
+    /**
      * Begins to map a port and returns at once; the lease tells how it goes. Letting go of the lease releases the port.
      *
      * Fails with `invalid` for a bad request, or if another lease of this mapper has the same port or asks for the same
      * external port over the same transport, and with `stopped`.
      */
     func map(request: MapRequest) throws  -> Lease
+
+    /**
+     * Begins to map a port over UDP and over TCP: two leases, in this order. The transport of the request does not
+     * matter. Either lease may fail without the other.
+     *
+     * Fails as `map` does; then there is no lease.
+     */
+    func mapBoth(request: MapRequest) throws  -> [Lease]
 
     /**
      * Tells that the machine's network may have changed, for hosts that know before portlease does (phones tell their
@@ -1094,6 +1398,14 @@ public protocol MapperProtocol: AnyObject, Sendable {
      * runs out, the answer is `pending` and the release goes on in the background. May be called again; never fails.
      */
     func stop(timeout: Seconds?) async  -> Release
+
+    /**
+     * The router's table of mapped ports, whoever made them, as far as it shows it (at most 1024 entries; UPnP only).
+     *
+     * Fails with `unavailable` if there is no UPnP, with `refused` if the router does not show its table, with
+     * `transport`, `timeout`, and with `stopped`.
+     */
+    func table() async throws  -> [TableEntry]
 
 }
 /**
@@ -1169,6 +1481,46 @@ public static func start(config: Config)throws  -> Mapper  {
 
 
     /**
+     * Deletes an entry of the router's table (UPnP only), for what nobody holds any more, and answers with what it was;
+     * with nothing if the table has no such entry.
+     *
+     * Fails with `invalid` for a port out of range and for the mapping of a lease of this mapper, which is to be stopped
+     * instead; with `refused` for an entry of another machine, unless `any_host`, and if the router says no; otherwise
+     * as `table` does.
+     */
+open func delete(transport: Transport, externalPort: Port, anyHost: Bool = false)async throws  -> TableEntry?  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_portlease_uniffi_fn_method_mapper_delete(
+                        self.uniffiCloneHandle(),FfiConverterTypeTransport_lower(transport),FfiConverterTypePort_lower(externalPort),FfiConverterBool.lower(anyHost)
+                )
+            },
+            pollFunc: ffi_portlease_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_portlease_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_portlease_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterOptionTypeTableEntry.lift,
+            errorHandler: FfiConverterTypePortLeaseError_lift
+        )
+}
+
+    /**
+     * The lease that exists for an equal request, or a new one as `map` makes it. Handles of one lease have the same
+     * number; the last one that is let go releases the port.
+     *
+     * Fails as `map` does; a lease on the same port with other wishes is such a failure.
+     */
+open func ensure(request: MapRequest)throws  -> Lease  {
+    return try  FfiConverterTypeLease_lift(try rustCallWithError(FfiConverterTypePortLeaseError_lift) {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_method_mapper_ensure(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeMapRequest_lower(request),uniffiCallStatus
+    )
+})
+}
+
+    /**
      * A reader of its own: it gets the events that nobody has read yet, and then every event from now on, whoever else
      * reads them. A reader that falls more than 1024 events behind loses the oldest and is told how many.
      */
@@ -1176,6 +1528,41 @@ open func events() -> EventReader  {
     return try!  FfiConverterTypeEventReader_lift(try! rustCall() {
         uniffiCallStatus in
     uniffi_portlease_uniffi_fn_method_mapper_events(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The address at which the internet sees this machine, without a lease. Waits at most for `timeout`; without one,
+     * until every protocol has answered or is silent, about 2 s.
+     *
+     * Fails with `unavailable` if no protocol tells an address, with `refused`, `timeout`, `transport`, and with
+     * `stopped`.
+     */
+open func externalAddress(timeout: Seconds? = nil)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_portlease_uniffi_fn_method_mapper_external_address(
+                        self.uniffiCloneHandle(),FfiConverterOptionTypeSeconds.lower(timeout)
+                )
+            },
+            pollFunc: ffi_portlease_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_portlease_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_portlease_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypePortLeaseError_lift
+        )
+}
+
+    /**
+     * Handles of every lease that was not told to end, has not ended by itself, and is held by somebody; by number.
+     */
+open func leases() -> [Lease]  {
+    return try!  FfiConverterSequenceTypeLease.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_method_mapper_leases(
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
@@ -1191,6 +1578,22 @@ open func map(request: MapRequest)throws  -> Lease  {
     return try  FfiConverterTypeLease_lift(try rustCallWithError(FfiConverterTypePortLeaseError_lift) {
         uniffiCallStatus in
     uniffi_portlease_uniffi_fn_method_mapper_map(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeMapRequest_lower(request),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Begins to map a port over UDP and over TCP: two leases, in this order. The transport of the request does not
+     * matter. Either lease may fail without the other.
+     *
+     * Fails as `map` does; then there is no lease.
+     */
+open func mapBoth(request: MapRequest)throws  -> [Lease]  {
+    return try  FfiConverterSequenceTypeLease.lift(try rustCallWithError(FfiConverterTypePortLeaseError_lift) {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_method_mapper_map_both(
             self.uniffiCloneHandle(),
         FfiConverterTypeMapRequest_lower(request),uniffiCallStatus
     )
@@ -1288,6 +1691,28 @@ open func stop(timeout: Seconds? = nil)async  -> Release  {
         )
 }
 
+    /**
+     * The router's table of mapped ports, whoever made them, as far as it shows it (at most 1024 entries; UPnP only).
+     *
+     * Fails with `unavailable` if there is no UPnP, with `refused` if the router does not show its table, with
+     * `transport`, `timeout`, and with `stopped`.
+     */
+open func table()async throws  -> [TableEntry]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_portlease_uniffi_fn_method_mapper_table(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_portlease_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_portlease_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_portlease_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceTypeTableEntry.lift,
+            errorHandler: FfiConverterTypePortLeaseError_lift
+        )
+}
+
 
 
 }
@@ -1331,6 +1756,210 @@ public func FfiConverterTypeMapper_lift(_ handle: UInt64) throws -> Mapper {
 #endif
 public func FfiConverterTypeMapper_lower(_ value: Mapper) -> UInt64 {
     return FfiConverterTypeMapper.lower(value)
+}
+
+
+
+
+
+
+/**
+ * A running simulated gateway: PCP, NAT-PMP and UPnP on loopback, with a switch for what goes wrong on real routers.
+ *
+ * Its settings, its switches and its line protocol are described in `tests/gateway/README.md`.
+ */
+public protocol SimulatedGatewayProtocol: AnyObject, Sendable {
+
+    /**
+     * Where it listens. Fails with `stopped`.
+     */
+    func addresses() throws  -> SimulatedAddresses
+
+    /**
+     * Carries out a line of the gateway's protocol and answers with the reply, a JSON object.
+     *
+     * Fails with `invalid` if the gateway cannot do that, and with `stopped`.
+     */
+    func execute(line: String) throws  -> String
+
+    /**
+     * Table, counters, external address and epoch. Fails with `stopped`.
+     */
+    func state() throws  -> SimulatedState
+
+    /**
+     * Closes the sockets, which takes a moment, at most 2 s. May be called again.
+     */
+    func stop()
+
+}
+/**
+ * A running simulated gateway: PCP, NAT-PMP and UPnP on loopback, with a switch for what goes wrong on real routers.
+ *
+ * Its settings, its switches and its line protocol are described in `tests/gateway/README.md`.
+ */
+open class SimulatedGateway: SimulatedGatewayProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_portlease_uniffi_fn_clone_simulatedgateway(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_portlease_uniffi_fn_free_simulatedgateway(handle, $0) }
+    }
+
+
+    /**
+     * Starts a gateway with these settings, a JSON object, which may be empty: `{}`. Opens its sockets on loopback,
+     * which takes a moment.
+     *
+     * Fails with `invalid` for a setting that there is not or that is out of range, and with `transport` if a port
+     * cannot be had.
+     */
+public static func start(settings: String)throws  -> SimulatedGateway  {
+    return try  FfiConverterTypeSimulatedGateway_lift(try rustCallWithError(FfiConverterTypePortLeaseError_lift) {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_constructor_simulatedgateway_start(
+        FfiConverterString.lower(settings),uniffiCallStatus
+    )
+})
+}
+
+
+
+    /**
+     * Where it listens. Fails with `stopped`.
+     */
+open func addresses()throws  -> SimulatedAddresses  {
+    return try  FfiConverterTypeSimulatedAddresses_lift(try rustCallWithError(FfiConverterTypePortLeaseError_lift) {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_method_simulatedgateway_addresses(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Carries out a line of the gateway's protocol and answers with the reply, a JSON object.
+     *
+     * Fails with `invalid` if the gateway cannot do that, and with `stopped`.
+     */
+open func execute(line: String)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypePortLeaseError_lift) {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_method_simulatedgateway_execute(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(line),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Table, counters, external address and epoch. Fails with `stopped`.
+     */
+open func state()throws  -> SimulatedState  {
+    return try  FfiConverterTypeSimulatedState_lift(try rustCallWithError(FfiConverterTypePortLeaseError_lift) {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_method_simulatedgateway_state(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Closes the sockets, which takes a moment, at most 2 s. May be called again.
+     */
+open func stop()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_method_simulatedgateway_stop(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSimulatedGateway: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = SimulatedGateway
+
+    public static func lift(_ handle: UInt64) throws -> SimulatedGateway {
+        return SimulatedGateway(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: SimulatedGateway) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SimulatedGateway {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: SimulatedGateway, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSimulatedGateway_lift(_ handle: UInt64) throws -> SimulatedGateway {
+    return try FfiConverterTypeSimulatedGateway.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSimulatedGateway_lower(_ value: SimulatedGateway) -> UInt64 {
+    return FfiConverterTypeSimulatedGateway.lower(value)
 }
 
 
@@ -1528,7 +2157,118 @@ public func FfiConverterTypeConfig_lower(_ value: Config) -> RustBuffer {
 
 
 /**
- * A failure as snapshots and events show it: the stable kind and a message for people.
+ * What one protocol has answered, as a part of an error.
+ */
+public struct ErrorDetail: Equatable, Hashable {
+    /**
+     * The protocol that was tried.
+     */
+    public let `protocol`: MappingProtocol
+    /**
+     * Why it failed.
+     */
+    public let kind: ErrorKind
+    /**
+     * The router's number for that, if it answered with one: a PCP result code, a NAT-PMP result code or a UPnP error
+     * code.
+     */
+    public let code: Int64?
+    /**
+     * The standard's name of the code, such as `NOT_AUTHORIZED` or `ConflictInMappingEntry`, if the code has one.
+     */
+    public let name: String?
+    /**
+     * For how long the router says that the refusal holds, if it gave a time.
+     */
+    public let retryAfter: Seconds?
+    /**
+     * For people; nothing matches on it.
+     */
+    public let message: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The protocol that was tried.
+         */`protocol`: MappingProtocol,
+        /**
+         * Why it failed.
+         */kind: ErrorKind,
+        /**
+         * The router's number for that, if it answered with one: a PCP result code, a NAT-PMP result code or a UPnP error
+         * code.
+         */code: Int64? = nil,
+        /**
+         * The standard's name of the code, such as `NOT_AUTHORIZED` or `ConflictInMappingEntry`, if the code has one.
+         */name: String? = nil,
+        /**
+         * For how long the router says that the refusal holds, if it gave a time.
+         */retryAfter: Seconds? = nil,
+        /**
+         * For people; nothing matches on it.
+         */message: String) {
+        self.`protocol` = `protocol`
+        self.kind = kind
+        self.code = code
+        self.name = name
+        self.retryAfter = retryAfter
+        self.message = message
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ErrorDetail: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeErrorDetail: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ErrorDetail {
+        return
+            try ErrorDetail(
+                protocol: FfiConverterTypeMappingProtocol.read(from: &buf),
+                kind: FfiConverterTypeErrorKind.read(from: &buf),
+                code: FfiConverterOptionInt64.read(from: &buf),
+                name: FfiConverterOptionString.read(from: &buf),
+                retryAfter: FfiConverterOptionTypeSeconds.read(from: &buf),
+                message: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ErrorDetail, into buf: inout [UInt8]) {
+        FfiConverterTypeMappingProtocol.write(value.`protocol`, into: &buf)
+        FfiConverterTypeErrorKind.write(value.kind, into: &buf)
+        FfiConverterOptionInt64.write(value.code, into: &buf)
+        FfiConverterOptionString.write(value.name, into: &buf)
+        FfiConverterOptionTypeSeconds.write(value.retryAfter, into: &buf)
+        FfiConverterString.write(value.message, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeErrorDetail_lift(_ buf: RustBuffer) throws -> ErrorDetail {
+    return try FfiConverterTypeErrorDetail.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeErrorDetail_lower(_ value: ErrorDetail) -> RustBuffer {
+    return FfiConverterTypeErrorDetail.lower(value)
+}
+
+
+/**
+ * A failure: the stable kind, a message for people, and the reasons.
  */
 public struct ErrorReport: Equatable, Hashable {
     /**
@@ -1539,6 +2279,18 @@ public struct ErrorReport: Equatable, Hashable {
      * For people; nothing matches on it.
      */
     public let message: String
+    /**
+     * What each protocol that was tried has answered, in the order of preference; empty if no protocol was asked.
+     */
+    public let details: [ErrorDetail]
+    /**
+     * One sentence for people about what to do now; absent if there is nothing to do.
+     */
+    public let advice: String?
+    /**
+     * How long it is useless to try again, if that is known.
+     */
+    public let retryAfter: Seconds?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -1548,9 +2300,21 @@ public struct ErrorReport: Equatable, Hashable {
          */kind: ErrorKind,
         /**
          * For people; nothing matches on it.
-         */message: String) {
+         */message: String,
+        /**
+         * What each protocol that was tried has answered, in the order of preference; empty if no protocol was asked.
+         */details: [ErrorDetail] = [],
+        /**
+         * One sentence for people about what to do now; absent if there is nothing to do.
+         */advice: String? = nil,
+        /**
+         * How long it is useless to try again, if that is known.
+         */retryAfter: Seconds? = nil) {
         self.kind = kind
         self.message = message
+        self.details = details
+        self.advice = advice
+        self.retryAfter = retryAfter
     }
 
 
@@ -1570,13 +2334,19 @@ public struct FfiConverterTypeErrorReport: FfiConverterRustBuffer {
         return
             try ErrorReport(
                 kind: FfiConverterTypeErrorKind.read(from: &buf),
-                message: FfiConverterString.read(from: &buf)
+                message: FfiConverterString.read(from: &buf),
+                details: FfiConverterSequenceTypeErrorDetail.read(from: &buf),
+                advice: FfiConverterOptionString.read(from: &buf),
+                retryAfter: FfiConverterOptionTypeSeconds.read(from: &buf)
         )
     }
 
     public static func write(_ value: ErrorReport, into buf: inout [UInt8]) {
         FfiConverterTypeErrorKind.write(value.kind, into: &buf)
         FfiConverterString.write(value.message, into: &buf)
+        FfiConverterSequenceTypeErrorDetail.write(value.details, into: &buf)
+        FfiConverterOptionString.write(value.advice, into: &buf)
+        FfiConverterOptionTypeSeconds.write(value.retryAfter, into: &buf)
     }
 }
 
@@ -2086,6 +2856,105 @@ public func FfiConverterTypeLeaseSnapshot_lower(_ value: LeaseSnapshot) -> RustB
 
 
 /**
+ * One thing that was told.
+ */
+public struct LogRecord: Equatable, Hashable {
+    /**
+     * How much it matters.
+     */
+    public let level: LogLevel
+    /**
+     * The part of portlease that tells it, such as `portlease::client::pcp`.
+     */
+    public let target: String
+    /**
+     * What happened, followed by ` name=value` for each detail.
+     */
+    public let message: String
+    /**
+     * When: the time since the beginning of 1970, in UTC.
+     */
+    public let time: Seconds
+    /**
+     * How many records this reader lost just before this one because it did not pull them in time.
+     */
+    public let dropped: Int64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * How much it matters.
+         */level: LogLevel,
+        /**
+         * The part of portlease that tells it, such as `portlease::client::pcp`.
+         */target: String,
+        /**
+         * What happened, followed by ` name=value` for each detail.
+         */message: String,
+        /**
+         * When: the time since the beginning of 1970, in UTC.
+         */time: Seconds,
+        /**
+         * How many records this reader lost just before this one because it did not pull them in time.
+         */dropped: Int64) {
+        self.level = level
+        self.target = target
+        self.message = message
+        self.time = time
+        self.dropped = dropped
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension LogRecord: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLogRecord: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LogRecord {
+        return
+            try LogRecord(
+                level: FfiConverterTypeLogLevel.read(from: &buf),
+                target: FfiConverterString.read(from: &buf),
+                message: FfiConverterString.read(from: &buf),
+                time: FfiConverterTypeSeconds.read(from: &buf),
+                dropped: FfiConverterInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: LogRecord, into buf: inout [UInt8]) {
+        FfiConverterTypeLogLevel.write(value.level, into: &buf)
+        FfiConverterString.write(value.target, into: &buf)
+        FfiConverterString.write(value.message, into: &buf)
+        FfiConverterTypeSeconds.write(value.time, into: &buf)
+        FfiConverterInt64.write(value.dropped, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLogRecord_lift(_ buf: RustBuffer) throws -> LogRecord {
+    return try FfiConverterTypeLogRecord.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLogRecord_lower(_ value: LogRecord) -> RustBuffer {
+    return FfiConverterTypeLogRecord.lower(value)
+}
+
+
+/**
  * One port to be mapped.
  */
 public struct MapRequest: Equatable, Hashable {
@@ -2110,6 +2979,15 @@ public struct MapRequest: Equatable, Hashable {
      * The address family. Default: IPv4.
      */
     public let family: AddressFamily?
+    /**
+     * The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper's `Config`.
+     */
+    public let ttl: Seconds?
+    /**
+     * The text that the gateway shows beside the mapping (UPnP only), at most 64 characters, no control characters.
+     * Default: that of the mapper's `Config`.
+     */
+    public let description: String?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -2129,12 +3007,21 @@ public struct MapRequest: Equatable, Hashable {
          */exact: Bool = false,
         /**
          * The address family. Default: IPv4.
-         */family: AddressFamily? = nil) {
+         */family: AddressFamily? = nil,
+        /**
+         * The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper's `Config`.
+         */ttl: Seconds? = nil,
+        /**
+         * The text that the gateway shows beside the mapping (UPnP only), at most 64 characters, no control characters.
+         * Default: that of the mapper's `Config`.
+         */description: String? = nil) {
         self.internalPort = internalPort
         self.transport = transport
         self.externalPort = externalPort
         self.exact = exact
         self.family = family
+        self.ttl = ttl
+        self.description = description
     }
 
 
@@ -2157,7 +3044,9 @@ public struct FfiConverterTypeMapRequest: FfiConverterRustBuffer {
                 transport: FfiConverterTypeTransport.read(from: &buf),
                 externalPort: FfiConverterOptionTypePort.read(from: &buf),
                 exact: FfiConverterBool.read(from: &buf),
-                family: FfiConverterOptionTypeAddressFamily.read(from: &buf)
+                family: FfiConverterOptionTypeAddressFamily.read(from: &buf),
+                ttl: FfiConverterOptionTypeSeconds.read(from: &buf),
+                description: FfiConverterOptionString.read(from: &buf)
         )
     }
 
@@ -2167,6 +3056,8 @@ public struct FfiConverterTypeMapRequest: FfiConverterRustBuffer {
         FfiConverterOptionTypePort.write(value.externalPort, into: &buf)
         FfiConverterBool.write(value.exact, into: &buf)
         FfiConverterOptionTypeAddressFamily.write(value.family, into: &buf)
+        FfiConverterOptionTypeSeconds.write(value.ttl, into: &buf)
+        FfiConverterOptionString.write(value.description, into: &buf)
     }
 }
 
@@ -2421,6 +3312,452 @@ public func FfiConverterTypeProtocolReport_lift(_ buf: RustBuffer) throws -> Pro
 #endif
 public func FfiConverterTypeProtocolReport_lower(_ value: ProtocolReport) -> RustBuffer {
     return FfiConverterTypeProtocolReport.lower(value)
+}
+
+
+/**
+ * Where a simulated gateway listens.
+ */
+public struct SimulatedAddresses: Equatable, Hashable {
+    /**
+     * Its address, for `Config.gateway`.
+     */
+    public let gateway: String
+    /**
+     * The port of PCP and NAT-PMP, for `Config.pcpPort`.
+     */
+    public let pcpPort: Port
+    /**
+     * Where searches go, for `Config.ssdpAddress`.
+     */
+    public let ssdpAddress: String
+    /**
+     * The URL of the UPnP device description. A reboot changes it.
+     */
+    public let descriptionUrl: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its address, for `Config.gateway`.
+         */gateway: String,
+        /**
+         * The port of PCP and NAT-PMP, for `Config.pcpPort`.
+         */pcpPort: Port,
+        /**
+         * Where searches go, for `Config.ssdpAddress`.
+         */ssdpAddress: String,
+        /**
+         * The URL of the UPnP device description. A reboot changes it.
+         */descriptionUrl: String) {
+        self.gateway = gateway
+        self.pcpPort = pcpPort
+        self.ssdpAddress = ssdpAddress
+        self.descriptionUrl = descriptionUrl
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension SimulatedAddresses: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSimulatedAddresses: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SimulatedAddresses {
+        return
+            try SimulatedAddresses(
+                gateway: FfiConverterString.read(from: &buf),
+                pcpPort: FfiConverterTypePort.read(from: &buf),
+                ssdpAddress: FfiConverterString.read(from: &buf),
+                descriptionUrl: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: SimulatedAddresses, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.gateway, into: &buf)
+        FfiConverterTypePort.write(value.pcpPort, into: &buf)
+        FfiConverterString.write(value.ssdpAddress, into: &buf)
+        FfiConverterString.write(value.descriptionUrl, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSimulatedAddresses_lift(_ buf: RustBuffer) throws -> SimulatedAddresses {
+    return try FfiConverterTypeSimulatedAddresses.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSimulatedAddresses_lower(_ value: SimulatedAddresses) -> RustBuffer {
+    return FfiConverterTypeSimulatedAddresses.lower(value)
+}
+
+
+/**
+ * One line of a simulated gateway's table.
+ */
+public struct SimulatedMapping: Equatable, Hashable {
+    /**
+     * The protocol that made it, or that last renewed it; absent if no client did.
+     */
+    public let `protocol`: MappingProtocol?
+    /**
+     * UDP or TCP.
+     */
+    public let transport: Transport
+    /**
+     * The external port.
+     */
+    public let externalPort: Port
+    /**
+     * Where traffic goes, `address:port`.
+     */
+    public let `internal`: String
+    /**
+     * UPnP's description; empty for the others.
+     */
+    public let description: String
+    /**
+     * The time that is left; absent for a permanent mapping.
+     */
+    public let expiresIn: Seconds?
+    /**
+     * The loopback `address:port` where traffic for this mapping enters.
+     */
+    public let reach: String
+    /**
+     * The PCP nonce in hex.
+     */
+    public let nonce: String?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The protocol that made it, or that last renewed it; absent if no client did.
+         */`protocol`: MappingProtocol?,
+        /**
+         * UDP or TCP.
+         */transport: Transport,
+        /**
+         * The external port.
+         */externalPort: Port,
+        /**
+         * Where traffic goes, `address:port`.
+         */`internal`: String,
+        /**
+         * UPnP's description; empty for the others.
+         */description: String,
+        /**
+         * The time that is left; absent for a permanent mapping.
+         */expiresIn: Seconds?,
+        /**
+         * The loopback `address:port` where traffic for this mapping enters.
+         */reach: String,
+        /**
+         * The PCP nonce in hex.
+         */nonce: String?) {
+        self.`protocol` = `protocol`
+        self.transport = transport
+        self.externalPort = externalPort
+        self.`internal` = `internal`
+        self.description = description
+        self.expiresIn = expiresIn
+        self.reach = reach
+        self.nonce = nonce
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension SimulatedMapping: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSimulatedMapping: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SimulatedMapping {
+        return
+            try SimulatedMapping(
+                protocol: FfiConverterOptionTypeMappingProtocol.read(from: &buf),
+                transport: FfiConverterTypeTransport.read(from: &buf),
+                externalPort: FfiConverterTypePort.read(from: &buf),
+                internal: FfiConverterString.read(from: &buf),
+                description: FfiConverterString.read(from: &buf),
+                expiresIn: FfiConverterOptionTypeSeconds.read(from: &buf),
+                reach: FfiConverterString.read(from: &buf),
+                nonce: FfiConverterOptionString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: SimulatedMapping, into buf: inout [UInt8]) {
+        FfiConverterOptionTypeMappingProtocol.write(value.`protocol`, into: &buf)
+        FfiConverterTypeTransport.write(value.transport, into: &buf)
+        FfiConverterTypePort.write(value.externalPort, into: &buf)
+        FfiConverterString.write(value.`internal`, into: &buf)
+        FfiConverterString.write(value.description, into: &buf)
+        FfiConverterOptionTypeSeconds.write(value.expiresIn, into: &buf)
+        FfiConverterString.write(value.reach, into: &buf)
+        FfiConverterOptionString.write(value.nonce, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSimulatedMapping_lift(_ buf: RustBuffer) throws -> SimulatedMapping {
+    return try FfiConverterTypeSimulatedMapping.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSimulatedMapping_lower(_ value: SimulatedMapping) -> RustBuffer {
+    return FfiConverterTypeSimulatedMapping.lower(value)
+}
+
+
+/**
+ * A simulated gateway at one moment.
+ */
+public struct SimulatedState: Equatable, Hashable {
+    /**
+     * The table, by transport and external port.
+     */
+    public let mappings: [SimulatedMapping]
+    /**
+     * How many messages of each type have arrived, such as `pcp_map`; a type that never came is not there.
+     */
+    public let counters: [String: Int64]
+    /**
+     * The external address that clients are told.
+     */
+    public let externalAddress: String?
+    /**
+     * For how long the router claims to have been up.
+     */
+    public let epoch: Seconds
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The table, by transport and external port.
+         */mappings: [SimulatedMapping],
+        /**
+         * How many messages of each type have arrived, such as `pcp_map`; a type that never came is not there.
+         */counters: [String: Int64],
+        /**
+         * The external address that clients are told.
+         */externalAddress: String?,
+        /**
+         * For how long the router claims to have been up.
+         */epoch: Seconds) {
+        self.mappings = mappings
+        self.counters = counters
+        self.externalAddress = externalAddress
+        self.epoch = epoch
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension SimulatedState: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSimulatedState: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SimulatedState {
+        return
+            try SimulatedState(
+                mappings: FfiConverterSequenceTypeSimulatedMapping.read(from: &buf),
+                counters: FfiConverterDictionaryStringInt64.read(from: &buf),
+                externalAddress: FfiConverterOptionString.read(from: &buf),
+                epoch: FfiConverterTypeSeconds.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: SimulatedState, into buf: inout [UInt8]) {
+        FfiConverterSequenceTypeSimulatedMapping.write(value.mappings, into: &buf)
+        FfiConverterDictionaryStringInt64.write(value.counters, into: &buf)
+        FfiConverterOptionString.write(value.externalAddress, into: &buf)
+        FfiConverterTypeSeconds.write(value.epoch, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSimulatedState_lift(_ buf: RustBuffer) throws -> SimulatedState {
+    return try FfiConverterTypeSimulatedState.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSimulatedState_lower(_ value: SimulatedState) -> RustBuffer {
+    return FfiConverterTypeSimulatedState.lower(value)
+}
+
+
+/**
+ * A line of the router's table of mapped ports.
+ */
+public struct TableEntry: Equatable, Hashable {
+    /**
+     * The port on the router's public side.
+     */
+    public let externalPort: Port
+    /**
+     * UDP or TCP.
+     */
+    public let transport: Transport
+    /**
+     * The host inside to which the router forwards: an address, on some routers a name.
+     */
+    public let internalClient: String
+    /**
+     * The port on that host.
+     */
+    public let internalPort: Port
+    /**
+     * What the one who made it calls it.
+     */
+    public let description: String
+    /**
+     * Whether it is in force.
+     */
+    public let enabled: Bool
+    /**
+     * The time that is left; absent for an entry that does not end by itself.
+     */
+    public let lifetime: Seconds?
+    /**
+     * The only host that may use it; empty for everybody.
+     */
+    public let remoteHost: String
+    /**
+     * Whether it forwards to this machine.
+     */
+    public let thisMachine: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The port on the router's public side.
+         */externalPort: Port,
+        /**
+         * UDP or TCP.
+         */transport: Transport,
+        /**
+         * The host inside to which the router forwards: an address, on some routers a name.
+         */internalClient: String,
+        /**
+         * The port on that host.
+         */internalPort: Port,
+        /**
+         * What the one who made it calls it.
+         */description: String,
+        /**
+         * Whether it is in force.
+         */enabled: Bool,
+        /**
+         * The time that is left; absent for an entry that does not end by itself.
+         */lifetime: Seconds?,
+        /**
+         * The only host that may use it; empty for everybody.
+         */remoteHost: String,
+        /**
+         * Whether it forwards to this machine.
+         */thisMachine: Bool) {
+        self.externalPort = externalPort
+        self.transport = transport
+        self.internalClient = internalClient
+        self.internalPort = internalPort
+        self.description = description
+        self.enabled = enabled
+        self.lifetime = lifetime
+        self.remoteHost = remoteHost
+        self.thisMachine = thisMachine
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension TableEntry: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeTableEntry: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> TableEntry {
+        return
+            try TableEntry(
+                externalPort: FfiConverterTypePort.read(from: &buf),
+                transport: FfiConverterTypeTransport.read(from: &buf),
+                internalClient: FfiConverterString.read(from: &buf),
+                internalPort: FfiConverterTypePort.read(from: &buf),
+                description: FfiConverterString.read(from: &buf),
+                enabled: FfiConverterBool.read(from: &buf),
+                lifetime: FfiConverterOptionTypeSeconds.read(from: &buf),
+                remoteHost: FfiConverterString.read(from: &buf),
+                thisMachine: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: TableEntry, into buf: inout [UInt8]) {
+        FfiConverterTypePort.write(value.externalPort, into: &buf)
+        FfiConverterTypeTransport.write(value.transport, into: &buf)
+        FfiConverterString.write(value.internalClient, into: &buf)
+        FfiConverterTypePort.write(value.internalPort, into: &buf)
+        FfiConverterString.write(value.description, into: &buf)
+        FfiConverterBool.write(value.enabled, into: &buf)
+        FfiConverterOptionTypeSeconds.write(value.lifetime, into: &buf)
+        FfiConverterString.write(value.remoteHost, into: &buf)
+        FfiConverterBool.write(value.thisMachine, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTableEntry_lift(_ buf: RustBuffer) throws -> TableEntry {
+    return try FfiConverterTypeTableEntry.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTableEntry_lower(_ value: TableEntry) -> RustBuffer {
+    return FfiConverterTypeTableEntry.lower(value)
 }
 
 
@@ -3026,6 +4363,122 @@ public func FfiConverterTypeLeaseState_lower(_ value: LeaseState) -> RustBuffer 
 
 
 /**
+ * How much a record matters.
+ */
+
+public enum LogLevel: Equatable, Hashable, CustomStringConvertible {
+
+    /**
+     * A defect in portlease.
+     */
+    case error
+    /**
+     * Something does not work that should.
+     */
+    case warn
+    /**
+     * What happens to mappings: installed, changed, revoked, released.
+     */
+    case info
+    /**
+     * Each exchange with the router.
+     */
+    case debug
+    /**
+     * Everything.
+     */
+    case trace
+
+
+
+
+
+// The local Rust `Display` implementation.
+public var description: String {
+    return try!  FfiConverterString.lift(
+        try! rustCall() {
+        uniffiCallStatus in
+    uniffi_portlease_uniffi_fn_method_loglevel_uniffi_trait_display(
+            FfiConverterTypeLogLevel_lower(self),uniffiCallStatus
+    )
+}
+    )
+}
+}
+
+#if compiler(>=6)
+extension LogLevel: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLogLevel: FfiConverterRustBuffer {
+    typealias SwiftType = LogLevel
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LogLevel {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .error
+
+        case 2: return .warn
+
+        case 3: return .info
+
+        case 4: return .debug
+
+        case 5: return .trace
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: LogLevel, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .error:
+            writeInt(&buf, Int32(1))
+
+
+        case .warn:
+            writeInt(&buf, Int32(2))
+
+
+        case .info:
+            writeInt(&buf, Int32(3))
+
+
+        case .debug:
+            writeInt(&buf, Int32(4))
+
+
+        case .trace:
+            writeInt(&buf, Int32(5))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLogLevel_lift(_ buf: RustBuffer) throws -> LogLevel {
+    return try FfiConverterTypeLogLevel.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLogLevel_lower(_ value: LogLevel) -> RustBuffer {
+    return FfiConverterTypeLogLevel.lower(value)
+}
+
+
+
+/**
  * What produced a mapping.
  */
 
@@ -3218,7 +4671,7 @@ public func FfiConverterTypeNatClass_lower(_ value: NatClass) -> RustBuffer {
 
 
 /**
- * Why a call failed: one variant for each kind, with a message for people.
+ * Why a call failed: one variant for each kind.
  */
 public
 enum PortLeaseError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
@@ -3228,38 +4681,59 @@ enum PortLeaseError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError
     /**
      * No gateway, or none of the protocols answered, or the gateway says that it has no such service.
      */
-    case Unavailable(message: String)
-
+    case Unavailable(
+        /**
+         * What has failed, and why.
+         */report: ErrorReport
+    )
     /**
      * A call ran past its deadline.
      */
-    case Timeout(message: String)
-
+    case Timeout(
+        /**
+         * What has failed, and why.
+         */report: ErrorReport
+    )
     /**
      * A socket-level error on the way to the gateway.
      */
-    case Transport(message: String)
-
+    case Transport(
+        /**
+         * What has failed, and why.
+         */report: ErrorReport
+    )
     /**
      * The gateway answered no; the message has the protocol and its code, such as `pcp NOT_AUTHORIZED`.
      */
-    case Refused(message: String)
-
+    case Refused(
+        /**
+         * What has failed, and why.
+         */report: ErrorReport
+    )
     /**
      * The caller's argument: the message names it and says what is allowed.
      */
-    case Invalid(message: String)
-
+    case Invalid(
+        /**
+         * What has failed, and why.
+         */report: ErrorReport
+    )
     /**
      * The handle is closed, or belongs to another process.
      */
-    case Stopped(message: String)
-
+    case Stopped(
+        /**
+         * What has failed, and why.
+         */report: ErrorReport
+    )
     /**
      * A defect in portlease.
      */
-    case Internal(message: String)
-
+    case Internal(
+        /**
+         * What has failed, and why.
+         */report: ErrorReport
+    )
 
 
 
@@ -3290,35 +4764,28 @@ public struct FfiConverterTypePortLeaseError: FfiConverterRustBuffer {
 
 
         case 1: return .Unavailable(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
+            report: try FfiConverterTypeErrorReport.read(from: &buf)
+            )
         case 2: return .Timeout(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
+            report: try FfiConverterTypeErrorReport.read(from: &buf)
+            )
         case 3: return .Transport(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
+            report: try FfiConverterTypeErrorReport.read(from: &buf)
+            )
         case 4: return .Refused(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
+            report: try FfiConverterTypeErrorReport.read(from: &buf)
+            )
         case 5: return .Invalid(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
+            report: try FfiConverterTypeErrorReport.read(from: &buf)
+            )
         case 6: return .Stopped(
-            message: try FfiConverterString.read(from: &buf)
-        )
-
+            report: try FfiConverterTypeErrorReport.read(from: &buf)
+            )
         case 7: return .Internal(
-            message: try FfiConverterString.read(from: &buf)
-        )
+            report: try FfiConverterTypeErrorReport.read(from: &buf)
+            )
 
-
-        default: throw UniffiInternalError.unexpectedEnumCase
+         default: throw UniffiInternalError.unexpectedEnumCase
         }
     }
 
@@ -3328,21 +4795,40 @@ public struct FfiConverterTypePortLeaseError: FfiConverterRustBuffer {
 
 
 
-        case .Unavailable(_ /* message is ignored*/):
-            writeInt(&buf, Int32(1))
-        case .Timeout(_ /* message is ignored*/):
-            writeInt(&buf, Int32(2))
-        case .Transport(_ /* message is ignored*/):
-            writeInt(&buf, Int32(3))
-        case .Refused(_ /* message is ignored*/):
-            writeInt(&buf, Int32(4))
-        case .Invalid(_ /* message is ignored*/):
-            writeInt(&buf, Int32(5))
-        case .Stopped(_ /* message is ignored*/):
-            writeInt(&buf, Int32(6))
-        case .Internal(_ /* message is ignored*/):
-            writeInt(&buf, Int32(7))
 
+        case let .Unavailable(report):
+            writeInt(&buf, Int32(1))
+            FfiConverterTypeErrorReport.write(report, into: &buf)
+
+
+        case let .Timeout(report):
+            writeInt(&buf, Int32(2))
+            FfiConverterTypeErrorReport.write(report, into: &buf)
+
+
+        case let .Transport(report):
+            writeInt(&buf, Int32(3))
+            FfiConverterTypeErrorReport.write(report, into: &buf)
+
+
+        case let .Refused(report):
+            writeInt(&buf, Int32(4))
+            FfiConverterTypeErrorReport.write(report, into: &buf)
+
+
+        case let .Invalid(report):
+            writeInt(&buf, Int32(5))
+            FfiConverterTypeErrorReport.write(report, into: &buf)
+
+
+        case let .Stopped(report):
+            writeInt(&buf, Int32(6))
+            FfiConverterTypeErrorReport.write(report, into: &buf)
+
+
+        case let .Internal(report):
+            writeInt(&buf, Int32(7))
+            FfiConverterTypeErrorReport.write(report, into: &buf)
 
         }
     }
@@ -3754,6 +5240,30 @@ fileprivate struct FfiConverterOptionTypeErrorReport: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeTableEntry: FfiConverterRustBuffer {
+    typealias SwiftType = TableEntry?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeTableEntry.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeTableEntry.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeAddressFamily: FfiConverterRustBuffer {
     typealias SwiftType = AddressFamily?
 
@@ -3922,6 +5432,56 @@ fileprivate struct FfiConverterOptionTypeSeconds: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeLease: FfiConverterRustBuffer {
+    typealias SwiftType = [Lease]
+
+    public static func write(_ value: [Lease], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeLease.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Lease] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Lease]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeLease.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeErrorDetail: FfiConverterRustBuffer {
+    typealias SwiftType = [ErrorDetail]
+
+    public static func write(_ value: [ErrorDetail], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeErrorDetail.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [ErrorDetail] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [ErrorDetail]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeErrorDetail.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeLeaseSnapshot: FfiConverterRustBuffer {
     typealias SwiftType = [LeaseSnapshot]
 
@@ -3972,6 +5532,56 @@ fileprivate struct FfiConverterSequenceTypeProtocolReport: FfiConverterRustBuffe
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeSimulatedMapping: FfiConverterRustBuffer {
+    typealias SwiftType = [SimulatedMapping]
+
+    public static func write(_ value: [SimulatedMapping], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeSimulatedMapping.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [SimulatedMapping] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [SimulatedMapping]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeSimulatedMapping.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeTableEntry: FfiConverterRustBuffer {
+    typealias SwiftType = [TableEntry]
+
+    public static func write(_ value: [TableEntry], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeTableEntry.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [TableEntry] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [TableEntry]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeTableEntry.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeMappingProtocol: FfiConverterRustBuffer {
     typealias SwiftType = [MappingProtocol]
 
@@ -3991,6 +5601,32 @@ fileprivate struct FfiConverterSequenceTypeMappingProtocol: FfiConverterRustBuff
             seq.append(try FfiConverterTypeMappingProtocol.read(from: &buf))
         }
         return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterDictionaryStringInt64: FfiConverterRustBuffer {
+    public static func write(_ value: [String: Int64], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for (key, value) in value {
+            FfiConverterString.write(key, into: &buf)
+            FfiConverterInt64.write(value, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [String: Int64] {
+        let len: Int32 = try readInt(&buf)
+        var dict = [String: Int64]()
+        dict.reserveCapacity(Int(len))
+        for _ in 0..<len {
+            let key = try FfiConverterString.read(from: &buf)
+            let value = try FfiConverterInt64.read(from: &buf)
+            dict[key] = value
+        }
+        return dict
     }
 }
 
@@ -4148,6 +5784,44 @@ public func `open`(request: MapRequest, config: Config? = nil, timeout: Seconds?
             errorHandler: FfiConverterTypePortLeaseError_lift
         )
 }
+/**
+ * The address at which the internet sees this machine, asked with an engine of its own. Waits at most for `timeout`.
+ *
+ * Fails as `Mapper.start` and `Mapper.external_address` do.
+ */
+public func externalAddress(config: Config? = nil, timeout: Seconds? = nil)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_portlease_uniffi_fn_func_external_address(FfiConverterOptionTypeConfig.lower(config),FfiConverterOptionTypeSeconds.lower(timeout)
+                )
+            },
+            pollFunc: ffi_portlease_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_portlease_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_portlease_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypePortLeaseError_lift
+        )
+}
+/**
+ * Asks the gateway what it offers by each protocol, with an engine of its own; maps nothing.
+ *
+ * Fails as `Mapper.start` and `Mapper.probe` do.
+ */
+public func probe(config: Config? = nil)async throws  -> GatewayReport  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_portlease_uniffi_fn_func_probe(FfiConverterOptionTypeConfig.lower(config)
+                )
+            },
+            pollFunc: ffi_portlease_uniffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_portlease_uniffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_portlease_uniffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeGatewayReport_lift,
+            errorHandler: FfiConverterTypePortLeaseError_lift
+        )
+}
 
 private enum InitializationResult {
     case ok
@@ -4167,7 +5841,31 @@ private let initializationResult: InitializationResult = {
     if (uniffi_portlease_uniffi_checksum_func_open() != 10571) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_portlease_uniffi_checksum_func_external_address() != 8098) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_func_probe() != 56437) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_portlease_uniffi_checksum_method_eventreader_next() != 44958) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_method_simulatedgateway_addresses() != 49655) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_method_simulatedgateway_execute() != 56349) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_method_simulatedgateway_state() != 63070) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_method_simulatedgateway_stop() != 7511) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_method_lease_active() != 32159) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_method_lease_address_class() != 52003) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_portlease_uniffi_checksum_method_lease_changed() != 129) {
@@ -4176,7 +5874,16 @@ private let initializationResult: InitializationResult = {
     if (uniffi_portlease_uniffi_checksum_method_lease_detach() != 43355) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_portlease_uniffi_checksum_method_lease_external() != 32640) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_method_lease_external_port() != 62171) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_portlease_uniffi_checksum_method_lease_id() != 44533) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_method_lease_protocol() != 40155) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_portlease_uniffi_checksum_method_lease_ready() != 15893) {
@@ -4188,13 +5895,37 @@ private let initializationResult: InitializationResult = {
     if (uniffi_portlease_uniffi_checksum_method_lease_snapshot() != 6030) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_portlease_uniffi_checksum_method_lease_state() != 17363) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_portlease_uniffi_checksum_method_lease_stop() != 46273) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_method_logreader_next() != 45644) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_method_logreader_stop() != 33171) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_method_mapper_delete() != 51138) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_method_mapper_ensure() != 8173) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_portlease_uniffi_checksum_method_mapper_events() != 64030) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_portlease_uniffi_checksum_method_mapper_external_address() != 38487) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_method_mapper_leases() != 53818) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_portlease_uniffi_checksum_method_mapper_map() != 3985) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_method_mapper_map_both() != 41002) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_portlease_uniffi_checksum_method_mapper_network_changed() != 56082) {
@@ -4210,6 +5941,15 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_portlease_uniffi_checksum_method_mapper_stop() != 36375) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_method_mapper_table() != 45804) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_constructor_simulatedgateway_start() != 10020) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_portlease_uniffi_checksum_constructor_logreader_start() != 2143) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_portlease_uniffi_checksum_constructor_mapper_start() != 42005) {

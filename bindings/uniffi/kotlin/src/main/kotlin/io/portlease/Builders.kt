@@ -104,6 +104,17 @@ public class MapRequestBuilder internal constructor(port: Int, transport: Transp
     public fun family(family: AddressFamily?): MapRequestBuilder =
         apply { built = built.copy(`family` = family) }
 
+    /** The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper's `Config`. */
+    public fun ttl(ttl: java.time.Duration?): MapRequestBuilder =
+        apply { built = built.copy(`ttl` = ttl?.toKotlinDuration()) }
+
+    /**
+     * The text that the gateway shows beside the mapping (UPnP only), at most 64 characters, no control characters.
+     * Default: that of the mapper's `Config`.
+     */
+    public fun description(description: String?): MapRequestBuilder =
+        apply { built = built.copy(`description` = description) }
+
     /** What was set so far. */
     public fun build(): MapRequest = built
 }

@@ -6,7 +6,7 @@ package io.portlease
 internal inline fun <T> guarded(call: () -> T): T = try {
     call()
 } catch (defect: InternalException) {
-    throw PortLeaseException.Internal(defect.message ?: "the native library failed").initCause(defect)
+    throw PortLeaseException.Internal(ErrorReport(ErrorKind.INTERNAL, defect.message ?: "the native library failed")).initCause(defect)
 } catch (broken: CharacterCodingException) {
-    throw PortLeaseException.Invalid("a text is not Unicode: it has half a surrogate pair").initCause(broken)
+    throw PortLeaseException.Invalid(ErrorReport(ErrorKind.INVALID, "a text is not Unicode: it has half a surrogate pair")).initCause(broken)
 }

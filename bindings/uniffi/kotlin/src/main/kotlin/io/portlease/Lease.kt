@@ -106,6 +106,24 @@ public class Lease internal constructor(
     /** The present state. Never waits, never fails. */
     public fun snapshot(): LeaseSnapshot = guarded { Views.lease(handle, address) }
 
+    /** Where the lease stands, as in its [snapshot]. */
+    public val state: LeaseState get() = snapshot().state
+
+    /** Whether a granted, unexpired mapping is there, as in its [snapshot]. */
+    public val active: Boolean get() = snapshot().active
+
+    /** The external address and port, `address:port`, while active and if the gateway knows its address. */
+    public val external: String? get() = snapshot().external
+
+    /** The external port, while active; also if the gateway does not know its address. */
+    public val externalPort: Int? get() = snapshot().externalPort
+
+    /** The protocol that made the mapping, while active. */
+    public val protocol: Protocol? get() = snapshot().protocol
+
+    /** The class of the external address; [AddressClass.UNKNOWN] while not active. */
+    public val addressClass: AddressClass get() = snapshot().addressClass
+
     /**
      * Releases the mapping on the gateway and ends the lease; waits for that, at most for [timeout] (default 5 s), and answers
      * how it went. If the time runs out, the answer is [Release.PENDING] and the release goes on in the background. May be

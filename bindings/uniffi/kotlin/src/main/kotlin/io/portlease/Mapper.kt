@@ -20,8 +20,8 @@ import kotlinx.coroutines.flow.flow
  * `Async` answer with a future; cancelling it ends the wait.
  */
 public class Mapper private constructor(private val handle: MapperHandle) : AutoCloseable {
-    /** Those that are not over, and a few that are. */
-    private val leases = HashSet<Lease>()
+    /** Those that are not over, and a few that are; by number. */
+    private val leases = HashMap<Long, Lease>()
 
     /** How many there may be before those that are over are looked for. */
     private var enough = SWEEP_ABOVE
@@ -49,7 +49,7 @@ public class Mapper private constructor(private val handle: MapperHandle) : Auto
      * external port over the same transport, and with `stopped`.
      */
     @Throws(PortLeaseException::class)
-    public fun map(request: MapRequest): Lease = Lease(guarded { handle.map(request) }, this).also(::keep)
+    public fun map(request: MapRequest): Lease = keep(guarded { handle.map(request) })
 
     /**
      * As [map] of a [MapRequest]. [port] and [externalPort] are 1 to 65535; the gateway may grant another port than
@@ -59,6 +59,30 @@ public class Mapper private constructor(private val handle: MapperHandle) : Auto
     @Throws(PortLeaseException::class)
     public fun map(port: Int, transport: Transport, externalPort: Int? = null, exact: Boolean = false): Lease =
         map(MapRequest(port, transport, externalPort, exact))
+
+    /**
+     * The lease that exists for an equal request, or a new one as [map] makes it: for a program that asks again for what it
+     * has, for instance when its configuration is read anew.
+     *
+     * Fails as [map] does; a lease on the same port with other wishes is such a failure.
+     */
+    @Throws(PortLeaseException::class)
+    public fun ensure(request: MapRequest): Lease = keep(guarded { handle.ensure(request) })
+
+    /**
+     * Begins to map a port over UDP and over TCP: two leases, in this order. The transport of [request] does not matter. Either
+     * lease may fail without the other, and their external ports may differ unless the request is exact.
+     *
+     * Fails as [map] does; then there is no lease.
+     */
+    @Throws(PortLeaseException::class)
+    public fun mapBoth(request: MapRequest): Pair<Lease, Lease> {
+        val (udp, tcp) = guarded { handle.mapBoth(request) }.map(::keep)
+        return udp to tcp
+    }
+
+    /** Every lease that was not told to end and has not ended by itself; by number. */
+    public fun leases(): List<Lease> = guarded { handle.leases() }.map(::keep)
 
     /** The present state of the mapper and of every lease that has not exited. Never fails. */
     public fun snapshot(): MapperSnapshot = guarded { Views.mapper(handle, address) }
@@ -118,6 +142,74 @@ public class Mapper private constructor(private val handle: MapperHandle) : Auto
     public fun probeAsync(): CompletableFuture<GatewayReport> = answer { probe() }
 
     /**
+     * The address at which the internet sees this machine, without a lease. Waits at most for [timeout]; without one, until
+     * every protocol has answered or is silent, about 2 s.
+     *
+     * Fails with `unavailable` if no protocol tells an address, with `refused`, `timeout`, `transport`, and with `stopped`.
+     */
+    @JvmSynthetic
+    @Throws(PortLeaseException::class, CancellationException::class)
+    public suspend fun externalAddress(timeout: Duration? = null): String = guarded { handle.externalAddress(timeout) }
+
+    /** As [externalAddress], but blocks the thread. */
+    @JvmName("externalAddress")
+    @JvmOverloads
+    @Throws(PortLeaseException::class, InterruptedException::class)
+    public fun externalAddressBlocking(timeout: java.time.Duration? = null): String =
+        blocking { externalAddress(timeout.limit()) }
+
+    /** As [externalAddress], as a future. */
+    @JvmOverloads
+    public fun externalAddressAsync(timeout: java.time.Duration? = null): CompletableFuture<String> =
+        answer { externalAddress(timeout.limit()) }
+
+    /**
+     * The router's table of mapped ports, whoever made them, as far as it shows it (at most 1024 entries; UPnP only).
+     *
+     * Fails with `unavailable` if there is no UPnP, with `refused` if the router does not show its table, with `transport`,
+     * `timeout`, and with `stopped`.
+     */
+    @JvmSynthetic
+    @Throws(PortLeaseException::class, CancellationException::class)
+    public suspend fun table(): List<TableEntry> = guarded { handle.table() }
+
+    /** As [table], but blocks the thread. */
+    @JvmName("table")
+    @Throws(PortLeaseException::class, InterruptedException::class)
+    public fun tableBlocking(): List<TableEntry> = blocking { table() }
+
+    /** As [table], as a future. */
+    public fun tableAsync(): CompletableFuture<List<TableEntry>> = answer { table() }
+
+    /**
+     * Deletes an entry of the router's table (UPnP only), for what nobody holds any more, and answers with what it was; with
+     * null if the table has no such entry.
+     *
+     * Fails with `invalid` for a port out of range and for the mapping of a lease of this mapper, which is to be stopped
+     * instead; with `refused` for an entry of another machine, unless [anyHost], and if the router says no; otherwise as
+     * [table] does.
+     */
+    @JvmSynthetic
+    @Throws(PortLeaseException::class, CancellationException::class)
+    public suspend fun delete(transport: Transport, externalPort: Int, anyHost: Boolean = false): TableEntry? =
+        guarded { handle.delete(transport, externalPort, anyHost) }
+
+    /** As [delete], but blocks the thread. */
+    @JvmName("delete")
+    @JvmOverloads
+    @Throws(PortLeaseException::class, InterruptedException::class)
+    public fun deleteBlocking(transport: Transport, externalPort: Int, anyHost: Boolean = false): TableEntry? =
+        blocking { delete(transport, externalPort, anyHost) }
+
+    /** As [delete], as a future. */
+    @JvmOverloads
+    public fun deleteAsync(
+        transport: Transport,
+        externalPort: Int,
+        anyHost: Boolean = false,
+    ): CompletableFuture<TableEntry?> = answer { delete(transport, externalPort, anyHost) }
+
+    /**
      * Tells that the machine's network may have changed, for hosts that know before portlease does: Android tells its apps, and
      * sandboxes hide the network from them. Every lease looks again at once, and none waits for its next attempt. Returns at
      * once; does nothing once the mapper is stopped. It is needed nowhere else: portlease watches the network itself.
@@ -154,12 +246,17 @@ public class Mapper private constructor(private val handle: MapperHandle) : Auto
         return "Mapper(gateway=${now.gateway}, $state)"
     }
 
-    private fun keep(lease: Lease): Unit = synchronized(leases) {
-        leases.add(lease)
-        if (leases.size <= enough) return
-        leases.removeIf { it.snapshot().state == LeaseState.EXITED }
-        // Doing this for each new lease would take time that grows with the square of their number.
-        enough = maxOf(SWEEP_ABOVE, 2 * leases.size)
+    /** The one object for a lease, whoever came with a handle of it first. */
+    private fun keep(handle: LeaseHandle): Lease {
+        val lease = Lease(handle, this)
+        synchronized(leases) {
+            leases.putIfAbsent(lease.id, lease)?.let { return it }
+            if (leases.size <= enough) return lease
+            leases.values.removeIf { it.snapshot().state == LeaseState.EXITED }
+            // Doing this for each new lease would take time that grows with the square of their number.
+            enough = maxOf(SWEEP_ABOVE, 2 * leases.size)
+        }
+        return lease
     }
 }
 

@@ -22,6 +22,7 @@ internal class NativeLibrary {
             val wakingThread = CallbackThreadInitializer(true, false, "portlease-wake")
             Native.setCallbackThreadInitializer(uniffiRustFutureContinuationCallbackImpl, wakingThread)
             releaseAtExit()
+            beginLogging()
         } catch (failure: LinkageError) {
             throw UnsatisfiedLinkError(advice(failure)).initCause(failure)
         }

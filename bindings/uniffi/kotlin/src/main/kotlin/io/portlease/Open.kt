@@ -5,6 +5,8 @@ package io.portlease
 import java.util.concurrent.CompletableFuture
 import kotlin.coroutines.cancellation.CancellationException
 import kotlin.time.Duration
+import kotlinx.coroutines.NonCancellable
+import kotlinx.coroutines.withContext
 
 /**
  * Maps one port and waits for the mapping, at most for [timeout]: start, map and ready in one line. The lease has a mapper of
@@ -75,3 +77,56 @@ public fun openAsync(
     config: Config = Config(),
     timeout: java.time.Duration? = null,
 ): CompletableFuture<Lease> = openAsync(MapRequest(port, transport), config, timeout)
+
+/**
+ * Asks the gateway what it offers by each protocol, with an engine of its own; maps nothing.
+ *
+ * Fails as [Mapper.start] and [Mapper.probe] do.
+ */
+@JvmSynthetic
+@Throws(PortLeaseException::class, CancellationException::class)
+public suspend fun probe(config: Config = Config()): GatewayReport = asking(config) { probe() }
+
+/** As [probe], but blocks the thread. */
+@JvmName("probe")
+@JvmOverloads
+@Throws(PortLeaseException::class, InterruptedException::class)
+public fun probeBlocking(config: Config = Config()): GatewayReport = blocking { probe(config) }
+
+/** As [probe], as a future. */
+@JvmOverloads
+public fun probeAsync(config: Config = Config()): CompletableFuture<GatewayReport> = answer { probe(config) }
+
+/**
+ * The address at which the internet sees this machine, asked with an engine of its own. Waits at most for [timeout].
+ *
+ * Fails as [Mapper.start] and [Mapper.externalAddress] do.
+ */
+@JvmSynthetic
+@Throws(PortLeaseException::class, CancellationException::class)
+public suspend fun externalAddress(config: Config = Config(), timeout: Duration? = null): String =
+    asking(config) { externalAddress(timeout) }
+
+/** As [externalAddress], but blocks the thread. */
+@JvmName("externalAddress")
+@JvmOverloads
+@Throws(PortLeaseException::class, InterruptedException::class)
+public fun externalAddressBlocking(config: Config = Config(), timeout: java.time.Duration? = null): String =
+    blocking { externalAddress(config, timeout.limit()) }
+
+/** As [externalAddress], as a future. */
+@JvmOverloads
+public fun externalAddressAsync(
+    config: Config = Config(),
+    timeout: java.time.Duration? = null,
+): CompletableFuture<String> = answer { externalAddress(config, timeout.limit()) }
+
+/** Asks a mapper that has nothing to release, and lets it end. */
+private suspend fun <T> asking(config: Config, ask: suspend Mapper.() -> T): T {
+    val mapper = Mapper.start(config)
+    try {
+        return mapper.ask()
+    } finally {
+        withContext(NonCancellable) { mapper.stop() }
+    }
+}

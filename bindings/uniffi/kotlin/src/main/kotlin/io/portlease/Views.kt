@@ -49,7 +49,7 @@ internal object Views {
                 Reference.reachabilityFence(handle) // or the collector might free what the address leads to
             }
             when {
-                length < 0 -> throw PortLeaseException.Internal("the native library failed")
+                length < 0 -> throw PortLeaseException.Internal(ErrorReport(ErrorKind.INTERNAL, "the native library failed"))
                 length > page.bytes.capacity() -> page = Page(Math.toIntExact(length + length / 2))
                 else -> {
                     page.bytes.position(0).limit(length.toInt())

@@ -185,7 +185,7 @@ class HandleTest {
     fun `an exception of the collector's own comes through, even one of this library`() = home { gateway ->
         Mapper.start(gateway.config()).use { mapper ->
             mapper.map(4000, Transport.UDP)
-            val kind = kindOf { mapper.events().collect { throw PortLeaseException.Stopped("the program's own") } }
+            val kind = kindOf { mapper.events().collect { throw PortLeaseException.Stopped(ErrorReport(ErrorKind.STOPPED, "the program's own")) } }
             assertEquals(ErrorKind.STOPPED, kind)
         }
     }

@@ -75,6 +75,7 @@ class SurfaceTest {
         assertSame("nat_classes", NatClass.entries.map { "$it" })
         assertSame("address_classes", AddressClass.entries.map { "$it" })
         assertSame("releases", Release.entries.map { "$it" })
+        assertSame("log_levels", LogLevel.entries.map { "$it" })
         assertEquals(listOf("ipv4"), AddressFamily.entries.map { "$it" })
     }
 
@@ -95,6 +96,8 @@ class SurfaceTest {
         assertSame("gateway_report", fields(GatewayReport::class))
         assertSame("protocol_report", fields(ProtocolReport::class))
         assertSame("error", fields(ErrorReport::class))
+        assertSame("error_detail", fields(ErrorDetail::class))
+        assertSame("table_entry", fields(TableEntry::class))
     }
 
     @Test
@@ -116,7 +119,7 @@ class SurfaceTest {
         val functions = Class.forName("io.portlease.PortLease").declaredMethods
             .filter { Modifier.isPublic(it.modifiers) && "$" !in it.name }
             .mapNotNull { it.kotlinFunction }
-        assertSame("methods/module", withoutJavas(functions))
+        assertSame("methods/module", withoutJavas(functions).map(::snakeCase))
     }
 
     private fun Class<*>.isUsers(): Boolean = Modifier.isPublic(modifiers) && !isSynthetic && (declaringClass?.isUsers() ?: true)
@@ -125,9 +128,9 @@ class SurfaceTest {
     fun `the jar has the handles, the records, the enums and the exception, and nothing of what is behind them`() {
         val users = classes().filter { it.isUsers() }
         val names = users.map { it.name.removePrefix("io.portlease.") }.filterNot { it.endsWith("\$Companion") }
-        val expected = "AddressClass AddressFamily Config ConfigBuilder ErrorKind ErrorReport Event EventKind GatewayReport Lease " +
+        val expected = "AddressClass AddressFamily Config ConfigBuilder ErrorDetail ErrorKind ErrorReport Event EventKind GatewayReport Lease " +
             "LeaseSnapshot LeaseState MapRequest MapRequestBuilder Mapper MapperSnapshot NatClass PortLease PortLeaseException " +
-            "Protocol ProtocolReport Release RetryPolicy RetryPolicy\$Backoff RetryPolicy\$Never Transport " +
+            "Protocol ProtocolReport Release RetryPolicy RetryPolicy\$Backoff RetryPolicy\$Never TableEntry Transport " +
             "testing.Faults testing.Gateway testing.GatewayExtension testing.GatewayMapping testing.GatewaySettings " +
             "testing.GatewayState testing.HttpBody testing.Mode testing.NameEncoding testing.SecondDevice testing.WanService"
         val exceptions = ErrorKind.entries.map { "PortLeaseException$" + "$it".replaceFirstChar(Char::uppercase) }
@@ -150,8 +153,10 @@ class SurfaceTest {
         val exceptions = PortLeaseException::class.sealedSubclasses
         assertSame("kinds", exceptions.map { it.simpleName!!.lowercase() })
         for (type in exceptions) {
-            val exception = type.constructors.single().call("why")
-            assertEquals(type.simpleName!!.lowercase() to "why", "${exception.kind}" to exception.message)
+            val kind = ErrorKind.entries.single { "$it" == type.simpleName!!.lowercase() }
+            val exception = type.constructors.single().call(ErrorReport(kind, "why"))
+            assertEquals(kind to "why", exception.kind to exception.message)
+            assertEquals("${type.java.name}: why", "$exception")
         }
     }
 }

@@ -1,6 +1,8 @@
 package io.portlease.testing
 
 import io.portlease.Config
+import io.portlease.ErrorKind
+import io.portlease.ErrorReport
 import io.portlease.PortLeaseException
 import io.portlease.Protocol
 import io.portlease.SimulatedGateway
@@ -146,7 +148,9 @@ public class Gateway private constructor(private val handle: SimulatedGateway) :
         while (true) {
             val state = state()
             if (condition(state)) return state
-            if (begun.elapsedNow() >= timeout) throw PortLeaseException.Timeout("the gateway was not so within $timeout: $state")
+            if (begun.elapsedNow() >= timeout) {
+                throw PortLeaseException.Timeout(ErrorReport(ErrorKind.TIMEOUT, "the gateway was not so within $timeout: $state"))
+            }
             delay(LOOK_INTERVAL)
         }
     }

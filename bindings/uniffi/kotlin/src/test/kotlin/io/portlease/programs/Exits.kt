@@ -16,7 +16,8 @@ object Exits {
     fun main(arguments: Array<String>) {
         val how = arguments[3]
         if (how == "twice") println(runCatching { Mapper.start(config(arguments)) })
-        val mapper = Mapper.start(config(arguments))
+        // No folder: that is a warning.
+        val mapper = Mapper.start(config(arguments).copy(stateDir = "/proc/self/none".takeIf { how == "told" }))
         runBlocking { mapper.map(4000, Transport.UDP).ready() }
         // A wait that nobody waits for.
         GlobalScope.launch(start = CoroutineStart.UNDISPATCHED) { repeat(100) { mapper.nextEvent() } }
@@ -26,7 +27,7 @@ object Exits {
             "return" -> return
             "exit" -> exitProcess(7)
             "throw" -> error("the program's own")
-            "wait" -> Thread.sleep(Long.MAX_VALUE)
+            "wait", "told" -> Thread.sleep(Long.MAX_VALUE)
             "off" -> System.setProperty("portlease.releaseAtExit", "false")
             else -> error("no such way: $how")
         }

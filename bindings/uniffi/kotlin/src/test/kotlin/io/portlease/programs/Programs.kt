@@ -10,7 +10,7 @@ class Program(main: String, gateway: Gateway, vararg arguments: String, options:
     private val output = File.createTempFile("portlease-$main", ".out").apply { deleteOnExit() }
 
     private val process: Process = ProcessBuilder(
-        listOf(File(System.getProperty("java.home"), "bin/java").path) + SMALL + options + listOf("-cp", classPath(), main) +
+        listOf(File(System.getProperty("java.home"), "bin/java").path) + SMALL + QUIET + options + listOf("-cp", classPath(), main) +
             listOf("gateway", "pcp_port", "ssdp_address").map { gateway.started[it].asString } + arguments,
     ).redirectErrorStream(true).redirectOutput(output).start()
 
@@ -32,6 +32,9 @@ class Program(main: String, gateway: Gateway, vararg arguments: String, options:
     private companion object {
         /** Soon ready to run, and of a size that only native memory changes. */
         val SMALL = listOf("-Xms64m", "-Xmx64m", "-XX:+AlwaysPreTouch", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+
+        /** The platform's log goes where a program's output goes; only tests about it want it. */
+        val QUIET = listOf("-Djava.util.logging.config.file=src/test/resources/quiet.properties")
 
         /** Maven's runner may hide the class path in a jar of its own and keep the real one here. */
         fun classPath(): String = System.getProperty("surefire.test.class.path") ?: System.getProperty("java.class.path")

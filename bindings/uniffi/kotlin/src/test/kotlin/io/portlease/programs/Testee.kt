@@ -7,7 +7,6 @@ import com.google.gson.JsonObject
 import com.google.gson.JsonParser
 import com.google.gson.JsonPrimitive
 import io.portlease.Config
-import io.portlease.ErrorReport
 import io.portlease.Lease
 import io.portlease.MapRequest
 import io.portlease.Mapper
@@ -48,7 +47,7 @@ object Testee {
         try {
             add("result", view(call(command)))
         } catch (failed: PortLeaseException) {
-            add("error", view(ErrorReport(failed.kind, argument.replace(failed.message ?: "") { snakeCase(it.value) })))
+            add("error", view(failed.report.copy(message = argument.replace(failed.report.message) { snakeCase(it.value) })))
         } catch (unsupported: IllegalStateException) {
             addProperty("unsupported", unsupported.message)
         }
@@ -64,6 +63,11 @@ object Testee {
         return when (val call = command["do"].asString) {
             "start" -> mappers.set(command["mapper"].asString, Mapper.start(config(command["config"].asJsonObject)))
             "map" -> leases.set(command["lease"].asString, mapper().map(request(command)))
+            "ensure" -> mapper().ensure(request(command)).also { leases[command["lease"].asString] = it }.id
+            "leases" -> mapper().leases().map { it.id }
+            "external_address" -> mapper().externalAddress(timeout)
+            "table" -> mapper().table()
+            "delete" -> mapper().delete(transport(command), command["external_port"].asInt, command["any_host"].asBoolean)
             "ready" -> lease().ready(timeout)
             "changed" -> lease().changed(command["since"].asLong, timeout)
             "repair" -> lease().repair(timeout)
@@ -81,10 +85,14 @@ object Testee {
 
     private fun request(command: JsonObject) = MapRequest(
         command["port"].asInt,
-        Transport.entries.single { "$it" == command.text("transport") },
+        transport(command),
         command.int("external_port"),
         command["exact"].asBoolean,
+        ttl = command.duration("ttl"),
+        description = command.text("description"),
     )
+
+    private fun transport(command: JsonObject) = Transport.entries.single { "$it" == command.text("transport") }
 
     private fun config(given: JsonObject): Config {
         val constructor = checkNotNull(Config::class.primaryConstructor)
