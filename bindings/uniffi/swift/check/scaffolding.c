@@ -118,7 +118,7 @@ static RustBuffer request(void) {
   Writer writer = {0};
   put_int(&writer, PORT);
   put_int(&writer, TRANSPORT_UDP);
-  put_nothing(&writer, 3); /* external port, exact, family */
+  put_nothing(&writer, 5); /* external port, exact, family, lifetime, description */
   return lower(&writer);
 }
 

@@ -81,6 +81,30 @@ class PortsTest {
     }
 
     @Test
+    void whatAMapperCanBeAskedIsThereForJava(Gateway gateway, Config config) throws Exception {
+        try (Mapper mapper = Mapper.start(config)) {
+            MapRequest request = MapRequest.builder(4000, Transport.UDP).ttl(Duration.ofMinutes(5)).description("game").build();
+            Lease lease = mapper.ensure(request);
+            assertEquals(lease, mapper.ensure(request));
+            assertEquals(Transport.TCP, mapper.mapBoth(MapRequest.builder(4001, Transport.UDP).build()).getSecond().ready(PATIENCE).getTransport());
+            assertEquals(3, mapper.leases().size());
+            assertEquals("192.0.1.1", mapper.externalAddress(PATIENCE));
+            assertEquals(3, mapper.table().size());
+            assertEquals(null, mapper.delete(Transport.TCP, 9));
+            lease.ready(PATIENCE);
+            assertEquals("192.0.1.1:4000", lease.getExternal());
+            assertTrue(lease.getActive());
+            lease.repair(PATIENCE);
+            PortLeaseException refused = assertThrows(PortLeaseException.Refused.class, () -> lease.repair(PATIENCE));
+            assertTrue(refused.getRetryAfter().compareTo(Duration.ofSeconds(10)) <= 0);
+            assertEquals(List.of(), refused.getDetails());
+            assertTrue(refused.getAdvice().length() > 0);
+        }
+        assertEquals("192.0.1.1", PortLease.externalAddressAsync(config).get());
+        assertEquals(3, PortLease.probe(config).getProtocols().size());
+    }
+
+    @Test
     void aWaitThatIsInterruptedEnds(Gateway gateway, Config config) throws Exception {
         gateway.setFaults(SILENCE);
         try (Mapper mapper = Mapper.start(config)) {
