@@ -2,6 +2,7 @@ package io.portlease
 
 import io.portlease.programs.Program
 import java.io.File
+import java.util.jar.JarFile
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
@@ -27,6 +28,14 @@ class ReadmeTest {
         val wanted = blocks("xml").single().lines().map(String::trim).filter { Regex("<(groupId|artifactId|version)>.*").matches(it) }
         assertEquals(3, wanted.size)
         for (line in wanted) assertTrue(line in pom, line)
+    }
+
+    @Test
+    fun `the jar of the sources has the written and the generated ones`() {
+        val jar = File("target").listFiles()!!.single { it.name.endsWith("-sources.jar") }
+        val names = JarFile(jar).use { file -> file.entries().toList().map { it.name } }
+        assertTrue(names.containsAll(listOf("io/portlease/Mapper.kt", "io/portlease/portlease.kt", "io/portlease/testing/Gateway.kt")), "$names")
+        assertTrue(names.none { it.endsWith(".so") }, "$names")
     }
 
     @Test
