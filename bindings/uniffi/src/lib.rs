@@ -45,7 +45,8 @@ pub use lease::{Lease, begin_open, open};
 pub use log::{LogReader, LogRecord};
 pub use mapper::{Mapper, external_address, probe, start_mapper};
 pub use names::{
-    AddressClass, AddressFamily, ErrorKind, EventKind, LeaseState, LogLevel, NatClass, PortLeaseError, Protocol, Transport,
+    AddressClass, AddressFamily, ErrorKind, EventKind, LeaseState, LogLevel, NatClass, PortLeaseError, Protocol,
+    Transport,
 };
 pub use snapshot::{GatewayReport, LeaseSnapshot, MapperSnapshot, ProtocolReport, TableEntry};
 pub use value::{Port, RetryPolicy, Seconds};
