@@ -72,6 +72,13 @@ pub(crate) const NETWORK_STORM: Duration = Duration::from_secs(2);
 pub(crate) const NETWORK_STORM_PACE: Duration = Duration::from_millis(25);
 /// The waits before a gateway that gave no sign of life is asked again: those of a renewal that met silence.
 pub(crate) const CHECK_RETRIES: [Duration; 2] = [RENEWAL_RETRY_MIN, RENEWAL_RETRY_MIN.saturating_mul(2)];
+/// How long after a mapping was made it is looked at, to see whether it is still there. A program that had the port before may
+/// delete the entry when it ends, and a restart that hands over takes seconds to minutes; most wait 30 s at most for what is under
+/// way (the default of gunicorn and Kubernetes). RFC 6887 11.2.1 allows a request every 4 s.
+pub(crate) const LOOKS: [Duration; 4] =
+    [Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(45), Duration::from_secs(120)];
+/// A mapper looks at one mapping in this time, however many it has: one that is gone puts all in doubt.
+pub(crate) const LOOK_PACE: Duration = Duration::from_secs(1);
 /// A lease is repaired at most this often.
 pub(crate) const REPAIR_PACE: Duration = Duration::from_secs(10);
 

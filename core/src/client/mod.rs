@@ -5,6 +5,7 @@ mod epoch;
 pub(crate) mod mock;
 pub(crate) mod natpmp;
 pub(crate) mod null;
+pub(crate) mod owners;
 pub(crate) mod pcp;
 mod port_mapper;
 pub(crate) mod race;

@@ -9,7 +9,9 @@ mod failure;
 mod gateways;
 mod holdings;
 mod known;
+mod looks;
 mod moves;
+mod owned;
 mod paths;
 mod recorded;
 mod records;
@@ -110,9 +112,10 @@ impl RaceMapper {
         let store = config.state_dir.clone().map(|folder| Arc::new(Store::new(folder, world.clone())));
         let records = store.clone().map(Records::new);
         let (config, config_of_paths) = (config.clone(), config);
+        let world_of_owners = world.clone();
         let finder = Finder {
             paths: Box::new(move || find_paths(&config_of_paths)),
-            contestants: Box::new(move |path| contestants(&config, path, &nonces, store.as_ref())),
+            contestants: Box::new(move |path| contestants(&config, path, &nonces, store.as_ref(), &world_of_owners)),
         };
         Self {
             watch: watch_network,
@@ -311,6 +314,7 @@ impl PortMapperClient for RaceMapper {
                 Err(panic) => failures.push(Failure::internal(format!("a protocol's client failed: {panic}"))),
             }
         }
+        failures.extend(self.delete_inherited(request).await);
         if failures.is_empty() {
             return Ok(());
         }

@@ -57,18 +57,34 @@ impl Store {
     /// Whether a process that lives has recorded a mapping that a delete of what `record` is about may hit: the same program has
     /// been started again since, or another one uses the port by now.
     pub(crate) fn is_anothers(&self, record: &Record) -> bool {
-        if matches!(record.maker, Maker::Pcp { .. }) {
-            return false;
-        }
-        let hits = |name: &Name| {
+        self.of_others(|other| record.hits(other).then_some(())).is_some()
+    }
+
+    /// Whether a process that lives has recorded the place of `record` for another port of this machine.
+    pub(crate) fn is_taken(&self, record: &Record) -> bool {
+        let same = |other: &Record| other.key() == record.key() && other.internal_port != record.internal_port;
+        self.of_others(|other| same(other).then_some(())).is_some()
+    }
+
+    /// The nonce by which a process that lives has mapped the port of `record`.
+    pub(crate) fn nonce_of_another(&self, record: &Record) -> Option<[u8; 12]> {
+        self.of_others(|other| match other.maker {
+            Maker::Pcp { nonce } if other.target() == record.target() => Some(nonce),
+            Maker::Pcp { .. } | Maker::NatPmp | Maker::Upnp { .. } => None,
+        })
+    }
+
+    /// What `find` finds first in the records of processes that live.
+    fn of_others<T>(&self, find: impl Fn(&Record) -> Option<T>) -> Option<T> {
+        let found = |name: &Name| {
             // Whoever held it may have deleted it just now.
-            let records = self.folder.read(name).ok().and_then(|text| read_records(&text));
+            let (records, _) = self.folder.read(name).ok().and_then(|text| read_records(&text))?;
             // What has an end is a leftover there too, unless it was left on purpose.
             let is_wanted = |other: &&Record| other.end.is_none() || other.kept;
-            records.is_some_and(|(records, _)| records.iter().filter(is_wanted).any(|other| record.hits(other)))
+            records.iter().filter(is_wanted).find_map(&find)
         };
         let is_held = |name: &Name| !matches!(self.folder.take(name), Ok(Some(_)));
-        self.content().files.iter().any(|name| hits(name) && is_held(name))
+        self.content().files.iter().find_map(|name| found(name).filter(|_| is_held(name)))
     }
 
     fn content(&self) -> Content {

@@ -76,17 +76,25 @@ impl Record {
         Key { gateway: self.gateway, protocol, transport: self.transport, internal_port, place }
     }
 
-    /// Whether a delete of what this is about may hit what another process has made, as recorded in `other`. PCP deletes by the
-    /// nonce, and so nothing of another process. NAT-PMP deletes by the internal port, in a table that may be that of all protocols.
+    /// Where it leads to, and at which gateway.
+    pub(crate) const fn target(&self) -> (IpAddr, IpAddr, Transport, u16) {
+        (self.gateway, self.local_address, self.transport, self.internal_port)
+    }
+
+    /// Whether a delete of what this is about may hit what another process has made, as recorded in `other`, in a table that may be
+    /// that of all protocols. PCP deletes by the nonce, which processes with one folder share. NAT-PMP deletes by the internal port.
     /// UPnP deletes by the external port, or looks for the internal one if the other was not told; and what two programs with one
     /// description make for one port looks the same.
     pub(crate) fn hits(&self, other: &Self) -> bool {
-        let target = |record: &Self| (record.gateway, record.local_address, record.transport, record.internal_port);
-        match self.maker {
-            Maker::Pcp { .. } => false,
-            Maker::NatPmp => target(self) == target(other),
-            Maker::Upnp { .. } if self.external_port.is_none() => target(self) == target(other),
-            Maker::Upnp { .. } => self.key() == other.key(),
+        let same_target = self.target() == other.target();
+        let same_entry = same_target && self.external_port == other.external_port;
+        match (&self.maker, &other.maker) {
+            (Maker::Pcp { nonce }, Maker::Pcp { nonce: others }) => same_target && nonce == others,
+            (Maker::Pcp { .. }, Maker::NatPmp | Maker::Upnp { .. }) => same_entry,
+            (Maker::NatPmp, _) => same_target,
+            (Maker::Upnp { .. }, _) if self.external_port.is_none() => same_target,
+            (Maker::Upnp { .. }, Maker::Pcp { .. } | Maker::NatPmp) => same_entry,
+            (Maker::Upnp { .. }, Maker::Upnp { .. }) => self.key() == other.key(),
         }
     }
 

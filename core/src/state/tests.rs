@@ -462,8 +462,12 @@ fn what_a_living_process_has_recorded_too_is_anothers_until_that_one_ends() {
         (by_nat_pmp(4003), false),
         (elsewhere, false),
         (on_tcp, false),
-        // Deleted by its nonce alone.
-        (record(4001), false),
+        // Deleted by its nonce, which the other one has too.
+        (record(4001), true),
+        (Record { maker: Maker::Pcp { nonce: *b"another one!" }, ..record(4001) }, false),
+        // One table, in which it may be the same entry.
+        (record(4000), true),
+        (Record { external_port: Some(80), ..record(4000) }, false),
         (by_upnp(4002, 80), true),
         (by_upnp(4002, 81), false),
         (Record { external_port: None, ..by_upnp(4002, 1) }, true),
@@ -472,7 +476,13 @@ fn what_a_living_process_has_recorded_too_is_anothers_until_that_one_ends() {
         assert_eq!(store.is_anothers(&record), expected, "{record:?}");
         assert!(!alive.is_anothers(&record), "its own: {record:?}");
     }
+    let taken = [by_upnp(5000, 80), by_upnp(4002, 80), by_upnp(5000, 81)].map(|record| store.is_taken(&record));
+    assert_eq!(taken, [true, false, false]);
+    let nonces = [4001, 4003].map(|port| store.nonce_of_another(&record(port)));
+    assert_eq!(nonces, [Some(*b"0123456789ab"), None]);
     drop(alive);
+    assert!(!store.is_taken(&by_upnp(5000, 80)));
+    assert_eq!(store.nonce_of_another(&record(4001)), None);
     assert!(!store.is_anothers(&by_nat_pmp(4000)));
     assert_eq!(adopted(&store).len(), 3, "to look at an orphan does not keep it from anybody");
     assert!(!dir.store().is_anothers(&by_nat_pmp(4000)), "a leftover there too");

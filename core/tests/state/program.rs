@@ -12,6 +12,8 @@ use crate::common::LONG;
 
 /// The child's arguments.
 pub(crate) const CHILD: &str = "PORTLEASE_TEST_CHILD";
+/// In the place of a folder: none.
+pub(crate) const NO_DIR: &str = "-";
 /// A folder of one test, which goes with it.
 pub(crate) struct Dir(pub(crate) PathBuf);
 
@@ -33,11 +35,25 @@ impl Dir {
 impl Dir {
     /// Waits until so many mappings are on record. The gateway deletes one before the program hears of it.
     pub(crate) fn waits_for_records(&self, count: usize) {
-        let read = |file: &PathBuf| std::fs::read_to_string(file).unwrap_or_default();
-        let records = || self.files().iter().map(|file| read(file).lines().skip(1).count()).sum::<usize>();
+        self.waits_for(|records| records.len() == count);
+    }
+
+    /// Waits until nothing of this internal port is on record.
+    pub(crate) fn waits_until_forgotten(&self, port: u16) {
+        let of_the_port = format!(" internal={port} ");
+        self.waits_for(|records| records.iter().all(|record| !record.contains(&of_the_port)));
+    }
+
+    fn waits_for(&self, condition: impl Fn(&[String]) -> bool) {
         let until = Instant::now() + LONG;
-        while records() != count {
-            assert!(Instant::now() < until, "{:?}", self.files().iter().map(read).collect::<Vec<_>>());
+        loop {
+            let files = self.files().into_iter().map(|file| std::fs::read_to_string(file).unwrap_or_default());
+            let records: Vec<_> =
+                files.flat_map(|text| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()).collect();
+            if condition(&records) {
+                return;
+            }
+            assert!(Instant::now() < until, "{records:?}");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -58,12 +74,17 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it. Each of `ports` is `internal` or `internal:external`.
     pub(crate) fn start(gateway: &Gateway, dir: &Dir, protocols: &[Protocol], ports: &[&str]) -> Self {
+        Self::start_in(gateway, &dir.0.display().to_string(), protocols, ports)
+    }
+
+    /// The same in any folder, or in none.
+    pub(crate) fn start_in(gateway: &Gateway, dir: &str, protocols: &[Protocol], ports: &[&str]) -> Self {
         let protocols: Vec<_> = protocols.iter().map(|protocol| protocol.as_str()).collect();
         let arguments = [
             gateway.address().to_string(),
             gateway.pcp_port().to_string(),
             gateway.ssdp_address().to_string(),
-            dir.0.display().to_string(),
+            dir.to_owned(),
             protocols.join(","),
             ports.join(","),
         ];

@@ -104,6 +104,13 @@ impl RaceMapper {
         outcome.map_err(|lost| failures.into_iter().chain(lost).collect())
     }
 
+    /// What runs in the background for the port, and what the end of its lease waits for.
+    pub(super) fn contests_of(&self, request: &MapRequest) -> TaskTracker {
+        let mut contests = self.contests.lock().unwrap_or_else(PoisonError::into_inner);
+        contests.retain(|_, contests| !contests.is_empty());
+        contests.entry(port_of(request)).or_default().clone()
+    }
+
     /// Lets the contestants race in a task of their own, so that neither a loser's late mapping nor a winner's
     /// mapping that nobody waits for any more is left on the gateway.
     async fn race(
@@ -124,11 +131,7 @@ impl RaceMapper {
             known: Arc::clone(&gateway.known),
             holdings: Arc::clone(&self.holdings),
         };
-        let of_the_port = {
-            let mut contests = self.contests.lock().unwrap_or_else(PoisonError::into_inner);
-            contests.retain(|_, contests| !contests.is_empty());
-            contests.entry(port_of(request)).or_default().clone()
-        };
+        let of_the_port = self.contests_of(request);
         self.behind.spawn(of_the_port.track_future(contest.run(answer)));
         let mut waiting = Waiting { race: self, gateway, of_the_port, outcome };
         (&mut waiting.outcome)

@@ -19,9 +19,8 @@ use crate::schedule::{
     ATTEND_AFTER, CHECK_MARGIN, CHECK_MARGIN_SHARE, CHECK_RETRIES, NETWORK_STORM_PACE, RECOVERY_PACE, RECOVERY_SPREAD,
 };
 
-/// The protocols whose gateways are checked: one datagram each way, whose answer tells of a restart. UPnP has no such
-/// question, and its renewals find a restart.
-const CHECKED: [Protocol; 2] = [Protocol::Pcp, Protocol::NatPmp];
+/// The protocols whose gateways are checked, those together that have one server: a check asks one question for all leases.
+const CHECKED: [&[Protocol]; 2] = [&[Protocol::Pcp, Protocol::NatPmp], &[Protocol::Upnp]];
 
 /// Hears that something about the network may have changed.
 #[async_trait]
@@ -42,6 +41,7 @@ impl RaceMapper {
             self.attend_to_network(),
             self.attend_to_gateways(),
             self.check_gateways(),
+            self.look_after_mappings(),
             self.release_leftovers()
         );
         std::future::pending().await
@@ -98,7 +98,7 @@ impl RaceMapper {
         }
     }
 
-    /// Asks each gateway that has a mapping of ours for a sign of life, if it has given none for a while.
+    /// Looks at one mapping of each gateway that has given no sign of life for a while.
     async fn check_gateways(&self) {
         if self.check_interval.is_zero() {
             return;
@@ -106,7 +106,7 @@ impl RaceMapper {
         let mut changes = self.holdings.changes();
         loop {
             changes.borrow_and_update();
-            let Some((due, gateway, client)) = self.next_check() else {
+            let Some((due, gateway, protocols)) = self.next_check() else {
                 // The sender is a field of a field of `self`, so this is no error.
                 drop(changes.changed().await);
                 continue;
@@ -119,7 +119,7 @@ impl RaceMapper {
                 // The gateway may have been heard meanwhile, or nothing of ours may be left on it.
                 continue;
             }
-            self.check(&gateway, &client).await;
+            self.check(&gateway, protocols).await;
         }
     }
 
@@ -130,41 +130,44 @@ impl RaceMapper {
         self.check_interval - margin
     }
 
-    /// Which gateway is to be checked next, when, and by which client.
-    fn next_check(&self) -> Option<(Instant, Gateway, Contestant)> {
+    /// Which gateway is to be checked next, when, and by which protocols.
+    fn next_check(&self) -> Option<(Instant, Gateway, &'static [Protocol])> {
         let here = self.gateways().here();
-        let checks = here.iter().filter_map(|gateway| {
-            let client = self.holdings.any_by(&gateway.path, &CHECKED)?;
-            let due = gateway.known.last_checked(&CHECKED)? + self.check_after();
-            Some((due, gateway.clone(), client))
+        let checks = here.iter().flat_map(|gateway| CHECKED.map(|protocols| (gateway, protocols)));
+        let checks = checks.filter_map(|(gateway, protocols)| {
+            self.holdings.least_seen(&gateway.path, protocols)?;
+            let due = gateway.known.last_checked(protocols)? + self.check_after();
+            Some((due, gateway.clone(), protocols))
         });
         checks.min_by_key(|(due, ..)| *due)
     }
 
-    /// Asks one question for all leases. An answer tells the client whether the gateway has restarted. Silence is asked again
-    /// and then left to the renewals: it may be a loss, or the gateway is away and restarts when it comes back.
-    async fn check(&self, gateway: &Gateway, client: &Contestant) {
+    /// Asks one question for all leases: whether the mapping that was seen least recently is still there. An answer by PCP or
+    /// NAT-PMP tells the client also whether the gateway has restarted. Silence is asked again and then left to the renewals: it
+    /// may be a loss, or the gateway is away and restarts when it comes back.
+    async fn check(&self, gateway: &Gateway, protocols: &'static [Protocol]) {
         let began = Instant::now();
-        let heard = || gateway.known.last_checked(&CHECKED).is_some_and(|heard| heard > began);
+        let heard = || gateway.known.last_checked(protocols).is_some_and(|heard| heard > began);
         let mut waits = CHECK_RETRIES.into_iter();
-        loop {
+        while let Some(holding) = self.holdings.least_seen(&gateway.path, protocols) {
             match self.look() {
                 Ok(here) if is_among(&here, &gateway.path) => {}
                 Ok(_) | Err(_) => break,
             }
-            match client.client.probe_protocol().await {
-                Ok(_) => return gateway.known.heard(client.protocol),
-                Err(error) if error.kind() == ErrorKind::Refused => return gateway.known.heard(client.protocol),
+            let protocol = holding.maker.protocol;
+            match self.look_at(gateway, holding).await {
+                Ok(()) => return gateway.known.heard(protocol),
+                Err(error) if error.kind() == ErrorKind::Refused => return gateway.known.heard(protocol),
                 Err(error) if is_about_this_machine(&error) => break,
                 Err(error) => tracing::debug!(error = %error.message(), "the gateway gave no sign of life"),
             }
             let Some(wait) = waits.next() else { break };
             sleep(wait).await;
-            if heard() || self.holdings.any_by(&gateway.path, &CHECKED).is_none() {
+            if heard() {
                 return;
             }
         }
-        gateway.known.checked();
+        gateway.known.checked(protocols);
     }
 
     /// A lease has been given `mapping` by `maker`, in place of one with the address `before`. If the gateway has another

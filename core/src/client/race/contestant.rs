@@ -8,8 +8,10 @@ use async_trait::async_trait;
 
 use super::failure::Failure;
 use super::known::Known;
+use super::owned::Owned;
 use super::recorded::Recorded;
 use crate::client::natpmp::NatPmpMapper;
+use crate::client::owners::Member;
 use crate::client::pcp::PcpMapper;
 use crate::client::pcp::nonces::Nonces;
 use crate::client::port_mapper::PortMapperClient;
@@ -17,11 +19,12 @@ use crate::client::udp::GatewayPort;
 use crate::client::upnp::{UpnpConfig, UpnpMapper};
 use crate::config::Config;
 use crate::error::{ErrorKind, PortMappingError};
-use crate::mapping::Protocol;
+use crate::mapping::{PortMapping, Protocol};
 use crate::net::route::NetworkPath;
 use crate::schedule::{DECIDED_HEAD_START, NAT_PMP_HEDGE, RACE_HEAD_START, UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP};
 use crate::snapshot::ProtocolOffer;
 use crate::state::{Journal, Record, Store};
+use crate::world::World;
 
 /// A client of one protocol.
 #[async_trait]
@@ -32,6 +35,19 @@ pub(super) trait ProtocolClient: PortMapperClient {
     /// Calls `unsure` whenever the gateway shows that it has lost its mappings, or may have, and listens for what it announces.
     /// Never ends.
     async fn attend_to_gateway(&self, unsure: &(dyn Fn() + Send + Sync));
+
+    /// Looks whether `mapping` is still there, soon after it was made and now and then later, as cheaply as the protocol allows.
+    /// The answer is the mapping as it is now. By PCP and NAT-PMP there is no question but the renewal.
+    ///
+    /// Fails with [`mapping_lost`](PortMappingError::mapping_lost) if it is gone; any other error says nothing.
+    async fn look_at(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
+        self.renew(mapping).await
+    }
+
+    /// Another mapper of this process has `mapping` from now on: nothing of it is this client's to delete.
+    fn let_go(&self, mapping: &PortMapping) {
+        let _ = mapping;
+    }
 
     /// Whether what an earlier run has recorded is this client's to take up again or to delete.
     fn left_here(&self, record: &Record) -> bool {
@@ -58,6 +74,8 @@ pub(super) struct Contestant {
     pub(super) client: Arc<dyn ProtocolClient>,
     /// The way to its gateway.
     pub(super) at: Arc<NetworkPath>,
+    /// What this mapper shares with others of the process.
+    pub(super) member: Option<Arc<Member>>,
     /// Whether it listens to the gateway. Protocols that share a port need one listener.
     pub(super) listens: bool,
     /// Whether the install itself shows whether the gateway speaks the protocol, so that probing would only
@@ -124,11 +142,14 @@ pub(super) fn contestants(
     path: &NetworkPath,
     nonces: &Nonces,
     store: Option<&Arc<Store>>,
+    world: &World,
 ) -> Vec<Contestant> {
     let Some(gateway) = path.gateway else { return Vec::new() };
     let at = Arc::new(path.clone());
     let journal = store.map(|store| Journal::new(Arc::clone(store), gateway, path.local_address));
-    let port = GatewayPort::new(SocketAddr::new(gateway, config.pcp_port), Some(path.local_address));
+    let address = SocketAddr::new(gateway, config.pcp_port);
+    let port = GatewayPort::new(address, Some(path.local_address));
+    let member = Arc::new(Member::new(address, path.local_address, config.protocols.clone(), world.clone()));
     let mut contestants: Vec<Contestant> = Vec::new();
     for protocol in config.protocols.iter().copied() {
         let (client, hedge, behind) = match protocol {
@@ -142,12 +163,13 @@ pub(super) fn contestants(
                 (on_record(nat_pmp, journal.as_ref(), Recorded::nat_pmp), NAT_PMP_HEDGE, NAT_PMP_HEDGE)
             }
             Protocol::Upnp => {
-                let upnp = upnp(config, gateway, path.local_address);
+                let upnp = upnp(config, gateway, path.local_address).among(Arc::clone(&member));
                 (on_record(upnp, journal.as_ref(), Recorded::upnp), UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP)
             }
             // Not to be asked for, which `Config::validate` sees to.
             Protocol::None => continue,
         };
+        let client = Arc::new(Owned { client, protocol, member: Arc::clone(&member), nonces: nonces.clone() });
         let first = contestants.is_empty();
         let on_the_port = |protocol| matches!(protocol, Protocol::Pcp | Protocol::NatPmp);
         let listens = !on_the_port(protocol) || contestants.iter().all(|other| !on_the_port(other.protocol));
@@ -157,6 +179,7 @@ pub(super) fn contestants(
             install_is_probe: client.install_is_probe(),
             client,
             at: Arc::clone(&at),
+            member: Some(Arc::clone(&member)),
             listens,
             proven: false,
             head_start: wait(RACE_HEAD_START),
@@ -222,6 +245,14 @@ impl ProtocolClient for UpnpMapper {
             device: Some(device.friendly_name),
             round_trip: device.round_trip,
         })
+    }
+
+    async fn look_at(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
+        self.see(mapping).await
+    }
+
+    fn let_go(&self, mapping: &PortMapping) {
+        Self::let_go(self, mapping);
     }
 
     async fn attend_to_gateway(&self, unsure: &(dyn Fn() + Send + Sync)) {

@@ -5,7 +5,7 @@ use super::*;
 fn order(protocols: &[Protocol]) -> Vec<(Protocol, bool, Duration, Duration)> {
     let config = Config { protocols: protocols.to_vec(), ..Config::default() };
     let path = NetworkPath::new(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST);
-    let all = contestants(&config, &path, &Nonces::default(), None);
+    let all = contestants(&config, &path, &Nonces::default(), None, &World::default());
     all.iter().map(|one| (one.protocol, one.install_is_probe, one.hedge, one.hedge_behind_alive)).collect()
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::contestant::Contestant;
 use crate::mapping::{MapRequest, PortMapping, Protocol, Transport};
 use crate::net::route::NetworkPath;
+use crate::schedule::LOOKS;
 
 /// What a lease maps. A mapper has at most one lease for each.
 pub(super) type Port = (Transport, u16);
@@ -78,6 +80,11 @@ pub(super) struct Holding {
     wanted: bool,
     /// Whether its lease has ended and left it to its lifetime.
     detached: bool,
+    /// When the gateway was last known to have it.
+    seen: Instant,
+    /// The looks at it: since when they count, and how many there were.
+    since: Instant,
+    looks: usize,
 }
 
 impl Holding {
@@ -86,8 +93,13 @@ impl Holding {
     }
 
     /// Whether a lease that lives keeps it.
-    fn is_kept(&self) -> bool {
+    pub(super) fn is_kept(&self) -> bool {
         self.wanted && !self.detached
+    }
+
+    /// When it is to be looked at by itself, before the checks, one in each `interval`, have come to it.
+    fn next_look(&self, interval: Duration) -> Option<Instant> {
+        LOOKS.get(self.looks).filter(|after| **after < interval).map(|after| self.since + *after)
     }
 }
 
@@ -205,7 +217,16 @@ impl Holdings {
     }
 
     pub(super) fn hold(&self, mapping: &PortMapping, maker: &Contestant) {
-        let holding = Holding { mapping: mapping.clone(), maker: maker.clone(), wanted: true, detached: false };
+        let now = Instant::now();
+        let holding = Holding {
+            mapping: mapping.clone(),
+            maker: maker.clone(),
+            wanted: true,
+            detached: false,
+            seen: now,
+            since: now,
+            looks: 0,
+        };
         self.with(|all| all.insert(port_of(&mapping.request), holding));
         if let Some(leftovers) = self.leftovers().get_mut(&port_of(&mapping.request)) {
             take_out(leftovers, |left| left.is_by(mapping, maker));
@@ -218,7 +239,7 @@ impl Holdings {
         self.with(|all| {
             let held = all.get_mut(&port_of(&old.request)).filter(|holding| holding.is(old, maker));
             if let Some(holding) = held {
-                (holding.mapping, holding.maker) = (renewed.clone(), maker.clone());
+                (holding.mapping, holding.maker, holding.seen) = (renewed.clone(), maker.clone(), Instant::now());
             }
         });
     }
@@ -288,13 +309,36 @@ impl Holdings {
         self.with(|all| all.values().any(|holding| holding.is_kept() && !reaches(&holding.maker.at)))
     }
 
-    /// One of the clients that have made what leases hold, at this path, by one of these protocols.
-    pub(super) fn any_by(&self, path: &NetworkPath, protocols: &[Protocol]) -> Option<Contestant> {
+    /// What is to be looked at next, and when.
+    pub(super) fn next_look(&self, interval: Duration) -> Option<(Instant, Holding)> {
+        self.with(|all| {
+            let kept = all.values().filter(|holding| holding.is_kept());
+            let looks = kept.filter_map(|holding| Some((holding.next_look(interval)?, holding)));
+            looks.min_by_key(|(due, _)| *due).map(|(due, holding)| (due, holding.clone()))
+        })
+    }
+
+    /// `mapping` is being looked at.
+    pub(super) fn looked(&self, mapping: &PortMapping, maker: &Contestant) {
+        self.with_held(mapping, maker, |holding| (holding.looks, holding.seen) = (holding.looks + 1, Instant::now()));
+    }
+
+    /// It was not as it should be, so it is looked at more often again.
+    pub(super) fn look_anew(&self, mapping: &PortMapping, maker: &Contestant) {
+        self.with_held(mapping, maker, |holding| (holding.looks, holding.since) = (0, Instant::now()));
+    }
+
+    fn with_held(&self, mapping: &PortMapping, maker: &Contestant, act: impl FnOnce(&mut Holding)) {
+        self.with(|all| all.get_mut(&port_of(&mapping.request)).filter(|holding| holding.is(mapping, maker)).map(act));
+    }
+
+    /// Of what leases hold at this path by one of these protocols, what was seen least recently.
+    pub(super) fn least_seen(&self, path: &NetworkPath, protocols: &[Protocol]) -> Option<Holding> {
         self.with(|all| {
             let by = |holding: &&Holding| {
                 holding.is_kept() && *holding.maker.at == *path && protocols.contains(&holding.maker.protocol)
             };
-            all.values().find(by).map(|holding| holding.maker.clone())
+            all.values().filter(by).min_by_key(|holding| holding.seen).cloned()
         })
     }
 

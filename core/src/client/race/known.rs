@@ -34,7 +34,7 @@ struct Learned {
     /// When the gateway last answered by a protocol.
     heard: HashMap<Protocol, Instant>,
     /// When it was last asked for a sign of life and gave none.
-    checked: Option<Instant>,
+    checked: HashMap<Protocol, Instant>,
     /// Protocols by which the gateway gave no answer while it answered by another.
     absent: HashSet<Protocol>,
     /// Refusals that hold for a while by the gateway's word (RFC 6887 7.4).
@@ -75,15 +75,17 @@ impl Known {
         self.learned().heard.get(&protocol).copied()
     }
 
-    /// The gateway was asked for a sign of life and gave none.
-    pub(super) fn checked(&self) {
-        self.learned().checked = Some(Instant::now());
+    /// The gateway was asked for a sign of life by one of these protocols and gave none.
+    pub(super) fn checked(&self, protocols: &[Protocol]) {
+        let now = Instant::now();
+        self.learned().checked.extend(protocols.iter().map(|protocol| (*protocol, now)));
     }
 
     /// When the gateway last answered by one of these protocols, or did not answer a check.
     pub(super) fn last_checked(&self, protocols: &[Protocol]) -> Option<Instant> {
         let learned = self.learned();
-        protocols.iter().filter_map(|protocol| learned.heard.get(protocol)).chain(&learned.checked).max().copied()
+        let last = |protocol| [learned.heard.get(protocol), learned.checked.get(protocol)];
+        protocols.iter().flat_map(last).flatten().max().copied()
     }
 
     /// Whether the gateway has answered by any protocol since `start`.

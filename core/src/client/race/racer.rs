@@ -111,6 +111,11 @@ impl ProtocolClient for Racer {
         Ok(ProtocolOffer { external_address: None, device: None, round_trip: MS })
     }
 
+    /// Answers as a scripted probe does, so that a script for renewals has the renewals of leases alone.
+    async fn look_at(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
+        self.probe().await.map(|()| mapping.clone())
+    }
+
     async fn attend_to_gateway(&self, unsure: &(dyn Fn() + Send + Sync)) {
         self.attended.fetch_add(1, Relaxed);
         loop {
@@ -142,6 +147,7 @@ impl Network {
             protocol,
             client: Arc::clone(client) as _,
             at: Arc::new(path.clone()),
+            member: None,
             listens: protocol != Protocol::NatPmp,
             install_is_probe: protocol == Protocol::Pcp,
             proven: false,

@@ -1,7 +1,7 @@
 //! A client of one protocol whose requests are on disk before they are sent.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use crate::client::pcp::nonces::Nonces;
 use crate::client::port_mapper::PortMapperClient;
 use crate::client::upnp::UpnpMapper;
 use crate::error::{ErrorKind, PortMappingError};
-use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken};
+use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
 use crate::schedule::MAX_TTL;
-use crate::snapshot::ProtocolOffer;
+use crate::snapshot::{ProtocolOffer, TableEntry};
 use crate::state::{Journal, Key, Maker, Record};
 
 /// Passes everything on to a client, and keeps the records of what that has asked for. A UPnP client keeps those of its
@@ -119,6 +119,41 @@ impl Recorded {
         }
     }
 
+    /// PCP asks for a port that another process of this host has mapped with that one's nonce, so that both have the same mapping:
+    /// then one can take it over from the other. Returns whether it is another nonce than before.
+    fn share_nonce(&self, request: &MapRequest) -> bool {
+        let Kind::Pcp(nonces) = &self.kind else { return false };
+        let (own, _) = self.on_record(request);
+        if own.is_empty()
+            && let Some(record) = self.request_record(request, request.suggested_port(), MAX_TTL)
+            && let Some(nonce) = self.journal.store().nonce_of_another(&record)
+        {
+            let before = nonces.of(request);
+            nonces.set(request, nonce);
+            return before != nonce;
+        }
+        false
+    }
+
+    /// Asks for a mapping, which is on record before the request is sent.
+    async fn ask(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
+        let record = self.request_record(request, request.suggested_port(), ttl);
+        let asked = record.map(|record| (record.key(), self.journal.write(record)));
+        let installed = self.client.install(request, ttl).await;
+        match &installed {
+            Ok(mapping) => self.granted(mapping),
+            Err(error) => {
+                // A refusal has made nothing. Anything else is a doubt.
+                if error.kind() == ErrorKind::Refused
+                    && let Some((key, before)) = asked
+                {
+                    self.journal.restore(&key, before);
+                }
+            }
+        }
+        installed
+    }
+
     /// What is on record of a port at this gateway by this protocol: what was asked for here, and what was found.
     fn on_record(&self, request: &MapRequest) -> (Vec<Record>, Vec<Record>) {
         let (mut own, mut found) = self.journal.store().of_port(request.transport, request.internal_port);
@@ -178,21 +213,14 @@ impl PortMapperClient for Recorded {
     }
 
     async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
-        let record = self.request_record(request, request.suggested_port(), ttl);
-        let asked = record.map(|record| (record.key(), self.journal.write(record)));
-        let installed = self.client.install(request, ttl).await;
-        match &installed {
-            Ok(mapping) => self.granted(mapping),
-            Err(error) => {
-                // A refusal has made nothing. Anything else is a doubt.
-                if error.kind() == ErrorKind::Refused
-                    && let Some((key, before)) = asked
-                {
-                    self.journal.restore(&key, before);
-                }
+        self.share_nonce(request);
+        match self.ask(request, ttl).await {
+            // Two processes that have asked at the same moment knew nothing of each other.
+            Err(error) if error.kind() == ErrorKind::Refused && self.share_nonce(request) => {
+                self.ask(request, ttl).await
             }
+            installed => installed,
         }
-        installed
     }
 
     async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
@@ -205,7 +233,7 @@ impl PortMapperClient for Recorded {
     }
 
     async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
-        // Two programs that map one port by NAT-PMP have one mapping. UPnP's client looks for itself.
+        // Two programs that map one port by PCP or NAT-PMP have one mapping. UPnP's client looks for itself.
         if self.own_record(mapping).is_some_and(|record| self.is_anothers(&record)) {
             self.forget(mapping);
             return Ok(());
@@ -232,7 +260,11 @@ impl PortMapperClient for Recorded {
         for record in found.iter().filter(|record| !record.kept) {
             outcome = outcome.and(self.delete(record).await);
         }
-        self.client.abandon(request).await?;
+        // By PCP and NAT-PMP the delete of what was not answered is that of the mapping itself.
+        let is_of_the_port = |record: &&Record| record.maker.protocol() != Protocol::Upnp;
+        if !own.iter().filter(is_of_the_port).any(|record| self.is_anothers(record)) {
+            self.client.abandon(request).await?;
+        }
         for key in own.iter().map(Record::key) {
             if !self.undeleted().contains(&key) {
                 self.journal.forget(&key);
@@ -251,6 +283,23 @@ impl PortMapperClient for Recorded {
         }
     }
 
+    async fn external_address(&self) -> Result<IpAddr, PortMappingError> {
+        self.client.external_address().await
+    }
+
+    async fn table(&self) -> Result<Vec<TableEntry>, PortMappingError> {
+        self.client.table().await
+    }
+
+    async fn delete_entry(
+        &self,
+        transport: Transport,
+        external_port: u16,
+        any_host: bool,
+    ) -> Result<Option<TableEntry>, PortMappingError> {
+        self.client.delete_entry(transport, external_port, any_host).await
+    }
+
     async fn settle(&self) {
         self.client.settle().await;
     }
@@ -264,6 +313,17 @@ impl ProtocolClient for Recorded {
 
     async fn attend_to_gateway(&self, unsure: &(dyn Fn() + Send + Sync)) {
         self.client.attend_to_gateway(unsure).await;
+    }
+
+    async fn look_at(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
+        let seen = self.client.look_at(mapping).await;
+        self.lost(mapping, &seen);
+        seen
+    }
+
+    fn let_go(&self, mapping: &PortMapping) {
+        self.forget(mapping);
+        self.client.let_go(mapping);
     }
 
     fn left_here(&self, record: &Record) -> bool {

@@ -9,6 +9,7 @@ use racer::*;
 mod attend_tests;
 mod behind_tests;
 mod known_tests;
+mod looks_tests;
 mod moves_tests;
 mod network_tests;
 mod paths_tests;

@@ -36,6 +36,7 @@ impl UpnpMapper {
             None => self.external_address(control).await?,
         };
         let entry = self.entry(request, external);
+        self.ledger.describes(request, entry.description);
         let identity = target.identity.clone();
         let ladder = Ladder::new(control, entry, whole_seconds(ttl), device.as_deref(), &self.ledger, identity);
         let granted = ladder.install(request.suggested_port(), request.exact).await?;

@@ -1,20 +1,27 @@
 //! What an earlier run of this program has left on the router.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::time::Instant;
 
 use super::UpnpMapper;
 use super::description::Service;
-use super::ledger::{Identity, Ledger, Place, Port};
+use super::ledger::{Identity, Place, Port};
+use crate::client::owners::Member;
 use crate::error::PortMappingError;
 use crate::state::{Journal, Maker, Record};
 
 impl UpnpMapper {
     /// The same, which keeps beyond this process what it asks for. To be called before the first call.
     pub(crate) fn kept_in(self, journal: Journal) -> Self {
-        Self { ledger: Ledger::kept_in(journal), ..self }
+        Self { ledger: self.ledger.kept_in(journal), ..self }
+    }
+
+    /// The same, which shares its mappings with other mappers of this process. To be called before the first call.
+    pub(crate) fn among(self, owners: Arc<Member>) -> Self {
+        Self { ledger: self.ledger.among(owners), ..self }
     }
 
     /// Learns of a mapping that an earlier run has made, or asked for: a lease for its port takes it up again, and `abandon`
@@ -29,7 +36,7 @@ impl UpnpMapper {
         let port = record.external_port.map_or(Port::ChosenFor(record.internal_port), Port::Known);
         let place = Place { device: Identity::of(udn, &service), transport: record.transport, port };
         let internal = SocketAddr::new(record.local_address, record.internal_port);
-        self.ledger.inherit(place, internal, self.description.clone(), service, left.map(|left| Instant::now() + left));
+        self.ledger.inherit(place, internal, &self.description, &service, left.map(|left| Instant::now() + left));
     }
 
     /// Fails if the device that `record` is about is not in this network. Many routers have the same address and the same

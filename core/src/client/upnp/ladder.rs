@@ -12,12 +12,13 @@ use rand::RngExt;
 use super::action::{Control, Entry};
 use super::device::Device;
 use super::ledger::{Claim, Identity, Ledger, Place, Port, Reservation};
-use super::look::{Look, Owner, look, owner};
+use super::look::{Look, Owner, look, owner_at};
 use super::release::clear;
 use super::soap::{
     ACTION_FAILED, CONFLICT, CONFLICT_ELSEWHERE, CallError, Fault, INVALID_ARGS, NO_ROOM, NOT_AUTHORIZED, Need,
     ONLY_PERMANENT, PERMANENT, SAME_PORT_REQUIRED,
 };
+use super::table;
 use crate::schedule::{UPNP_LADDER_DEADLINE, UPNP_STATUS_DEADLINE};
 use crate::snapshot::TableEntry;
 
@@ -69,6 +70,8 @@ pub(super) struct Ladder<'a> {
     pub(super) hasty: bool,
     /// Our entry was deleted to be replaced.
     pub(super) deleted: bool,
+    /// The whole table may be read: for the wished port, not for those that nobody has chosen.
+    reads_table: bool,
 }
 
 impl<'a> Ladder<'a> {
@@ -92,12 +95,13 @@ impl<'a> Ladder<'a> {
             settled_lease: None,
             hasty: false,
             deleted: false,
+            reads_table: false,
         }
     }
 
     /// Maps `wish`, or another port unless `exact`.
     pub(super) async fn install(mut self, wish: u16, exact: bool) -> Result<Granted, CallError> {
-        self.installs = true;
+        (self.installs, self.reads_table) = (true, true);
         match self.port(wish).await {
             Err(error) if !exact && (tries_other_ports(&error) || forbidden(wish, &error)) => {
                 tracing::debug!(port = wish, %error, "trying other ports");
@@ -109,6 +113,7 @@ impl<'a> Ladder<'a> {
 
     /// Maps another port than `wish`, which was refused with `error`.
     async fn other_ports(&mut self, wish: u16, mut error: CallError) -> Result<Granted, CallError> {
+        self.reads_table = false;
         let mut conflicts_only = true;
         let mut same_port_left = wish != self.entry.internal.port();
         let mut any_port_left = self.control.service.adds_any_port();
@@ -162,7 +167,8 @@ impl<'a> Ladder<'a> {
         let place = self.place(Port::Known(port));
         let reservation = self.reserve(&place)?;
         self.clear_leftover(&place, port).await?;
-        match self.look(&place).await? {
+        let seen = self.look(&place).await?;
+        match self.look_closer(seen, &place, port).await? {
             Look::Nothing | Look::Unknown(_) => self.leases(&reservation).await,
             Look::Entry(entry) => match self.owner(&entry, &place) {
                 Owner::Ours => self.extend(&reservation, &entry).await,
@@ -176,6 +182,32 @@ impl<'a> Ladder<'a> {
                     Err(CallError::Taken { port, why })
                 }
             },
+        }
+    }
+
+    /// Some routers show no single entry, or none at all, and let a host overwrite its own: then the external port of another
+    /// program would lead to this one. So the whole table is read once, and what is on record is heeded.
+    async fn look_closer(&mut self, seen: Look, place: &Place, port: u16) -> Result<Look, CallError> {
+        let asks_for_another = port != self.entry.internal.port();
+        let shows_nothing = match &seen {
+            Look::Entry(_) => return Ok(seen),
+            // By the usual wish two programs do not get in each other's way, and this is how most mappings begin.
+            Look::Nothing => asks_for_another && !self.ledger.shown(&self.identity).entries,
+            Look::Unknown(_) => true,
+        };
+        if self.ledger.is_taken(place, &self.entry, self.control.service) {
+            return Err(CallError::Taken { port, why: "leads to another port of this host".to_owned() });
+        }
+        if !shows_nothing || !std::mem::take(&mut self.reads_table) {
+            return Ok(seen);
+        }
+        match table::find_soon(self.control, place.transport, port).await {
+            Ok(Some(entry)) if entry.internal_port != 0 && entry.client().is_some() => Ok(Look::Entry(entry)),
+            Ok(_) => Ok(seen),
+            Err(error) => {
+                tracing::debug!(%error, port, "the router shows no table either");
+                Ok(seen)
+            }
         }
     }
 
@@ -318,9 +350,7 @@ impl<'a> Ladder<'a> {
     }
 
     pub(super) fn owner(&self, entry: &TableEntry, place: &Place) -> Owner {
-        let added = self.ledger.added(place, self.entry.internal.port());
-        let shown = self.ledger.shown(&self.identity);
-        owner(entry, self.entry.internal, self.entry.description, added.as_ref(), shown)
+        owner_at(self.ledger, place, entry, self.entry.internal, self.entry.description)
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! A line is written before the request is sent, so that neither a lost answer nor a caller that goes away loses it.
 
+mod others;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +16,7 @@ use super::action::Entry;
 use super::description::Service;
 use super::http::endpoint;
 use super::soap::PERMANENT;
+use crate::client::owners::Member;
 use crate::mapping::Transport;
 use crate::schedule::UPNP_DEADLINE;
 use crate::snapshot::TableEntry;
@@ -58,6 +61,15 @@ pub(super) enum Port {
     ChosenFor(u16),
 }
 
+impl Port {
+    pub(super) const fn known(self) -> Option<u16> {
+        match self {
+            Self::Known(port) => Some(port),
+            Self::ChosenFor(_) => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Port {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -78,6 +90,8 @@ pub(super) struct Line {
     state: State,
     /// When the entry has run out at the latest; `None`: never.
     until: Option<Instant>,
+    /// When it was granted last.
+    since: Instant,
     /// The router has granted the port, and has not refused it since. Otherwise what stands there may be another's.
     pub(super) proven: bool,
 }
@@ -91,6 +105,11 @@ enum State {
 }
 
 impl Line {
+    fn new(internal: SocketAddr, description: &str, service: &Service) -> Self {
+        let (description, service, since) = (description.to_owned(), service.clone(), Instant::now());
+        Self { internal, description, service, state: State::Doubtful, until: None, since, proven: false }
+    }
+
     fn run_out(&self) -> bool {
         self.until.is_some_and(|until| until <= Instant::now())
     }
@@ -121,6 +140,8 @@ pub(super) struct Shown {
     pub(super) leases: bool,
     /// Our own description: so it keeps descriptions as they are.
     pub(super) descriptions: bool,
+    /// A lease of ours that is shorter by the time since its grant: so a lease says how much of it is left.
+    pub(super) counts: bool,
 }
 
 #[derive(Debug, Default)]
@@ -139,6 +160,8 @@ pub(super) struct Ledger {
     holds: Arc<watch::Sender<()>>,
     /// Where the lines are kept beyond this process.
     journal: Option<Journal>,
+    /// What other mappers of this process have.
+    owners: Option<Arc<Member>>,
 }
 
 impl Ledger {
@@ -170,9 +193,9 @@ impl Ledger {
         }
     }
 
-    /// A ledger whose lines are kept in `journal` too.
-    pub(super) fn kept_in(journal: Journal) -> Self {
-        Self { journal: Some(journal), ..Self::default() }
+    /// The same, whose lines are kept in `journal` too.
+    pub(super) fn kept_in(self, journal: Journal) -> Self {
+        Self { journal: Some(journal), ..self }
     }
 
     /// Takes a line of an earlier run of this program, as one that no lease holds.
@@ -180,33 +203,24 @@ impl Ledger {
         &self,
         place: Place,
         internal: SocketAddr,
-        description: String,
-        service: Service,
+        description: &str,
+        service: &Service,
         until: Option<Instant>,
     ) {
-        let line = Line { internal, description, service, state: State::Doubtful, until, proven: false };
+        let line = Line { until, ..Line::new(internal, description, service) };
         self.book().lines.entry(place).or_insert(line);
     }
 
     /// The record of a line.
     fn record(&self, place: &Place, line: &Line, lifetime: Option<Duration>) -> Option<(&Journal, Record)> {
         let journal = self.journal.as_ref()?;
-        let external_port = match place.port {
-            Port::Known(port) => Some(port),
-            Port::ChosenFor(_) => None,
-        };
+        let external_port = place.port.known();
         let maker = Maker::Upnp {
             udn: place.device.udn.clone(),
             control_url: line.service.control_url.to_string(),
             service_type: line.service.service_type.clone(),
         };
         Some((journal, journal.entry((place.transport, line.internal.port()), external_port, lifetime, maker)))
-    }
-
-    /// Whether another process of this host has recorded the place too, so that what stands there is its mapping.
-    pub(super) fn is_anothers(&self, place: &Place, internal_port: u16) -> bool {
-        let Some(line) = self.added(place, internal_port) else { return false };
-        self.record(place, &line, None).is_some_and(|(journal, record)| journal.store().is_anothers(&record))
     }
 
     fn keep(&self, place: &Place, line: &Line, lifetime: Option<Duration>) -> Option<Slot> {
@@ -224,9 +238,11 @@ impl Ledger {
     }
 
     /// The device has told what stands at a port: an entry, and whether that has our description, or nothing.
-    pub(super) fn saw(&self, device: &Identity, entry: Option<(&TableEntry, bool)>) {
+    pub(super) fn saw(&self, place: &Place, entry: Option<(&TableEntry, bool)>) {
+        let counts = entry.is_some_and(|(entry, _)| self.counts(place, entry));
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let shown = shown.entry(device.clone()).or_default();
+        let shown = shown.entry(place.device.clone()).or_default();
+        shown.counts |= counts;
         shown.tells = true;
         shown.entries |= entry.is_some();
         shown.leases |= entry.is_some_and(|(entry, _)| entry.lifetime.is_some());
@@ -246,8 +262,7 @@ impl Ledger {
         }
         book.attempts.entry(place.clone()).or_insert((port, 0)).1 += 1;
         drop(book);
-        let (description, service) = (entry.description.to_owned(), service.clone());
-        let line = Line { internal, description, service, state: State::Doubtful, until: None, proven: false };
+        let line = Line::new(internal, entry.description, service);
         Some(Arc::new(Reservation { ledger: self.clone(), place, line }))
     }
 
@@ -347,7 +362,7 @@ impl Reservation {
     /// The router has granted another place.
     pub(super) fn granted_at(&self, place: Place, lease: u32) {
         let until = end(lease, Duration::ZERO);
-        let line = Line { state: State::Held, until, proven: true, ..self.line.clone() };
+        let line = Line { state: State::Held, until, since: Instant::now(), proven: true, ..self.line.clone() };
         self.ledger.keep(&place, &line, lifetime(lease));
         self.ledger.book().lines.insert(place, line);
         self.ledger.holds.send_replace(());
@@ -396,7 +411,7 @@ impl Claim {
                 let until = old.until.zip(until).map(|(old, new)| old.max(new));
                 // A device that has restarted since may have lost the entry.
                 let proven = old.proven && old.service == line.service;
-                Line { state: old.state, until, proven, ..line.clone() }
+                Line { state: old.state, until, since: old.since, proven, ..line.clone() }
             }
             Some(_) | None => Line { until, ..line.clone() },
         };

@@ -51,11 +51,11 @@ pub(super) async fn look(
                 (format!("it shows an entry for `{}`", entry.internal_client), false)
             }
             Ok(entry) => {
-                ledger.saw(&place.device, Some((&entry, described(&entry, description))));
+                ledger.saw(place, Some((&entry, described(&entry, description))));
                 return Ok(Look::Entry(entry));
             }
             Err(CallError::Fault(fault)) if [NO_SUCH_ENTRY, NOT_FOUND].contains(&fault.effective_code()) => {
-                ledger.saw(&place.device, None);
+                ledger.saw(place, None);
                 return Ok(Look::Nothing);
             }
             Err(CallError::Fault(fault)) => (fault.to_string(), false),
@@ -96,6 +96,19 @@ pub(super) fn owner(
         "" | "*" | "0.0.0.0" => Owner::ThisHost,
         remote => Owner::Another(format!("leads here for {remote} only")),
     }
+}
+
+/// The same for an entry at `place`, by all that `ledger` knows. What another mapper of this process has made is ours.
+pub(super) fn owner_at(
+    ledger: &Ledger,
+    place: &Place,
+    entry: &TableEntry,
+    internal: SocketAddr,
+    description: &str,
+) -> Owner {
+    let of_the_process = ledger.is_described(place.transport, internal.port(), &entry.description);
+    let description = if of_the_process { &entry.description } else { description };
+    owner(entry, internal, description, ledger.added(place, internal.port()).as_ref(), ledger.shown(&place.device))
 }
 
 /// Whether an entry has our description.

@@ -204,6 +204,20 @@ impl UpnpMapper {
     }
 }
 
+impl UpnpMapper {
+    /// Looks whether the entry of `mapping` is still there, and answers with the mapping. Fails with
+    /// [`mapping_lost`](PortMappingError::mapping_lost) if it is not, and otherwise as [`search`](Self::search).
+    pub(crate) async fn see(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
+        let mut target = Target::of_mapping(mapping)?;
+        loop {
+            let seen = self.try_see(&target, mapping).await;
+            let Some(seen) = self.settled_same(&mut target, seen).await else { continue };
+            let explain = |error: CallError| error.explain("GetSpecificPortMappingEntry", &target.service);
+            return seen.map(|()| mapping.clone()).map_err(explain);
+        }
+    }
+}
+
 #[async_trait]
 impl PortMapperClient for UpnpMapper {
     /// Searches for the gateway and asks for its address; a device that is known already is only asked for its address.
@@ -320,6 +334,8 @@ mod ladder_tests;
 mod leftover_tests;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod owners_tests;
 #[cfg(test)]
 mod ownership_tests;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::UpnpMapper;
 use super::action::{Control, Entry};
 use super::http::HttpError;
 use super::ledger::{Ledger, Line, Place, Port};
-use super::look::{Look, Owner, look, owner};
+use super::look::{Look, Owner, look, owner, owner_at};
 use super::soap::{CallError, NO_SUCH_ENTRY, Need};
 use super::table;
 use super::target::{Target, adopted};
@@ -34,6 +34,14 @@ impl UpnpMapper {
         }
     }
 
+    /// Another mapper of this process has the mapping from now on.
+    pub(crate) fn let_go(&self, mapping: &PortMapping) {
+        if let Ok(target) = Target::of_mapping(mapping) {
+            let place = target.place(mapping.request.transport, mapping.external.port());
+            self.ledger.forget(&place, mapping.request.internal_port);
+        }
+    }
+
     /// Deletes what requests for this port may have left: those that were sent and that no lease holds, and what could not
     /// be deleted before.
     pub(super) async fn release_doubtful(&self, request: &MapRequest) -> Result<(), PortMappingError> {
@@ -57,6 +65,10 @@ impl UpnpMapper {
     }
 
     async fn release_line(&self, target: &mut Target, place: &Place, line: &Line) -> Result<(), CallError> {
+        if self.ledger.is_shared(place, line.internal.port()) {
+            self.ledger.forget(place, line.internal.port());
+            return Ok(());
+        }
         loop {
             let result = match place.port {
                 Port::Known(_) => self.try_release(target, place, line.internal.port()).await,
@@ -96,7 +108,8 @@ impl UpnpMapper {
         let caller = self.caller.for_deletes().timed();
         let control = target.control(&caller);
         for entry in table::read(control).await? {
-            let held = self.ledger.held(&target.place(entry.transport, entry.external_port));
+            let found = target.place(entry.transport, entry.external_port);
+            let held = self.ledger.held(&found) || self.ledger.is_shared(&found, line.internal.port());
             let shown = self.ledger.shown(&place.device);
             let ours = owner(&entry, line.internal, &line.description, None, shown) == Owner::Ours;
             if ours && !held && entry.transport == place.transport {
@@ -135,10 +148,24 @@ pub(super) async fn clear(
     let mut repeats = true;
     loop {
         let seen = look(control, ledger, place, description, Need::Full).await?;
-        let (added, shown) = (ledger.added(place, internal.port()), ledger.shown(&place.device));
+        let added = ledger.added(place, internal.port());
+        // A device that has restarted since may have lost our entry, and the port may be another's by now.
+        let proven = added.as_ref().is_some_and(|line| line.proven && line.service == *control.service);
         let ours = match seen {
+            // Some routers find no single entry, whatever is there.
+            Look::Nothing if proven && !ledger.shown(&place.device).entries => {
+                repeats = false;
+                place.port.known()
+            }
             Look::Nothing => None,
-            Look::Entry(entry) => match owner(&entry, internal, description, added.as_ref(), shown) {
+            Look::Entry(entry) => match owner_at(ledger, place, &entry, internal, description) {
+                Owner::Ours if ledger.is_renewed_elsewhere(place, &entry) => {
+                    tracing::info!(
+                        port = entry.external_port,
+                        "not deleted, because another program has renewed it since"
+                    );
+                    None
+                }
                 Owner::Ours => Some(entry.external_port),
                 Owner::ThisHost => {
                     tracing::debug!(?entry, "not deleted: somebody else has made it");
@@ -149,16 +176,13 @@ pub(super) async fn clear(
                     None
                 }
             },
-            Look::Unknown(why) => match (added, place.port) {
-                // A device that has restarted since may have lost our entry, and the port may be another's by now.
-                (Some(line), Port::Known(port)) if line.proven && line.service == *control.service => {
-                    // Without a look, a second delete could hit what came after the first.
-                    repeats = false;
-                    Some(port)
-                }
-                _ if ledger.has_run_out(place) => None,
-                _ => return Err(CallError::Untold(why)),
-            },
+            Look::Unknown(_) if proven && place.port.known().is_some() => {
+                // Without a look, a second delete could hit what came after the first.
+                repeats = false;
+                place.port.known()
+            }
+            Look::Unknown(_) if ledger.has_run_out(place) => None,
+            Look::Unknown(why) => return Err(CallError::Untold(why)),
         };
         if let Some(port) = ours {
             match delete(control, place.transport, port).await {

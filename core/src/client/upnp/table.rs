@@ -1,9 +1,11 @@
 //! Reading the router's table of mappings, line by line.
 
+use std::time::Duration;
+
 use super::action::Control;
 use super::soap::{ACTION_FAILED, CallError, INVALID_ARGS, INVALID_INDEX, NO_SUCH_ENTRY};
 use crate::mapping::Transport;
-use crate::schedule::UPNP_TABLE_DEADLINE;
+use crate::schedule::{UPNP_STATUS_DEADLINE, UPNP_TABLE_DEADLINE};
 use crate::snapshot::TableEntry;
 
 /// The most entries that are read.
@@ -16,7 +18,7 @@ const MAX_SEARCHED: u32 = 64;
 /// the standard, 714, 402 and 501 in the field). Only a first line that is refused for another reason is a failure: an
 /// empty table would be a lie then.
 pub(super) async fn read(control: Control<'_>) -> Result<Vec<TableEntry>, CallError> {
-    read_until(control, MAX_ENTRIES, |_| false).await.map(|(entries, _)| entries)
+    read_until(control, MAX_ENTRIES, UPNP_TABLE_DEADLINE, |_| false).await.map(|(entries, _)| entries)
 }
 
 /// The entry for an external port, by reading line after line. `None`: there is none.
@@ -27,8 +29,26 @@ pub(super) async fn find(
     transport: Transport,
     external_port: u16,
 ) -> Result<Option<TableEntry>, CallError> {
+    find_before(control, transport, external_port, UPNP_TABLE_DEADLINE).await
+}
+
+/// The same for somebody who waits for a mapping.
+pub(super) async fn find_soon(
+    control: Control<'_>,
+    transport: Transport,
+    external_port: u16,
+) -> Result<Option<TableEntry>, CallError> {
+    find_before(control, transport, external_port, control.caller.spent() + UPNP_STATUS_DEADLINE).await
+}
+
+async fn find_before(
+    control: Control<'_>,
+    transport: Transport,
+    external_port: u16,
+    deadline: Duration,
+) -> Result<Option<TableEntry>, CallError> {
     let wanted = |entry: &TableEntry| (entry.transport, entry.external_port) == (transport, external_port);
-    let (mut entries, complete) = read_until(control, MAX_SEARCHED, wanted).await?;
+    let (mut entries, complete) = read_until(control, MAX_SEARCHED, deadline, wanted).await?;
     match entries.pop_if(|entry| wanted(entry)) {
         None if !complete => Err(CallError::Untold("its table is long".to_owned())),
         entry => Ok(entry),
@@ -39,11 +59,12 @@ pub(super) async fn find(
 async fn read_until(
     control: Control<'_>,
     limit: u32,
+    deadline: Duration,
     wanted: impl Fn(&TableEntry) -> bool,
 ) -> Result<(Vec<TableEntry>, bool), CallError> {
     let mut entries: Vec<TableEntry> = Vec::new();
     for index in 0..limit {
-        if control.caller.spent() >= UPNP_TABLE_DEADLINE {
+        if control.caller.spent() >= deadline {
             tracing::debug!(index, "the router's table takes too long");
             return Ok((entries, false));
         }

@@ -9,7 +9,7 @@ use super::UpnpMapper;
 use super::action::{Control, Entry};
 use super::http::HttpError;
 use super::ledger::{Claim, Place, Reservation};
-use super::look::{Look, Owner, look, owner};
+use super::look::{Look, Owner, look, owner_at};
 use super::soap::{CallError, Need, PERMANENT};
 use super::table;
 use super::target::{Target, adopted, adopted_from};
@@ -49,9 +49,7 @@ impl UpnpMapper {
                 }
             },
         };
-        let added = self.ledger.added(&place, mapping.request.internal_port);
-        let shown = self.ledger.shown(&target.identity);
-        match owner(&entry, internal, description, added.as_ref(), shown) {
+        match owner_at(&self.ledger, &place, &entry, internal, description) {
             Owner::Ours => Ok(self.as_shown(&place, &entry, mapping)),
             Owner::ThisHost => {
                 // Somebody has put an entry of their own in the place of ours.
@@ -63,6 +61,26 @@ impl UpnpMapper {
                 Err(CallError::Lost(format!("external port {port} was granted, but {why}")))
             }
         }
+    }
+
+    /// Looks whether the entry is still there. A router that shows no entries says nothing against the mapping.
+    pub(super) async fn try_see(&self, target: &Target, mapping: &PortMapping) -> Result<(), CallError> {
+        let caller = self.caller.timed();
+        let control = target.control(&caller);
+        let description = self.description_for(&mapping.request);
+        let port = mapping.external.port();
+        let place = target.place(mapping.request.transport, port);
+        let local = control.local_address().map_err(HttpError::Io)?;
+        let internal = SocketAddr::new(local, mapping.request.internal_port);
+        let why = match look(control, &self.ledger, &place, description, Need::Full).await? {
+            Look::Entry(entry) => match owner_at(&self.ledger, &place, &entry, internal, description) {
+                Owner::Ours | Owner::ThisHost => return Ok(()),
+                Owner::Another(why) => format!("{why} by now"),
+            },
+            Look::Nothing if self.ledger.shown(&target.identity).entries => "is no longer mapped".to_owned(),
+            Look::Nothing | Look::Unknown(_) => return Ok(()),
+        };
+        Err(CallError::Lost(format!("external port {port} {why}")))
     }
 
     /// The mapping with the lease that its entry shows, if that is another than was granted.
