@@ -9,7 +9,8 @@ import pytest
 from conftest import MakeLab, Measured, Start
 from homelab import Lab, quiet
 
-# At the defaults, one lease for an hour: a renewal each half hour, and a check each five minutes for the whole mapper.
+# At the defaults, one lease for an hour: a renewal each half hour, and a check each five minutes for the whole mapper. Four looks
+# in the first two minutes come on top.
 RENEWALS_AN_HOUR = 2
 CHECKS_AN_HOUR = 12
 # The hour is not waited for: so many renewals, or checks, that come once a second instead.
@@ -34,9 +35,10 @@ def test_renewals_cost_few_packets_in_an_hour(
     assert mapping.stop() == 0
 
 
-@pytest.mark.parametrize(("protocol", "at_most"), [("pcp", 1), ("nat-pmp", 1), ("upnp", 0)])
+# NAT-PMP asks for mapping and address in two messages, and UPnP has a TCP connection for each question.
+@pytest.mark.parametrize(("protocol", "at_most"), [("pcp", 1), ("nat-pmp", 2), ("upnp", 10)])
 @pytest.mark.parametrize("leases", [1, 20])
-def test_the_check_costs_one_packet_however_many_leases(
+def test_the_check_is_one_question_however_many_leases(
     lab: Lab, start: Start, measured: Measured, protocol: str, at_most: int, leases: int
 ) -> None:
     ports = [f"{port}/udp" for port in range(4000, 4000 + leases)]
@@ -51,12 +53,13 @@ def test_the_check_costs_one_packet_however_many_leases(
     sent, rounds = lab.sent(), time.monotonic() - began
     measured(f"checks, {leases} leases: {protocol}", sent / rounds * CHECKS_AN_HOUR, "packets/h")
     assert sent <= (rounds + 1) * at_most
-    assert (sent > 0) == (at_most > 0)
+    assert sent > 0
     assert mapping.stop() == 0
 
 
 def test_a_mapping_that_nothing_happens_to_sends_nothing(lab: Lab, start: Start) -> None:
-    mapping = start(lab, "4000/udp")
+    # without the looks at a new mapping
+    mapping = start(lab, "4000/udp", "--check-interval", "0")
     mapping.wait_for("installed")
     quiet(lab)
     lab.count()
