@@ -22,9 +22,9 @@ type Config struct {
 	TTL time.Duration
 	// The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min.
 	RenewalInterval time.Duration
-	// How often the gateway is asked for a sign of life, one datagram each way for the whole mapper, so that a restart
-	// is noticed where no announcement of it arrives (PCP and NAT-PMP); at least 1 s. A negative duration is never.
-	// Default 5 min.
+	// How often the gateway is asked whether a mapping is still there, one question each time for the whole mapper, so
+	// that a restart that nothing has announced, or a delete by another program, is noticed; at least 1 s. With a
+	// negative duration the gateway is never asked, nor are new mappings looked at. Default 5 min.
 	CheckInterval time.Duration
 	// After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
 	// revoked, 1 or more; its expiry and a certain loss revoke it in any case. Default 3.

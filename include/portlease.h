@@ -238,9 +238,9 @@ typedef struct portlease_config {
   /// processes, but of one machine alone. UTF-8 on Windows; on other systems any bytes that the system takes as a
   /// path, at most 4095. Default: none, nothing is recorded.
   const char *state_dir;
-  /// How often the gateway is asked for a sign of life, one datagram each way for the whole mapper, so that a restart
-  /// is noticed where no announcement of it arrives (PCP and NAT-PMP); at least 1 s. Negative is never. Default 5
-  /// min.
+  /// How often the gateway is asked whether a mapping is still there, one question each time for the whole mapper, so
+  /// that a restart that nothing has announced, or a delete by another program, is noticed; at least 1 s. If
+  /// negative, the gateway is never asked, nor are new mappings looked at. Default 5 min.
   double check_interval;
 } portlease_config;
 

@@ -26,8 +26,9 @@ pub struct Config {
     /// The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min.
     #[uniffi(default = None)]
     pub renewal_interval: Option<Seconds>,
-    /// How often the gateway is asked for a sign of life, one datagram each way for the whole mapper, so that a restart
-    /// is noticed where no announcement of it arrives (PCP and NAT-PMP); 0, or at least 1 s. 0 is never. Default 5 min.
+    /// How often the gateway is asked whether a mapping is still there, one question each time for the whole mapper, so
+    /// that a restart that nothing has announced, or a delete by another program, is noticed; 0, or at least 1 s. With
+    /// 0 the gateway is never asked, nor are new mappings looked at. Default 5 min.
     #[uniffi(default = None)]
     pub check_interval: Option<Seconds>,
     /// After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
