@@ -37,8 +37,9 @@ public class ConfigBuilder internal constructor() {
         apply { built = built.copy(`renewalInterval` = renewalInterval?.toKotlinDuration()) }
 
     /**
-     * How often the gateway is asked for a sign of life, one datagram each way for the whole mapper, so that a restart
-     * is noticed where no announcement of it arrives (PCP and NAT-PMP); 0, or at least 1 s. 0 is never. Default 5 min.
+     * How often the gateway is asked whether a mapping is still there, one question each time for the whole mapper, so
+     * that a restart that nothing has announced, or a delete by another program, is noticed; 0, or at least 1 s. With 0
+     * the gateway is never asked, nor are new mappings looked at. Default 5 min.
      */
     public fun checkInterval(checkInterval: java.time.Duration?): ConfigBuilder =
         apply { built = built.copy(`checkInterval` = checkInterval?.toKotlinDuration()) }
