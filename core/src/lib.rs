@@ -38,6 +38,7 @@ mod clock;
 pub mod config;
 mod engine;
 pub mod error;
+mod escape;
 pub mod event;
 pub mod event_log;
 pub mod fork;

@@ -6,21 +6,22 @@
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::engine::seconds;
 use crate::error::{PortMappingError, list};
+use crate::escape::Escaping;
 use crate::fork;
 
-/// How many records wait for the host before the newest are dropped.
+/// How many records wait for the host before the oldest are dropped.
 const QUEUE_LENGTH: usize = 4096;
 /// Whose diagnostics are kept: ours, and not those of the crates beneath.
 const TARGET: &str = "portlease";
@@ -65,9 +66,14 @@ impl LogLevel {
         }
     }
 
-    /// How many levels a listener at this one hears.
-    const fn depth(self) -> u8 {
-        self as u8 + 1
+    const fn filter(self) -> LevelFilter {
+        match self {
+            Self::Error => LevelFilter::ERROR,
+            Self::Warn => LevelFilter::WARN,
+            Self::Info => LevelFilter::INFO,
+            Self::Debug => LevelFilter::DEBUG,
+            Self::Trace => LevelFilter::TRACE,
+        }
     }
 }
 
@@ -95,7 +101,8 @@ pub struct LogRecord {
     pub level: LogLevel,
     /// The part of portlease that tells it, such as `portlease::client::pcp`.
     pub target: String,
-    /// What happened, followed by ` name=value` for each detail.
+    /// What happened, followed by ` name=value` for each detail. One line: control characters, which a router may have sent,
+    /// are written as `\u{1b}`.
     pub message: String,
     /// When.
     pub time: SystemTime,
@@ -103,12 +110,10 @@ pub struct LogRecord {
     pub dropped: u64,
 }
 
-/// How deep the deepest reader listens: one load where nobody does.
-static DEPTH: AtomicU8 = AtomicU8::new(0);
 static QUEUES: ArcSwapOption<Vec<Arc<Queue>>> = ArcSwapOption::const_empty();
 
 struct Queue {
-    depth: u8,
+    level: LogLevel,
     /// The process that reads it. In a forked child its lock may be held for ever.
     generation: u32,
     process: u32,
@@ -120,7 +125,6 @@ struct Queue {
 #[derive(Default)]
 struct State {
     records: VecDeque<LogRecord>,
-    dropped: u64,
     closed: bool,
 }
 
@@ -134,20 +138,18 @@ impl Queue {
     }
 
     fn push(&self, record: LogRecord) {
-        if self.foreign() {
-            return;
-        }
         {
             let mut state = self.lock();
             if state.closed {
                 return;
             }
-            if state.records.len() >= QUEUE_LENGTH {
-                state.dropped += 1;
-                return;
+            state.records.push_back(record);
+            if state.records.len() > QUEUE_LENGTH {
+                let lost = state.records.pop_front().map_or(0, |oldest| oldest.dropped + 1);
+                if let Some(next) = state.records.front_mut() {
+                    next.dropped += lost;
+                }
             }
-            let dropped = std::mem::take(&mut state.dropped);
-            state.records.push_back(LogRecord { dropped, ..record });
         }
         self.written.notify_one();
         (self.notify)();
@@ -170,34 +172,36 @@ pub struct LogReader {
 
 impl fmt::Debug for LogReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LogReader").field("depth", &self.queue.depth).finish_non_exhaustive()
+        f.debug_struct("LogReader").field("level", &self.queue.level).finish_non_exhaustive()
     }
 }
 
 impl LogReader {
     /// Begins to listen, down to this level.
     ///
-    /// The first reader of a process installs a global `tracing` subscriber. In a program that has one of its own already no
-    /// reader hears anything.
+    /// The first reader of a process installs a global `tracing` subscriber, which stays. In a program that has one of its own
+    /// already no reader hears anything.
     pub fn new(level: LogLevel) -> Self {
         Self::with_notify(level, || {})
     }
 
-    /// The same, and calls `notify` after each record, on the thread that tells it: it must not block and must not call
-    /// portlease.
+    /// The same, and calls `notify` after each record, on the thread that tells it, which is most often the one that speaks to
+    /// the router: it must do no more than to wake the host, must not block, must not panic and must not call portlease. It may
+    /// be called from several threads at once, and once more while [`close`](Self::close) returns; it is dropped after that.
     pub fn with_notify(level: LogLevel, notify: impl Fn() + Send + Sync + 'static) -> Self {
         static INSTALLED: Once = Once::new();
         let queue = Arc::new(Queue {
-            depth: level.depth(),
+            level,
             generation: fork::generation(),
             process: std::process::id(),
             state: Mutex::default(),
             written: Condvar::new(),
             notify: Box::new(notify),
         });
-        change_queues(|queues| queues.push(Arc::clone(&queue)));
-        // Fails only where the program has a subscriber, which then has the records.
+        // Fails only if the program has a subscriber, which then has the records.
         INSTALLED.call_once(|| drop(tracing::subscriber::set_global_default(Keep)));
+        change_queues(|queues| queues.push(Arc::clone(&queue)));
+        settle_level();
         Self { queue }
     }
 
@@ -237,6 +241,7 @@ impl LogReader {
         if !self.queue.foreign() {
             self.queue.lock().closed = true;
             self.queue.written.notify_all();
+            settle_level();
         }
     }
 }
@@ -253,8 +258,25 @@ fn change_queues(change: impl Fn(&mut Vec<Arc<Queue>>)) {
         change(&mut queues);
         (!queues.is_empty()).then(|| Arc::new(queues))
     });
-    let deepest = QUEUES.load().as_ref().and_then(|queues| queues.iter().map(|queue| queue.depth).max());
-    DEPTH.store(deepest.unwrap_or(0), Ordering::Release);
+}
+
+/// How deep the deepest reader listens.
+fn depth() -> LevelFilter {
+    let queues = QUEUES.load();
+    let deepest = queues.iter().flat_map(|queues| queues.iter()).map(|queue| queue.level).max();
+    deepest.map_or(LevelFilter::OFF, LogLevel::filter)
+}
+
+/// Makes `tracing` ask how deep the readers listen: what none of them hears costs no more than without a subscriber.
+fn settle_level() {
+    loop {
+        let before = depth();
+        tracing::callsite::rebuild_interest_cache();
+        // Another thread may have made or closed a reader meanwhile, and `tracing` may have taken the older answer last.
+        if depth() == before {
+            return;
+        }
+    }
 }
 
 /// The subscriber that keeps what is told for the readers.
@@ -262,24 +284,33 @@ struct Keep;
 
 impl Subscriber for Keep {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        let ours = metadata.is_event() && metadata.target().split("::").next() == Some(TARGET);
+        // Events, and questions whether an event would be heard.
+        let ours = !metadata.is_span() && metadata.target().split("::").next() == Some(TARGET);
         // Whether anybody listens may change at any time.
         if ours { Interest::sometimes() } else { Interest::never() }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        LogLevel::of(*metadata.level()).depth() <= DEPTH.load(Ordering::Acquire)
+        *metadata.level() <= depth()
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(depth())
     }
 
     fn event(&self, event: &Event<'_>) {
         let Some(queues) = QUEUES.load_full() else { return };
         let metadata = event.metadata();
         let level = LogLevel::of(*metadata.level());
+        let readers: Vec<_> = queues.iter().filter(|queue| level <= queue.level && !queue.foreign()).collect();
+        if readers.is_empty() {
+            return;
+        }
         let mut text = Text::default();
         event.record(&mut text);
         let (target, message) = (metadata.target().to_owned(), text.message + &text.fields);
         let record = LogRecord { level, target, message, time: SystemTime::now(), dropped: 0 };
-        for queue in queues.iter().filter(|queue| level.depth() <= queue.depth) {
+        for queue in readers {
             queue.push(record.clone());
         }
     }
@@ -308,12 +339,12 @@ impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         // Writing into a string cannot fail.
         let _ = match field.name() {
-            "message" => write!(self.message, "{value:?}"),
-            name => write!(self.fields, " {name}={value:?}"),
+            "message" => write!(Escaping(&mut self.message), "{value:?}"),
+            name => write!(Escaping(&mut self.fields), " {name}={value:?}"),
         };
     }
 }
 
 #[cfg(test)]
 #[path = "log_tests.rs"]
-mod tests;
+pub(crate) mod tests;
