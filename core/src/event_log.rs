@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::event::Event;
+use crate::event_text;
+use crate::snapshot::PublishedMapping;
 
 /// How many events wait for a reader before the oldest is dropped.
 pub const EVENT_LOG_LENGTH: usize = 1024;
@@ -144,8 +146,15 @@ impl EventLog {
         std::process::id() != self.process
     }
 
-    /// Adds an event; drops the oldest if the log is full.
+    /// Adds an event; drops the oldest if the log is full. Every event is told to the log of the program too.
     pub fn push(&self, event: Event) {
+        self.push_after(event, None, false);
+    }
+
+    /// The same with what the lease had before the event, and whether its failure is like the last one, so that a failure
+    /// that goes on for days is a warning only once.
+    pub(crate) fn push_after(&self, event: Event, before: Option<&PublishedMapping>, again: bool) {
+        event_text::tell(&event, before, again);
         self.lock().push(event);
         self.changed.send_replace(());
     }

@@ -41,6 +41,7 @@ pub mod error;
 mod escape;
 pub mod event;
 pub mod event_log;
+mod event_text;
 pub mod fork;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;

@@ -10,6 +10,7 @@ use crate::clock::{Clock, Moment};
 use crate::error::{ErrorReport, PortMappingError};
 use crate::event::{Event, EventKind};
 use crate::event_log::EventLog;
+use crate::event_text::{self, Left};
 use crate::mapping::{MapRequest, PortMapping};
 use crate::net::address::AddressClass;
 use crate::schedule::grant_time;
@@ -52,6 +53,8 @@ struct Status {
     failed_attempts: u64,
     /// How the lease's end has left the gateway.
     release: Release,
+    /// What the lease had at its end.
+    last: Option<Arc<PublishedMapping>>,
 }
 
 impl Default for Status {
@@ -66,6 +69,7 @@ impl Default for Status {
             attempt_error: None,
             failed_attempts: 0,
             release: Release::Pending,
+            last: None,
         }
     }
 }
@@ -203,14 +207,14 @@ impl MappingSink {
 
     fn granted(&self, kind: EventKind, mapping: &PortMapping, asked_at: Moment, renews_at: Moment) {
         let grant = self.grant(Arc::new(mapping.into()), mapping, asked_at, renews_at);
-        self.update(|status| {
+        let before = self.update(|status| {
             status.state = LeaseState::Installed;
             status.grant = Some(grant);
             status.failures = 0;
             status.last_error = None;
             status.attempt_error = None;
         });
-        self.emit(kind, None, self.since(asked_at));
+        self.publish(self.event(kind, None, self.since(asked_at)), &before);
     }
 
     /// The mapping was deleted, to be made again.
@@ -250,20 +254,20 @@ impl MappingSink {
             _ => (Arc::new(new), EventKind::Changed),
         };
         let grant = self.grant(published, mapping, asked_at, renews_at);
-        self.update(|status| {
+        let before = self.update(|status| {
             status.state = LeaseState::Installed;
             status.grant = Some(grant);
             status.renewals += 1;
             status.failures = 0;
             status.last_error = None;
         });
-        self.emit(kind, None, self.since(asked_at));
+        self.publish(self.event(kind, None, self.since(asked_at)), &before);
     }
 
     /// A renewal that began at `asked_at` failed; the mapping lives on and is tried again at `renews_at`.
     pub(crate) fn renewal_failed(&self, error: &PortMappingError, asked_at: Moment, renews_at: Moment) {
         let report = Arc::new(ErrorReport::from(error));
-        self.update(|status| {
+        let before = self.update(|status| {
             status.state = LeaseState::Installed;
             status.failures += 1;
             status.last_error = Some(Arc::clone(&report));
@@ -271,7 +275,7 @@ impl MappingSink {
                 grant.renews_at = renews_at;
             }
         });
-        self.emit(EventKind::Failed, Some(report), self.since(asked_at));
+        self.publish(self.event(EventKind::Failed, Some(report), self.since(asked_at)), &before);
     }
 
     /// An attempt to map that began at `asked_at` failed.
@@ -282,19 +286,20 @@ impl MappingSink {
     /// The same where there will be no other attempt: the lease has exited when it is told of the failure.
     pub(crate) fn failed_for_good(&self, error: &PortMappingError, asked_at: Moment) {
         self.attempt_failed(error, asked_at, LeaseState::Exited);
-        self.emit(EventKind::Exited, self.status.load().last_error.clone(), Duration::ZERO);
+        let status = self.status.load_full();
+        self.publish(self.event(EventKind::Exited, status.last_error.clone(), Duration::ZERO), &status);
     }
 
     fn attempt_failed(&self, error: &PortMappingError, asked_at: Moment, state: LeaseState) {
         let report = Arc::new(ErrorReport::from(error));
-        self.update(|status| {
+        let before = self.update(|status| {
             status.state = state;
             status.failures += 1;
             status.last_error = Some(Arc::clone(&report));
             status.attempt_error = Some(Arc::new(error.clone()));
             status.failed_attempts += 1;
         });
-        self.emit(EventKind::Failed, Some(report), self.since(asked_at));
+        self.publish(self.event(EventKind::Failed, Some(report), self.since(asked_at)), &before);
     }
 
     /// The mapping is lost. Revoking what is revoked already changes nothing.
@@ -303,13 +308,13 @@ impl MappingSink {
             return;
         }
         let report = Arc::new(ErrorReport::from(error));
-        self.update(|status| {
+        let before = self.update(|status| {
             status.state = LeaseState::Revoked;
             status.grant = None;
             status.failures = 0;
             status.last_error = Some(Arc::clone(&report));
         });
-        self.emit(EventKind::Revoked, Some(report), Duration::ZERO);
+        self.publish(self.event(EventKind::Revoked, Some(report), Duration::ZERO), &before);
     }
 
     /// The lease is over because of `error`, with which `ready` fails from now on. Only the first end counts.
@@ -322,7 +327,16 @@ impl MappingSink {
     /// gateway, if so. Only the first end counts, but the last one says how the gateway was left.
     pub(crate) fn stopped(&self, error: Option<&PortMappingError>) {
         self.end(error, false);
-        self.released(if error.is_some() { Release::Unconfirmed } else { Release::Released });
+        match error {
+            Some(error) => self.left(Release::Unconfirmed, Left::Unconfirmed(Some(&ErrorReport::from(error)))),
+            None => self.released(Release::Released),
+        }
+    }
+
+    /// The lease is over because it was told to stop, and leaves its mapping to its lifetime. Only the first end counts.
+    pub(crate) fn detached(&self) {
+        self.end(None, false);
+        self.left(Release::Released, Left::Detached);
     }
 
     /// The lease is over because it was told to stop, but a request is still under way. [`stopped`](Self::stopped) follows.
@@ -332,6 +346,15 @@ impl MappingSink {
 
     /// How the lease's end has left the gateway.
     pub(crate) fn released(&self, release: Release) {
+        match release {
+            Release::Released => self.left(release, Left::Released),
+            Release::Unconfirmed => self.left(release, Left::Unconfirmed(None)),
+            Release::Pending => {}
+        }
+    }
+
+    fn left(&self, release: Release, left: Left<'_>) {
+        event_text::tell_end(&self.request, self.status.load().last.as_deref(), left);
         // No snapshot shows it, so the state and its revision stay.
         self.status.store(Arc::new(Status { release, ..Status::clone(&self.status.load()) }));
         self.wake();
@@ -350,34 +373,34 @@ impl MappingSink {
             return;
         }
         let report = error.map(|error| Arc::new(ErrorReport::from(error)));
-        self.update(|status| {
+        let before = self.update(|status| {
             status.state = LeaseState::Exited;
-            status.grant = None;
+            status.last = status.grant.take().map(|grant| grant.mapping);
             if report.is_some() {
                 status.last_error.clone_from(&report);
             }
             status.attempt_error = error.filter(|_| failed).map(|error| Arc::new(error.clone()));
         });
-        self.emit(EventKind::Exited, report, Duration::ZERO);
+        self.publish(self.event(EventKind::Exited, report, Duration::ZERO), &before);
     }
 
-    /// One swap puts the new status in place. Only the lease's own task writes (and, after its end, the engine
-    /// that reports a panic), so reading and swapping need not be one step.
-    fn update(&self, change: impl FnOnce(&mut Status)) {
+    /// One swap puts the new status in place, and the one before is the answer. Only the lease's own task writes (and, after its
+    /// end, the engine that reports a panic), so reading and swapping need not be one step.
+    fn update(&self, change: impl FnOnce(&mut Status)) -> Arc<Status> {
         let mut status = Status::clone(&self.status.load());
         status.revision += 1;
         change(&mut status);
-        self.status.store(Arc::new(status));
+        self.status.swap(Arc::new(status))
     }
 
     fn wake(&self) {
         self.changed.send_replace(());
     }
 
-    /// Adds the event of the change just made and then wakes the waiters, so that a woken waiter finds the event too.
-    fn emit(&self, kind: EventKind, error: Option<Arc<ErrorReport>>, elapsed: Duration) {
+    /// An event of the state as it is now.
+    fn event(&self, kind: EventKind, error: Option<Arc<ErrorReport>>, elapsed: Duration) -> Event {
         let snapshot = self.snapshot();
-        self.events.push(Event {
+        Event {
             lease: Some(self.id),
             transport: Some(self.request.transport),
             internal_port: Some(self.request.internal_port),
@@ -389,7 +412,15 @@ impl MappingSink {
             error,
             elapsed,
             ..Event::new(kind)
-        });
+        }
+    }
+
+    /// Adds the event of the change just made to the status `before`, and then wakes the waiters, so that a woken
+    /// waiter finds the event too.
+    fn publish(&self, event: Event, before: &Status) {
+        let kind = |report: &Option<Arc<ErrorReport>>| report.as_ref().map(|report| report.kind);
+        let again = before.failures > 0 && kind(&before.last_error) == kind(&event.error);
+        self.events.push_after(event, before.grant.as_ref().map(|grant| &*grant.mapping), again);
         self.wake();
     }
 

@@ -44,7 +44,7 @@ impl SleepWatch {
             // Short sleeps add up.
             if asleep >= SLEEP_TOLERANCE {
                 slept += asleep;
-                tracing::info!(?asleep, "the machine has slept: every lease renews");
+                tracing::debug!(?asleep, "the machine has slept: every lease renews");
                 self.world.unsure();
             }
         }

@@ -301,7 +301,6 @@ impl Store {
             return;
         }
         let message = format!("state_dir {}: {}", self.folder.path().display(), what());
-        tracing::warn!(?error, "{message}");
         self.world.warn(&match error {
             Some(error) => PortMappingError::transport(message, error),
             None => PortMappingError::unavailable(message),

@@ -222,6 +222,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         };
         drop(signals);
         match end {
+            End::Shutdown(None) if self.shutdown.keeps_mapping() => self.sink.detached(),
             End::Shutdown(release_error) => self.sink.stopped(release_error.as_ref()),
             End::Outcome(error) => {
                 self.sink.exited(&error);
@@ -311,7 +312,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
             if let Some(attempt) = row.backoff() {
                 let jitter = rand::random_range(-1.0..=1.0);
                 let wait = retry_delay(attempt, min, max, error.retry_after(), jitter);
-                tracing::debug!(?wait, %error, "next attempt to map");
+                tracing::debug!(?wait, error = %error.message(), "next attempt to map");
                 if self.pause(self.clock().now().after(wait), signals).await == Some(Change::Moved) {
                     (row, request) = (Row::default(), self.request.clone());
                 }
@@ -411,7 +412,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
                 mapping.protocol
             )),
         };
-        tracing::warn!(%error, external = %mapping.external, "mapping not deleted");
+        tracing::debug!(error = %error.message(), external = %mapping.external, "mapping not deleted");
         // An entry that two protocols have made belongs to the last one, whose delete comes with the unanswered requests; then
         // nothing is left for a second delete.
         if self.abandon().await.is_some() || error.kind() != ErrorKind::Refused {
@@ -433,7 +434,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
             Ok(Err(error)) => error,
             Err(_) => PortMappingError::timeout(format!("the gateway did not answer within {RELEASE_DEADLINE:?}")),
         };
-        tracing::warn!(%error, "what an unanswered request may have left was not deleted");
+        tracing::debug!(error = %error.message(), "what an unanswered request may have left was not deleted");
         Some(error)
     }
 }

@@ -178,7 +178,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
             Ok(Err(error)) if error.mapping_lost() => Some(self.lose(kept, error).await),
             Ok(Ok(None)) => None,
             Ok(Err(error)) => {
-                tracing::debug!(%error, "the mapping could not be looked at");
+                tracing::debug!(error = %error.message(), "the mapping could not be looked at");
                 None
             }
             Err(_) => {
@@ -248,7 +248,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         if error.mapping_lost() || error.retry_after().is_some() {
             return Err(error);
         }
-        tracing::debug!(%error, "renewal failed once; quick retry");
+        tracing::debug!(error = %error.message(), "renewal failed once; quick retry");
         tokio::select! {
             biased;
             () = self.shutdown.token.cancelled() => Err(error),

@@ -87,7 +87,7 @@ impl RaceMapper {
                     (Arc::clone(&contestant.client), contestant.protocol, self.world.clone());
                 listening.spawn(async move {
                     let unsure = || {
-                        tracing::info!(%protocol, "the gateway may have lost its mappings");
+                        tracing::debug!(%protocol, "the gateway may have lost its mappings");
                         world.unsure();
                     };
                     client.attend_to_gateway(&unsure).await;
@@ -189,7 +189,7 @@ impl RaceMapper {
             }
             *doubted = Some(Instant::now());
         }
-        tracing::info!(%address, "the gateway has another external address");
+        tracing::debug!(%address, "the gateway has another external address");
         self.world.unsure();
     }
 }

@@ -119,7 +119,7 @@ impl RaceMapper {
                 tracing::debug!(path = ?self.present().map(|gateway| gateway.path), "gateway found");
             }
             Look::Moved => {
-                tracing::info!(path = ?self.present().map(|gateway| gateway.path), "the network has changed");
+                tracing::debug!(path = ?self.present().map(|gateway| gateway.path), "the leases have to move to other gateways");
                 self.world.moved();
             }
         }

@@ -167,7 +167,7 @@ impl Recorded {
         let anothers = self.journal.store().is_anothers(record);
         if anothers {
             let (transport, port) = (record.transport, record.internal_port);
-            tracing::info!(%transport, port, "not deleted, because another process has the port too");
+            tracing::debug!(%transport, port, "not deleted, because another process has the port too");
         }
         anothers
     }

@@ -91,7 +91,7 @@ async fn delete(contestant: &Contestant, record: &Record) -> bool {
     let (transport, port) = (record.transport, record.internal_port);
     match contestant.client.delete(record).await {
         Ok(()) => {
-            tracing::info!(%protocol, %transport, port, "what an earlier run had left is cleared");
+            tracing::debug!(%protocol, %transport, port, "what an earlier run had left is cleared");
             true
         }
         Err(error) => {

@@ -86,7 +86,7 @@ impl UpnpMapper {
             return Ok(());
         }
         if self.ledger.is_anothers(place, internal_port) {
-            tracing::info!(port = %place.port, "not deleted, because another process has mapped it too");
+            tracing::debug!(port = %place.port, "not deleted, because another process has mapped it too");
             self.ledger.forget(place, internal_port);
             return Ok(());
         }
