@@ -9,6 +9,7 @@ pub(crate) mod owners;
 pub(crate) mod pcp;
 mod port_mapper;
 pub(crate) mod race;
+mod trace;
 pub(crate) mod udp;
 pub(crate) mod upnp;
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The NAT Port Mapping Protocol (RFC 6886). The natpmp crate builds and reads the messages, our sockets carry them.
 
+mod words;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +14,7 @@ use tokio_util::sync::DropGuard;
 
 use super::epoch::Rule;
 use super::port_mapper::PortMapperClient;
+use super::trace::{self, NoAnswer, Traced};
 use super::udp::{Answered, Behind, GatewayPort, Late, Manner, another_port, wire_lifetime};
 use crate::clock::Moment;
 use crate::error::{ErrorKind, PortMappingError};
@@ -98,7 +101,7 @@ impl NatPmpMapper {
             // Whether or not the delete succeeds, the answer to the caller is the same; what is left stays in doubt,
             // and is deleted when the lease ends.
             if let Err(error) = self.channel.delete(request).await {
-                tracing::warn!(error = %error.message(), "a mapping to another port than the one insisted on could not be deleted");
+                tracing::warn!(error = %error.message(), "nat-pmp: a mapping to another port than the one asked for could not be deleted");
             }
             return Err(another_port(Protocol::NatPmp, request.suggested_port(), granted.port));
         }
@@ -110,7 +113,7 @@ impl NatPmpMapper {
             address => address,
         };
         let (address, _) = address.unwrap_or_else(|error| {
-            tracing::warn!(error = %error.message(), "the gateway made the mapping but does not say its external address");
+            tracing::warn!(error = %error.message(), "nat-pmp: the gateway made the mapping but does not say its external address");
             (None, Duration::ZERO)
         });
         self.channel.behind.granted(request);
@@ -167,7 +170,9 @@ impl Channel {
     async fn ask(&self, request: Request, sending: impl FnOnce()) -> Result<Answer, PortMappingError> {
         let gateway = self.gateway()?;
         let bytes = request.encode(gateway).await?;
-        let socket = self.port.open(Protocol::NatPmp).await?;
+        let (to, opened) = (self.port.gateway(), self.port.open(Protocol::NatPmp).await);
+        let socket = opened.inspect_err(|error| trace::not_sent(Protocol::NatPmp, to, &request, error))?;
+        let traced = Traced::begin(Protocol::NatPmp, to, || request.clone());
         sending();
         let (channel, asked, sent) = (self.clone(), bytes.clone(), self.port.restarts().now());
         let insist = match &request {
@@ -182,7 +187,9 @@ impl Channel {
         // RFC 6886 3.1 spreads nothing.
         let manner = Manner { jitter: 0.0, insist };
         let matcher = move |datagram: &[u8]| match_answer(&asked, datagram);
-        let Answered { answer, round_trip, repeated } = socket.exchange(&bytes, manner, matcher, late).await?;
+        let outcome = socket.exchange(&bytes, manner, matcher, late).await;
+        traced.ended(outcome.as_ref().map(|answered| words::Answer(&answered.answer)).map_err(NoAnswer));
+        let Answered { answer, round_trip, repeated } = outcome?;
         self.heard(&answer, sent);
         let response = new_natpmp_async_with(&Carrier::from(answer), gateway).read_response_or_retry().await;
         Ok(Answer { result: result(&answer), response, round_trip, repeated })
@@ -213,6 +220,8 @@ impl Channel {
     }
 
     fn heard_late(&self, answer: &[u8; ANSWER_LENGTH], sent: Moment, round_trip: Duration, request: &Request) {
+        let late = format_args!("{}, too late", words::Answer(answer));
+        trace::tell(Protocol::NatPmp, self.port.gateway(), request, late, round_trip);
         self.heard(answer, sent);
         self.behind.answered_late(round_trip);
         let [.., high, low, l0, l1, l2, l3] = *answer;
@@ -250,8 +259,11 @@ impl PortMapperClient for NatPmpMapper {
     async fn abandon(&self, request: &MapRequest) -> Result<(), PortMappingError> {
         let Channel { port, behind } = &self.channel;
         let tell = async {
-            let delete = Request::delete(request).encode(self.channel.gateway()?).await?;
-            port.tell(Protocol::NatPmp, |_| delete)
+            let delete = Request::delete(request);
+            let bytes = delete.encode(self.channel.gateway()?).await?;
+            port.tell(Protocol::NatPmp, |_| bytes)?;
+            trace::sent(Protocol::NatPmp, port.gateway(), &delete);
+            Ok(())
         };
         behind.abandon(request, self.channel.delete(request), tell).await
     }

@@ -301,6 +301,7 @@ impl Place<'_> {
                         gap * 2
                     }
                 };
+                tracing::trace!(protocol = %self.protocol, to = %self.port.gateway, after = ?sent_at.elapsed(), "asking again");
                 self.send(&question.socket, request, deadline, patience).await?;
                 (gap, repeated) = (spread((gap * 2).min(longest), jitter), true);
                 next = now + gap;

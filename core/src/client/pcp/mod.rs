@@ -2,6 +2,7 @@
 
 pub(crate) mod nonces;
 pub(crate) mod wire;
+mod words;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use self::nonces::Nonces;
 use self::wire::{MapFields, Opcode, Reply, Response, ResultCode};
 use super::epoch::Rule;
 use super::port_mapper::PortMapperClient;
+use super::trace::{self, NoAnswer, Traced};
 use super::udp::{Answered, Behind, GatewayPort, Late, Manner, another_port, wire_lifetime};
 use crate::clock::Moment;
 use crate::error::PortMappingError;
@@ -112,7 +114,7 @@ impl PcpMapper {
             // PREFER_FAILURE was not heeded: miniupnpd on nftables, for one. Whether or not the delete succeeds, the
             // answer to the caller is the same; what is left stays in doubt, and is deleted when the lease ends.
             if let Err(error) = self.channel.delete(request, nonce).await {
-                tracing::warn!(error = %error.message(), "a mapping to another port than the one insisted on could not be deleted");
+                tracing::warn!(error = %error.message(), "pcp: a mapping to another port than the one asked for could not be deleted");
             }
             return Err(another_port(Protocol::Pcp, request.suggested_port(), map.external_port));
         }
@@ -143,6 +145,8 @@ struct Asked {
     fields: MapFields,
     /// The mapping that is wanted; `None` for a delete.
     wanted: Option<MapRequest>,
+    /// In seconds.
+    lifetime: u32,
 }
 
 impl Channel {
@@ -156,10 +160,11 @@ impl Channel {
         renewal: bool,
     ) -> Result<(Duration, MapFields), PortMappingError> {
         let mut before = None;
-        let asked = Asked { fields: *fields, wanted: Some(request.clone()) };
+        let lifetime = wire_lifetime(ttl);
+        let asked = Asked { fields: *fields, wanted: Some(request.clone()), lifetime };
         let ask = self.ask(Opcode::Map, Some(asked), |client| {
             before = self.behind.asking(request);
-            wire::map_request(client, wire_lifetime(ttl), fields, request.exact)
+            wire::map_request(client, lifetime, fields, request.exact)
         });
         let Answered { answer, repeated, .. } = ask.await?;
         let granted = grant(answer, renewal && request.exact);
@@ -170,7 +175,7 @@ impl Channel {
     }
 
     async fn delete(&self, request: &MapRequest, nonce: [u8; 12]) -> Result<(), PortMappingError> {
-        let asked = Asked { fields: delete_fields(request, nonce), wanted: None };
+        let asked = Asked { fields: delete_fields(request, nonce), wanted: None, lifetime: 0 };
         let fields = asked.fields;
         let ask = self.ask(Opcode::Map, Some(asked), |client| wire::map_request(client, 0, &fields, false));
         let response = in_our_version(ask.await?.answer)?;
@@ -191,7 +196,10 @@ impl Channel {
         asked: Option<Asked>,
         build: impl FnOnce(IpAddr) -> Vec<u8>,
     ) -> Result<Answered<Reply>, PortMappingError> {
-        let socket = self.port.open(Protocol::Pcp).await?;
+        let (gateway, words) = (self.port.gateway(), || words::Request(asked.clone()));
+        let opened = self.port.open(Protocol::Pcp).await;
+        let socket = opened.inspect_err(|error| trace::not_sent(Protocol::Pcp, gateway, words(), error))?;
+        let traced = Traced::begin(Protocol::Pcp, gateway, words);
         let request = build(socket.local_address());
         let fields = asked.as_ref().map(|asked| asked.fields);
         let matcher = move |datagram: &[u8]| wire::parse(datagram).filter(|reply| fits(reply, opcode, fields));
@@ -206,7 +214,9 @@ impl Channel {
             heard: Box::new(move |reply, round_trip| channel.heard_late(reply, sent, round_trip, asked.as_ref())),
         };
         let manner = Manner { jitter: PCP_RETRANSMIT_JITTER, insist };
-        let answer = socket.exchange(&request, manner, matcher, late).await?;
+        let outcome = socket.exchange(&request, manner, matcher, late).await;
+        traced.ended(outcome.as_ref().map(|answered| words::Answer(&answered.answer)).map_err(NoAnswer));
+        let answer = outcome?;
         self.heard(answer.answer, sent);
         Ok(answer)
     }
@@ -220,9 +230,13 @@ impl Channel {
     }
 
     fn heard_late(&self, reply: Reply, sent: Moment, round_trip: Duration, asked: Option<&Asked>) {
+        if trace::is_heard() {
+            let (request, answer) = (words::Request(asked.cloned()), words::Answer(&reply));
+            trace::tell(Protocol::Pcp, self.port.gateway(), request, format_args!("{answer}, too late"), round_trip);
+        }
         self.heard(reply, sent);
         self.behind.answered_late(round_trip);
-        if let Some(Asked { fields, wanted: Some(request) }) = asked
+        if let Some(Asked { fields, wanted: Some(request), .. }) = asked
             && grant(reply, false).is_ok()
         {
             let (channel, unwanted, nonce) = (self.clone(), request.clone(), fields.nonce);
@@ -314,7 +328,13 @@ impl PortMapperClient for PcpMapper {
         let delete = async { self.channel.delete(request, self.nonces.of(request)).await };
         let tell = async {
             let fields = delete_fields(request, self.nonces.of(request));
-            port.tell(Protocol::Pcp, |client| wire::map_request(client, 0, &fields, false))
+            port.tell(Protocol::Pcp, |client| wire::map_request(client, 0, &fields, false))?;
+            trace::sent(
+                Protocol::Pcp,
+                port.gateway(),
+                words::Request(Some(Asked { fields, wanted: None, lifetime: 0 })),
+            );
+            Ok(())
         };
         behind.abandon(request, delete, tell).await
     }

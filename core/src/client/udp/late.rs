@@ -93,7 +93,6 @@ async fn listen<T, M: Fn(&[u8]) -> Option<T>>(question: &Question<T, M>, lane: &
     let heard = question.late.end.run_until_cancelled(timeout_at(sent_at + LATE_ANSWER_WINDOW, answer)).await;
     if let Some(Ok(Some(answer))) = heard {
         let round_trip = sent_at.elapsed();
-        tracing::debug!(?round_trip, "an answer came after the exchange had ended");
         lane.answered_late(round_trip);
         (question.late.heard)(answer, round_trip);
     }

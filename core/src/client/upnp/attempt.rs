@@ -72,7 +72,7 @@ impl UpnpMapper {
     async fn external_address(&self, control: Control<'_>) -> Result<External, CallError> {
         let external = match control.external_address().await {
             Err(error) if maps_all_the_same(&error) => {
-                tracing::debug!(%error, "GetExternalIPAddress");
+                tracing::debug!(%error, "the device does not say its external address");
                 External { address: None, local: control.local_address().map_err(HttpError::Io)? }
             }
             result => result?,

@@ -172,7 +172,7 @@ impl Attendant<'_> {
 
     /// A socket that fails again and again is given up.
     fn failed(&mut self, error: &io::Error) {
-        tracing::debug!(%error, "ssdp announcements");
+        tracing::debug!(%error, "an ssdp announcement could not be received");
         self.errors += 1;
         if self.errors > MAX_RECEIVE_ERRORS {
             self.socket = None;

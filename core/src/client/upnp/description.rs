@@ -1,5 +1,6 @@
 //! Device descriptions: which services of a device map ports, and where their control URLs are.
 
+use std::fmt::{self, Display};
 use std::net::IpAddr;
 
 use url::Url;
@@ -31,6 +32,17 @@ pub(crate) struct Description {
     pub udn: String,
     /// The services that map ports, in document order, at most [`MAX_SERVICES`].
     pub services: Vec<Service>,
+}
+
+impl Display for Description {
+    /// For the log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "device `{}`", self.friendly_name)?;
+        self.manufacturer.as_ref().map_or(Ok(()), |manufacturer| write!(f, " by `{manufacturer}`"))?;
+        self.model.as_ref().map_or(Ok(()), |model| write!(f, ", model `{model}`"))?;
+        f.write_str(if self.services.is_empty() { ", maps no ports" } else { ", maps ports by" })?;
+        self.services.iter().try_for_each(|service| write!(f, " {}", service.service_type))
+    }
 }
 
 /// A service that maps ports.

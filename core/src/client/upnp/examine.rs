@@ -10,7 +10,9 @@ use super::device::{Device, Rank};
 use super::http::{self, Request, shown};
 use super::leads::Lead;
 use super::soap::{Caller, explain_http};
+use crate::client::trace;
 use crate::error::PortMappingError;
+use crate::escape::Escaped;
 use crate::schedule::{UPNP_DEADLINE, UPNP_SERVICES_DEADLINE};
 
 /// Fetches a description and asks its services for address and status; the best service makes the device. Without `ranked`
@@ -43,6 +45,7 @@ pub(super) async fn examine_if(
     }
     let description = description::parse(&reply.response.body, &lead.location).map_err(useless)?;
     fits(&description).map_err(useless)?;
+    tracing::debug!(target: trace::TARGET, "{}", Escaped(format_args!("upnp {}: {description}", lead.location)));
     let described = Instant::now();
     let mut best: Option<Device> = None;
     let ranked = ranked || description.services.len() > 1;
@@ -86,7 +89,7 @@ pub(super) async fn examine_if(
 /// Whether the WAN connection is up. A router that does not know the action, or does not answer it, is usable all the same.
 async fn connected(control: Control<'_>) -> Option<bool> {
     control.connected().await.unwrap_or_else(|error| {
-        tracing::debug!(url = %control.service.control_url, %error, "GetStatusInfo");
+        tracing::debug!(url = %control.service.control_url, %error, "the device does not say whether it is connected");
         None
     })
 }
@@ -104,11 +107,11 @@ async fn external_address(control: Control<'_>) -> Option<Told> {
     match timeout(UPNP_SERVICES_DEADLINE.max(control.caller.optional_deadline()), control.external_address()).await {
         Ok(Ok(external)) => Some(Told::Address(external)),
         Ok(Err(error)) => {
-            tracing::debug!(%url, %error, "GetExternalIPAddress");
+            tracing::debug!(%url, %error, "the device does not say its external address");
             Some(Told::Nothing)
         }
         Err(_) => {
-            tracing::debug!(%url, "GetExternalIPAddress: no turn in time");
+            tracing::debug!(%url, "the device was not asked for its external address: the calls before took too long");
             None
         }
     }

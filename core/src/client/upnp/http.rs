@@ -3,6 +3,7 @@
 //! Header names keep their exact case, because some routers compare bytes. Answers are read leniently: chunked, counted
 //! or to the end of the connection; any header case; lines that end in LF alone; interim 1xx answers.
 
+use std::fmt::{self, Display};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use url::{Host, Url};
+
+use crate::client::trace::Traced;
+use crate::escape::misleads;
+use crate::mapping::Protocol;
 
 /// The largest body that is read. Descriptions above 16 KB exist.
 pub(crate) const MAX_BODY: usize = 1024 * 1024;
@@ -26,6 +31,13 @@ pub(crate) struct Response {
     pub status: u16,
     /// The body, without its framing.
     pub body: Vec<u8>,
+}
+
+impl Display for Response {
+    /// For the log: `200, 2345 bytes`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {} bytes", self.status, self.body.len())
+    }
 }
 
 /// Why there is no answer.
@@ -245,11 +257,7 @@ const MAX_SHOWN: usize = 100;
 /// A piece of what a peer said, fit for a message: short, on one line, and without characters that show the rest of the
 /// line in another order.
 pub(super) fn shown(text: &str) -> String {
-    let misleading = |c: char| {
-        // Separators of lines, and the bidirectional controls (Unicode UAX 9, 2).
-        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let clean: String = text.trim().chars().map(|c| if c.is_control() || misleading(c) { ' ' } else { c }).collect();
+    let clean: String = text.trim().chars().map(|c| if misleads(c) { ' ' } else { c }).collect();
     match clean.char_indices().nth(MAX_SHOWN) {
         Some((cut, _)) => format!("{}...", &clean[..cut]),
         None => clean,
@@ -291,7 +299,19 @@ pub(super) struct Reply {
 
 /// Sends one request and reads the answer. No redirect is followed.
 pub(super) async fn send(request: &Request<'_>) -> Result<Reply, HttpError> {
-    send_noting(request, &AtomicBool::new(false)).await
+    let traced = traced(request, || format!("GET {}", shown(path(request.url))));
+    let outcome = send_noting(request, &AtomicBool::new(false)).await;
+    traced.ended(outcome.as_ref().map(|reply| &reply.response));
+    outcome
+}
+
+/// The exchange for the log; `asked` is called only if somebody listens.
+pub(super) fn traced<A: Display>(request: &Request<'_>, asked: impl FnOnce() -> A) -> Traced<A> {
+    match endpoint(request.url) {
+        Some(peer) => Traced::begin(Protocol::Upnp, peer, asked),
+        // It will not be asked.
+        None => Traced::silent(),
+    }
 }
 
 /// As [`send`]; notes in `sent` when the request begins to leave this machine: from then on it may have had an effect,
@@ -345,9 +365,13 @@ async fn connect(peer: SocketAddr, local: Option<IpAddr>) -> Result<TcpStream, H
     Ok(stream)
 }
 
+fn path(url: &Url) -> &str {
+    &url[url::Position::BeforePath..url::Position::AfterQuery]
+}
+
 /// Headers and body in one piece: some routers read once and answer what they got.
 fn message(request: &Request<'_>, peer: SocketAddr) -> String {
-    let path = &request.url[url::Position::BeforePath..url::Position::AfterQuery];
+    let path = path(request.url);
     let agent = concat!("portlease/", env!("CARGO_PKG_VERSION"), " UPnP/1.1");
     match request.action {
         None => format!("GET {path} HTTP/1.1\r\nHost: {peer}\r\nUser-Agent: {agent}\r\nConnection: close\r\n\r\n"),

@@ -179,7 +179,7 @@ impl UpnpMapper {
                 Some(result)
             }
             Err(search) => {
-                tracing::debug!(error = %search.message(), "and it is not found");
+                tracing::debug!(error = %search.message(), "the device was searched for and not found");
                 Some(result)
             }
         }

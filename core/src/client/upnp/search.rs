@@ -242,7 +242,7 @@ impl Hunt {
                 }
             }
             Err(error) => {
-                tracing::debug!(error = %error.message(), gateway = lead.named, "not usable");
+                tracing::debug!(error = %error.message(), gateway = lead.named, "a device that was found is not usable");
                 // What is wrong with a television says nothing about the gateway.
                 if lead.named {
                     self.fail(lead.from, error);

@@ -1,5 +1,7 @@
 //! SOAP: one action, one answer; and what answers and faults mean.
 
+mod words;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
@@ -359,14 +361,14 @@ fn micros(time: Duration) -> u64 {
 async fn exchange(request: &Request<'_>, claim: Option<&Claim>) -> Result<Answer, CallError> {
     let sending = claim.map(Claim::sending);
     let sent = AtomicBool::new(false);
-    let reply = http::send_noting(request, &sent).await;
-    let outcome = match reply {
+    let traced = http::traced(request, || words::Request::of(request));
+    let outcome = match http::send_noting(request, &sent).await {
         Ok(reply) => {
-            tracing::trace!(status = reply.response.status, "upnp answer");
             judge(reply.response.status, &reply.response.body).map(|arguments| Answer { arguments, local: reply.local })
         }
         Err(error) => Err(error.into()),
     };
+    traced.ended(outcome.as_ref().map(|answer| words::Answer(&answer.arguments)));
     if let Some(sending) = sending {
         match &outcome {
             Ok(_) => sending.granted(),

@@ -1,6 +1,8 @@
 //! SSDP: the search for UPnP devices (UPnP Device Architecture 1.1, section 1.3).
 
 use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -11,9 +13,12 @@ use tokio::time::{Instant, sleep_until};
 use url::Url;
 
 use super::config::UpnpConfig;
-use super::http::endpoint;
+use super::http::{endpoint, shown};
+use crate::client::trace;
 use crate::config::SSDP_ADDRESS;
 use crate::error::PortMappingError;
+use crate::escape::Escaped;
+use crate::event_text::Millis;
 use crate::schedule::{SSDP_DEADLINE, SSDP_LATE_DEADLINE, SSDP_REFUSED_GRACE, SSDP_REPEATS};
 
 /// What is searched for: the gateway devices, the services that map ports, and, for routers that answer to
@@ -32,6 +37,8 @@ const MULTICAST_TTL: u32 = 2;
 pub(super) const MAX_DATAGRAM: usize = 4096;
 /// Receive errors (Windows reports an ICMP refusal this way) after which the socket counts as broken.
 pub(super) const MAX_RECEIVE_ERRORS: u32 = 64;
+/// Answers that one search tells the log at DEBUG: anybody can send more.
+const MAX_TOLD: usize = 64;
 
 /// An answer to a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +143,8 @@ pub(super) struct Search {
     repeats: usize,
     errors: u32,
     over: bool,
+    /// What the log was told of, if somebody listens.
+    told: HashSet<Url>,
 }
 
 /// What a search comes upon.
@@ -199,12 +208,27 @@ impl Search {
             repeats: 0,
             errors: 0,
             over: false,
+            told: HashSet::new(),
         };
         search.burst().await.map_err(|error| {
             let to: Vec<_> = search.destinations.iter().map(ToString::to_string).collect();
             PortMappingError::transport(format!("cannot send an ssdp search to {}", to.join(" or ")), error)
         })?;
+        search.tell(format_args!("M-SEARCH sent to {:?}", search.destinations));
         Ok(search)
+    }
+
+    fn tell(&self, what: impl Display) {
+        let since = Millis(self.started.elapsed());
+        tracing::debug!(target: trace::TARGET, "{}", Escaped(format_args!("upnp ssdp: {what} ({since})")));
+    }
+
+    /// Tells of each location once: a device answers for each target and each repetition.
+    fn tell_answer(&mut self, answer: &Answer, from: IpAddr) {
+        if trace::is_heard() && self.told.len() < MAX_TOLD && self.told.insert(answer.location.clone()) {
+            let (target, location) = (shown(&answer.target), shown(answer.location.as_str()));
+            self.tell(format_args!("{from} answers: {target} at {location}"));
+        }
     }
 
     /// Sends every target to every destination. An unreachable destination is no failure as long as one send works:
@@ -216,7 +240,7 @@ impl Search {
         {
             // The refusal of an earlier message may be reported here.
             self.refused |= error.kind() == io::ErrorKind::ConnectionRefused;
-            tracing::debug!(%error, "ssdp sentinel");
+            tracing::debug!(%error, %host, "an ssdp search could not be sent");
         }
         let (mut sent, mut failure) = (0, None);
         for target in TARGETS {
@@ -261,6 +285,7 @@ impl Search {
                 self.destinations.retain(|to| *to != host);
                 self.until = self.until.min(Instant::now() + self.after_refusal);
                 self.over = self.after_refusal.is_zero();
+                self.tell(format_args!("{host} refuses: port unreachable"));
                 return Found::Refused(host);
             }
             let repeat = SSDP_REPEATS.get(self.repeats).map_or(self.until, |after| self.started + *after);
@@ -279,11 +304,13 @@ impl Search {
                 () = sleep_until(repeat.min(self.until)) => {
                     if Instant::now() >= self.until {
                         self.over = true;
+                        self.tell("no more answers");
                         return Found::Nothing;
                     }
                     self.repeats += 1;
+                    tracing::trace!(to = ?self.destinations, "the ssdp search is repeated");
                     if let Err(error) = self.burst().await {
-                        tracing::debug!(%error, "ssdp repeat");
+                        tracing::debug!(%error, "an ssdp search could not be repeated");
                     }
                     continue;
                 }
@@ -291,11 +318,12 @@ impl Search {
             match received {
                 Ok((datagram, from)) => {
                     if let Some(answer) = parse_response(datagram) {
+                        self.tell_answer(&answer, from);
                         return Found::Answer(answer, from);
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "ssdp receive");
+                    tracing::debug!(%error, "an ssdp answer could not be received");
                     self.errors += 1;
                     if self.errors > MAX_RECEIVE_ERRORS {
                         self.over = true;

@@ -123,7 +123,7 @@ impl UpnpMapper {
         }
         match add_permanent(control, &entry, port, &reservation).await {
             Err(CallError::Fault(fault)) => {
-                tracing::debug!(%fault, port, "nor does it make a permanent one");
+                tracing::debug!(%fault, port, "the router makes no permanent entry either");
                 return Err(lost());
             }
             result => result?,
