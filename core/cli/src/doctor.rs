@@ -14,6 +14,7 @@ use crate::advice;
 use crate::args::{self, PathArgs, PcpPortArgs, PortSpec, ProtocolArgs};
 use crate::diagnosis::{Findings, TestMapping};
 use crate::event::{external, millis, span};
+use crate::log::LogArgs;
 use crate::outcome::{DONE, FAILED, Outcome};
 use crate::output::Output;
 use crate::repair;
@@ -43,6 +44,7 @@ const AFTER_HELP: &str = "\
 Examples:
   portlease doctor
   portlease doctor --json                  for a bug report
+  portlease doctor -v                      and show each exchange with the router
   portlease doctor --gateway 192.168.0.1   ask another router than that of the default route
   portlease doctor --repair 4000           delete the mapping of port 4000 and add it again; also 4000/udp
 
@@ -70,6 +72,8 @@ pub(crate) struct DoctorArgs {
     path: PathArgs,
     #[command(flatten)]
     pcp: PcpPortArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 }
 
 pub(crate) async fn run(args: DoctorArgs) -> Outcome {

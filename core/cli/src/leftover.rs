@@ -107,7 +107,7 @@ impl Leftover {
 }
 
 /// Hours, minutes and seconds of a time since 1970.
-fn clock_time(unix: u64) -> String {
+pub(crate) fn clock_time(unix: u64) -> String {
     let second = unix % 86_400;
     format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
 }

@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! One module for each subcommand (`map`, `doctor`, `list`, `unmap`, `gateway`, `demo`, `completions`);
-//! `session` is a stay of `map`, `state` finds the folder for its records, `args` reads what all share, `output` writes plain lines, status lines or JSON, `text` keeps them free of what steers a terminal, `event` and `status` put a mapper's
+//! `session` is a stay of `map`, `log` writes what `-v` tells, `state` finds the folder for its records, `args` reads what all share, `output` writes plain lines, status lines or JSON, `text` keeps them free of what steers a terminal, `event` and `status` put a mapper's
 //! events and a lease's state into words, `leftover` what is still on the router at the end, `diagnosis` draws conclusions for `doctor`, `repair` is its `--repair`, `advice` says what to try,
 //! `signals` hears Ctrl-C.
 
@@ -19,6 +19,7 @@ mod event;
 mod gateway;
 mod leftover;
 mod list;
+mod log;
 mod map;
 mod outcome;
 mod output;
@@ -37,6 +38,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use portlease::{ErrorKind, ErrorReport, PortMappingError};
 
+use crate::log::LogArgs;
 use crate::outcome::{BAD_USAGE, DONE, FAILED, Failure, Outcome};
 use crate::output::Output;
 
@@ -80,6 +82,19 @@ enum Command {
     Completions(completions::CompletionsArgs),
 }
 
+impl Command {
+    /// What is to be told beside the answer, by the commands that ask a router.
+    fn log(&self) -> Option<&LogArgs> {
+        match self {
+            Self::Map(args) => Some(&args.log),
+            Self::Doctor(args) => Some(&args.log),
+            Self::List(args) => Some(&args.log),
+            Self::Unmap(args) => Some(&args.log),
+            Self::Gateway(_) | Self::Demo(_) | Self::Completions(_) => None,
+        }
+    }
+}
+
 /// Runs the command with these arguments, the program's own name first, and returns the exit status: 0, 1 if it failed
 /// or if something may be left on the router, 2 for bad usage.
 ///
@@ -94,6 +109,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             let _ = error.print();
             return u8::try_from(error.exit_code()).unwrap_or(BAD_USAGE);
         }
+    };
+    let _log = match cli.command.log().map(LogArgs::start).transpose() {
+        Ok(log) => log.flatten(),
+        Err(error) => return explain(&error.into()),
     };
     let outcome = match cli.command {
         Command::Map(args) => block_on(map::run(args)),

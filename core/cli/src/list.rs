@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::args::{self, PathArgs};
 use crate::event::span;
+use crate::log::LogArgs;
 use crate::outcome::{DONE, Outcome};
 use crate::output::Output;
 
@@ -41,6 +42,8 @@ pub(crate) struct ListArgs {
     json: bool,
     #[command(flatten)]
     path: PathArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 }
 
 /// An entry as `--json` writes it.

@@ -7,6 +7,7 @@ use portlease::{Config, MapRequest, Mapper, PortMappingError, RetryPolicy};
 use tokio::time::Instant;
 
 use crate::args::{self, PathArgs, PcpPortArgs, PortSpec, ProtocolArgs};
+use crate::log::LogArgs;
 use crate::outcome::Outcome;
 use crate::output::Output;
 use crate::session::Session;
@@ -37,6 +38,7 @@ Examples:
   portlease map 8080/tcp --external 80 --exact  as port 80, or not at all
   portlease map 4000/udp --for 10m --json       for ten minutes, one JSON object a line
   portlease map 4000/udp --ttl 2h --detach      for two hours, without staying
+  portlease map 4000/udp --log-file map.log     and write down what the router was asked, and what it answered
 
 JSON events: installed, renewed, changed, failed, revoked, repaired, exited, network-changed; at the end detached with
 --detach, and unconfirmed or pending for a port that may still be mapped. A failed without a port is a warning, for
@@ -106,6 +108,8 @@ pub(crate) struct MapArgs {
     path: PathArgs,
     #[command(flatten)]
     pcp: PcpPortArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 }
 
 impl MapArgs {
@@ -157,7 +161,10 @@ impl MapArgs {
 
 pub(crate) async fn run(args: MapArgs) -> Outcome {
     let (requests, mut config) = (args.requests()?, args.config());
-    let output = Output::new(args.json);
+    let mut output = Output::new(args.json);
+    if args.log.is_on_terminal() {
+        output.draw_nothing();
+    }
     config.state_dir = args.state.folder(&output);
     // A machine without a network is not bad usage: the lease says so, and waits for one.
     let (config, _) = args::check(config)?;

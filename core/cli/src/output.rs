@@ -25,6 +25,8 @@ pub(crate) struct Output {
     stdout: Paint,
     stderr: Paint,
     live: RefCell<Option<Live>>,
+    /// Whether status lines may be drawn.
+    draws: bool,
     /// The kind whose advice was given last: the same advice is not given after every attempt.
     advised: Cell<Option<ErrorKind>>,
 }
@@ -37,6 +39,7 @@ impl Output {
             stdout: Paint::of(&io::stdout()),
             stderr: Paint::of(&io::stderr()),
             live: RefCell::default(),
+            draws: true,
             advised: Cell::default(),
         }
     }
@@ -44,6 +47,11 @@ impl Output {
     /// Output for people.
     pub(crate) fn plain() -> Self {
         Self::new(false)
+    }
+
+    /// From now on no status lines are drawn: another thread writes to the terminal.
+    pub(crate) fn draw_nothing(&mut self) {
+        self.draws = false;
     }
 
     /// Whether JSON is wanted.
@@ -110,7 +118,7 @@ impl Output {
 
     /// Begins to draw that many status lines, where stdout is a terminal that can show them and people read it.
     pub(crate) fn begin_live(&self, count: usize) -> bool {
-        if self.json || !io::stdout().is_terminal() || dumb_terminal() {
+        if self.json || !self.draws || !io::stdout().is_terminal() || dumb_terminal() {
             return false;
         }
         let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::args::{self, PathArgs, PcpPortArgs, PortSpec};
 use crate::list::{is_ours, upnp};
+use crate::log::LogArgs;
 use crate::outcome::{DONE, Failure, Outcome};
 use crate::output::Output;
 
@@ -53,6 +54,8 @@ pub(crate) struct UnmapArgs {
     path: PathArgs,
     #[command(flatten)]
     pcp: PcpPortArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 }
 
 /// What became of one port, as `--json` writes it.

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 
 /// A command line, and what the message must contain.
-const CASES: [(&str, &str); 48] = [
+const CASES: [(&str, &str); 50] = [
     ("", "Usage: portlease <COMMAND>"),
     ("nosuch", "nosuch"),
     ("map", "PORT/TRANSPORT"),
@@ -41,6 +41,8 @@ const CASES: [(&str, &str); 48] = [
     ("map 4000/udp --pcp-port 0", "invalid: pcp_port: must be between 1 and 65535"),
     ("map 4000/udp --ssdp-address 127.0.0.1", "--ssdp-address"),
     ("map 4000/udp --ssdp-address 127.0.0.1:0", "invalid: ssdp_address: the port must be between 1 and 65535"),
+    ("map 4000/udp --log-file /nosuch/map.log", "invalid: log-file: cannot open `/nosuch/map.log`: "),
+    ("demo -v", "unexpected argument"),
     ("doctor --gateway router", "`router` is not an IP address"),
     ("doctor --interface nosuch0", "there is no interface `nosuch0`"),
     ("doctor --repair", "PORT[/TRANSPORT]"),
