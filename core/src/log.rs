@@ -1,5 +1,14 @@
 //! Diagnostics for hosts without `tracing`: core's events, kept in a bounded queue until the host pulls them.
 //!
+//! | level | what | target |
+//! |---|---|---|
+//! | INFO | a mapping was installed, changed, repaired, revoked or released; the network has changed | `portlease::event` |
+//! | WARN | a mapping could not be made or renewed, or may be left on the router; something else does not work that should | any |
+//! | DEBUG | each exchange with the router: what was asked, what came back, milliseconds | `portlease::exchange` |
+//! | DEBUG | why it does what it does | any other |
+//! | TRACE | each request when it begins, and its repetitions | any |
+//! | ERROR | a defect in portlease | any |
+//!
 //! In a Rust program `tracing` does this better. A library that is loaded into another language has a copy of `tracing` of its
 //! own, which no other code shares, and this module is its subscriber.
 
@@ -99,7 +108,8 @@ impl FromStr for LogLevel {
 pub struct LogRecord {
     /// How much it matters.
     pub level: LogLevel,
-    /// The part of portlease that tells it, such as `portlease::client::pcp`.
+    /// The part of portlease that tells it: `portlease::event` for what happens to mappings, `portlease::exchange` for
+    /// exchanges with the router, else a module.
     pub target: String,
     /// What happened, followed by ` name=value` for each detail. One line: control characters, which a router may have sent,
     /// are written as `\u{1b}`.

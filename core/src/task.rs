@@ -127,13 +127,13 @@ impl Shutdown {
 /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
 /// # runtime.block_on(async {
 /// let request = MapRequest::new(4000, Transport::Udp);
-/// let granted = MockPortMapperClient::mapping(request, ([203, 0, 113, 7].into(), 4000), Duration::from_secs(3600));
+/// let granted = MockPortMapperClient::mapping(request.clone(), ([203, 0, 113, 7].into(), 4000), Duration::from_secs(3600));
 /// let client = Arc::new(MockPortMapperClient::default());
 /// client.on_probe(Duration::ZERO, Ok(())).on_install(Duration::ZERO, Ok(granted));
 ///
 /// let events = Arc::<EventLog>::default();
 /// let reader = events.reader();
-/// let sink = Arc::new(MappingSink::new(1, request, events));
+/// let sink = Arc::new(MappingSink::new(1, request.clone(), events));
 /// let shutdown = Shutdown::default();
 /// let task = PortMapperTask::new(client, Arc::clone(&sink), request, Timing::default(), shutdown.clone());
 /// let running = tokio::spawn(task.run());

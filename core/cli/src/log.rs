@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{ArgAction, Args};
+use portlease::PortMappingError;
 use portlease::log::{LogLevel, LogReader, LogRecord};
-use portlease::{ErrorKind, PortMappingError};
 
 use crate::leftover::clock_time;
 use crate::output::Output;
@@ -90,12 +90,8 @@ struct Writer {
 impl Writer {
     /// Writes until the reader is closed.
     fn run(mut self, reader: &LogReader) {
-        loop {
-            match reader.next(None) {
-                Ok(record) => self.write(&record),
-                Err(error) if error.kind() == ErrorKind::Timeout => {}
-                Err(_) => return,
-            }
+        while let Ok(record) = reader.next(None) {
+            self.write(&record);
         }
     }
 

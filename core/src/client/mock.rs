@@ -28,7 +28,7 @@ type Answer<T> = (Duration, Result<T, PortMappingError>);
 ///
 /// let now = Duration::ZERO;
 /// let request = MapRequest::new(4000, Transport::Udp);
-/// let granted = MockPortMapperClient::mapping(request, ([203, 0, 113, 7].into(), 4000), Duration::from_secs(3600));
+/// let granted = MockPortMapperClient::mapping(request.clone(), ([203, 0, 113, 7].into(), 4000), Duration::from_secs(3600));
 /// let client = Arc::new(MockPortMapperClient::default());
 /// client.on_probe(now, Ok(())).on_install(now, Ok(granted));
 ///
