@@ -77,7 +77,7 @@ async fn look_at(
         Ok(seen) => {
             known.heard(protocol);
             if is_another(seen, mapping) {
-                tracing::info!(%protocol, %external, now = %seen.external, "the mapping is another one by now");
+                tracing::debug!(%protocol, %external, now = %seen.external, "the mapping is another one by now");
                 world.unsure();
             }
             if protocol != Protocol::Upnp {
@@ -86,7 +86,7 @@ async fn look_at(
         }
         Err(error) if error.mapping_lost() => {
             let error = error.message();
-            tracing::info!(%protocol, %external, error, "the mapping is gone: making it again");
+            tracing::debug!(%protocol, %external, error, "the mapping is gone: making it again");
             holdings.look_anew(mapping, maker);
             world.unsure();
         }

@@ -79,7 +79,7 @@ impl PortMapperClient for Owned {
     async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
         if !self.member.gives_up(mapping) {
             let (protocol, external) = (self.protocol, mapping.external);
-            tracing::info!(%protocol, %external, "not deleted, because another mapper of this process has it too");
+            tracing::debug!(%protocol, %external, "not deleted, because another mapper of this process has it too");
             self.client.let_go(mapping);
             return Ok(());
         }

@@ -160,7 +160,7 @@ pub(super) async fn clear(
             Look::Nothing => None,
             Look::Entry(entry) => match owner_at(ledger, place, &entry, internal, description) {
                 Owner::Ours if ledger.is_renewed_elsewhere(place, &entry) => {
-                    tracing::info!(
+                    tracing::debug!(
                         port = entry.external_port,
                         "not deleted, because another program has renewed it since"
                     );
