@@ -230,9 +230,13 @@ impl Config {
         })?;
         check("failure_threshold", self.failure_threshold > 0, || "must be at least 1, not 0".to_owned())?;
         if let RetryPolicy::Backoff { min, max } = self.retry {
-            check("retry", min <= max, || format!("the shortest wait, {min:?}, is longer than the longest, {max:?}"))?;
+            check("retry", min <= max, || {
+                let (min, max) = (min.as_secs_f64(), max.as_secs_f64());
+                format!("the shortest wait, {min} s, is longer than the longest, {max} s")
+            })?;
             check("retry", max <= MAX_RETRY_BACKOFF, || {
-                format!("the longest wait must be at most {MAX_RETRY_BACKOFF:?}, not {max:?}")
+                let allowed = MAX_RETRY_BACKOFF.as_secs();
+                format!("the longest wait must be at most {allowed} s, not {} s", max.as_secs_f64())
             })?;
         }
         Ok(())

@@ -27,11 +27,14 @@ fn each_bad_field_is_named_with_what_is_allowed() {
         (rejected(|c| c.interface = Some(String::new())), "interface: the name is empty"),
         (rejected(|c| c.failure_threshold = 0), "failure_threshold: must be at least 1, not 0"),
         (rejected(|c| c.description = "x".repeat(65)), "description: must have at most 64 characters, not 65"),
-        (rejected(|c| c.description = "a\nb".into()), "description: must not contain control characters such as '\\n'"),
+        (
+            rejected(|c| c.description = "a\nb".into()),
+            "description: must not contain control characters such as U+000A",
+        ),
         (rejected(|c| c.pcp_port = 0), "pcp_port: must be between 1 and 65535, not 0"),
         (
             rejected(|c| c.retry = RetryPolicy::Backoff { min: Duration::from_secs(2), max: Duration::from_secs(1) }),
-            "retry: the shortest wait, 2s, is longer than the longest, 1s",
+            "retry: the shortest wait, 2 s, is longer than the longest, 1 s",
         ),
     ];
     for (message, expected) in cases {

@@ -222,7 +222,7 @@ pub(crate) fn check_description(description: &str) -> Result<(), PortMappingErro
     })?;
     let control = description.chars().find(|c| c.is_control());
     check("description", control.is_none(), || {
-        format!("must not contain control characters such as {:?}", control.unwrap_or_default())
+        format!("must not contain control characters such as U+{:04X}", u32::from(control.unwrap_or_default()))
     })
 }
 

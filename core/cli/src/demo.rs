@@ -105,7 +105,10 @@ async fn next(mapper: &Mapper, kind: EventKind) -> Result<String, Failure> {
     let event = mapper.next_event(STEP_DEADLINE).await?;
     match event::good_news(&event) {
         Some(news) if event.kind == kind => Ok(news),
-        _ => Err(failed(format!("`{kind}` was expected, but `{}` happened: {event:?}", event.kind))),
+        _ => {
+            let why = event.error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();
+            Err(failed(format!("`{kind}` was expected, but `{}` happened{why}", event.kind)))
+        }
     }
 }
 
