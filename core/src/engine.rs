@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::error::PortMappingError;
+use crate::error::{PortMappingError, in_seconds};
 use crate::fork;
 use crate::schedule::{ENGINE_END_DEADLINE, FORK_CHECK_INTERVAL};
 
@@ -228,7 +228,7 @@ impl Engine {
 
 /// A limit as error messages give it.
 pub(crate) fn seconds(limit: Option<Duration>) -> String {
-    format!("{} s", limit.unwrap_or_default().as_secs_f64())
+    in_seconds(limit.unwrap_or_default())
 }
 
 fn stopped_during_call() -> PortMappingError {

@@ -16,7 +16,8 @@ use crate::mapping::Protocol;
 pub enum ErrorKind {
     /// No gateway, or none of the protocols answered, or the gateway says that it has no such service.
     Unavailable,
-    /// A call ran past its deadline.
+    /// A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one protocol is its
+    /// silence a `timeout`.
     Timeout,
     /// A socket-level error on the way to the gateway.
     Transport,
@@ -81,6 +82,11 @@ pub(crate) fn check(
     why: impl FnOnce() -> String,
 ) -> Result<(), PortMappingError> {
     if allowed { Ok(()) } else { Err(PortMappingError::invalid(argument, why())) }
+}
+
+/// A time as error messages give it: in seconds, to the millisecond.
+pub(crate) fn in_seconds(time: Duration) -> String {
+    format!("{} s", (time.as_secs_f64() * 1000.0).round() / 1000.0)
 }
 
 /// Joins names for an error message: `a, b, c`.
@@ -171,6 +177,8 @@ pub enum PortMappingError {
     Internal {
         /// What should not have happened.
         message: String,
+        /// What the other protocols have answered.
+        details: Vec<ErrorDetail>,
     },
 }
 
@@ -227,19 +235,20 @@ impl PortMappingError {
 
     /// An error of kind `internal`.
     pub fn internal(message: impl Into<String>) -> Self {
-        Self::Internal { message: message.into() }
+        Self::Internal { message: message.into(), details: Vec::new() }
     }
 
-    /// The same, with what each protocol that was tried has answered. Errors of kind `invalid`, `stopped` and `internal` are
-    /// about no protocol and stay as they are.
+    /// The same, with what each protocol that was tried has answered. Errors of kind `invalid` and `stopped` are about no
+    /// protocol and stay as they are.
     #[must_use]
     pub fn with_details(mut self, each: impl Into<Vec<ErrorDetail>>) -> Self {
         match &mut self {
             Self::Unavailable { details, .. }
             | Self::Timeout { details, .. }
             | Self::Transport { details, .. }
-            | Self::Refused { details, .. } => *details = each.into(),
-            Self::Invalid { .. } | Self::Stopped { .. } | Self::Internal { .. } => {}
+            | Self::Refused { details, .. }
+            | Self::Internal { details, .. } => *details = each.into(),
+            Self::Invalid { .. } | Self::Stopped { .. } => {}
         }
         self
     }
@@ -250,14 +259,35 @@ impl PortMappingError {
             Self::Unavailable { details, .. }
             | Self::Timeout { details, .. }
             | Self::Transport { details, .. }
-            | Self::Refused { details, .. } => details,
-            Self::Invalid { .. } | Self::Stopped { .. } | Self::Internal { .. } => &[],
+            | Self::Refused { details, .. }
+            | Self::Internal { details, .. } => details,
+            Self::Invalid { .. } | Self::Stopped { .. } => &[],
         }
     }
 
-    /// One sentence for people about what to do now; nothing if there is nothing to do.
-    pub fn advice(&self) -> Option<String> {
-        crate::advice::advice(self.kind(), self.details())
+    /// What `protocol` has answered, of which this is the error.
+    pub(crate) fn detail_of(&self, protocol: Protocol) -> ErrorDetail {
+        let own = self.details().iter().find(|detail| detail.protocol == protocol);
+        own.cloned()
+            .unwrap_or_else(|| ErrorDetail::new(protocol, self.kind(), self.message()).retry_after(self.retry_after()))
+    }
+
+    /// The same as the caller is told it: a gateway that does not answer is `unavailable`, because `timeout` is the caller's own
+    /// time. What is said of each protocol stays.
+    pub(crate) fn told(self) -> Self {
+        match self {
+            Self::Timeout { message, details } => Self::Unavailable { message, details },
+            error => error,
+        }
+    }
+
+    /// The same refusal, which holds for another while.
+    pub(crate) fn holding_for(mut self, left: Duration) -> Self {
+        if let Self::Refused { retry_after, details, .. } = &mut self {
+            *retry_after = Some(left);
+            details.iter_mut().for_each(|detail| detail.retry_after = Some(left));
+        }
+        self
     }
 
     /// The stable kind.
@@ -306,7 +336,7 @@ impl fmt::Display for PortMappingError {
             | Self::Transport { message, .. }
             | Self::Refused { message, .. }
             | Self::Stopped { message }
-            | Self::Internal { message } => f.write_str(message),
+            | Self::Internal { message, .. } => f.write_str(message),
         }
     }
 }
@@ -324,12 +354,13 @@ impl std::error::Error for PortMappingError {
 pub struct ErrorDetail {
     /// The protocol that was tried.
     pub protocol: Protocol,
-    /// Why it failed.
+    /// Why it failed; `timeout` if the router did not answer by this protocol.
     pub kind: ErrorKind,
     /// The router's number for that, where it answered with one: a PCP result code (RFC 6887 7.4), a NAT-PMP result code
     /// (RFC 6886 3.5) or a UPnP error code.
     pub code: Option<u32>,
-    /// The standard's name of the code, such as `NOT_AUTHORIZED` or `ConflictInMappingEntry`, where the code has one.
+    /// The standard's name of the code, such as `NOT_AUTHORIZED` or `ConflictInMappingEntry`, where the code has one. NAT-PMP
+    /// has no code for a port that is taken: that is `CANNOT_PROVIDE_EXTERNAL` without a code.
     pub name: Option<String>,
     /// For how long the router says that the refusal holds, where it gave a time (RFC 6887 7.4).
     pub retry_after: Option<Duration>,
@@ -351,6 +382,14 @@ impl ErrorDetail {
 }
 
 /// A failure as snapshots and events show it.
+///
+/// The advice goes by what each protocol has answered, and tells apart: no network or no router; a router that answers by none of
+/// the protocols; one that does not allow this machine to map ports (`NOT_AUTHORIZED`, 606); a port that is taken
+/// (`CANNOT_PROVIDE_EXTERNAL`, 718, 729); a full table (`NO_RESOURCES`, `USER_EX_QUOTA`, `OUT_OF_RESOURCES`, 728); a router without
+/// an external address (`NETWORK_FAILURE`), or one that tried and failed (501); another NAT before the router
+/// (`ADDRESS_MISMATCH`); a version or an action that the router does not know (`UNSUPP_VERSION`, 401); an error of this machine's
+/// sockets; a time-out; a defect in portlease. If the protocols have answered differently, the answer counts about which people
+/// can do most.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ErrorReport {
@@ -370,18 +409,6 @@ impl ErrorReport {
     /// A failure of this kind, without details.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), details: Vec::new(), advice: None, retry_after: None }
-    }
-}
-
-impl From<&PortMappingError> for ErrorReport {
-    fn from(error: &PortMappingError) -> Self {
-        Self {
-            kind: error.kind(),
-            message: error.message(),
-            details: error.details().to_vec(),
-            advice: error.advice(),
-            retry_after: error.retry_after(),
-        }
     }
 }
 

@@ -61,6 +61,7 @@ pub mod task;
 pub mod waits;
 mod world;
 
+pub use advice::Obstacle;
 pub use config::{Config, RetryPolicy};
 pub use engine::{wait, wait_for};
 pub use error::{ErrorDetail, ErrorKind, ErrorReport, PortMappingError};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::builders::builders;
-use crate::error::{ErrorKind, ErrorReport, PortMappingError, reasons};
+use crate::error::{ErrorDetail, ErrorKind, ErrorReport, PortMappingError, reasons};
 use crate::mapping::{MapRequest, PortMapping, Protocol, Transport};
 use crate::net::address::AddressClass;
 use crate::net::route::NetworkPath;
@@ -331,10 +331,18 @@ impl GatewayReport {
         let failures = || self.protocols.iter().filter_map(|report| report.outcome.as_ref().err());
         let gateway = self.gateway.map_or_else(String::new, |gateway| format!(" {gateway}"));
         let message = format!("gateway{gateway} offers no port mapping: {}", reasons(failures()));
-        match failures().any(|error| error.kind() == ErrorKind::Refused) {
-            true => Err(PortMappingError::refused(message)),
-            false => Err(PortMappingError::unavailable(message)),
-        }
+        let error = match failures().any(|error| error.kind() == ErrorKind::Refused) {
+            true => PortMappingError::refused(message),
+            false => PortMappingError::unavailable(message),
+        };
+        Err(error.with_details(self.details()))
+    }
+
+    /// What each protocol that failed has answered.
+    fn details(&self) -> Vec<ErrorDetail> {
+        let failures =
+            self.protocols.iter().filter_map(|report| Some((report.protocol, report.outcome.as_ref().err()?)));
+        failures.map(|(protocol, error)| error.detail_of(protocol)).collect()
     }
 }
 
@@ -381,6 +389,17 @@ impl TableEntry {
             remote_host: String::new(),
             this_machine: false,
         }
+    }
+
+    /// Fails with `refused` unless the entry forwards to this machine.
+    pub(crate) fn require_this_machine(&self) -> Result<(), PortMappingError> {
+        if self.this_machine {
+            return Ok(());
+        }
+        let Self { transport, external_port, internal_client, internal_port, .. } = self;
+        Err(PortMappingError::refused(format!(
+            "external {transport} port {external_port} leads to {internal_client}:{internal_port}, not to this machine"
+        )))
     }
 
     /// The host inside, if it is given by its address.

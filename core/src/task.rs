@@ -14,9 +14,10 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::PortMapperClient;
+use crate::client::by::By;
 use crate::clock::{Clock, Moment};
 use crate::config::{Config, RetryPolicy};
-use crate::error::{ErrorKind, PortMappingError};
+use crate::error::{ErrorKind, PortMappingError, in_seconds};
 use crate::mapping::{MapRequest, PortMapping, whole_seconds};
 use crate::schedule::{LATE_CALL_DEADLINE, PREDECESSOR_PATIENCE, RELEASE_DEADLINE, SHUTDOWN_GRACE, retry_delay};
 use crate::sink::MappingSink;
@@ -385,7 +386,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         let outcome = match timeout(SHUTDOWN_GRACE, call.as_mut()).await {
             Ok(outcome) => outcome.ok(),
             Err(_) => {
-                self.sink.stopping(&PortMappingError::timeout(
+                self.sink.stopping(&PortMappingError::unavailable(
                     "a request is still under way; what it brings is deleted in the background",
                 ));
                 timeout(LATE_CALL_DEADLINE, call).await.ok().and_then(Result::ok)
@@ -407,10 +408,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         let error = match timeout(RELEASE_DEADLINE, self.client.remove(mapping)).await {
             Ok(Ok(())) => return self.abandon().await,
             Ok(Err(error)) => error,
-            Err(_) => PortMappingError::timeout(format!(
-                "{}: the gateway did not confirm the delete within {RELEASE_DEADLINE:?}",
-                mapping.protocol
-            )),
+            Err(_) => not_confirmed(mapping),
         };
         tracing::debug!(error = %error.message(), external = %mapping.external, "mapping not deleted");
         // An entry that two protocols have made belongs to the last one, whose delete comes with the unanswered requests; then
@@ -432,11 +430,20 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         let error = match timeout(RELEASE_DEADLINE, self.client.abandon(&self.request)).await {
             Ok(Ok(())) => return None,
             Ok(Err(error)) => error,
-            Err(_) => PortMappingError::timeout(format!("the gateway did not answer within {RELEASE_DEADLINE:?}")),
+            Err(_) => PortMappingError::unavailable(format!(
+                "the gateway did not answer within {}",
+                in_seconds(RELEASE_DEADLINE)
+            )),
         };
         tracing::debug!(error = %error.message(), "what an unanswered request may have left was not deleted");
         Some(error)
     }
+}
+
+/// The error for a delete that the gateway has left unanswered.
+fn not_confirmed(mapping: &PortMapping) -> PortMappingError {
+    let (protocol, limit) = (mapping.protocol, in_seconds(RELEASE_DEADLINE));
+    By::protocol(protocol).timeout(format!("{protocol}: the gateway did not confirm the delete within {limit}")).told()
 }
 
 #[cfg(test)]

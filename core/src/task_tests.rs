@@ -8,6 +8,7 @@ use crate::client::mock::{Calls, MockPortMapperClient};
 use crate::error::ErrorKind;
 use crate::event::{Event, EventKind};
 use crate::event_log::{EventLog, EventReader};
+use crate::mapping::Protocol;
 use crate::mapping::Transport;
 use crate::net::address::AddressClass;
 use crate::schedule::{
@@ -258,8 +259,22 @@ async fn renewals_that_cannot_even_be_sent_revoke_at_the_expiry_alone() {
     bench.run();
     bench.expect(EventKind::Installed).await;
     let (_, revoked) = failures(&bench).await;
-    assert_eq!((revoked.kind, revoked.error.unwrap().kind), (EventKind::Revoked, ErrorKind::Timeout));
+    assert_eq!((revoked.kind, revoked.error.unwrap().kind), (EventKind::Revoked, ErrorKind::Unavailable));
     assert_about(bench.elapsed(), HOUR);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mapping_that_runs_out_says_what_the_last_renewal_was_answered_with() {
+    let bench = Bench::installing(HOUR);
+    let refusal = || By::protocol(Protocol::Pcp).code(2u8).name("NOT_AUTHORIZED").refused_for("no", 2 * HOUR);
+    bench.client.on_renew(SOON, Err(refusal()));
+    bench.run();
+    bench.expect(EventKind::Installed).await;
+    let (_, revoked) = failures(&bench).await;
+    let error = revoked.error.unwrap();
+    assert_about(bench.elapsed(), HOUR);
+    assert_eq!((error.kind, error.details[0].code), (ErrorKind::Refused, Some(2)));
+    assert_eq!(error.details[0].name.as_deref(), Some("NOT_AUTHORIZED"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -283,7 +298,7 @@ async fn an_expired_lease_is_never_advertised_even_before_the_third_failure() {
     let error = bench.event().await;
     assert_eq!(error.kind, EventKind::Revoked);
     assert_about(bench.elapsed(), Duration::from_secs(60));
-    assert_eq!(error.error.unwrap().kind, ErrorKind::Timeout);
+    assert_eq!(error.error.unwrap().kind, ErrorKind::Unavailable);
 }
 
 #[tokio::test(start_paused = true)]
@@ -727,7 +742,9 @@ async fn a_gateway_that_does_not_answer_the_delete_holds_the_stop_up_only_so_lon
     task.await.unwrap();
     assert_about(bench.elapsed(), RELEASE_DEADLINE);
     let exited = bench.event().await;
-    assert_eq!((exited.kind, exited.error.unwrap().kind), (EventKind::Exited, ErrorKind::Timeout));
+    let error = exited.error.unwrap();
+    assert_eq!((exited.kind, error.kind), (EventKind::Exited, ErrorKind::Unavailable));
+    assert_eq!(error.details[0].kind, ErrorKind::Timeout);
 }
 
 #[tokio::test(start_paused = true)]

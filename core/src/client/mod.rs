@@ -1,6 +1,7 @@
 //! The trait between the task and the protocols, and its implementations.
 
 mod announcements;
+pub(crate) mod by;
 mod epoch;
 pub(crate) mod mock;
 pub(crate) mod natpmp;

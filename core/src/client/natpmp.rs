@@ -12,10 +12,12 @@ use natpmp::{AsyncUdpSocket, new_natpmp_async_with};
 use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
 
+use super::by::By;
 use super::epoch::Rule;
 use super::port_mapper::PortMapperClient;
 use super::trace::{self, NoAnswer, Traced};
 use super::udp::{Answered, Behind, GatewayPort, Late, Manner, another_port, wire_lifetime};
+use crate::advice::CANNOT_PROVIDE_EXTERNAL;
 use crate::clock::Moment;
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
@@ -30,6 +32,8 @@ const NOT_AUTHORIZED: u16 = 2;
 const NETWORK_FAILURE: u16 = 3;
 const OUT_OF_RESOURCES: u16 = 4;
 const UNSUPPORTED_OPCODE: u16 = 5;
+
+const BY_NAT_PMP: By = By::protocol(Protocol::NatPmp);
 
 /// Maps ports by NAT-PMP, on IPv4 gateways only.
 ///
@@ -103,7 +107,7 @@ impl NatPmpMapper {
             if let Err(error) = self.channel.delete(request).await {
                 tracing::warn!(error = %error.message(), "nat-pmp: a mapping to another port than the one asked for could not be deleted");
             }
-            return Err(another_port(Protocol::NatPmp, request.suggested_port(), granted.port));
+            return Err(another_port(BY_NAT_PMP.name(CANNOT_PROVIDE_EXTERNAL), request.suggested_port(), granted.port));
         }
         let address = match address {
             // The gateway is there, as the mapping shows: datagrams were lost. Once more, for the mapping is made.
@@ -143,13 +147,11 @@ impl Channel {
         let answer = self.ask(map, || before = self.behind.asking(request)).await?;
         let repeated = answer.repeated;
         let granted = granted(answer).and_then(|granted| match granted {
-            Granted { port: 0, .. } | Granted { lifetime: Duration::ZERO, .. } => {
-                Err(PortMappingError::refused(format!(
-                    "nat-pmp: the gateway granted external port {} for {} s, which is no mapping",
-                    granted.port,
-                    granted.lifetime.as_secs()
-                )))
-            }
+            Granted { port: 0, .. } | Granted { lifetime: Duration::ZERO, .. } => Err(BY_NAT_PMP.refused(format!(
+                "nat-pmp: the gateway granted external port {} for {} s, which is no mapping",
+                granted.port,
+                granted.lifetime.as_secs()
+            ))),
             _ => Ok(granted),
         });
         if granted.is_err() {
@@ -199,7 +201,7 @@ impl Channel {
         match self.port.gateway().ip() {
             IpAddr::V4(gateway) => Ok(gateway),
             IpAddr::V6(gateway) => {
-                Err(PortMappingError::unavailable(format!("nat-pmp: {gateway} is IPv6, and NAT-PMP is for IPv4 alone")))
+                Err(BY_NAT_PMP.unavailable(format!("nat-pmp: {gateway} is IPv6, and NAT-PMP is for IPv4 alone")))
             }
         }
     }
@@ -309,7 +311,7 @@ impl Request {
                 client.send_port_mapping_request(transport, request.internal_port, *external_port, *lifetime).await
             }
         };
-        built.map_err(|error| PortMappingError::internal(format!("nat-pmp: cannot build the request: {error:?}")))?;
+        built.map_err(|error| PortMappingError::internal(format!("nat-pmp: cannot build the request: {error}")))?;
         Ok(carrier.into_sent())
     }
 }
@@ -345,24 +347,28 @@ fn result(answer: &[u8; ANSWER_LENGTH]) -> u16 {
 
 /// The error for an answer that is no success.
 fn refusal(result: u16, response: natpmp::Result<natpmp::Response>) -> PortMappingError {
+    let by = BY_NAT_PMP.code(result);
     match result {
         UNSUPPORTED_VERSION => {
-            PortMappingError::unavailable("nat-pmp UNSUPPORTED_VERSION: the gateway speaks no NAT-PMP")
+            by.name("UNSUPPORTED_VERSION").unavailable("nat-pmp UNSUPPORTED_VERSION: the gateway speaks no NAT-PMP")
         }
-        NOT_AUTHORIZED => PortMappingError::refused(
+        NOT_AUTHORIZED => by.name("NOT_AUTHORIZED").refused(
             "nat-pmp NOT_AUTHORIZED: port mapping is switched off on the gateway, or not allowed for this host or port",
         ),
-        NETWORK_FAILURE => {
-            PortMappingError::refused("nat-pmp NETWORK_FAILURE: the gateway has no external address at this time")
-        }
+        NETWORK_FAILURE => by
+            .name("NETWORK_FAILURE")
+            .refused("nat-pmp NETWORK_FAILURE: the gateway has no external address at this time"),
         OUT_OF_RESOURCES => {
-            PortMappingError::refused("nat-pmp OUT_OF_RESOURCES: the gateway's table of mappings is full")
+            by.name("OUT_OF_RESOURCES").refused("nat-pmp OUT_OF_RESOURCES: the gateway's table of mappings is full")
         }
-        UNSUPPORTED_OPCODE => PortMappingError::unavailable(
-            "nat-pmp UNSUPPORTED_OPCODE: the gateway does not know this kind of NAT-PMP request",
-        ),
-        0 => PortMappingError::internal(format!("nat-pmp: an answer to another request got through: {response:?}")),
-        other => PortMappingError::refused(format!("nat-pmp result code {other}: a reason that has no name")),
+        UNSUPPORTED_OPCODE => by
+            .name("UNSUPPORTED_OPCODE")
+            .unavailable("nat-pmp UNSUPPORTED_OPCODE: the gateway does not know this kind of NAT-PMP request"),
+        0 => PortMappingError::internal(match response {
+            Ok(_) => "nat-pmp: an answer to another request got through".to_owned(),
+            Err(error) => format!("nat-pmp: the answer cannot be read: {error}"),
+        }),
+        other => by.refused(format!("nat-pmp result code {other}: a reason that has no name")),
     }
 }
 

@@ -236,7 +236,7 @@ impl PortMapperClient for RaceMapper {
             };
         }
         let (gateway, client) = self.renewer(mapping, &here)?;
-        let renewed = client.client.renew(mapping).await;
+        let renewed = client.client.renew(mapping).await.map_err(PortMappingError::told);
         match &renewed {
             Ok(renewed) => {
                 gateway.known.heard(client.protocol);
@@ -264,7 +264,7 @@ impl PortMapperClient for RaceMapper {
         }
         let maker = self.maker(mapping)?;
         self.holdings.let_go(mapping, &maker);
-        maker.client.remove(mapping).await?;
+        maker.client.remove(mapping).await.map_err(PortMappingError::told)?;
         if let Some(gateway) = self.gateways().here().iter().find(|gateway| gateway.path == *maker.at) {
             gateway.known.heard(maker.protocol);
         }
@@ -277,7 +277,7 @@ impl PortMapperClient for RaceMapper {
             return Ok(None);
         }
         let maker = self.maker(mapping)?;
-        let verified = maker.client.verify(mapping).await;
+        let verified = maker.client.verify(mapping).await.map_err(PortMappingError::told);
         match &verified {
             Ok(Some(corrected)) => self.holdings.renewed(mapping, corrected, &maker),
             Ok(None) => {}
@@ -368,7 +368,7 @@ impl PortMapperClient for RaceMapper {
     }
 
     async fn table(&self) -> Result<Vec<TableEntry>, PortMappingError> {
-        self.table_client()?.client.table().await
+        self.table_client()?.client.table().await.map_err(PortMappingError::told)
     }
 
     async fn delete_entry(
@@ -377,7 +377,8 @@ impl PortMapperClient for RaceMapper {
         external_port: u16,
         any_host: bool,
     ) -> Result<Option<TableEntry>, PortMappingError> {
-        self.table_client()?.client.delete_entry(transport, external_port, any_host).await
+        let deleted = self.table_client()?.client.delete_entry(transport, external_port, any_host).await;
+        deleted.map_err(PortMappingError::told)
     }
 
     async fn attend(&self) {

@@ -20,8 +20,9 @@ pub(crate) use self::late::Late;
 use self::late::{MAX_LISTENERS, Question, Unsettled};
 use self::pace::{Lane, Turn, Unanswered};
 pub(crate) use self::restarts::Restarts;
+use super::by::By;
 use crate::clock::Clock;
-use crate::error::{ErrorKind, PortMappingError};
+use crate::error::{ErrorKind, PortMappingError, in_seconds};
 use crate::mapping::Protocol;
 use crate::schedule::UDP_DEADLINE_MAX;
 
@@ -121,7 +122,7 @@ impl GatewayPort {
         let (turn, slot) =
             waited.map_err(|_: AcquireError| PortMappingError::internal("the queue to the gateway was closed"))?;
         let socket = self.connect(protocol)?;
-        let context = |what| move |error| PortMappingError::transport(format!("{protocol}: {what}"), error);
+        let context = |what| move |error| By::protocol(protocol).transport(format!("{protocol}: {what}"), error);
         let local = socket.local_addr().map_err(context("cannot read the local address"))?.ip();
         let socket = UdpSocket::from_std(socket).map_err(context("cannot watch a socket"))?;
         let place = Place { port: self, lane, protocol, unreachable, turn: Some(turn), _slot: slot };
@@ -140,7 +141,8 @@ impl GatewayPort {
     }
 
     fn connect(&self, protocol: Protocol) -> Result<std::net::UdpSocket, PortMappingError> {
-        let context = |what: String| move |error| PortMappingError::transport(format!("{protocol}: {what}"), error);
+        let context =
+            |what: String| move |error| By::protocol(protocol).transport(format!("{protocol}: {what}"), error);
         let local = self.local_address.unwrap_or(match self.gateway {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -153,10 +155,8 @@ impl GatewayPort {
     }
 
     fn nothing_listens(&self, protocol: Protocol) -> PortMappingError {
-        PortMappingError::unavailable(format!(
-            "{protocol}: nothing listens on {} (ICMP port unreachable)",
-            self.gateway
-        ))
+        By::protocol(protocol)
+            .unavailable(format!("{protocol}: nothing listens on {} (ICMP port unreachable)", self.gateway))
     }
 
     fn failure(&self, protocol: Protocol, error: io::Error) -> PortMappingError {
@@ -166,10 +166,8 @@ impl GatewayPort {
                 self.unreachable.send_modify(|count| *count += 1);
                 self.nothing_listens(protocol)
             }
-            _ => PortMappingError::transport(
-                format!("{protocol}: cannot exchange datagrams with {}", self.gateway),
-                error,
-            ),
+            _ => By::protocol(protocol)
+                .transport(format!("{protocol}: cannot exchange datagrams with {}", self.gateway), error),
         }
     }
 }
@@ -330,9 +328,11 @@ impl Place<'_> {
     }
 
     fn timeout(&self, patience: Duration) -> PortMappingError {
-        PortMappingError::timeout(format!(
-            "{}: {} did not answer within {patience:?}",
-            self.protocol, self.port.gateway
+        By::protocol(self.protocol).timeout(format!(
+            "{}: {} did not answer within {}",
+            self.protocol,
+            self.port.gateway,
+            in_seconds(patience)
         ))
     }
 }
@@ -354,9 +354,10 @@ pub(crate) fn wire_lifetime(ttl: Duration) -> u32 {
 }
 
 /// The error for a gateway that grants another external port than the one insisted on, which was deleted again.
-pub(crate) fn another_port(protocol: Protocol, wanted: u16, offered: u16) -> PortMappingError {
-    PortMappingError::refused_and_lost(format!(
-        "{protocol}: the gateway does not give external port {wanted}, it offered {offered} in its place"
+pub(crate) fn another_port(by: By, wanted: u16, offered: u16) -> PortMappingError {
+    by.refused_and_lost(format!(
+        "{}: the gateway does not give external port {wanted}, it offered {offered} in its place",
+        by.protocol
     ))
 }
 

@@ -167,7 +167,7 @@ async fn silence_is_a_timeout_that_names_protocol_gateway_and_time() {
     let error = exchange(&port).await.unwrap_err();
     assert!(start.elapsed() >= PCP_DEADLINE);
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert_eq!(error.to_string(), format!("nat-pmp: {} did not answer within 1s", port.gateway()));
+    assert_eq!(error.to_string(), format!("nat-pmp: {} did not answer within 1 s", port.gateway()));
 }
 
 #[tokio::test]

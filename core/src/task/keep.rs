@@ -9,7 +9,7 @@ use super::signals::{Signal, Signals};
 use super::{End, PortMapperTask};
 use crate::client::PortMapperClient;
 use crate::clock::Moment;
-use crate::error::PortMappingError;
+use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::PortMapping;
 use crate::schedule::{LATE_CALL_DEADLINE, QUICK_RETRY_DELAY, VERIFY_DEADLINE, grant_time};
 use crate::world::Change;
@@ -32,6 +32,8 @@ pub(super) struct Kept {
     pub(super) renewals: u64,
     /// How often the gateway was asked again because it did not tell its address.
     questions: u32,
+    /// Why it was not renewed when it was last asked.
+    failed: Option<PortMappingError>,
 }
 
 /// What came of one renewal.
@@ -76,7 +78,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
             }
             let now = self.clock().now();
             if kept.rhythm.expires_at().is_some_and(|expiry| expiry <= now) {
-                return self.lose(&kept, ran_out()).await;
+                return self.lose(&kept, ran_out(&kept)).await;
             }
             if kept.rhythm.next() <= now
                 && let Some(end) = self.renew_once(&mut kept, signals).await
@@ -111,6 +113,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
             Renewal::Failed(error) => {
                 kept.rhythm.failed(&error, asked_at, self.clock().now());
                 self.sink.renewal_failed(&error, asked_at, kept.rhythm.next());
+                kept.failed = Some(error.clone());
                 if error.mapping_lost() || kept.rhythm.strikes() >= self.timing.failure_threshold {
                     return Some(self.lose(kept, error).await);
                 }
@@ -148,7 +151,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
 
     pub(super) fn kept(&self, mapping: PortMapping, asked_at: Moment) -> Kept {
         let rhythm = self.rhythm(&mapping, asked_at);
-        let mut kept = Kept { mapping, rhythm, renewals: 0, questions: 0 };
+        let mut kept = Kept { mapping, rhythm, renewals: 0, questions: 0, failed: None };
         if kept.mapping.external.ip().is_unspecified() {
             kept.ask_again(self.clock().now());
         }
@@ -192,6 +195,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         let (old, at_point) = (kept.mapping.external.ip(), kept.rhythm.at_point(asked_at));
         kept.rhythm = self.rhythm(&renewed, asked_at);
         kept.renewals += 1;
+        kept.failed = None;
         if renewed.external.ip().is_unspecified() {
             // The gateway's connection may have gone for a moment: the address is kept until the next point, where it is
             // believed that there is none.
@@ -224,7 +228,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
             },
             () = self.shutdown.token.cancelled() => Renewal::Shutdown(self.end_call(call, Some(&kept.mapping)).await),
             () = expired => {
-                let error = ran_out();
+                let error = ran_out(kept);
                 self.sink.revoked(&error);
                 tokio::select! {
                     biased;
@@ -272,8 +276,14 @@ impl<C: PortMapperClient> PortMapperTask<C> {
     }
 }
 
-fn ran_out() -> PortMappingError {
-    PortMappingError::timeout("the lifetime ran out before the gateway renewed the mapping")
+/// The error of a mapping that was not renewed in time, with what the protocol has answered.
+fn ran_out(kept: &Kept) -> PortMappingError {
+    let message = "the lifetime ran out before the gateway renewed the mapping";
+    let error = match kept.failed.as_ref().map(PortMappingError::kind) {
+        Some(ErrorKind::Refused) => PortMappingError::refused(message),
+        Some(_) | None => PortMappingError::unavailable(message),
+    };
+    error.with_details(kept.failed.as_ref().map_or(&[][..], PortMappingError::details))
 }
 
 impl Kept {

@@ -4,7 +4,7 @@ use tokio::time::timeout;
 
 use super::keep::{Kept, Lost};
 use super::signals::{Reply, Signals};
-use super::{End, PortMapperTask};
+use super::{End, PortMapperTask, not_confirmed};
 use crate::client::PortMapperClient;
 use crate::error::PortMappingError;
 use crate::mapping::{PortMapping, ProtocolToken};
@@ -39,9 +39,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
     ) -> Result<Result<(), PortMappingError>, End<Lost>> {
         let asked_at = self.clock().now();
         let deleted = timeout(RELEASE_DEADLINE, self.client.remove(&kept.mapping)).await;
-        if let Err(error) =
-            deleted.unwrap_or_else(|_| Err(PortMappingError::timeout("the gateway did not confirm the delete")))
-        {
+        if let Err(error) = deleted.unwrap_or_else(|_| Err(not_confirmed(&kept.mapping))) {
             // Nothing shows that it is gone, so it is kept, and soon renewed, which shows it.
             kept.rhythm.hasten(self.clock().now());
             self.sink.renewal_failed(&error, asked_at, kept.rhythm.next());

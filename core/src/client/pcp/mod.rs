@@ -13,6 +13,7 @@ use tokio_util::sync::DropGuard;
 
 use self::nonces::Nonces;
 use self::wire::{MapFields, Opcode, Reply, Response, ResultCode};
+use super::by::By;
 use super::epoch::Rule;
 use super::port_mapper::PortMapperClient;
 use super::trace::{self, NoAnswer, Traced};
@@ -24,6 +25,8 @@ use crate::schedule::{DELETE_DEADLINE, MAP_DEADLINE, PCP_RETRANSMIT_JITTER, UNPR
 
 /// Suggests no address: any will do (RFC 6887 11.1).
 const ANY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+const BY_PCP: By = By::protocol(Protocol::Pcp);
 
 /// Maps ports by PCP. Each mapping has a random nonce of its own, kept in its token through renewal and deletion.
 ///
@@ -111,12 +114,16 @@ impl PcpMapper {
         self.nonces.set(request, nonce);
         let (lifetime, map) = self.channel.map(request, ttl, fields, renewal).await?;
         if request.exact && map.external_port != request.suggested_port() {
-            // PREFER_FAILURE was not heeded: miniupnpd on nftables, for one. Whether or not the delete succeeds, the
+            // PREFER_FAILURE was not heeded (RFC 6887 13.2): miniupnpd on nftables, for one. Whether or not the delete succeeds, the
             // answer to the caller is the same; what is left stays in doubt, and is deleted when the lease ends.
             if let Err(error) = self.channel.delete(request, nonce).await {
                 tracing::warn!(error = %error.message(), "pcp: a mapping to another port than the one asked for could not be deleted");
             }
-            return Err(another_port(Protocol::Pcp, request.suggested_port(), map.external_port));
+            return Err(another_port(
+                by(ResultCode::CannotProvideExternal),
+                request.suggested_port(),
+                map.external_port,
+            ));
         }
         self.channel.behind.granted(request);
         // `::` is no address any more than 0.0.0.0 is; the one form is enough.
@@ -268,7 +275,7 @@ fn fits(reply: &Reply, opcode: Opcode, asked: Option<MapFields>) -> bool {
 fn in_our_version(reply: Reply) -> Result<Response, PortMappingError> {
     match reply {
         Reply::Response(response) => Ok(response),
-        Reply::OtherVersion { version, .. } => Err(PortMappingError::unavailable(format!(
+        Reply::OtherVersion { version, .. } => Err(by(ResultCode::UnsuppVersion).unavailable(format!(
             "pcp UNSUPP_VERSION: the gateway speaks no PCP version {}, but version {version}{}",
             wire::VERSION,
             if version == 0 { ", which is NAT-PMP" } else { "" }
@@ -284,13 +291,13 @@ fn grant(reply: Reply, exact_renewal: bool) -> Result<(Duration, MapFields), Por
         (ResultCode::Success, Some(map)) if !response.lifetime.is_zero() && map.external_port != 0 => {
             Ok((response.lifetime, map))
         }
-        (ResultCode::Success, map) => Err(PortMappingError::refused(format!(
+        (ResultCode::Success, map) => Err(BY_PCP.refused(format!(
             "pcp: the gateway granted external port {} for {} s, which is no mapping",
             map.map_or(0, |map| map.external_port),
             response.lifetime.as_secs()
         ))),
         (ResultCode::CannotProvideExternal, Some(_)) if exact_renewal => {
-            Err(PortMappingError::refused_and_lost(refusal(&response).to_string()))
+            Err(by(response.result).refused_and_lost(refusal(&response).to_string()))
         }
         _ => Err(refusal(&response)),
     }
@@ -381,10 +388,14 @@ fn refusal(response: &Response) -> PortMappingError {
         None => response.lifetime.min(UNPROVEN_REFUSAL_HOLD),
     };
     match response.result {
-        ResultCode::UnsuppVersion | ResultCode::UnsuppOpcode => PortMappingError::unavailable(message),
-        _ if hold.is_zero() => PortMappingError::refused(message),
-        _ => PortMappingError::refused_for(message, hold),
+        ResultCode::UnsuppVersion | ResultCode::UnsuppOpcode => by(response.result).unavailable(message),
+        _ if hold.is_zero() => by(response.result).refused(message),
+        _ => by(response.result).refused_for(message, hold),
     }
+}
+
+fn by(result: ResultCode) -> By {
+    BY_PCP.code(result.code()).name(result.name())
 }
 
 /// What a result means to a user.

@@ -89,13 +89,27 @@ impl From<u8> for ResultCode {
     }
 }
 
+impl ResultCode {
+    /// The number on the wire.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Other(code) => code,
+            named => (0..).zip(NAMES).find(|(_, (result, _))| *result == named).map_or(u8::MAX, |(code, _)| code),
+        }
+    }
+
+    /// The name in RFC 6887.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        NAMES.iter().find(|(result, _)| *result == self).map(|(_, name)| *name)
+    }
+}
+
 impl fmt::Display for ResultCode {
     /// The name in RFC 6887, or `result code 77`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self, NAMES.iter().find(|(result, _)| result == self)) {
-            (_, Some((_, name))) => f.pad(name),
-            (Self::Other(code), None) => write!(f, "result code {code}"),
-            (_, None) => write!(f, "{self:?}"),
+        match self.name() {
+            Some(name) => f.pad(name),
+            None => write!(f, "result code {}", self.code()),
         }
     }
 }

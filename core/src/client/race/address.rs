@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use tokio::task::JoinSet;
 
 use super::RaceMapper;
+use super::ask::sort;
 use super::contestant::Contestant;
 use super::failure::{Failure, combine};
 use super::gateways::Gateway;
+use crate::client::by::By;
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{MapRequest, PortMapping, Protocol, Transport};
 use crate::net::address::AddressClass;
@@ -31,7 +33,8 @@ impl RaceMapper {
         let here = self.look()?;
         let mut contestants = here.iter().flat_map(|gateway| gateway.contestants.iter());
         contestants.find(|contestant| contestant.protocol == Protocol::Upnp).cloned().ok_or_else(|| {
-            PortMappingError::unavailable("the table can be read by upnp alone, which the configuration leaves out")
+            let why = "upnp: the table can be read by upnp alone, which the configuration leaves out";
+            By::protocol(Protocol::Upnp).unavailable(why)
         })
     }
 }
@@ -52,7 +55,7 @@ async fn address_of(gateway: &Gateway) -> Result<IpAddr, Vec<Failure>> {
             Ok((contestant, Ok(_))) if contestant.protocol == Protocol::Pcp => pcp = Some(contestant),
             Ok((contestant, Ok(_))) => {
                 let untold = format!("{}: the gateway has no external address", contestant.protocol);
-                failures.push(contestant.failure(PortMappingError::unavailable(untold)));
+                failures.push(contestant.failure(By::protocol(contestant.protocol).unavailable(untold)));
             }
             Ok((contestant, Err(error))) => failures.push(contestant.failure(error)),
             Err(panic) => failures.push(Failure::internal(format!("a protocol's client failed: {panic}"))),
@@ -67,7 +70,10 @@ async fn address_of(gateway: &Gateway) -> Result<IpAddr, Vec<Failure>> {
     let own = gateway.path.local_address;
     match AddressClass::of(own) {
         AddressClass::Public => Ok(own),
-        AddressClass::Cgnat | AddressClass::Private | AddressClass::Reserved | AddressClass::Unknown => Err(failures),
+        AddressClass::Cgnat | AddressClass::Private | AddressClass::Reserved | AddressClass::Unknown => {
+            sort(&mut failures, gateway);
+            Err(failures)
+        }
     }
 }
 
@@ -86,7 +92,7 @@ async fn address_by_mapping(pcp: &Contestant) -> Result<IpAddr, PortMappingError
     delete(pcp, &mapping).await;
     match mapping.external.ip() {
         address if address.is_unspecified() => {
-            Err(PortMappingError::unavailable("pcp: the gateway has no external address"))
+            Err(By::protocol(Protocol::Pcp).unavailable("pcp: the gateway has no external address"))
         }
         address => Ok(address),
     }

@@ -54,11 +54,14 @@ impl RaceMapper {
                 Err(lost) => failures.extend(lost),
             }
         }
-        if combine(&failures, "").kind() == ErrorKind::Unavailable
+        let silent = combine(&failures, "").kind() == ErrorKind::Unavailable;
+        if silent
+            && !failures.iter().any(Failure::is_silence_of_the_known)
             && let Some(mapping) = gateway.own_public_address(request, ttl)
         {
             return Ok(mapping);
         }
+        sort(&mut failures, gateway);
         Err(failures)
     }
 
@@ -138,6 +141,11 @@ impl RaceMapper {
             .await
             .unwrap_or_else(|_| Err(vec![Failure::internal("the race of the protocols ended without an outcome")]))
     }
+}
+
+/// Puts failures into the configured order of the protocols.
+pub(super) fn sort(failures: &mut [Failure], gateway: &Gateway) {
+    failures.sort_by_key(|failure| gateway.contestants.iter().position(|one| one.protocol == failure.protocol));
 }
 
 /// Waits for the outcome of a race.

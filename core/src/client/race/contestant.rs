@@ -95,7 +95,7 @@ impl Contestant {
     /// Why this one failed, before it asked for a mapping.
     pub(super) fn failure(&self, error: PortMappingError) -> Failure {
         let alive = self.proven || error.kind() == ErrorKind::Refused;
-        Failure { protocol: self.protocol, alive, asked: false, error }
+        Failure { protocol: self.protocol, at: Some(Arc::clone(&self.at)), alive, asked: false, error }
     }
 
     /// Whether what both make for a port is one entry of one table. The interface does not matter to the gateway.

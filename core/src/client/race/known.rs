@@ -186,9 +186,10 @@ impl Known {
         let now = Instant::now();
         let mut learned = self.learned();
         learned.holds.retain(|_, (until, _)| *until > now);
-        learned.holds.get(&(protocol, request.clone())).map(|(until, error)| {
-            PortMappingError::refused_for(error.to_string(), until.saturating_duration_since(now))
-        })
+        learned
+            .holds
+            .get(&(protocol, request.clone()))
+            .map(|(until, error)| error.clone().holding_for(until.saturating_duration_since(now)))
     }
 
     /// The machine has arrived at the gateway, or at another one with its address: refusals hold no more, and every protocol

@@ -113,7 +113,7 @@ async fn refusals_that_hold_do_not_pile_up() {
     let hold = Duration::from_secs(600);
     for port in 1..=5000 {
         let error = PortMappingError::refused_for("pcp NO_RESOURCES", hold);
-        let failure = Failure { protocol: Protocol::Pcp, alive: true, asked: true, error };
+        let failure = Failure { protocol: Protocol::Pcp, at: None, alive: true, asked: true, error };
         known.failed(&failure, &MapRequest::new(port, Transport::Udp));
         assert!(known.holds() <= MAX_HOLDS);
         tokio::time::advance(MS).await;

@@ -2,7 +2,11 @@ use std::error::Error;
 use std::io;
 
 use super::*;
+use crate::advice::Obstacle;
+use crate::client::by::By;
+use crate::error::ErrorDetail;
 use crate::mapping::Transport;
+use crate::net::route::NetworkPath;
 use crate::schedule::{DECIDED_HEAD_START, NAT_PMP_HEDGE, PCP_DEADLINE, PREPARED_FRESH, SSDP_DEADLINE, UPNP_HEDGE};
 use racer::*;
 
@@ -207,10 +211,76 @@ async fn one_refusal_among_silence_makes_the_failure_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_found_device_that_does_not_answer_makes_the_failure_a_timeout() {
+async fn a_known_gateway_that_does_not_answer_is_unavailable_and_only_the_protocol_is_a_timeout() {
     let setup = Setup::with_silent_port();
     setup.upnp.on_probe(52 * MS, Ok(())).on_install(MS, Err(silent(MS)));
-    assert_eq!(setup.install().await.unwrap_err().kind(), ErrorKind::Timeout);
+    let error = setup.install().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.details().iter().all(|detail| detail.kind == ErrorKind::Timeout), "{:?}", error.details());
+
+    let mapped = mapping(Protocol::Upnp, 4000);
+    setup.upnp.on_renew(MS, Err(silent(MS))).on_remove(MS, Err(silent(MS)));
+    for outcome in [setup.race.renew(&mapped).await.map(drop), setup.race.remove(&mapped).await] {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_whole_error_has_what_each_protocol_answered_in_the_order_of_preference() {
+    let setup = Setup::new();
+    let by = |protocol| By::protocol(protocol);
+    let hold = Duration::from_secs(600);
+    let no_resources = by(Protocol::Pcp).code(8u8).name("NO_RESOURCES").refused_for("pcp NO_RESOURCES", hold);
+    setup.pcp.on_install(20 * MS, Err(no_resources));
+    setup.nat_pmp.on_probe(MS, Err(by(Protocol::NatPmp).timeout("nat-pmp: no answer")));
+    // A client without details, as a host may write one.
+    setup.upnp.on_probe(2 * MS, Err(PortMappingError::unavailable("upnp: none")));
+    let error = setup.install().await.unwrap_err();
+    let pcp = ErrorDetail::new(Protocol::Pcp, ErrorKind::Refused, "pcp NO_RESOURCES").code(8);
+    let pcp = pcp.name("NO_RESOURCES".to_owned()).retry_after(hold);
+    let nat_pmp = ErrorDetail::new(Protocol::NatPmp, ErrorKind::Timeout, "nat-pmp: no answer");
+    let upnp = ErrorDetail::new(Protocol::Upnp, ErrorKind::Unavailable, "upnp: none");
+    assert_eq!(error.details(), [pcp.clone(), nat_pmp.clone(), upnp.clone()]);
+    assert_eq!(error.obstacle(), Some(Obstacle::TableFull));
+
+    // The refusal still holds, and is told with what is left of its time.
+    tokio::time::sleep(hold / 2).await;
+    setup.nat_pmp.on_probe(Duration::ZERO, Err(by(Protocol::NatPmp).timeout("nat-pmp: no answer")));
+    setup.upnp.on_probe(Duration::ZERO, Err(PortMappingError::unavailable("upnp: none")));
+    let left = setup.install().await.unwrap_err().details()[0].clone();
+    assert_eq!((left.code, left.name.as_deref()), (Some(8), Some("NO_RESOURCES")));
+    assert!(left.retry_after.unwrap() <= hold / 2, "{left:?}");
+}
+
+#[test]
+fn of_several_paths_the_details_are_those_of_the_one_whose_error_is_told() {
+    let failure = |gateway: u8, protocol, error| Failure {
+        protocol,
+        at: Some(Arc::new(NetworkPath::new([192, 168, 1, gateway], [192, 168, 1, 10]))),
+        alive: false,
+        asked: true,
+        error,
+    };
+    let silence = |protocol| By::protocol(protocol).timeout("no answer");
+    let refusal = By::protocol(Protocol::NatPmp).code(2u16).name("NOT_AUTHORIZED").refused("nat-pmp NOT_AUTHORIZED");
+    let failures = [
+        failure(1, Protocol::Pcp, silence(Protocol::Pcp)),
+        failure(1, Protocol::NatPmp, silence(Protocol::NatPmp)),
+        failure(2, Protocol::NatPmp, refusal),
+        failure(2, Protocol::Upnp, silence(Protocol::Upnp)),
+    ];
+    let error = combine(&failures, "it failed");
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    let told: Vec<_> = error.details().iter().map(|detail| (detail.protocol, detail.code)).collect();
+    assert_eq!(told, [(Protocol::NatPmp, Some(2)), (Protocol::Upnp, None)]);
+}
+
+#[test]
+fn a_defect_does_not_hide_what_the_other_protocols_have_answered() {
+    let answered = By::protocol(Protocol::Upnp).code(606u16).refused("upnp 606");
+    let answered = Failure { protocol: Protocol::Upnp, at: None, alive: true, asked: true, error: answered };
+    let error = combine(&[Failure::internal("a protocol's client failed"), answered], "it failed");
+    assert_eq!((error.kind(), error.details().len(), error.details()[0].code), (ErrorKind::Internal, 1, Some(606)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -268,7 +338,7 @@ async fn a_refusal_that_holds_is_not_asked_again_but_the_other_protocols_are() {
 #[tokio::test(start_paused = true)]
 async fn the_hold_is_passed_on_only_where_every_protocol_has_one() {
     let hold = Duration::from_secs(600);
-    let failure = |protocol, error| Failure { protocol, alive: false, asked: true, error };
+    let failure = |protocol, error| Failure { protocol, at: None, alive: false, asked: true, error };
     let held = |protocol| failure(protocol, PortMappingError::refused_for("no", hold));
     let both = combine(&[held(Protocol::Pcp), held(Protocol::NatPmp)], "it failed");
     assert_eq!(both.retry_after(), Some(hold));

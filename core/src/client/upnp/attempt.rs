@@ -124,6 +124,7 @@ pub(super) const fn maps_all_the_same(error: &CallError) -> bool {
         | CallError::Taken { .. }
         | CallError::Busy(_)
         | CallError::Lost(_)
+        | CallError::LostBy(..)
         | CallError::Untold(_) => false,
     }
 }

@@ -9,8 +9,8 @@ use super::description::{self, Description};
 use super::device::{Device, Rank};
 use super::http::{self, Request, shown};
 use super::leads::Lead;
-use super::soap::{Caller, explain_http};
 use crate::client::trace;
+use super::soap::{BY_UPNP, Caller, explain_http};
 use crate::error::PortMappingError;
 use crate::escape::Escaped;
 use crate::schedule::{UPNP_DEADLINE, UPNP_SERVICES_DEADLINE};
@@ -35,7 +35,7 @@ pub(super) async fn examine_if(
     fits: impl FnOnce(&Description) -> Result<(), String>,
 ) -> Result<Device, PortMappingError> {
     let context = || format!("upnp description {}", shown(lead.location.as_str()));
-    let useless = |why: String| PortMappingError::unavailable(format!("{}: {why}", context()));
+    let useless = |why: String| BY_UPNP.unavailable(format!("{}: {why}", context()));
     let request = Request { url: &lead.location, local: caller.local, action: None, deadline: UPNP_DEADLINE };
     let asked = Instant::now();
     let reply = http::send(&request).await.map_err(|error| explain_http(error, &context()))?;

@@ -12,7 +12,7 @@ use super::config::UpnpConfig;
 use super::description::Service;
 use super::device::Device;
 use super::search::Hunt;
-use super::soap::{CallError, Caller, NOT_AUTHORIZED};
+use super::soap::{BY_UPNP, CallError, Caller, NOT_AUTHORIZED};
 use crate::error::PortMappingError;
 use crate::schedule::{UPNP_DEADLINE, UPNP_REMEMBERED_HEDGE, UPNP_SEARCH_TURN_DEADLINE};
 use crate::state::KnownDevice;
@@ -202,7 +202,7 @@ impl Finder {
     async fn find_since(&self, asked: Instant, remembers: bool) -> Result<Arc<Device>, PortMappingError> {
         let turn = timeout(UPNP_SEARCH_TURN_DEADLINE, self.searching.acquire()).await;
         let Ok(Ok(_permit)) = turn else {
-            return Err(PortMappingError::timeout(format!(
+            return Err(BY_UPNP.timeout(format!(
                 "no turn to search for the upnp gateway within {} s",
                 UPNP_SEARCH_TURN_DEADLINE.as_secs()
             )));
@@ -319,6 +319,7 @@ pub(super) fn refuses_for_good(error: &CallError) -> bool {
         | CallError::Taken { .. }
         | CallError::Busy(_)
         | CallError::Lost(_)
+        | CallError::LostBy(..)
         | CallError::Untold(_)
         | CallError::Unanswered => false,
     }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::UpnpMapper;
 use super::description::Service;
 use super::ledger::{Identity, Place, Port};
+use super::soap::BY_UPNP;
 use crate::client::owners::Member;
 use crate::error::PortMappingError;
 use crate::state::{Journal, Maker, Record};
@@ -49,7 +50,7 @@ impl UpnpMapper {
         }
         match is_here() {
             true => Ok(()),
-            false => Err(PortMappingError::unavailable(format!("the upnp device {udn} is not in this network"))),
+            false => Err(BY_UPNP.unavailable(format!("the upnp device {udn} is not in this network"))),
         }
     }
 }

@@ -380,6 +380,7 @@ fn tries_other_ports(error: &CallError) -> bool {
         | CallError::Http(_)
         | CallError::Nonsense(_)
         | CallError::Lost(_)
+        | CallError::LostBy(..)
         | CallError::Untold(_)
         | CallError::Unanswered => false,
     }

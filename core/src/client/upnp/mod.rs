@@ -306,11 +306,8 @@ impl PortMapperClient for UpnpMapper {
             (entry.transport, entry.external_port) == (transport, external_port) && entry.remote_host.is_empty()
         };
         let Some(entry) = entries.into_iter().find(is_it) else { return Ok(None) };
-        if !entry.this_machine && !any_host {
-            let (host, port) = (&entry.internal_client, entry.internal_port);
-            return Err(PortMappingError::refused(format!(
-                "external {transport} port {external_port} leads to {host}:{port}, not to this machine"
-            )));
+        if !any_host {
+            entry.require_this_machine()?;
         }
         self.delete(transport, external_port).await?;
         Ok(Some(entry))

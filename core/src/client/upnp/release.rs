@@ -7,7 +7,7 @@ use super::action::{Control, Entry};
 use super::http::HttpError;
 use super::ledger::{Ledger, Line, Place, Port};
 use super::look::{Look, Owner, look, owner, owner_at};
-use super::soap::{CallError, NO_SUCH_ENTRY, Need};
+use super::soap::{BY_UPNP, CallError, NO_SUCH_ENTRY, Need};
 use super::table;
 use super::target::{Target, adopted};
 use crate::error::PortMappingError;
@@ -123,9 +123,7 @@ impl UpnpMapper {
     fn not_deleted(&self, error: CallError, port: Port, target: &Target) -> PortMappingError {
         if error.may_have_moved() {
             let url = &target.service.control_url;
-            return PortMappingError::unavailable(format!(
-                "the upnp device at {url} is gone ({error}): {port} was not deleted"
-            ));
+            return BY_UPNP.unavailable(format!("the upnp device at {url} is gone ({error}): {port} was not deleted"));
         }
         self.failed(error, "DeletePortMapping", target)
     }

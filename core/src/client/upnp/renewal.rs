@@ -37,9 +37,9 @@ impl Ladder<'_> {
             Look::Nothing => match self.leases(&reservation).await {
                 // A router that shows what is there has shown that the mapping is gone.
                 Err(CallError::Fault(fault)) if self.ledger.shown(&self.identity).entries => {
-                    let why = format!("{fault}: the router has lost external port {port} and does not map it again");
+                    let why = format!("the router has lost external port {port} and does not map it again");
                     self.ledger.forget(&place, self.entry.internal.port());
-                    Err(CallError::Lost(why))
+                    Err(CallError::LostBy(fault, why))
                 }
                 result => result,
             },
@@ -59,9 +59,8 @@ impl Ladder<'_> {
         match outcome {
             Err(CallError::Fault(fault)) if self.deleted => {
                 self.ledger.forget(&place, self.entry.internal.port());
-                let why =
-                    format!("{fault}: the mapping was deleted to be replaced, and the router does not add it again");
-                Err(CallError::Lost(why))
+                let why = "the mapping was deleted to be replaced, and the router does not add it again";
+                Err(CallError::LostBy(fault, why.to_owned()))
             }
             Err(CallError::Fault(fault)) if fault.effective_code() == CONFLICT => {
                 self.ledger.contest(&place);

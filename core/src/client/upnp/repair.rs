@@ -6,7 +6,7 @@ use super::UpnpMapper;
 use super::action::{Control, Entry};
 use super::ledger::Place;
 use super::look::{Look, look};
-use super::soap::{CallError, Need, PERMANENT};
+use super::soap::{BY_UPNP, CallError, Need, PERMANENT};
 use super::table;
 use super::target::Target;
 use crate::error::PortMappingError;
@@ -24,14 +24,12 @@ impl UpnpMapper {
         let port = entry.external_port;
         let Some(client) = entry.client() else {
             let name = &entry.internal_client;
-            return Err(PortMappingError::refused(format!(
-                "external port {port} leads to `{name}`, which is no address"
-            )));
+            return Err(BY_UPNP.refused(format!("external port {port} leads to `{name}`, which is no address")));
         };
         if !entry.enabled || !is_for_everybody(entry) {
             // AddPortMapping as it is sent here knows neither, and would open the port to more than it was.
             let why = if entry.enabled { "is open to one remote host alone" } else { "is switched off" };
-            return Err(PortMappingError::refused(format!(
+            return Err(BY_UPNP.refused(format!(
                 "external port {port} {why}, and would be open to everybody: change it in the router's settings"
             )));
         }
@@ -40,7 +38,7 @@ impl UpnpMapper {
         let target = Target::of_device(&device);
         if entry.lifetime.is_none() && target.service.adds_any_port() {
             // WANIPConnection:2 2.5.16: a lease of 0 becomes one of a week. What has none was set in the router's settings.
-            return Err(PortMappingError::refused(format!(
+            return Err(BY_UPNP.refused(format!(
                 "external port {port} is mapped without an end, and the router would give it one: delete the mapping in the \
                  router's settings and add it again there"
             )));
@@ -56,9 +54,10 @@ impl UpnpMapper {
         match self.add_again(control, &place, entry, internal).await {
             Ok(shown) => Ok(shown),
             Err(error) => {
+                let by = error.by();
                 let why = failed(error, "AddPortMapping").message();
                 let message = format!("external port {port} was deleted and could not be added again: {why}");
-                Err(PortMappingError::refused_and_lost(message))
+                Err(by.refused_and_lost(message))
             }
         }
     }

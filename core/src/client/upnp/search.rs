@@ -14,7 +14,7 @@ use super::device::Device;
 use super::examine::examine;
 use super::http::shown;
 use super::leads::{Lead, Leads};
-use super::soap::Caller;
+use super::soap::{BY_UPNP, Caller};
 use super::ssdp::{Answer, Found, Route, Search};
 use crate::error::PortMappingError;
 use crate::net::route::{Network, network_of};
@@ -216,7 +216,7 @@ impl Hunt {
         tracing::debug!(%from, location, "ssdp answer leads elsewhere: ignored");
         if self.failure.is_none() {
             let why = format!("the upnp answer of {from} leads to {location}, which is not that host");
-            self.fail(from, PortMappingError::unavailable(why));
+            self.fail(from, BY_UPNP.unavailable(why));
         }
     }
 
@@ -258,12 +258,10 @@ impl Hunt {
         if let Some((_, failure)) = &self.failure {
             failure.clone()
         } else if let Some(address) = self.refused {
-            PortMappingError::unavailable(format!("no upnp at {address}: port refused"))
+            BY_UPNP.unavailable(format!("no upnp at {address}: port refused"))
         } else if self.started.elapsed() >= self.deadline {
-            PortMappingError::timeout(format!(
-                "the upnp gateway did not describe itself within {} s",
-                self.deadline.as_secs_f64()
-            ))
+            BY_UPNP
+                .timeout(format!("the upnp gateway did not describe itself within {} s", self.deadline.as_secs_f64()))
         } else {
             let others = match (self.useless, self.ignored) {
                 (0, 0) => String::new(),
@@ -274,7 +272,7 @@ impl Hunt {
                 (useless, _) => format!(", only devices that map no ports ({useless})"),
             };
             let within = SSDP_DEADLINE.as_secs_f64();
-            PortMappingError::unavailable(format!("no upnp gateway answered the search within {within} s{others}"))
+            BY_UPNP.unavailable(format!("no upnp gateway answered the search within {within} s{others}"))
         }
     }
 }

@@ -16,7 +16,9 @@ use super::http::{self, HttpError, Request, shown};
 use super::ledger::{Claim, Port};
 use super::turns::{Patience, Turns};
 use super::xml;
+use crate::client::by::By;
 use crate::error::PortMappingError;
+use crate::mapping::Protocol;
 use crate::schedule::{UPNP_DEADLINE, UPNP_HURRIED_DEADLINE, UPNP_STATUS_DEADLINE};
 
 /// What a device answered no with (UDA 1.1, 3.2.2).
@@ -56,6 +58,9 @@ impl std::fmt::Display for Fault {
         }
     }
 }
+
+/// An error of UPnP, without a code.
+pub(super) const BY_UPNP: By = By::protocol(Protocol::Upnp);
 
 /// AddPortMapping's lease for a mapping without an end.
 pub(super) const PERMANENT: u32 = 0;
@@ -178,6 +183,9 @@ pub(super) enum CallError {
     /// Our mapping is gone, for certain.
     #[error("{0}")]
     Lost(String),
+    /// The same, by this answer; what it means.
+    #[error("{0}: {1}")]
+    LostBy(Fault, String),
     /// Not deleted: nothing shows that the entry is ours; what the router says instead.
     #[error("the router does not tell whose the entry is ({0})")]
     Untold(String),
@@ -192,27 +200,41 @@ impl CallError {
         matches!(self, Self::Gone(_) | Self::Http(HttpError::Refused(_)))
     }
 
+    /// By which code the device said no, if it did.
+    pub(super) fn by(&self) -> By {
+        let code = match self {
+            Self::Fault(fault) | Self::AnotherHost { fault, .. } | Self::LostBy(fault, _) => fault.code,
+            Self::Taken { .. } => Some(CONFLICT),
+            Self::Gone(_)
+            | Self::Http(_)
+            | Self::Nonsense(_)
+            | Self::Busy(_)
+            | Self::Lost(_)
+            | Self::Untold(_)
+            | Self::Unanswered => None,
+        };
+        code.map_or(BY_UPNP, |code| BY_UPNP.code(code).name(code_name(code)))
+    }
+
     /// The error that users see: `timeout`, `transport`, `refused`, or `unavailable` for an answer that makes no sense.
     pub(super) fn explain(self, action: &str, service: &Service) -> PortMappingError {
         let context = format!("upnp {action} at {}", shown(service.control_url.as_str()));
+        let by = self.by();
         match self {
-            Self::Fault(fault) if fault.code == Some(NOT_AUTHORIZED) => PortMappingError::refused(format!(
-                "{fault}: the router's settings must permit this device to open ports (FRITZ!Box: Internet > Permit Access > \
-                 Port Sharing > permit independent port sharing)"
-            )),
-            Self::Fault(fault) => PortMappingError::refused(fault.to_string()),
-            Self::AnotherHost { fault, local } => PortMappingError::refused(format!(
+            Self::Fault(fault) if fault.code == Some(NOT_AUTHORIZED) => {
+                by.refused(format!("{fault}: the router's settings must permit this device to open ports"))
+            }
+            Self::Fault(fault) => by.refused(fault.to_string()),
+            Self::AnotherHost { fault, local } => by.refused(format!(
                 "{fault} on every port that was tried: the router probably takes this machine for another host than {local}"
             )),
-            Self::Gone(status) => PortMappingError::unavailable(format!("{context}: http status {status}")),
+            Self::Gone(status) => by.unavailable(format!("{context}: http status {status}")),
             Self::Http(error) => explain_http(error, &context),
-            Self::Nonsense(why) => {
-                PortMappingError::unavailable(format!("{context}: the answer makes no sense: {why}"))
-            }
-            Self::Unanswered => PortMappingError::timeout(format!("{context}: {}", Self::Unanswered)),
-            error @ (Self::Taken { .. } | Self::Busy(_)) => PortMappingError::refused(error.to_string()),
-            error @ Self::Untold(_) => PortMappingError::refused(format!("{context}: {error}")),
-            Self::Lost(why) => PortMappingError::refused_and_lost(why),
+            Self::Nonsense(why) => by.unavailable(format!("{context}: the answer makes no sense: {why}")),
+            Self::Unanswered => by.timeout(format!("{context}: {}", Self::Unanswered)),
+            error @ (Self::Taken { .. } | Self::Busy(_)) => by.refused(error.to_string()),
+            error @ Self::Untold(_) => by.refused(format!("{context}: {error}")),
+            error @ (Self::Lost(_) | Self::LostBy(..)) => by.refused_and_lost(error.to_string()),
         }
     }
 }
@@ -220,11 +242,9 @@ impl CallError {
 /// The error that users see for a request without an answer.
 pub(super) fn explain_http(error: HttpError, context: &str) -> PortMappingError {
     match error {
-        HttpError::Timeout(_) => PortMappingError::timeout(format!("{context}: {error}")),
-        HttpError::Refused(source) | HttpError::Io(source) => PortMappingError::transport(context, source),
-        HttpError::Malformed(why) => {
-            PortMappingError::unavailable(format!("{context}: the answer makes no sense: {why}"))
-        }
+        HttpError::Timeout(_) => BY_UPNP.timeout(format!("{context}: {error}")),
+        HttpError::Refused(source) | HttpError::Io(source) => BY_UPNP.transport(context, source),
+        HttpError::Malformed(why) => BY_UPNP.unavailable(format!("{context}: the answer makes no sense: {why}")),
     }
 }
 
@@ -408,7 +428,8 @@ impl From<&CallError> for igd_next::RequestError {
             | CallError::Taken { .. }
             | CallError::Untold(_)
             | CallError::Busy(_)
-            | CallError::Lost(_) => Self::IoError(io::Error::other(error.to_string())),
+            | CallError::Lost(_)
+            | CallError::LostBy(..) => Self::IoError(io::Error::other(error.to_string())),
         }
     }
 }

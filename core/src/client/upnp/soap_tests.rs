@@ -37,7 +37,7 @@ fn a_call_that_failed_is_explained_by_the_kind_that_it_deserves() {
     let fault = |code| Fault { code: Some(code), description: String::new(), status: 500 };
     for (error, kind, part) in [
         (CallError::Fault(fault(718)), ErrorKind::Refused, "upnp 718 ConflictInMappingEntry"),
-        (CallError::Fault(fault(606)), ErrorKind::Refused, "FRITZ!Box"),
+        (CallError::Fault(fault(606)), ErrorKind::Refused, "permit this device"),
         (CallError::Gone(404), ErrorKind::Unavailable, "404"),
         (CallError::Nonsense("x".into()), ErrorKind::Unavailable, "makes no sense: x"),
         (CallError::Http(HttpError::Timeout(UPNP_DEADLINE)), ErrorKind::Timeout, "no answer within 1.8 s"),

@@ -15,6 +15,7 @@ use url::Url;
 use super::config::UpnpConfig;
 use super::http::{endpoint, shown};
 use crate::client::trace;
+use super::soap::BY_UPNP;
 use crate::config::SSDP_ADDRESS;
 use crate::error::PortMappingError;
 use crate::escape::Escaped;
@@ -186,7 +187,7 @@ impl Search {
     /// Sends the first burst. Fails with kind `transport` where no socket can be had or nothing could be sent at all.
     pub(super) async fn start(route: Route) -> Result<Self, PortMappingError> {
         let Route { local, destinations, after_refusal } = route;
-        let no_socket = |error| PortMappingError::transport(format!("cannot open a socket on {local} for ssdp"), error);
+        let no_socket = |error| BY_UPNP.transport(format!("cannot open a socket on {local} for ssdp"), error);
         let socket = open(local).map_err(no_socket)?;
         let sentinel = match destinations.iter().find(|address| !address.ip().is_multicast()) {
             Some(host) => {
@@ -212,7 +213,7 @@ impl Search {
         };
         search.burst().await.map_err(|error| {
             let to: Vec<_> = search.destinations.iter().map(ToString::to_string).collect();
-            PortMappingError::transport(format!("cannot send an ssdp search to {}", to.join(" or ")), error)
+            BY_UPNP.transport(format!("cannot send an ssdp search to {}", to.join(" or ")), error)
         })?;
         search.tell(format_args!("M-SEARCH sent to {:?}", search.destinations));
         Ok(search)
