@@ -1,61 +1,61 @@
-//! What to try next, and what an address means for those outside.
+//! What to try next on the command line: core's advice, and the commands and options that help.
 
-use std::net::IpAddr;
+use portlease::{ErrorKind, ErrorReport, Obstacle};
 
-use portlease::{AddressClass, ErrorKind};
+/// What to try after this failure; nothing if there is nothing to do.
+pub(crate) fn next_step(error: &ErrorReport) -> Option<String> {
+    if error.kind == ErrorKind::Invalid {
+        let help = "`portlease help` shows every command, `portlease help map` what can be mapped";
+        return Some(help.to_owned());
+    }
+    let obstacle = error.obstacle()?;
+    let parts = [Some(obstacle.advice()), options(obstacle), doctor(obstacle)];
+    Some(parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
+}
 
-/// What to try after a failure of this kind; nothing where there is nothing to do.
-pub(crate) fn next_step(kind: ErrorKind) -> Option<&'static str> {
-    match kind {
-        ErrorKind::Unavailable => Some(
-            "switch on UPnP, NAT-PMP or PCP in the router's settings, or name the router with --gateway; \
-             `portlease doctor` shows what answers",
-        ),
-        ErrorKind::Timeout => Some("try again; `portlease doctor` shows what answers, and how fast"),
-        ErrorKind::Transport => {
-            Some("check the network connection and the addresses given; `portlease doctor` shows the path")
+/// What the command line has against it.
+pub(crate) fn options(obstacle: Obstacle) -> Option<&'static str> {
+    match obstacle {
+        Obstacle::PortTaken => {
+            Some("--external names another port, and without --exact any will do; `portlease list` shows what is taken")
         }
-        ErrorKind::Refused => Some(
-            "allow port mapping for this machine in the router's settings, or ask for another --external port without \
-             --exact; `portlease list` shows what is taken",
-        ),
-        ErrorKind::Invalid => Some("`portlease help` shows every command, `portlease help map` what can be mapped"),
-        ErrorKind::Internal => {
-            Some("this is a defect in portlease: please report it with the output of `portlease doctor --json`")
+        Obstacle::NotAuthorized | Obstacle::TableFull | Obstacle::RouterFailed | Obstacle::Refused => {
+            Some("`portlease list` shows what is taken")
         }
-        ErrorKind::Stopped => None,
+        Obstacle::Silence | Obstacle::Unsupported => {
+            Some("--gateway names your router, if the one that was asked is a VPN's end or not yours")
+        }
+        Obstacle::NoNetwork => Some("--gateway names a router by its address"),
+        Obstacle::SecondRouter => Some("--gateway names that router, if it can be reached from here"),
+        Obstacle::NoExternalAddress
+        | Obstacle::NatInside
+        | Obstacle::Transport
+        | Obstacle::Deadline
+        | Obstacle::Defect
+        | Obstacle::CarrierNat
+        | Obstacle::ReservedAddress => None,
     }
 }
 
-/// Why nothing on the internet can reach this external address; `None` if it can.
-pub(crate) fn unreachable(address: Option<IpAddr>) -> Option<String> {
-    let unknown =
-        "the router has no external address, or does not tell it: it is not known whether the internet can reach it";
-    let Some(address) = address else { return Some(unknown.to_owned()) };
-    match AddressClass::of(address) {
-        AddressClass::Public => None,
-        AddressClass::Unknown => Some(unknown.to_owned()),
-        AddressClass::Cgnat => Some(format!(
-            "{address} belongs to the provider's own network (carrier-grade NAT): nobody on the internet can reach it"
-        )),
-        AddressClass::Private => Some(format!(
-            "{address} is a private address, so another router stands before the internet: nobody beyond it can reach it"
-        )),
-        AddressClass::Reserved => Some(format!("{address} is a reserved address: nobody on the internet can reach it")),
-    }
-}
-
-/// What to do about an external address of this class.
-pub(crate) fn way_out(class: AddressClass) -> Option<&'static str> {
-    match class {
-        AddressClass::Public => None,
-        AddressClass::Cgnat => Some("ask the provider for a public IPv4 address; until then use a relay or IPv6"),
-        AddressClass::Private => Some(
-            "set the router before this one to bridge mode, or map the port there too (--gateway names it, where it \
-             can be reached)",
-        ),
-        AddressClass::Reserved => Some("look at the router's internet connection: its address is no real one"),
-        AddressClass::Unknown => Some("look at the router's internet connection: is it up?"),
+/// What `portlease doctor` shows about it.
+fn doctor(obstacle: Obstacle) -> Option<&'static str> {
+    match obstacle {
+        Obstacle::Silence | Obstacle::Unsupported | Obstacle::Deadline => {
+            Some("`portlease doctor` shows what answers, and how fast")
+        }
+        Obstacle::NoExternalAddress | Obstacle::NatInside | Obstacle::Transport => {
+            Some("`portlease doctor` shows the path")
+        }
+        Obstacle::Defect => Some("add the output of `portlease doctor --json`"),
+        Obstacle::PortTaken
+        | Obstacle::NotAuthorized
+        | Obstacle::TableFull
+        | Obstacle::RouterFailed
+        | Obstacle::Refused
+        | Obstacle::NoNetwork
+        | Obstacle::CarrierNat
+        | Obstacle::SecondRouter
+        | Obstacle::ReservedAddress => None,
     }
 }
 
@@ -64,20 +64,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_class_but_public_has_a_reason_and_a_way_out() {
-        let addresses = [Some([192, 0, 1, 1]), Some([100, 64, 0, 9]), Some([10, 0, 0, 2]), Some([127, 0, 0, 1]), None];
-        for address in addresses.map(|octets| octets.map(IpAddr::from)) {
-            let class = address.map_or(AddressClass::Unknown, AddressClass::of);
-            let public = class == AddressClass::Public;
-            assert_eq!(unreachable(address).is_none(), public, "{class}");
-            assert_eq!(way_out(class).is_none(), public, "{class}");
-        }
-    }
-
-    #[test]
-    fn every_failure_that_a_user_can_meet_says_what_to_try() {
-        for kind in ErrorKind::ALL {
-            assert_eq!(next_step(kind).is_none(), kind == ErrorKind::Stopped, "{kind}");
-        }
+    fn the_advice_is_cores_with_the_options_that_help_behind_it() {
+        let error = ErrorReport::new(ErrorKind::Unavailable, "there is no default route");
+        assert_eq!(
+            next_step(&error).unwrap(),
+            format!("{}; --gateway names a router by its address", Obstacle::NoNetwork.advice())
+        );
+        let stopped = ErrorReport::new(ErrorKind::Stopped, "the lease is over");
+        assert_eq!(next_step(&stopped), None);
+        let invalid = ErrorReport::new(ErrorKind::Invalid, "port: must not be 0");
+        assert!(next_step(&invalid).unwrap().contains("`portlease help`"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use portlease::{AddressClass, ErrorKind, ErrorReport, GatewayReport, PortMappingError, Protocol, Release};
+use portlease::{AddressClass, ErrorKind, ErrorReport, GatewayReport, Obstacle, PortMappingError, Protocol, Release};
 
 use crate::advice;
 use crate::text::{Colour, Paint, Shown};
@@ -89,7 +89,7 @@ impl Findings {
                     Release::Unconfirmed | Release::Pending => "(the router did not confirm that it is removed again)",
                 };
                 let done = format!("A port was mapped by {} {removed}", test.protocol);
-                match advice::unreachable(self.external_address()) {
+                match AddressClass::unreachable(self.external_address()) {
                     None => format!("{done}: ports on this machine can be made reachable."),
                     Some(reason) => format!("{done}, but {reason}."),
                 }
@@ -113,41 +113,34 @@ impl Findings {
         }
     }
 
+    /// What stands in the way; nothing if a port was mapped that the internet can reach, or if that was not tried.
+    pub(crate) fn obstacle(&self) -> Option<Obstacle> {
+        match (&self.gateway, &self.test) {
+            (Err(error), _) => error.obstacle(),
+            (Ok(_), Some(Ok(_))) => Obstacle::of_class(self.address_class()),
+            (Ok(_), Some(Err(_))) if self.no_external_address() => Some(Obstacle::NoExternalAddress),
+            (Ok(_), Some(Err(error))) => error.obstacle(),
+            (Ok(report), None) => report.require_offer().err()?.obstacle(),
+        }
+    }
+
     /// What to do now, most useful first.
     pub(crate) fn next_steps(&self) -> Vec<String> {
-        let mut steps = Vec::new();
-        match (&self.gateway, &self.test) {
-            (Err(_), _) => {
-                steps.push("connect this machine to a network, or name the router with --gateway".to_owned())
-            }
-            (Ok(_), Some(Ok(_))) if self.address_class() == AddressClass::Public => {
-                steps.push("portlease map 4000/udp (with the port of your program)".to_owned());
-            }
-            (Ok(_), Some(Ok(_))) => {
-                steps.extend(advice::way_out(self.address_class()).map(str::to_owned));
-            }
-            (Ok(_), Some(Err(_))) if self.no_external_address() => {
-                steps.push(
-                    "look at the router's internet connection: is it up, and which address did it get?".to_owned(),
-                );
-                steps.push(
-                    "if that address is private or begins with 100.64 to 100.127, ask the provider for a public \
-                            IPv4 address, or use a relay or IPv6"
-                        .to_owned(),
-                );
-            }
-            (Ok(_), Some(Err(error))) if self.answers() || error.kind == ErrorKind::Refused => {
-                steps.push("allow port mapping for this machine in the router's settings".to_owned());
-                steps.push("see what is taken: portlease list".to_owned());
-            }
-            (Ok(_), None) if self.answers() => steps.push("portlease doctor, without --no-map".to_owned()),
-            (Ok(report), _) => {
-                steps.push("switch on UPnP, NAT-PMP or PCP in the router's settings".to_owned());
-                if let Some(gateway) = report.gateway {
-                    steps.push(format!("if {gateway} is a VPN's end or not your router, name yours with --gateway"));
-                }
+        let obstacle = self.obstacle();
+        let advice = obstacle.into_iter().flat_map(|obstacle| [Some(obstacle.advice()), advice::options(obstacle)]);
+        let mut steps: Vec<String> = advice.flatten().map(str::to_owned).collect();
+        match (&self.test, obstacle) {
+            (Some(Ok(_)), None) => steps.push("portlease map 4000/udp (with the port of your program)".to_owned()),
+            (None, None) => steps.push("portlease doctor, without --no-map".to_owned()),
+            (Some(Err(_)), Some(Obstacle::NoExternalAddress)) => steps.push(
+                "if that address is private or begins with 100.64 to 100.127, ask the provider for a public IPv4 address, \
+                 or use a relay or IPv6"
+                    .to_owned(),
+            ),
+            (Some(Err(_)) | None, _) if self.gateway.is_ok() => {
                 steps.push("or forward the port by hand in the router's settings".to_owned());
             }
+            (Some(Ok(_) | Err(_)) | None, _) => {}
         }
         steps
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use portlease::net::route::NetworkPath;
-use portlease::{ProtocolOffer, ProtocolReport};
+use portlease::{ErrorDetail, ProtocolOffer, ProtocolReport};
 
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(192, 0, 1, 1);
 const CGNAT: Ipv4Addr = Ipv4Addr::new(100, 64, 0, 9);
@@ -42,7 +42,8 @@ fn mapped(address: impl Into<Option<Ipv4Addr>>) -> Option<Result<TestMapping, Er
 }
 
 fn refused() -> Option<Result<TestMapping, ErrorReport>> {
-    Some(Err(ErrorReport::new(ErrorKind::Refused, "upnp 606")))
+    let detail = ErrorDetail::new(Protocol::Upnp, ErrorKind::Refused, "upnp 606").code(606);
+    Some(Err(ErrorReport::from(&PortMappingError::refused("upnp 606").with_details([detail]))))
 }
 
 fn mapped_behind(address: Ipv4Addr) -> Findings {
@@ -99,8 +100,8 @@ fn a_refusal_is_told_apart_from_silence() {
     assert!(findings.next_steps()[0].contains("allow port mapping"));
     assert!(picture(&findings).contains("[ app ] ------> [ router ] --X [ internet ]"));
 
-    let error = ErrorReport::new(ErrorKind::Unavailable, "nothing");
-    let findings = Findings { gateway: Ok(report(silence())), test: Some(Err(error)) };
+    let silent = report(silence()).require_offer().unwrap_err();
+    let findings = Findings { gateway: Ok(report(silence())), test: Some(Err(ErrorReport::from(&silent))) };
     assert_eq!(findings.verdict(), "The router answers by none of the protocols, so no port can be mapped.");
     assert!(findings.next_steps()[0].contains("switch on UPnP"));
     assert!(picture(&findings).contains("[ app ] --X [ router ] --X [ internet ]"));
@@ -121,7 +122,10 @@ fn without_a_router_there_is_nothing_to_ask() {
     let findings = Findings { gateway, test: None };
     assert!(!findings.mappable());
     assert_eq!(findings.verdict(), "There is no router to ask: there is no IPv4 default route.");
-    assert!(findings.next_steps()[0].contains("--gateway"));
+    assert_eq!(
+        findings.next_steps(),
+        [Obstacle::NoNetwork.advice(), "--gateway names a router by its address"].map(str::to_owned)
+    );
     assert_eq!(picture(&findings), "[ app ] --X [ router ] --X [ internet ]\n? ?");
 }
 

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use portlease::net::route::NetworkPath;
 use portlease::{
-    ErrorReport, MapRequest, Mapper, PortMappingError, Protocol, ProtocolReport, Release, RetryPolicy, Transport,
+    ErrorReport, MapRequest, Mapper, Obstacle, PortMappingError, Protocol, ProtocolReport, Release, RetryPolicy,
+    Transport,
 };
 use serde_json::{Value, json};
 
-use crate::advice;
 use crate::args::{self, PathArgs, PcpPortArgs, PortSpec, ProtocolArgs};
 use crate::diagnosis::{Findings, TestMapping};
 use crate::event::{external, millis, span};
@@ -199,7 +199,7 @@ fn show(findings: &Findings, output: &Output) -> std::io::Result<()> {
         output.line(line)?;
     }
     output.line("")?;
-    let colour = match (findings.mappable(), advice::way_out(findings.address_class())) {
+    let colour = match (findings.mappable(), Obstacle::of_class(findings.address_class())) {
         (false, _) => Colour::Red,
         (true, Some(_)) => Colour::Yellow,
         (true, None) => Colour::Green,

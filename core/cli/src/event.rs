@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use portlease::{ErrorKind, Event, EventKind};
+use portlease::{ErrorReport, Event, EventKind};
 use serde::Serialize;
 
 /// An event as `--json` writes it. Fields that have no meaning for an event are left out.
@@ -120,9 +120,9 @@ pub(crate) fn warning(event: &Event) -> Option<&str> {
     }
 }
 
-/// What the failure of a lease says to people, with its kind; nothing for a good event, or for the end of a lease, which
-/// follows on a failure that was told.
-pub(crate) fn bad_news(event: &Event) -> Option<(ErrorKind, String)> {
+/// The failure of a lease in words for people; nothing for a good event, or for the end of a lease, which follows on a failure
+/// that was told.
+pub(crate) fn bad_news(event: &Event) -> Option<ErrorReport> {
     let error = event.error.as_ref().filter(|_| event.lease.is_some())?;
     let port = port(event);
     let message = match (event.kind, event.external_port) {
@@ -131,13 +131,15 @@ pub(crate) fn bad_news(event: &Event) -> Option<(ErrorKind, String)> {
         (EventKind::Revoked, _) => format!("{port} lost its mapping: {}", error.message),
         _ => return None,
     };
-    Some((error.kind, message))
+    let mut report = ErrorReport::clone(error);
+    report.message = message;
+    Some(report)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portlease::{AddressClass, ErrorReport, Protocol, Transport};
+    use portlease::{AddressClass, ErrorKind, Protocol, Transport};
     use std::sync::Arc;
 
     fn event(kind: EventKind) -> Event {
@@ -232,11 +234,9 @@ mod tests {
 
     #[test]
     fn a_failed_renewal_does_not_read_like_a_failed_mapping() {
-        assert_eq!(bad_news(&failed(EventKind::Failed, false)), Some((ErrorKind::Refused, "no".into())));
-        assert_eq!(
-            bad_news(&failed(EventKind::Failed, true)),
-            Some((ErrorKind::Refused, "4000/udp could not be renewed: no".into()))
-        );
+        let said = |message: &str| Some(ErrorReport::new(ErrorKind::Refused, message));
+        assert_eq!(bad_news(&failed(EventKind::Failed, false)), said("no"));
+        assert_eq!(bad_news(&failed(EventKind::Failed, true)), said("4000/udp could not be renewed: no"));
         assert_eq!(bad_news(&failed(EventKind::Exited, false)), None);
     }
 

@@ -111,12 +111,13 @@ pub(crate) async fn table(upnp: &UpnpMapper) -> Result<Vec<TableEntry>, PortMapp
 }
 
 fn explain(error: PortMappingError) -> PortMappingError {
-    if error.kind() != ErrorKind::Unavailable {
+    if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) {
         return error;
     }
     PortMappingError::unavailable(format!(
         "the table can be read by upnp alone (pcp and nat-pmp cannot list), and there is none: {error}"
     ))
+    .with_details(error.details())
 }
 
 /// The table in columns, with a head.

@@ -1,11 +1,11 @@
 //! Where words go: plain lines, status lines on a terminal, JSON lines. Answers go to stdout; failures and warnings to
 //! stderr, so that a reader of stdout is not confused by them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use portlease::{ErrorKind, ErrorReport};
+use portlease::ErrorReport;
 use serde::Serialize;
 
 use crate::advice;
@@ -27,8 +27,8 @@ pub(crate) struct Output {
     live: RefCell<Option<Live>>,
     /// Whether status lines may be drawn.
     draws: bool,
-    /// The kind whose advice was given last: the same advice is not given after every attempt.
-    advised: Cell<Option<ErrorKind>>,
+    /// The advice that was given last: it is not given again after every attempt.
+    advised: RefCell<Option<String>>,
 }
 
 impl Output {
@@ -40,7 +40,7 @@ impl Output {
             stderr: Paint::of(&io::stderr()),
             live: RefCell::default(),
             draws: true,
-            advised: Cell::default(),
+            advised: RefCell::default(),
         }
     }
 
@@ -104,16 +104,19 @@ impl Output {
         self.note(head + " " + &error.message);
     }
 
-    /// A failure on stderr for which there may be better advice than that for its kind.
+    /// A failure on stderr for which there may be better advice than the usual.
     pub(crate) fn failure_with(&self, error: &ErrorReport, step: Option<&str>) {
         self.setback(error);
-        let usual = || match self.advised.replace(Some(error.kind)) == Some(error.kind) {
-            true => None,
-            false => advice::next_step(error.kind),
-        };
-        if let Some(step) = step.or_else(usual) {
+        if let Some(step) = step {
+            return self.note(format!("  try: {step}"));
+        }
+        let usual = advice::next_step(error);
+        if let Some(step) = &usual
+            && self.advised.borrow().as_ref() != Some(step)
+        {
             self.note(format!("  try: {step}"));
         }
+        self.advised.replace(usual);
     }
 
     /// Begins to draw that many status lines, where stdout is a terminal that can show them and people read it.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
 
-use portlease::{ErrorKind, ErrorReport, Event, EventKind, Lease, Mapper, Release};
+use portlease::{AddressClass, ErrorKind, ErrorReport, Event, EventKind, Lease, Mapper, Obstacle, Release};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::event::{self, JsonEvent};
@@ -112,8 +112,7 @@ impl<'a> Session<'a> {
         if let Some(message) = event::warning(event) {
             self.output.warning(message);
         }
-        if let Some((kind, message)) = event::bad_news(event) {
-            let report = ErrorReport::new(kind, message);
+        if let Some(report) = event::bad_news(event) {
             // What is lost is mapped anew at once; if that fails too, there is advice.
             if event.kind == EventKind::Revoked {
                 self.output.setback(&report);
@@ -123,11 +122,12 @@ impl<'a> Session<'a> {
             }
         }
         if matches!(event.kind, EventKind::Installed | EventKind::Changed)
-            && let Some(reason) = advice::unreachable(event.external.map(|external| external.ip()))
+            && let Some(reason) = AddressClass::unreachable(event.external.map(|external| external.ip()))
         {
             self.output.warning(&format!("{}: {reason}", event::port(event)));
-            if let Some(way_out) = advice::way_out(event.address_class) {
-                self.output.note(format!("  try: {way_out}"));
+            if let Some(obstacle) = Obstacle::of_class(event.address_class) {
+                let parts = [Some(obstacle.advice()), advice::options(obstacle)];
+                self.output.note(format!("  try: {}", parts.into_iter().flatten().collect::<Vec<_>>().join("; ")));
             }
         }
         Ok(())
@@ -179,8 +179,10 @@ impl<'a> Session<'a> {
         let told = self.tell_what_is_left(leases, &before, release).await;
         if self.mapped.is_empty() && !failed && closed.is_ok() {
             let why = "no port was mapped before the end".to_owned();
-            let kind = self.last_error.as_ref().map_or(ErrorKind::Timeout, |error| error.kind);
-            self.output.failure(&ErrorReport::new(kind, why));
+            let never_asked = ErrorReport::new(ErrorKind::Timeout, "");
+            let mut report = self.last_error.clone().unwrap_or(never_asked);
+            report.message = why;
+            self.output.failure(&report);
         }
         // What is left on the router matters more than that nobody reads about it.
         if release != Release::Released {

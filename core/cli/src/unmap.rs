@@ -225,10 +225,11 @@ fn not_removed(transport: Transport, port: u16, tried: &[(&str, &PortMappingErro
         })
         .collect();
     let message = format!("{port}/{transport} could not be removed: {}", reasons.join(", "));
-    match tried.iter().any(|(_, error)| error.kind() == ErrorKind::Refused) {
+    let error = match tried.iter().any(|(_, error)| error.kind() == ErrorKind::Refused) {
         true => PortMappingError::refused(message),
         false => PortMappingError::unavailable(message),
-    }
+    };
+    error.with_details(tried.iter().flat_map(|(_, error)| error.details().to_vec()).collect::<Vec<_>>())
 }
 
 fn tell(removed: &Removed, transport: Transport, port: u16, output: &Output) -> std::io::Result<()> {

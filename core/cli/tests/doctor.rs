@@ -90,6 +90,12 @@ fn a_refusing_router_is_status_1_and_told_apart_from_a_silent_one() {
     assert_eq!((status, &refused["mappable"]), (Some(1), &false.into()), "{refused}");
     assert_eq!(refused["test_mapping"]["kind"], "refused", "{refused}");
     assert!(refused["verdict"].as_str().unwrap().contains("refuses"), "{refused}");
+    assert!(refused["next"][0].as_str().unwrap().starts_with("allow port mapping for this machine"), "{refused}");
+    gateway.update_faults(|faults| {
+        (faults.pcp, faults.soap_errors) = (Mode::Off, [("AddPortMapping".into(), 728)].into())
+    });
+    let (_, full) = report(&gateway, "--protocol upnp");
+    assert!(full["next"][0].as_str().unwrap().starts_with("delete mappings that nobody needs"), "{full}");
 
     gateway.set_faults(Faults { pcp: Mode::Off, nat_pmp: Mode::Off, upnp: Mode::Off, ..Faults::default() });
     let ended = run_at(&gateway, "doctor");

@@ -129,6 +129,33 @@ fn with_retry_never_a_refusal_ends_with_status_1_and_its_kind_and_what_to_try() 
 }
 
 #[test]
+fn what_to_try_goes_by_what_the_router_has_answered() {
+    let upnp = |code: u16| Faults {
+        soap_errors: ["AddPortMapping", "AddAnyPortMapping"].map(|name| (name.to_owned(), code)).into(),
+        ..Faults::default()
+    };
+    let gateway = gateway();
+    for (protocol, faults, advice) in [
+        ("pcp", Faults { pcp: Mode::Refuse(2), ..Faults::default() }, "allow port mapping for this machine"),
+        ("pcp", Faults { pcp: Mode::Refuse(8), ..Faults::default() }, "delete mappings that nobody needs"),
+        (
+            "nat-pmp",
+            Faults { nat_pmp: Mode::Refuse(3), ..Faults::default() },
+            "look at the router's internet connection",
+        ),
+        ("nat-pmp", Faults { nat_pmp: Mode::Refuse(5), ..Faults::default() }, "update the router's software"),
+        ("upnp", upnp(718), "ask for another external port"),
+        ("upnp", upnp(728), "delete mappings that nobody needs"),
+        ("upnp", Faults { upnp: Mode::Off, ..Faults::default() }, "switch on UPnP, NAT-PMP or PCP"),
+    ] {
+        gateway.set_faults(faults);
+        let ended = run_at(&gateway, &format!("map 4000/udp --exact --retry never --protocol {protocol}"));
+        let expected = format!("\n  try: {advice}");
+        assert!(ended.stderr.contains(&expected), "{protocol}: `{advice}` is not in\n{}", ended.stderr);
+    }
+}
+
+#[test]
 fn with_retry_never_one_refused_port_releases_the_others() {
     let gateway = gateway_with(Faults { port_errors: [(4001, 718)].into(), ..Faults::default() });
     let ended = run_at(&gateway, "map 4000/udp 4001/udp --exact --protocol upnp --retry never");
