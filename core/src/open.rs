@@ -114,8 +114,8 @@ pub async fn open(port: u16, transport: Transport) -> Result<OpenPort, PortMappi
 /// Maps one port as `config` and `request` say and waits for the mapping, at most for `timeout` (by default until the
 /// first attempt has ended, which takes about 2 s if nothing answers).
 ///
-/// Fails as [`Mapper::start`], [`Mapper::map`] and [`Lease::ready`] do. If it fails or its future is dropped, the engine
-/// releases in the background what may have been mapped, and ends.
+/// Fails as [`Mapper::start`], [`Mapper::map`] and [`Lease::ready`] do, and does not try again then: if it fails or its future is
+/// dropped, the engine releases in the background what may have been mapped, and ends.
 pub async fn open_with(
     config: Config,
     request: MapRequest,
