@@ -10,7 +10,8 @@ type Kind uint8
 const (
 	// No gateway, or none of the protocols answered, or the gateway says that it has no such service.
 	KindUnavailable Kind = 1
-	// A call ran past its deadline.
+	// A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one
+	// protocol is its silence a `timeout`.
 	KindTimeout Kind = 2
 	// A socket-level error on the way to the gateway.
 	KindTransport Kind = 3

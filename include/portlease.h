@@ -82,7 +82,9 @@ typedef enum portlease_kind {
   PORTLEASE_OK = 0, ///< Done.
   /// No gateway, or none of the protocols answered, or the gateway says that it has no such service.
   PORTLEASE_UNAVAILABLE = 1,
-  PORTLEASE_TIMEOUT = 2, ///< A call ran past its deadline.
+  /// A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one
+  /// protocol is its silence a `timeout`.
+  PORTLEASE_TIMEOUT = 2,
   PORTLEASE_TRANSPORT = 3, ///< A socket-level error on the way to the gateway.
   /// The gateway answered no; the message has the protocol and its code, such as `pcp NOT_AUTHORIZED`.
   PORTLEASE_REFUSED = 4,

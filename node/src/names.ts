@@ -5,7 +5,10 @@
 export const ErrorKind = Object.freeze({
   /** No gateway, or none of the protocols answered, or the gateway says that it has no such service. */
   UNAVAILABLE: 'unavailable',
-  /** A call ran past its deadline. */
+  /**
+   * A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one protocol
+   * is its silence a `timeout`.
+   */
   TIMEOUT: 'timeout',
   /** A socket-level error on the way to the gateway. */
   TRANSPORT: 'transport',

@@ -20,7 +20,8 @@ pub enum portlease_kind {
     PORTLEASE_OK = 0,
     /// No gateway, or none of the protocols answered, or the gateway says that it has no such service.
     PORTLEASE_UNAVAILABLE = 1,
-    /// A call ran past its deadline.
+    /// A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one
+    /// protocol is its silence a `timeout`.
     PORTLEASE_TIMEOUT = 2,
     /// A socket-level error on the way to the gateway.
     PORTLEASE_TRANSPORT = 3,

@@ -13,7 +13,8 @@ use crate::error::ErrorReport;
 pub enum ErrorKind {
     /// No gateway, or none of the protocols answered, or the gateway says that it has no such service.
     Unavailable,
-    /// A call ran past its deadline.
+    /// A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one
+    /// protocol is its silence a `timeout`.
     Timeout,
     /// A socket-level error on the way to the gateway.
     Transport,
@@ -449,7 +450,8 @@ pub enum PortLeaseError {
         /// What has failed, and why.
         report: ErrorReport,
     },
-    /// A call ran past its deadline.
+    /// A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one
+    /// protocol is its silence a `timeout`.
     Timeout {
         /// What has failed, and why.
         report: ErrorReport,

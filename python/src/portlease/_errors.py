@@ -27,7 +27,8 @@ class UnavailableError(PortLeaseError):
 
 
 class TimeoutError(PortLeaseError, builtins.TimeoutError):
-    """A call ran past its deadline. Also the builtin `TimeoutError`."""
+    """A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one
+    protocol is its silence a `timeout`. Also the builtin `TimeoutError`."""
 
     kind = ErrorKind.TIMEOUT
 

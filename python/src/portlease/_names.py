@@ -24,7 +24,8 @@ class ErrorKind(Name):
     UNAVAILABLE = "unavailable"
     """No gateway, or none of the protocols answered, or the gateway says that it has no such service."""
     TIMEOUT = "timeout"
-    """A call ran past its deadline."""
+    """A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one
+    protocol is its silence a `timeout`."""
     TRANSPORT = "transport"
     """A socket-level error on the way to the gateway."""
     REFUSED = "refused"

@@ -51,7 +51,7 @@ class ErrorDetail:
         """The protocol that was tried."""
     @property
     def kind(self) -> ErrorKind:
-        """Why it failed."""
+        """Why it failed; `timeout` if the router did not answer by this protocol."""
     @property
     def code(self) -> int | None:
         """The router's number for that, where it answered with one: a PCP result code (RFC 6887 7.4), a NAT-PMP result
@@ -59,7 +59,7 @@ class ErrorDetail:
     @property
     def name(self) -> str | None:
         """The standard's name of the code, such as `NOT_AUTHORIZED` or `ConflictInMappingEntry`, where the code has
-        one."""
+        one. NAT-PMP has no code for a port that is taken: that is `CANNOT_PROVIDE_EXTERNAL` without a code."""
     @property
     def retry_after(self) -> float | None:
         """For how long the router says that the refusal holds, where it gave a time (RFC 6887 7.4). In seconds."""
@@ -78,7 +78,15 @@ class ErrorDetail:
 
 @final
 class ErrorReport:
-    """A failure as snapshots and events show it."""
+    """A failure as snapshots and events show it.
+
+    The advice goes by what each protocol has answered, and tells apart: no network or no router; a router that answers
+    by none of the protocols; one that does not allow this machine to map ports (`NOT_AUTHORIZED`, 606); a port that is
+    taken (`CANNOT_PROVIDE_EXTERNAL`, 718, 729); a full table (`NO_RESOURCES`, `USER_EX_QUOTA`, `OUT_OF_RESOURCES`,
+    728); a router without an external address (`NETWORK_FAILURE`), or one that tried and failed (501); another NAT
+    before the router (`ADDRESS_MISMATCH`); a version or an action that the router does not know (`UNSUPP_VERSION`,
+    401); an error of this machine's sockets; a time-out; a defect in portlease. If the protocols have answered
+    differently, the answer counts about which people can do most."""
 
     @property
     def kind(self) -> ErrorKind:

@@ -3966,7 +3966,8 @@ public enum ErrorKind: Equatable, Hashable, CustomStringConvertible {
      */
     case unavailable
     /**
-     * A call ran past its deadline.
+     * A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one
+     * protocol is its silence a `timeout`.
      */
     case timeout
     /**
@@ -4689,7 +4690,8 @@ enum PortLeaseError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError
          */report: ErrorReport
     )
     /**
-     * A call ran past its deadline.
+     * A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one
+     * protocol is its silence a `timeout`.
      */
     case Timeout(
         /**
