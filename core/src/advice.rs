@@ -107,14 +107,18 @@ impl Obstacle {
             Protocol::Upnp => by_upnp(code),
             Protocol::None => None,
         });
+        let by_name = || match detail.name.as_deref() {
+            Some(CANNOT_PROVIDE_EXTERNAL) => Some(Self::PortTaken),
+            Some(NETWORK_FAILURE) => Some(Self::NoExternalAddress),
+            Some(_) | None => None,
+        };
         let by_kind = || match detail.kind {
             ErrorKind::Unavailable | ErrorKind::Timeout => Self::Silence,
             ErrorKind::Transport => Self::Transport,
-            ErrorKind::Refused if detail.name.as_deref() == Some(CANNOT_PROVIDE_EXTERNAL) => Self::PortTaken,
             ErrorKind::Refused | ErrorKind::Invalid | ErrorKind::Stopped => Self::Refused,
             ErrorKind::Internal => Self::Defect,
         };
-        by_code.unwrap_or_else(by_kind)
+        by_code.or_else(by_name).unwrap_or_else(by_kind)
     }
 
     /// One sentence about what to do now, without a full stop.
@@ -157,6 +161,8 @@ impl Obstacle {
 
 /// The name of PCP's result code 11, which stands for the same where a protocol has no code for it.
 pub(crate) const CANNOT_PROVIDE_EXTERNAL: &str = "CANNOT_PROVIDE_EXTERNAL";
+/// The same of result code 7.
+pub(crate) const NETWORK_FAILURE: &str = "NETWORK_FAILURE";
 
 /// The result codes of RFC 6887 7.4 that say what is wrong.
 const fn by_pcp(code: u32) -> Option<Obstacle> {
@@ -286,6 +292,8 @@ mod tests {
         }
         let offered_another = ErrorDetail::new(Protocol::NatPmp, ErrorKind::Refused, "no");
         assert_eq!(obstacle(&[offered_another.name(CANNOT_PROVIDE_EXTERNAL.to_owned())]), Obstacle::PortTaken);
+        let untold = ErrorDetail::new(Protocol::Upnp, ErrorKind::Unavailable, "no").name(NETWORK_FAILURE.to_owned());
+        assert_eq!(obstacle(&[untold]), Obstacle::NoExternalAddress);
     }
 
     #[test]

@@ -359,8 +359,9 @@ pub struct ErrorDetail {
     /// The router's number for that, where it answered with one: a PCP result code (RFC 6887 7.4), a NAT-PMP result code
     /// (RFC 6886 3.5) or a UPnP error code.
     pub code: Option<u32>,
-    /// The standard's name of the code, such as `NOT_AUTHORIZED` or `ConflictInMappingEntry`, where the code has one. NAT-PMP
-    /// has no code for a port that is taken: that is `CANNOT_PROVIDE_EXTERNAL` without a code.
+    /// The standard's name of the code, such as `NOT_AUTHORIZED` or `ConflictInMappingEntry`, where the code has one. A port that
+    /// is taken, for which NAT-PMP has no code, is `CANNOT_PROVIDE_EXTERNAL` without a code; a router that answers and has no
+    /// address is `NETWORK_FAILURE`, with a code or without.
     pub name: Option<String>,
     /// For how long the router says that the refusal holds, where it gave a time (RFC 6887 7.4).
     pub retry_after: Option<Duration>,

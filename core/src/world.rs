@@ -8,7 +8,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::error::{ErrorReport, PortMappingError};
+use crate::error::{ErrorKind, ErrorReport, PortMappingError};
 use crate::event::{Event, EventKind};
 use crate::event_log::EventLog;
 use crate::schedule::{DOUBT_GAP, RECOVERY_PACE};
@@ -71,7 +71,12 @@ impl World {
 
     /// Something does not work that no lease depends on; the host is told.
     pub(crate) fn warn(&self, error: &PortMappingError) {
-        let report = Arc::new(ErrorReport::from(error));
+        let mut report = ErrorReport::from(error);
+        if report.kind != ErrorKind::Internal {
+            // What is wrong is on this machine and not in the network; the message says what.
+            report.advice = None;
+        }
+        let report = Arc::new(report);
         self.0.warning.store(Some(Arc::clone(&report)));
         self.0.events.push(Event { error: Some(report), ..Event::new(EventKind::Failed) });
     }
@@ -258,5 +263,7 @@ mod tests {
         let event = crate::wait(reader.pull()).unwrap().take();
         assert_eq!((event.kind, event.lease), (EventKind::Failed, None));
         assert!(world.warning().unwrap().message.contains("the disk is full"));
+        world.warn(&PortMappingError::transport("cannot write the record", std::io::ErrorKind::StorageFull.into()));
+        assert_eq!(world.warning().unwrap().advice, None, "the network is well");
     }
 }

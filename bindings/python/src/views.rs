@@ -19,7 +19,8 @@ view! {
         /// code (RFC 6886 3.5) or a UPnP error code.
         code: |of| of.code,
         /// The standard's name of the code, such as `NOT_AUTHORIZED` or `ConflictInMappingEntry`, where the code has
-        /// one. NAT-PMP has no code for a port that is taken: that is `CANNOT_PROVIDE_EXTERNAL` without a code.
+        /// one. A port that is taken, for which NAT-PMP has no code, is `CANNOT_PROVIDE_EXTERNAL` without a code; a
+        /// router that answers and has no address is `NETWORK_FAILURE`, with a code or without.
         name: |of| of.name,
         /// For how long the router says that the refusal holds, where it gave a time (RFC 6887 7.4). In seconds.
         retry_after: |of| of.retry_after,

@@ -59,7 +59,8 @@ class ErrorDetail:
     @property
     def name(self) -> str | None:
         """The standard's name of the code, such as `NOT_AUTHORIZED` or `ConflictInMappingEntry`, where the code has
-        one. NAT-PMP has no code for a port that is taken: that is `CANNOT_PROVIDE_EXTERNAL` without a code."""
+        one. A port that is taken, for which NAT-PMP has no code, is `CANNOT_PROVIDE_EXTERNAL` without a code; a router
+        that answers and has no address is `NETWORK_FAILURE`, with a code or without."""
     @property
     def retry_after(self) -> float | None:
         """For how long the router says that the refusal holds, where it gave a time (RFC 6887 7.4). In seconds."""

@@ -9,6 +9,7 @@ use super::ask::sort;
 use super::contestant::Contestant;
 use super::failure::{Failure, combine};
 use super::gateways::Gateway;
+use crate::advice::NETWORK_FAILURE;
 use crate::client::by::By;
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{MapRequest, PortMapping, Protocol, Transport};
@@ -55,7 +56,9 @@ async fn address_of(gateway: &Gateway) -> Result<IpAddr, Vec<Failure>> {
             Ok((contestant, Ok(_))) if contestant.protocol == Protocol::Pcp => pcp = Some(contestant),
             Ok((contestant, Ok(_))) => {
                 let untold = format!("{}: the gateway has no external address", contestant.protocol);
-                failures.push(contestant.failure(By::protocol(contestant.protocol).unavailable(untold)));
+                failures.push(
+                    contestant.failure(By::protocol(contestant.protocol).name(NETWORK_FAILURE).unavailable(untold)),
+                );
             }
             Ok((contestant, Err(error))) => failures.push(contestant.failure(error)),
             Err(panic) => failures.push(Failure::internal(format!("a protocol's client failed: {panic}"))),
@@ -91,9 +94,9 @@ async fn address_by_mapping(pcp: &Contestant) -> Result<IpAddr, PortMappingError
     };
     delete(pcp, &mapping).await;
     match mapping.external.ip() {
-        address if address.is_unspecified() => {
-            Err(By::protocol(Protocol::Pcp).unavailable("pcp: the gateway has no external address"))
-        }
+        address if address.is_unspecified() => Err(By::protocol(Protocol::Pcp)
+            .name(NETWORK_FAILURE)
+            .unavailable("pcp: the gateway has no external address")),
         address => Ok(address),
     }
 }
