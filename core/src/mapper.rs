@@ -391,8 +391,8 @@ impl Mapper {
     /// The router's table of mapped ports, whoever made them, as far as it shows it (at most 1024 entries). UPnP alone can tell: many
     /// routers list the mappings made by PCP and NAT-PMP there too; ports forwarded by hand are often left out.
     ///
-    /// Fails with `unavailable` where there is no UPnP, with `refused` where the router does not show its table, with
-    /// `transport`, `timeout`, and with `stopped`.
+    /// Fails with `unavailable` if there is no UPnP or no answer, with `refused` if the router does not show its table, with
+    /// `transport`, and with `stopped`.
     pub async fn table(&self) -> Result<Vec<TableEntry>, PortMappingError> {
         let client = Arc::clone(&self.client);
         self.engine.call(async move { client.table().await }).await?

@@ -14,8 +14,8 @@ use url::Url;
 
 use super::config::UpnpConfig;
 use super::http::{endpoint, shown};
-use crate::client::trace;
 use super::soap::BY_UPNP;
+use crate::client::trace;
 use crate::config::SSDP_ADDRESS;
 use crate::error::PortMappingError;
 use crate::escape::Escaped;
