@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::builders::builders;
-use crate::mapping::Protocol;
+use crate::protocol::Protocol;
 
 /// The stable name of what went wrong. Programs match on this; messages are for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -51,6 +51,7 @@ mod mapper;
 pub mod mapping;
 pub mod net;
 mod open;
+mod protocol;
 mod schedule;
 pub mod sink;
 mod sleep;

@@ -10,7 +10,7 @@ use syn::{Attribute, Expr, ExprLit, Fields, ImplItem, ImplItemConst, Item, Lit, 
 use crate::Result;
 
 /// The files of core and the types in each of them that languages mirror, in the order of the output.
-const CORE: [(&str, &[&str]); 7] = [
+const CORE: [(&str, &[&str]); 8] = [
     ("core/src/error.rs", &["ErrorKind", "ErrorDetail", "ErrorReport"]),
     ("core/src/log.rs", &["LogLevel"]),
     (
@@ -29,7 +29,8 @@ const CORE: [(&str, &[&str]); 7] = [
         ],
     ),
     ("core/src/event.rs", &["EventKind", "Event"]),
-    ("core/src/mapping.rs", &["Protocol", "Transport", "AddressFamily", "MapRequest"]),
+    ("core/src/protocol.rs", &["Protocol"]),
+    ("core/src/mapping.rs", &["Transport", "AddressFamily", "MapRequest"]),
     ("core/src/net/address.rs", &["AddressClass"]),
     ("core/src/config.rs", &["RetryPolicy", "Config"]),
 ];
