@@ -103,8 +103,9 @@ fn map_tells_what_it_did_not_wait_for() {
     let gateway = gateway();
     let running = start_at(&gateway, "map 4000/udp --json --protocol upnp");
     running.event("installed");
-    gateway.set_faults(Faults { http_delay_ms: 20_000, ..Faults::default() });
     let looks = |state: &GatewayState| state.counters.get("soap_GetSpecificPortMappingEntry");
+    assert!(gateway.wait_for(PATIENCE, |state| looks(state) >= 2), "looks before and behind the installation");
+    gateway.set_faults(Faults { http_delay_ms: 20_000, ..Faults::default() });
     let before = looks(&gateway.state());
     running.signal("INT");
     assert!(gateway.wait_for(PATIENCE, |state| looks(state) > before), "the delete is under way");
