@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+from typing import TYPE_CHECKING
 
 from portlease import _lifetime, _portlease
+
+if TYPE_CHECKING:
+    import logging
 
 # How long `disable_logging` waits for what was said before it.
 _DRAIN_LIMIT = 2.0
@@ -25,10 +30,10 @@ _hooked = False
 def enable_logging() -> None:
     """Forwards portlease's diagnostics to the loggers below `logging.getLogger("portlease")`; off by default.
 
-    Set levels there: `INFO` tells what is installed, changed, revoked and released, `DEBUG` of every exchange with a
-    router; the most talkative level is 5. Records are handed
-    over by a thread of Python's, some of them after the call that they are about has returned. May be repeated. A fork
-    waits for the record that a handler has in hand, at most 1 s; the child begins without logging.
+    Set levels there: `INFO` tells what is installed, changed, revoked and released, `DEBUG` shows each exchange with
+    the router; the most talkative level is 5. A thread of Python's hands the records over, some of them after the call
+    that they are about has returned. May be repeated. A fork waits for the record that a handler has in hand, at most
+    1 s; the child begins without logging.
     """
     global _reader, _thread
     with _changing:
@@ -52,8 +57,9 @@ def disable_logging() -> None:
 
 
 def _forward(reader: _portlease.LogReader) -> None:
-    # Programs that do not log are spared the import.
+    # Programs that do not log are spared the imports.
     import logging
+    import traceback
 
     while (batch := reader.next()) is not None:
         for level, target, message, told, lost in batch:
@@ -62,13 +68,23 @@ def _forward(reader: _portlease.LogReader) -> None:
                     logging.getLogger("portlease").warning(
                         "%d records were lost: more came than could be handled", lost
                     )
-                logger = logging.getLogger(target)
-                if logger.isEnabledFor(level):
-                    record = logger.makeRecord(target, level, "portlease", 0, "%s", (message,), None)
-                    late = record.created - told
-                    record.created, record.relativeCreated = told, record.relativeCreated - late * 1000
-                    record.msecs = told % 1 * 1000 // 1
-                    logger.handle(record)
+                try:
+                    _hand_over(logging.getLogger(target), level, message, told)
+                except Exception:
+                    # A handler or a filter of the program's failed. Nobody called for this record, so it goes where
+                    # logging tells of handlers that fail; the next record may fare better.
+                    if logging.raiseExceptions and sys.stderr is not None:
+                        traceback.print_exc()
+
+
+def _hand_over(logger: logging.Logger, level: int, message: str, told: float) -> None:
+    """Gives a record to the logger's handlers, with the time at which it was told."""
+    if logger.isEnabledFor(level):
+        record = logger.makeRecord(logger.name, level, "portlease", 0, "%s", (message,), None)
+        late = record.created - told
+        record.created, record.relativeCreated = told, record.relativeCreated - late * 1000
+        record.msecs = told % 1 * 1000 // 1
+        logger.handle(record)
 
 
 def _hook() -> None:
