@@ -373,3 +373,16 @@ def test_a_program_that_ends_during_a_wait_releases_and_says_nothing(gateway: Ga
     )
     assert (ended.status, ended.out, ended.err) == (0, "mapped\n", "")
     gateway.wait_for(lambda gateway: not gateway.mappings)
+
+
+@pytest.mark.filterwarnings("always::RuntimeWarning")
+def test_a_wait_that_is_never_awaited_warns_by_its_name(gateway: Gateway) -> None:
+    async def test() -> None:
+        async with aio.Mapper(**gateway.config()) as mapper:
+            lease = mapper.map(9001)
+            for wait, name in ((lease.ready, r"Lease\.ready"), (lease.changed, r"portlease\.aio\.Lease\.changed")):
+                with pytest.warns(RuntimeWarning, match=f"'{name}' was never awaited"):
+                    wait()
+                    gc.collect()
+
+    run(test())

@@ -118,7 +118,10 @@ class Lease(BaseLease[Mapper]):
         self, since: LeaseSnapshot | int | None = None, timeout: Seconds | None = None
     ) -> Coroutine[Any, Any, LeaseSnapshot]:
         """As `portlease.Lease.changed`. The default of `since` is the state at the call, not at the `await`."""
-        return result(self._handle.changed(since, timeout))
+        waiting = result(self._handle.changed(since, timeout))
+        # The name by which Python warns of one that was never awaited.
+        waiting.__qualname__ = "portlease.aio.Lease.changed"
+        return waiting
 
     async def repair(self, timeout: Seconds | None = None) -> LeaseSnapshot:
         """As `portlease.Lease.repair`. If the task is cancelled, the repair goes on in the background."""
