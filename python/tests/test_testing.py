@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import socket
 import subprocess
 import sys
@@ -138,6 +139,15 @@ def test_programs_without_a_place_for_settings_find_the_default_router(gateway: 
     assert gateway.counters["pcp_map"] >= 2
 
 
+def test_the_end_of_being_the_default_leaves_the_environment_as_the_program_wants_it(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PORTLEASE_GATEWAY", raising=False)
+    with gateway.as_default():
+        del os.environ["PORTLEASE_GATEWAY"]
+    assert "PORTLEASE_GATEWAY" not in os.environ
+
+
 def test_a_stopped_router_says_so(gateway: Gateway) -> None:
     gateway.stop()
     gateway.stop()
@@ -165,7 +175,7 @@ def run_pytest(folder: Path, code: str, *options: str) -> str:
     """Runs a user's tests in a process of their own."""
     (folder / "test_it.py").write_text(textwrap.dedent(code))
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(folder)],
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", *options, str(folder)],
         check=False,
         capture_output=True,
         text=True,
@@ -192,6 +202,16 @@ def test_an_option_isolates_every_test_and_what_it_starts(tmp_path: Path) -> Non
             assert "PORTLEASE_GATEWAY" in os.environ
         """
     assert "3 passed" in run_pytest(tmp_path, code, "-o", "portlease_isolate=true")
+
+
+def test_a_marker_whose_options_have_no_names_is_an_error(tmp_path: Path) -> None:
+    code = """
+        import pytest
+        @pytest.mark.xfail(raises=TypeError, strict=True)
+        @pytest.mark.portlease_gateway("cgnat")
+        def test_it(portlease_gateway): pass
+        """
+    assert "1 xfailed" in run_pytest(tmp_path, code)
 
 
 def test_the_plugin_loads_neither_the_extension_nor_anything_slow_before_its_use(tmp_path: Path) -> None:

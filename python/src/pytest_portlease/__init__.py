@@ -30,13 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "portlease_gateway(**options): options of the simulated router, such as upnp=False or cgnat=True"
     )
     if config.getini("portlease_isolate"):
-        config.pluginmanager.register(_Isolation(), "portlease-isolation")
-
-
-class _Isolation:
-    @pytest.fixture(scope="session", autouse=True)
-    def _portlease_isolation(self, portlease_session_gateway: Gateway) -> None:
-        """Begins the simulated router before the first test, whether a test asks for it or not."""
+        # Before the first test, whether a test asks for it or not.
+        config.addinivalue_line("usefixtures", "portlease_session_gateway")
 
 
 @pytest.fixture
@@ -48,7 +43,9 @@ def portlease_gateway(request: pytest.FixtureRequest) -> Iterator[Gateway]:
     from portlease.testing import Gateway
 
     marker = request.node.get_closest_marker("portlease_gateway")
-    with Gateway(**(marker.kwargs if marker else {})) as gateway, gateway.as_default():
+    # Options have names: Python says so if the marker has some without.
+    arguments, options = (marker.args, marker.kwargs) if marker else ((), {})
+    with Gateway(*arguments, **options) as gateway, gateway.as_default():
         yield gateway
 
 

@@ -113,7 +113,7 @@ class Gateway:
             yield
         finally:
             if before is None:
-                del os.environ[_VARIABLE]
+                os.environ.pop(_VARIABLE, None)
             else:
                 os.environ[_VARIABLE] = before
 
