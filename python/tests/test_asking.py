@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import pickle
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 
@@ -37,6 +41,21 @@ def test_ensure_and_leases_return_the_objects_that_map_returned(gateway: Gateway
     with portlease.open(9001, **gateway.config()) as port:
         assert port.mapper.leases() == [port]
         assert port.mapper.ensure(9001) is port
+
+
+def test_threads_that_ask_at_once_get_one_object(gateway: Gateway) -> None:
+    both = threading.Barrier(2)
+
+    class Slow(portlease.Mapper):
+        def _wrap(self, handle: Any) -> portlease.Lease:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(0.2)  # for a second thread to come so far
+            return super()._wrap(handle)
+
+    with Slow(**gateway.config()) as mapper, ThreadPoolExecutor(2) as threads:
+        one, other = threads.map(mapper.ensure, [9001, 9001])
+        assert one is other
+        assert mapper.leases() == [one]
 
 
 def test_both_transports_are_two_leases_and_another_function(gateway: Gateway) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from typing import Any, Generic, NoReturn, SupportsIndex, TypeVar
 from weakref import ref
@@ -35,8 +36,9 @@ class BaseMapper(_Handle, Generic[L]):
     # `_leases` holds what `map` made, so that a lease which the program does not keep stays mapped. They are handles of
     # the extension module: an object that the program sees refers to its mapper, and a circle would put the mapper's
     # end off to some later garbage collection. `_shown` has those objects, as long as the program does. Nothing is
-    # called when one goes: Ctrl-C in such a function would be lost.
-    __slots__ = ("__weakref__", "_forget_at", "_handle", "_leases", "_made_by", "_shown")
+    # called when one goes: Ctrl-C in such a function would be lost. `_showing` lets one thread at a time look there, so
+    # that two get one object; it may be taken again, for the garbage collector runs what the program likes.
+    __slots__ = ("__weakref__", "_forget_at", "_handle", "_leases", "_made_by", "_showing", "_shown")
     # Kept here too: at the end of the interpreter a module's names may be gone before the last mapper is. Nothing is in
     # it then.
     _live = _lifetime.live
@@ -57,6 +59,7 @@ class BaseMapper(_Handle, Generic[L]):
         self._leases: dict[int, _portlease.Lease] = {}
         self._shown: dict[int, ref[L]] = {}
         self._forget_at = _FORGET_FROM
+        self._showing = threading.RLock()
         _lifetime.adopt(handle)
 
     def map(
@@ -129,12 +132,13 @@ class BaseMapper(_Handle, Generic[L]):
 
     def _show(self, handle: _portlease.Lease) -> L:
         """Holds a lease, and returns the object that the program has for it, or a new one."""
-        self._hold(handle)
-        shown = self._shown.get(handle.id)
-        lease = shown() if shown is not None else None
-        if lease is None:
-            lease = self._wrap(handle)
-            self._shown[handle.id] = ref(lease)
+        with self._showing:
+            self._hold(handle)
+            shown = self._shown.get(handle.id)
+            lease = shown() if shown is not None else None
+            if lease is None:
+                lease = self._wrap(handle)
+                self._shown[handle.id] = ref(lease)
         return lease
 
     def _hold(self, handle: _portlease.Lease) -> None:
