@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from portlease._names import ErrorKind
 from portlease._portlease import ErrorDetail
@@ -26,3 +26,9 @@ class PortLeaseError(Exception):
     def message(self) -> str:
         """For people: lower case, with its cause. Nothing matches on it."""
         return str(self.args[0]) if self.args else ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An `OSError` keeps its number outside of its arguments and its `__dict__`.
+        number = getattr(self, "errno", None)
+        state = self.__dict__ if number is None else {**self.__dict__, "errno": number}
+        return type(self), self.args, state
