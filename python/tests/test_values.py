@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import pickle
@@ -73,6 +74,21 @@ def test_two_snapshots_of_one_state_are_equal_although_the_time_goes_on(gateway:
 def test_a_pickle_of_an_older_version_lacks_what_came_later() -> None:
     old = portlease.LeaseSnapshot._restored({"id": 1, "state": portlease.LeaseState.IDLE})  # type: ignore[attr-defined]
     assert (old.id, old.state, old.external) == (1, "idle", None)
+
+
+def test_a_hostile_pickle_makes_no_crash_and_nothing_that_changes() -> None:
+    deep: Any = ()
+    for _ in range(200_000):
+        deep = (deep,)
+    fields: dict[str, Any] = {"active": 1, "leases": deep}
+    snapshot = portlease.MapperSnapshot._restored(fields)  # type: ignore[attr-defined]
+    for use in (snapshot.asdict, snapshot.__repr__, lambda: json.dumps(snapshot.asdict(json=True))):
+        with contextlib.suppress(RecursionError):
+            use()
+    fields["leases"] = (snapshot,)  # within itself, if it were the same dict
+    assert snapshot.leases is deep
+    with pytest.raises(TypeError):
+        portlease.LeaseSnapshot._restored([])  # type: ignore[attr-defined]
 
 
 def test_as_json_every_value_is_of_nothing_but_what_json_has(values: list[Any]) -> None:

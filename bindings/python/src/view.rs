@@ -80,8 +80,9 @@ macro_rules! view {
 
             /// Makes a view of these attributes again.
             #[staticmethod]
-            fn _restored(fields: Py<pyo3::types::PyDict>) -> Self {
-                Self($crate::view::Shown::Restored(fields))
+            fn _restored(fields: &Bound<'_, pyo3::types::PyDict>) -> PyResult<Self> {
+                // A copy, which nobody else can change.
+                Ok(Self($crate::view::Shown::Restored(fields.copy()?.unbind())))
             }
 
             /// Lets pydantic check that something is of this class, and write it as JSON.
@@ -203,11 +204,14 @@ pub(crate) fn asdict<'py>(view: &Bound<'py, PyAny>, fields: &[&str], json: bool)
 }
 
 fn plain(value: Bound<'_, PyAny>, json: bool) -> PyResult<Bound<'_, PyAny>> {
+    let Ok(items) = value.cast_exact::<PyTuple>() else { return plain_item(value, json) };
+    let items = items.iter().map(|item| plain_item(item, json)).collect::<PyResult<Vec<_>>>()?;
+    Ok(PyList::new(value.py(), items)?.into_any())
+}
+
+/// No view has tuples within tuples; those of a pickle may be deeper than the stack.
+fn plain_item(value: Bound<'_, PyAny>, json: bool) -> PyResult<Bound<'_, PyAny>> {
     let py = value.py();
-    if let Ok(items) = value.cast_exact::<PyTuple>() {
-        let items = items.iter().map(|item| plain(item, json)).collect::<PyResult<Vec<_>>>()?;
-        return Ok(PyList::new(py, items)?.into_any());
-    }
     if let Some(asdict) = value.getattr_opt(intern!(py, "asdict"))? {
         let how = PyDict::new(py);
         how.set_item(intern!(py, "json"), json)?;
