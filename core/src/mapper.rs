@@ -211,9 +211,21 @@ impl Mapper {
     ///
     /// Fails as [`map`](Self::map) does; then there is no lease.
     pub fn map_both(&self, request: MapRequest) -> Result<(Lease, Lease), PortMappingError> {
-        let udp = self.map(MapRequest { transport: Transport::Udp, ..request.clone() })?;
-        let tcp = self.map(MapRequest { transport: Transport::Tcp, ..request })?;
-        Ok((udp, tcp))
+        let udp = MapRequest { transport: Transport::Udp, ..request.clone() };
+        let tcp = MapRequest { transport: Transport::Tcp, ..request };
+        // Before either begins: what begins has a number, asks the router, and has events.
+        self.check_free(&udp)?;
+        self.check_free(&tcp)?;
+        Ok((self.map(udp)?, self.map(tcp)?))
+    }
+
+    /// Fails as [`map`](Self::map) does for a request that clashes with a live lease.
+    fn check_free(&self, request: &MapRequest) -> Result<(), PortMappingError> {
+        self.engine.check()?;
+        let mut leases = self.lock_leases();
+        leases.sweep();
+        let mut live = leases.live.iter().filter(|live| !live.shutdown.is_requested());
+        live.find_map(|live| clash(live.sink.request(), request)).map_or(Ok(()), Err)
     }
 
     /// Handles of every lease that was not told to end, has not ended by itself, and is held by somebody; by number.

@@ -58,6 +58,7 @@ fn one_request_opens_a_port_over_both_transports_or_not_at_all() {
     assert_eq!(wait(tcp.ready(LONG)).unwrap().transport, Transport::Tcp);
     wait(udp.stop(LONG));
     assert_eq!(mapper.map_both(UDP_4000).unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(mapper.ensure(UDP_4000).unwrap().id(), 3, "the request that failed has begun nothing");
     assert!(gateway.wait_for(LONG, |state| state.mappings.len() == 1), "{:?}", gateway.mappings());
     assert!(tcp.active());
 }

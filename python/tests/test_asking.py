@@ -72,6 +72,18 @@ def test_both_transports_are_two_leases_and_another_function(gateway: Gateway) -
             face.open(9002, "both", **gateway.config())  # type: ignore[arg-type]
 
 
+def test_both_or_neither_is_begun(gateway: Gateway) -> None:
+    with portlease.Mapper(**gateway.config(), protocols=["pcp"]) as mapper:
+        tcp = mapper.map(9001, "tcp")
+        tcp.ready(5)
+        with pytest.raises(portlease.InvalidError, match=r"\Aport: "):
+            mapper.map_both(9001)
+        assert mapper.leases() == [tcp]
+        assert mapper.map(9002).id == tcp.id + 1
+        mapper.stop()
+        assert {event.lease for event in mapper} == {1, 2}, "none of a lease that nobody has"
+
+
 def test_a_request_has_a_lifetime_and_a_description_of_its_own(gateway: Gateway) -> None:
     with portlease.Mapper(**gateway.config(), protocols=["upnp"], ttl=600, description="all") as mapper:
         assert mapper.map(9001, ttl=120, description="one").ready(5).lifetime == 120.0
