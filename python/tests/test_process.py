@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import textwrap
 import time
@@ -188,8 +189,23 @@ def test_a_subinterpreter_is_told_to_use_the_main_one(program: Program) -> None:
             print(failure.type.__name__, failure.msg)
         """
     )
-    message = "portlease runs in one interpreter of a process: import it in the main one, not in a subinterpreter"
+    message = "portlease runs in one interpreter of a process, and in no isolated one: import it in the main one first"
     assert (ended.out, ended.err) == (f"ImportError {message}\n" * 2, "")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="what makes interpreters has other names before")
+def test_the_main_interpreter_is_told_that_a_subinterpreter_was_first() -> None:
+    code = """
+import _interpreters, sys
+assert _interpreters.exec(_interpreters.create("legacy"), "import portlease") is None
+try:
+    import portlease
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=30)
+    assert "import it in the main one first" in done.stdout, done.stderr
+    assert done.returncode == 0
 
 
 @fork

@@ -17,7 +17,7 @@ try:
 except ImportError as error:
     if "interpreter" not in str(error):
         raise
-    message = "portlease runs in one interpreter of a process: import it in the main one, not in a subinterpreter"
+    message = "portlease runs in one interpreter of a process, and in no isolated one: import it in the main one first"
     raise ImportError(message, name="portlease") from error
 
 from portlease import _errors, _names
