@@ -56,7 +56,9 @@ def test_detaching_an_open_port_leaves_the_mapping_and_ends_the_engine(gateway: 
 
 def test_an_open_is_a_coroutine_like_any_other(gateway: Gateway) -> None:
     async def test() -> None:
-        port = await asyncio.create_task(aio.open(9001, **gateway.config()))
+        task = asyncio.create_task(aio.open(9001, **gateway.config()))
+        assert "portlease.aio.open()" in repr(task), "asyncio names it in its logs and warnings"
+        port = await task
         assert isinstance(port, aio.OpenPort)
         assert await port.stop() == "released"
         if sys.version_info >= (3, 11):

@@ -183,7 +183,8 @@ def test_a_timeout_is_the_builtin_one_too(gateway: Gateway) -> None:
 
 
 def test_a_transport_error_is_an_os_error_with_its_number() -> None:
-    # Nobody may send to the broadcast address who has not asked for that, or there is no network; nothing leaves the machine.
+    # Nobody may send to the broadcast address who has not asked for that; nothing leaves the machine. It may have no
+    # network at all.
     with pytest.raises(OSError, match=r"255\.255\.255\.255.*: (Permission denied|Network is unreachable)") as caught:
         portlease.open(4000, gateway="255.255.255.255", protocols=["pcp"], retry="never")
     assert isinstance(caught.value, portlease.TransportError)

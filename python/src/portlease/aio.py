@@ -118,10 +118,7 @@ class Lease(BaseLease[Mapper]):
         self, since: LeaseSnapshot | int | None = None, timeout: Seconds | None = None
     ) -> Coroutine[Any, Any, LeaseSnapshot]:
         """As `portlease.Lease.changed`. The default of `since` is the state at the call, not at the `await`."""
-        waiting = result(self._handle.changed(since, timeout))
-        # The name by which Python warns of one that was never awaited.
-        waiting.__qualname__ = "portlease.aio.Lease.changed"
-        return waiting
+        return _changed(self._handle.changed(since, timeout))
 
     async def repair(self, timeout: Seconds | None = None) -> LeaseSnapshot:
         """As `portlease.Lease.repair`. If the task is cancelled, the repair goes on in the background."""
@@ -191,6 +188,11 @@ class Opening(Coroutine[Any, Any, OpenPort]):
         self._coroutine = coroutine
         self._port: OpenPort | None = None
 
+    @property
+    def __name__(self) -> str:
+        """What asyncio calls it in logs and warnings."""
+        return "portlease.aio.open"
+
     def send(self, value: Any, /) -> Any:
         """As every coroutine has it."""
         return self._coroutine.send(value)
@@ -217,6 +219,10 @@ class Opening(Coroutine[Any, Any, OpenPort]):
             await self._port.__aexit__(kind, error, trace)
 
 
+async def _changed(wait: _portlease.Wait[LeaseSnapshot]) -> LeaseSnapshot:
+    return await result(wait)
+
+
 async def _open(request: dict[str, Any], timeout: Seconds | None, config: Config) -> OpenPort:
     port, mapper, ready = begin_open(Mapper, "aio.open", request, timeout, config)
     try:
@@ -227,7 +233,8 @@ async def _open(request: dict[str, Any], timeout: Seconds | None, config: Config
     return OpenPort(port, mapper)
 
 
-# The name by which Python warns of one that was never awaited.
+# The names by which Python warns of one that was never awaited.
+_changed.__qualname__ = "Lease.changed"
 _open.__qualname__ = "portlease.aio.open"
 
 
