@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -120,8 +121,9 @@ def test_waiting_for_the_router_ends_by_its_condition_or_by_time(gateway: Gatewa
     with portlease.Mapper(**gateway.config()) as mapper:
         lease = mapper.map(9001)
         gateway.wait_for(lambda gateway: gateway.mappings)
-        with pytest.raises(TimeoutError):
-            gateway.wait_for(lambda gateway: not gateway.mappings, timeout=0.1)
+        for timeout in (0.05, timedelta(milliseconds=50)):
+            with pytest.raises(TimeoutError, match=r"within 0\.05 s"):
+                gateway.wait_for(lambda gateway: not gateway.mappings, timeout)
         lease.stop()
 
 

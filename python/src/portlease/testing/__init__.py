@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import TracebackType
 from typing import Any, cast
@@ -28,7 +29,7 @@ from portlease._config import TransportName
 from portlease._errors import InvalidError, InvalidTypeError, TimeoutError
 from portlease._names import Transport
 from portlease._typing import Self, TypedDict, Unpack
-from portlease._values import Endpoint
+from portlease._values import Endpoint, Seconds
 from portlease.testing._options import Faults, GatewayOptions
 
 __all__ = ["Faults", "Gateway", "GatewayMapping", "GatewayOptions", "GatewaySettings"]
@@ -185,16 +186,17 @@ class Gateway:
         command = {"command": "remove_mapping", "transport": transport, "external_port": external_port}
         return bool(self.command(command)["removed"])
 
-    def wait_for(self, condition: Callable[[Self], object], timeout: float = 5.0) -> None:
+    def wait_for(self, condition: Callable[[Self], object], timeout: Seconds = 5.0) -> None:
         """Waits until the condition is true, looking after each message and each change of the table.
 
         Raises `TimeoutError`. Blocks the calling thread; in a coroutine use `await asyncio.to_thread(...)`.
         """
-        end = time.monotonic() + timeout
+        limit = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        end = time.monotonic() + limit
         while not condition(self):
             left = end - time.monotonic()
             if left <= 0:
-                raise TimeoutError(f"the condition did not come true within {timeout} s")
+                raise TimeoutError(f"the condition did not come true within {limit} s")
             self._native.wait_change(min(left, _LOOK))
 
     def command(self, command: dict[str, Any]) -> dict[str, Any]:
