@@ -204,6 +204,13 @@ def test_an_error_carries_its_reasons_as_data(gateway: Gateway) -> None:
         assert event.error is not None
         assert event.error.details == error.details
         gateway.set_faults(pcp="normal")
+    assert [(detail.protocol, detail.kind, detail.code, detail.name) for detail in error.details] == [
+        ("pcp", "refused", 2, "NOT_AUTHORIZED"),
+        ("nat-pmp", "timeout", None, None),
+        ("upnp", "refused", 718, "ConflictInMappingEntry"),
+    ]
+    assert error.advice is not None
+    assert (error.details[0].retry_after or 0) > 0
     assert all(isinstance(detail, portlease.ErrorDetail) for detail in error.details)
     assert all(isinstance(detail.kind, portlease.ErrorKind) and detail.message for detail in error.details)
     again = pickle.loads(pickle.dumps(error))
