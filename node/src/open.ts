@@ -1,5 +1,4 @@
 import { addon } from './addon';
-import type { MapperOptions } from './config';
 import { calling } from './errors';
 import { checkMade, keep, made } from './internal';
 import { Lease } from './lease';
@@ -7,18 +6,18 @@ import { Mapper } from './mapper';
 import type { Release } from './names';
 import type { PortHandle } from './native';
 import {
-  asking,
-  checkObject,
+  addressing,
   type ExternalAddressOptions,
   type OpenOptions,
   opening,
   type ProbeOptions,
+  probing,
   type SignalOptions,
   signalOf,
   type WaitOptions,
 } from './options';
 import type { GatewayReport } from './snapshot';
-import { host, ignore } from './waiting';
+import { host, ignore, throwIfAborted } from './waiting';
 
 /** A lease together with the mapper that serves it alone; made by {@link open}. Both end together. */
 export class OpenPort extends Lease {
@@ -57,17 +56,16 @@ export class OpenPort extends Lease {
  *
  * ```js
  * const port = await open(9001);
- * console.log(`external address: ${port.snapshot().external}`);
+ * console.log(`external address: ${port.external}`);
  * await port.stop();
  * ```
  *
  * The options are those of {@link Mapper.start}, {@link Mapper.map} and {@link Lease.ready} together. Rejects as they
  * fail; then nothing is left behind.
  */
-export async function open(port: number, options: OpenOptions = {}): Promise<OpenPort> {
-  checkObject('options', options);
+export async function open(port: number, options?: OpenOptions | AbortSignal): Promise<OpenPort> {
   const { settings, request, limits } = opening(port, options);
-  limits.signal?.throwIfAborted();
+  throwIfAborted(limits.signal);
   const handle = calling(() => addon().PortHandle.begin(host(), settings, request));
   const mapper = Mapper[made](handle.mapper());
   const opened = mapper[keep](OpenPort[made](mapper, handle as never));
@@ -82,8 +80,8 @@ export async function open(port: number, options: OpenOptions = {}): Promise<Ope
 }
 
 /** Starts a mapper, asks it and ends it, in the background. */
-async function ask<T>(settings: MapperOptions, question: (mapper: Mapper) => Promise<T>): Promise<T> {
-  const mapper = Mapper.start(settings);
+async function ask<T>(settings: object, question: (mapper: Mapper) => Promise<T>): Promise<T> {
+  const mapper = Mapper[made](calling(() => addon().MapperHandle.start(host(), settings)));
   try {
     return await question(mapper);
   } finally {
@@ -96,8 +94,8 @@ async function ask<T>(settings: MapperOptions, question: (mapper: Mapper) => Pro
  *
  * The options are those of {@link Mapper.start} and {@link Mapper.probe} together. Rejects as they fail.
  */
-export async function probe(options: ProbeOptions = {}): Promise<GatewayReport> {
-  const { settings, limits } = asking(options);
+export async function probe(options?: ProbeOptions | AbortSignal): Promise<GatewayReport> {
+  const { settings, limits } = probing(options);
   return ask(settings, (mapper) => mapper.probe(limits));
 }
 
@@ -106,7 +104,7 @@ export async function probe(options: ProbeOptions = {}): Promise<GatewayReport> 
  *
  * The options are those of {@link Mapper.start} and {@link Mapper.externalAddress} together. Rejects as they fail.
  */
-export async function externalAddress(options: ExternalAddressOptions = {}): Promise<string> {
-  const { settings, limits } = asking(options);
+export async function externalAddress(options?: ExternalAddressOptions | AbortSignal): Promise<string> {
+  const { settings, limits } = addressing(options);
   return ask(settings, (mapper) => mapper.externalAddress(limits));
 }

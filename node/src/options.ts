@@ -93,16 +93,22 @@ function list(name: string, value: unknown): string[] {
 type Reader = (name: string, value: unknown) => unknown;
 type Readers<T> = { [name in keyof T]-?: Reader };
 
-/** Throws if `value` is not an object. */
+/** Throws if `value` is no object of options: an array or a signal has none, and would seem to be one without any. */
 export function checkObject(name: string, value: unknown): asserts value is object {
-  if (typeof value !== 'object' || value === null) throw invalid(name, `must be an object, not ${shown(value)}`);
+  if (typeof value === 'object' && value !== null && !Array.isArray(value) && !isSignal(value)) return;
+  throw invalid(name, `must be an object, not ${shown(value)}`);
+}
+
+/** An object that has these fields and no others: not what somebody has added to the prototype of all objects. */
+function bare(fields: object): Record<string, unknown> {
+  return Object.assign(Object.create(null), fields);
 }
 
 /** Takes an object of options apart. What is not in `readers` is a mistake, most often one of spelling. */
 function read<T extends object>(what: string, options: unknown, readers: Readers<T>): Record<string, unknown> {
-  if (options === undefined) return {};
+  const found = bare({});
+  if (options === undefined) return found;
   checkObject(what, options);
-  const found: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(options)) {
     const reader = Object.hasOwn(readers, name) ? readers[name as keyof T] : undefined;
     if (!reader) throw invalid(name, `there is no such option; there are ${Object.keys(readers).join(', ')}`);
@@ -112,7 +118,7 @@ function read<T extends object>(what: string, options: unknown, readers: Readers
 }
 
 function retry(name: string, value: unknown): unknown {
-  if (value === 'never') return { never: true };
+  if (value === 'never') return bare({ never: true });
   if (typeof value !== 'object' || value === null) {
     throw invalid(name, `must be 'never' or an object with min and max, not ${shown(value)}`);
   }
@@ -153,7 +159,8 @@ export function request(options: MapOptions): object {
   return found;
 }
 
-const LIMIT_READERS: Readers<WaitOptions> = { timeout, signal: abortSignal };
+const SIGNAL_READERS = { signal: abortSignal };
+const LIMIT_READERS = { timeout, ...SIGNAL_READERS };
 
 /** A signal alone stands for options that have nothing else. */
 function withSignal<T extends object>(options: T | AbortSignal | undefined): T | SignalOptions | undefined {
@@ -170,15 +177,17 @@ export function changes(options: ChangedOptions | AbortSignal | undefined): Wait
   return read<ChangedOptions>('options', withSignal(options), { ...LIMIT_READERS, since: revision });
 }
 
-/** What to delete. */
-export function deletion(options: DeleteOptions): {
+interface Deletion extends SignalOptions {
   externalPort: number;
   transport: string;
   anyHost: boolean;
-  signal?: AbortSignal;
-} {
+}
+
+/** What to delete. */
+export function deletion(options: DeleteOptions): Deletion {
   const found = read<DeleteOptions>('options', options, DELETE_READERS);
-  return { transport: 'udp', anyHost: false, ...found, externalPort: port('externalPort', found.externalPort) };
+  const externalPort = port('externalPort', found.externalPort);
+  return bare({ transport: 'udp', anyHost: false, ...found, externalPort }) as unknown as Deletion;
 }
 
 const DELETE_READERS: Readers<DeleteOptions> = {
@@ -188,31 +197,49 @@ const DELETE_READERS: Readers<DeleteOptions> = {
   signal: abortSignal,
 };
 
-/** What a mapper is started with for one wait. */
-export function asking(options: ExternalAddressOptions): { settings: MapperOptions; limits: WaitOptions } {
-  const { timeout, signal, ...settings } = Object(options) as ExternalAddressOptions;
-  return { settings: options && settings, limits: limits({ timeout, signal }) };
+/** Those that these readers are for. */
+function part(found: Record<string, unknown>, readers: object): Record<string, unknown> {
+  return bare(Object.fromEntries(Object.entries(found).filter(([name]) => Object.hasOwn(readers, name))));
+}
+
+/** What a mapper is started with for one wait, and the limits of that. */
+function asking<T extends object>(
+  options: T | AbortSignal | undefined,
+  limitReaders: Record<string, Reader>,
+): { settings: object; limits: WaitOptions } {
+  const all = { ...SETTING_READERS, ...limitReaders };
+  const found = read<object>('options', withSignal(options), all);
+  return { settings: part(found, SETTING_READERS), limits: part(found, limitReaders) };
+}
+
+/** What the module's `probe` is given. */
+export function probing(options: ProbeOptions | AbortSignal | undefined): ReturnType<typeof asking> {
+  return asking(options, SIGNAL_READERS);
+}
+
+/** What the module's `externalAddress` is given. */
+export function addressing(options: ExternalAddressOptions | AbortSignal | undefined): ReturnType<typeof asking> {
+  return asking(options, LIMIT_READERS);
 }
 
 /** What `open` is given, for each of those that it is about. */
 export function opening(
   port: number,
-  options: OpenOptions,
+  options: OpenOptions | AbortSignal | undefined,
 ): { settings: object; request: object; limits: WaitOptions } {
   const { port: _, ...requestReaders } = REQUEST_READERS;
-  const found = read<OpenOptions>('options', options, { ...SETTING_READERS, ...requestReaders, ...LIMIT_READERS });
-  const part = (names: object): Record<string, unknown> =>
-    Object.fromEntries(Object.entries(found).filter(([name]) => Object.hasOwn(names, name)));
+  const all = { ...SETTING_READERS, ...requestReaders, ...LIMIT_READERS };
+  const found = read<OpenOptions>('options', withSignal(options), all);
   return {
-    settings: part(SETTING_READERS),
-    request: request({ ...part(requestReaders), port }),
-    limits: part(LIMIT_READERS),
+    settings: part(found, SETTING_READERS),
+    request: request({ ...part(found, requestReaders), port }),
+    limits: part(found, LIMIT_READERS),
   };
 }
 
 /** The same for a call without a time-out. */
 export function signalOf(options: SignalOptions | AbortSignal | undefined): AbortSignal | undefined {
-  return (read<SignalOptions>('options', withSignal(options), { signal: abortSignal }) as SignalOptions).signal;
+  return (read<SignalOptions>('options', withSignal(options), SIGNAL_READERS) as SignalOptions).signal;
 }
 
 /** By what it can do: there are signals of other realms and of polyfills. */

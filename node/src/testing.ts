@@ -23,6 +23,7 @@ import type { Protocol, Transport } from './names';
 import type { GatewayHandle } from './native';
 import { limits, type WaitOptions } from './options';
 import { now, setTimeout } from './timers';
+import { throwIfAborted } from './waiting';
 
 export type {
   Faults,
@@ -207,7 +208,7 @@ export class Gateway {
     const { timeout = DEFAULT_WAIT, signal } = limits(options);
     const deadline = now() + timeout;
     for (;;) {
-      signal?.throwIfAborted();
+      throwIfAborted(signal);
       const state = this.state();
       if (condition(state)) return state;
       if (now() >= deadline) {

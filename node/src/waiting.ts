@@ -106,17 +106,26 @@ export function hold(): () => void {
 export function ignore(): void {}
 
 interface Aborting {
-  readonly calls: Set<() => void>;
+  readonly calls: Set<(reason: unknown) => void>;
   readonly listener: () => void;
 }
 
 const aborting = new WeakMap<AbortSignal, Aborting>();
 
+function reasonOf(signal: AbortSignal): unknown {
+  return signal.reason === undefined ? new DOMException('This operation was aborted', 'AbortError') : signal.reason;
+}
+
+/** Throws the reason of a signal that is aborted. Its own method does the same, but polyfills have neither. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw reasonOf(signal);
+}
+
 /**
  * Calls once when `signal` is aborted; the answer takes that back. However many waits there are, the signal has one
  * listener: Node warns of a leak if there are more than ten.
  */
-function onAbort(signal: AbortSignal | undefined, call: () => void): () => void {
+function onAbort(signal: AbortSignal | undefined, call: (reason: unknown) => void): () => void {
   if (!signal) return ignore;
   const one = aborting.get(signal) ?? listen(signal);
   one.calls.add(call);
@@ -128,9 +137,10 @@ function onAbort(signal: AbortSignal | undefined, call: () => void): () => void 
 }
 
 function listen(signal: AbortSignal): Aborting {
-  const calls = new Set<() => void>();
+  const calls: Aborting['calls'] = new Set();
   const listener = (): void => {
-    for (const call of calls) call();
+    const reason = reasonOf(signal);
+    for (const call of calls) call(reason);
   };
   signal.addEventListener('abort', listener, { once: true });
   const one = { calls, listener };
@@ -156,7 +166,7 @@ export function promised<A extends Answer, T>(
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     const signals = [left, signal];
-    for (const one of signals) one?.throwIfAborted();
+    for (const one of signals) throwIfAborted(one);
     const here = new Error();
     const cancel = watch(
       begin,
@@ -171,10 +181,10 @@ export function promised<A extends Answer, T>(
     );
     const release = hold();
     const ignoreSignals = signals.map((one) =>
-      onAbort(one, () => {
+      onAbort(one, (reason) => {
         cancel();
         end();
-        reject(one?.reason);
+        reject(reason);
       }),
     );
     const end = (): void => {
