@@ -23,13 +23,13 @@ export type PortProtocol = 'tcp' | 'TCP' | 'udp' | 'UDP';
 /** How a port is mapped. */
 export interface MapPortOptions extends SignalOptions {
   /** The external port that is wished for. Default: the local port. */
-  externalPort?: number;
+  externalPort?: number | undefined;
   /** Default TCP. */
-  protocol?: PortProtocol;
+  protocol?: PortProtocol | undefined;
   /** The lifetime to ask for, in milliseconds. Default: that of the client's options. */
-  ttl?: number;
+  ttl?: number | undefined;
   /** The text that the router shows beside the mapping (UPnP). Default: that of the client's options. */
-  description?: string;
+  description?: string | undefined;
 }
 
 /** A mapping that was made. */

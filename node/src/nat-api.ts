@@ -13,23 +13,23 @@ import { type Protocol, Release, type Transport } from './names';
 /** The options of {@link NatAPI}. */
 export interface NatAPIOptions {
   /** The lifetime to ask for, in seconds; at least 1200, at most 86400. Default 7200. */
-  ttl?: number;
+  ttl?: number | undefined;
   /** The text that the router shows beside the mapping (UPnP), its first 64 characters. Default `NatAPI`. */
-  description?: string;
+  description?: string | undefined;
   /** The router's address. Default: that of the default route. */
-  gateway?: string | null;
+  gateway?: string | null | undefined;
   /** For compatibility: mappings are always renewed. */
-  autoUpdate?: boolean;
+  autoUpdate?: boolean | undefined;
   /** Whether NAT-PMP and its successor PCP are tried. Default true. */
-  enablePMP?: boolean;
+  enablePMP?: boolean | undefined;
   /** Whether UPnP is tried. Default true. */
-  enableUPNP?: boolean;
+  enableUPNP?: boolean | undefined;
   /** For compatibility: a router that knows only permanent UPnP mappings gets one, which is deleted in the end. */
-  upnpPermanentFallback?: boolean | string;
+  upnpPermanentFallback?: boolean | string | undefined;
   /** The router's NAT-PMP and PCP port, for simulated ones. */
-  pcpPort?: number;
+  pcpPort?: number | undefined;
   /** Where SSDP searches are sent, for simulated routers. */
-  ssdpAddress?: string;
+  ssdpAddress?: string | undefined;
 }
 
 /** A port to map or to unmap. */
@@ -37,15 +37,15 @@ export interface NatAPIPort {
   /** The port outside, also as text. */
   publicPort: number | string;
   /** The local port, also as text. Default: the same. */
-  privatePort?: number | string;
+  privatePort?: number | string | undefined;
   /** `UDP` or `TCP`, in any case; without it both. */
-  protocol?: string | null;
+  protocol?: string | null | undefined;
   /** As in {@link NatAPIOptions}, for this port. */
-  description?: string;
+  description?: string | undefined;
   /** As in {@link NatAPIOptions}, for this port. */
-  ttl?: number;
+  ttl?: number | undefined;
   /** As in {@link NatAPIOptions}, for this port. */
-  gateway?: string | null;
+  gateway?: string | null | undefined;
 }
 
 /** A callback in Node's manner. */

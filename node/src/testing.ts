@@ -5,8 +5,8 @@
  * @packageDocumentation
  */
 
+import { isIPv4 } from 'node:net';
 import { addon } from './addon';
-import type { MapperOptions } from './config';
 import { calling, invalid, PortLeaseError } from './errors';
 import type { Faults, GatewayOptions } from './gateway-options';
 import {
@@ -21,7 +21,7 @@ import {
 import { checkMade, inspectable, inspected, made } from './internal';
 import type { Protocol, Transport } from './names';
 import type { GatewayHandle } from './native';
-import { limits, type WaitOptions } from './options';
+import { checkObject, limits, shown, type WaitOptions } from './options';
 import { now, setTimeout } from './timers';
 import { throwIfAborted } from './waiting';
 
@@ -69,10 +69,17 @@ export interface GatewayState {
   readonly epoch: number;
 }
 
-interface Addresses {
-  readonly gateway: string;
-  readonly pcpPort: number;
-  readonly ssdpAddress: string;
+/** The options by which a mapper finds a gateway. */
+export interface GatewayConfig {
+  /** Its address. */
+  gateway: string;
+  /** Its PCP and NAT-PMP port. */
+  pcpPort: number;
+  /** Where SSDP searches are sent, `address:port`. */
+  ssdpAddress: string;
+}
+
+interface Addresses extends GatewayConfig {
   readonly descriptionUrl: string;
 }
 
@@ -111,6 +118,7 @@ function gatewayMapping(json: Record<string, unknown>): GatewayMapping {
  */
 export class Gateway {
   readonly #handle: GatewayHandle;
+  #stopped = false;
 
   /** Gateways are made by {@link Gateway.start}; to call this throws a `TypeError`. */
   private constructor(key: symbol, handle: GatewayHandle) {
@@ -136,7 +144,7 @@ export class Gateway {
   }
 
   /** The options by which a mapper finds this gateway, for `Mapper.start`. After a reboot they are the same. */
-  get config(): Required<Pick<MapperOptions, 'gateway' | 'pcpPort' | 'ssdpAddress'>> {
+  get config(): GatewayConfig {
     const { gateway, pcpPort, ssdpAddress } = this.#addresses();
     return { gateway, pcpPort, ssdpAddress };
   }
@@ -183,8 +191,11 @@ export class Gateway {
     this.execute({ command: 'reboot' });
   }
 
-  /** Changes the external address; null takes it away. Mappings stay. */
+  /** Changes the external address; null takes it away. Mappings stay. Throws `invalid` for what is no IPv4 address. */
   setExternalAddress(address: string | null): void {
+    if (address !== null && !isIPv4(address)) {
+      throw invalid('address', `must be an IPv4 address or null, not ${shown(address)}`);
+    }
     this.execute({ command: 'external_address', address });
   }
 
@@ -202,9 +213,10 @@ export class Gateway {
 
   /**
    * Waits until `condition` holds for the state, at most for `timeout` milliseconds (default 5000), and answers with
-   * that state. Rejects with `timeout`, and with the reason of `signal`.
+   * that state. Rejects with `timeout`, with the reason of `signal`, and with what `condition` throws.
    */
-  async waitFor(condition: (state: GatewayState) => boolean, options?: WaitOptions): Promise<GatewayState> {
+  async waitFor(condition: (state: GatewayState) => boolean, options?: WaitOptions | AbortSignal): Promise<GatewayState> {
+    if (typeof condition !== 'function') throw invalid('condition', `must be a function, not ${shown(condition)}`);
     const { timeout = DEFAULT_WAIT, signal } = limits(options);
     const deadline = now() + timeout;
     for (;;) {
@@ -223,6 +235,7 @@ export class Gateway {
    * names are those of the simulated gateway's README.
    */
   execute(command: Record<string, unknown>): Record<string, unknown> {
+    checkObject('command', command);
     const reply = JSON.parse(calling(() => this.#handle.execute(JSON.stringify(command)))) as Record<string, unknown>;
     if (reply.error !== undefined) throw invalid('command', translated(String(reply.error)));
     return reply;
@@ -230,6 +243,7 @@ export class Gateway {
 
   /** Ends the gateway: all its ports are closed. May be called again. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     this.#handle.stop();
   }
 
@@ -240,6 +254,8 @@ export class Gateway {
 
   /** @internal */
   [inspectable](...how: [number, object, (value: unknown, options: object) => string]): string {
+    // Never an error: people look at what they have after it has ended, too.
+    if (this.#stopped) return inspected('Gateway', { stopped: true }, ...how);
     const { mappings, externalAddress } = this.state();
     return inspected('Gateway', { ...this.config, externalAddress, mappings: mappings.length }, ...how);
   }

@@ -193,7 +193,8 @@ describe('the types', { concurrency: 2 }, () => {
     it(`are right in ${kind}, which runs`, { timeout: 60_000 }, async () => {
       const source = join(project, name);
       writeFileSync(source, example);
-      const options = ['--strict', '--target', 'es2022', '--lib', 'es2023,esnext.disposable', '--types', 'node'];
+      const strict = ['--strict', '--exactOptionalPropertyTypes'];
+      const options = [...strict, '--target', 'es2022', '--lib', 'es2023,esnext.disposable', '--types', 'node'];
       const all = [...options, '--module', 'node16', '--noEmitOnError', 'true', '--skipLibCheck', 'false', source];
       await run(NODE, [join(root, 'node_modules/typescript/bin/tsc'), ...all]).catch(({ stdout }) =>
         assert.fail(stdout),

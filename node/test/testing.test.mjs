@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { it } from 'node:test';
+import { inspect } from 'node:util';
 import { Mapper } from 'portlease';
 import { Gateway } from 'portlease/testing';
 import { gatewayFor, mapperFor, runWell } from './helpers.mjs';
@@ -77,6 +78,16 @@ it('what it does not know is invalid and named', async (t) => {
     assert.throws(() => gateway.addMapping(mapping), { kind: 'invalid', message });
   }
   assert.throws(() => gateway.execute({ command: 'dance' }), { kind: 'invalid', message: /dance/ });
+  for (const command of [undefined, () => {}, 'state', []]) {
+    assert.throws(() => gateway.execute(command), { kind: 'invalid', message: /^command: must be an object, not / });
+  }
+  const before = gateway.state().externalAddress;
+  for (const address of [undefined, 5, 'router.local', '::1', () => {}]) {
+    const message = /^address: must be an IPv4 address or null, not /;
+    assert.throws(() => gateway.setExternalAddress(address), { kind: 'invalid', message });
+  }
+  assert.equal(gateway.state().externalAddress, before);
+  await assert.rejects(gateway.waitFor('mapped'), { kind: 'invalid', message: /^condition: must be a function, not / });
 });
 
 it('names are in camel case, and what is no name of a field stays as it is', async (t) => {
@@ -132,6 +143,7 @@ it('a stopped gateway is stopped, and may be stopped again', async () => {
   await gateway[Symbol.asyncDispose]();
   await gateway.stop();
   assert.throws(() => gateway.mappings(), { kind: 'stopped' });
+  assert.equal(inspect(gateway), 'Gateway { stopped: true }');
 });
 
 it('two hundred gateways leave no thread and no open file behind', async () => {

@@ -72,6 +72,7 @@ import NatAPIByDefault, {
 import {
   type Faults,
   Gateway,
+  type GatewayConfig,
   type GatewayMapping,
   type GatewayOptions,
   type GatewayState,
@@ -235,7 +236,9 @@ async function main(): Promise<void> {
     assert.deepEqual([code, error.kind], ['ERR_PORTLEASE_REFUSED', ErrorKind.REFUSED]);
   }
 
-  const natOptions: NatAPIOptions = { ...gateway.config, enableUPNP: false };
+  const config: GatewayConfig = gateway.config;
+  const natOptions: NatAPIOptions = { ...config, enableUPNP: false };
+  assert.ok(new NatAPI(gateway.config));
   const nat: NatAPIByDefault = new NatAPI(natOptions);
   assert.equal(NatAPIByDefault, NatAPI);
   const port: NatAPIPort = { publicPort: 9004, protocol: 'UDP' };
