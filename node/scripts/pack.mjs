@@ -1,6 +1,7 @@
 // Packs what is published: the package `portlease` and the package of the addon for one platform, both of one version.
-//   node scripts/pack.mjs FOLDER [--platform=linux-x64-gnu] [--native=FILE]
-// Default: this machine's platform, and the addon that `npm run build` has made. Prints the two files' names.
+//   node scripts/pack.mjs FOLDER [--platform=linux-x64-gnu] [--native=FILE] [--unpacked]
+// Default: this machine's platform, and the addon that `npm run build` has made. Prints the two files' names; with
+// --unpacked the two folders, as npm installs them.
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -32,7 +33,7 @@ function thisPlatform() {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { platform: { type: 'string' }, native: { type: 'string' } },
+  options: { platform: { type: 'string' }, native: { type: 'string' }, unpacked: { type: 'boolean' } },
 });
 const [folder] = positionals;
 const platform = values.platform ?? thisPlatform();
@@ -59,7 +60,7 @@ if (version !== crateVersion()) {
   process.exit(1);
 }
 
-/** Lays a package out and packs it; the name of the file. */
+/** Lays a package out and packs it; the name of the file, or of the folder. */
 function pack(name, manifest, fill) {
   const stage = resolve(folder, name);
   rmSync(stage, { recursive: true, force: true });
@@ -67,6 +68,7 @@ function pack(name, manifest, fill) {
   fill(stage);
   for (const licence of LICENCES) copyFileSync(join(root, '..', licence), join(stage, licence));
   writeFileSync(join(stage, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+  if (values.unpacked) return stage;
   const done = spawnSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', resolve(folder)], {
     cwd: stage,
     encoding: 'utf8',
@@ -87,7 +89,7 @@ const main = pack('portlease', { ...published, files, optionalDependencies }, (s
   copyFileSync(join(root, 'README.md'), join(stage, 'README.md'));
 });
 const binary = pack(
-  platform,
+  nameOf(platform),
   {
     name: nameOf(platform),
     description: `The addon of portlease for ${platform}`,

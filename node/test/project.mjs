@@ -23,17 +23,36 @@ export async function run(command, args, { env = {}, cwd } = {}) {
   });
 }
 
-/** A new folder with a project in which the package and that of this machine's addon are installed. */
-export async function install() {
-  const folder = mkdtempSync(join(tmpdir(), 'portlease-package-'));
-  const { stdout } = await run(process.execPath, [join(root, 'scripts/pack.mjs'), folder], { cwd: root });
-  const tarballs = JSON.parse(stdout);
+const newFolder = () => mkdtempSync(join(tmpdir(), 'portlease-package-'));
+
+async function pack(folder, ...options) {
+  const { stdout } = await run(process.execPath, [join(root, 'scripts/pack.mjs'), folder, ...options], { cwd: root });
+  return JSON.parse(stdout);
+}
+
+function newProject(folder) {
   const project = join(folder, 'project');
   mkdirSync(project);
   writeFileSync(join(project, 'package.json'), '{ "name": "empty", "private": true }');
+  return project;
+}
+
+/** A new folder with a project in which the package and that of this machine's addon are installed. */
+export async function install() {
+  const folder = newFolder();
+  const tarballs = await pack(folder);
+  const project = newProject(folder);
   // No network: everything that is wanted is in the two files.
   await run('npm', ['install', '--offline', '--no-audit', '--no-fund', tarballs.main, tarballs.binary], {
     cwd: project,
   });
   return { folder, project, tarballs, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+/** The same without npm, which takes long: the packages are laid out as npm does it, see package.test. */
+export async function layOut() {
+  const folder = newFolder();
+  const modules = join(newProject(folder), 'node_modules');
+  const { platform } = await pack(modules, '--unpacked');
+  return { folder, project: join(modules, '..'), platform, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }

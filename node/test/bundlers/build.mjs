@@ -38,7 +38,7 @@ function withWebpack({ project, entry, out }, options, output = { filename: 'app
   });
 }
 
-async function withRollup({ project, entry, out }, format) {
+async function withRollup({ project, entry, out }) {
   const warnings = [];
   const bundle = await rollup({
     input: `${project}/${entry}`,
@@ -46,7 +46,7 @@ async function withRollup({ project, entry, out }, format) {
     external: [OURS, /^node:/],
     onwarn: ({ message }) => warnings.push(message),
   });
-  await bundle.write({ file: `${out}/app.${format === 'es' ? 'mjs' : 'cjs'}`, format });
+  await bundle.write({ file: `${out}/app.mjs`, format: 'es' });
   return warnings;
 }
 
@@ -88,6 +88,11 @@ export const WAYS = {
   'esbuild, CommonJS, with the binary': { program: 'main.mjs', build: (what) => withEsbuild(what, 'cjs', COPY) },
   'esbuild, CommonJS': { program: 'cjs', beside: true, build: (what) => withEsbuild(what, 'cjs', EXTERNAL) },
   'webpack, CommonJS, with the binary': { program: 'cjs', build: (what) => withWebpack(what, NODE_LOADER) },
+  'webpack, CommonJS': {
+    program: 'cjs',
+    beside: true,
+    build: (what) => withWebpack(what, { externals: [OURS], externalsType: 'commonjs' }),
+  },
   'webpack, ES module': {
     program: 'mjs',
     beside: true,
@@ -98,7 +103,6 @@ export const WAYS = {
         { filename: 'app.mjs', module: true, chunkFormat: 'module' },
       ),
   },
-  'rollup, ES module': { program: 'mjs', beside: true, build: (what) => withRollup(what, 'es') },
-  'rollup, CommonJS': { program: 'main.mjs', beside: true, build: (what) => withRollup(what, 'cjs') },
+  'rollup, ES module': { program: 'mjs', beside: true, build: withRollup },
   'vite, everything in one': { program: 'mjs', beside: true, build: withVite },
 };
