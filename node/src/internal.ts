@@ -6,7 +6,7 @@ import { EventEmitter } from 'node:events';
 export const made = Symbol('made');
 /** Has a mapper keep a lease. */
 export const keep = Symbol('keep');
-/** Tells a mapper that a lease is to end. */
+/** Tells a mapper that a lease is to end, or has ended. */
 export const forget = Symbol('forget');
 /** Tells a mapper whether a lease has listeners. */
 export const listen = Symbol('listen');

@@ -80,11 +80,7 @@ export class Lease extends Attentive<Events> {
    */
   async ready(options?: WaitOptions | AbortSignal): Promise<ActiveLeaseSnapshot> {
     const { timeout, signal } = limits(options);
-    return promised(
-      (token) => this.#handle.ready(token, timeout),
-      signal,
-      (view: LeaseView) => fromLeaseView(view) as ActiveLeaseSnapshot,
-    );
+    return this.#wait((token) => this.#handle.ready(token, timeout), signal) as Promise<ActiveLeaseSnapshot>;
   }
 
   /**
@@ -100,7 +96,7 @@ export class Lease extends Attentive<Events> {
    */
   async changed(options?: ChangedOptions | AbortSignal): Promise<LeaseSnapshot> {
     const { since = this.snapshot().revision, timeout, signal } = changes(options);
-    return promised((token) => this.#handle.changed(token, since, timeout), signal, fromLeaseView);
+    return this.#wait((token) => this.#handle.changed(token, since, timeout), signal);
   }
 
   /**
@@ -116,11 +112,16 @@ export class Lease extends Attentive<Events> {
    */
   async repair(options?: WaitOptions | AbortSignal): Promise<ActiveLeaseSnapshot> {
     const { timeout, signal } = limits(options);
-    return promised(
-      (token) => this.#handle.repair(token, timeout),
-      signal,
-      (view: LeaseView) => fromLeaseView(view) as ActiveLeaseSnapshot,
-    );
+    return this.#wait((token) => this.#handle.repair(token, timeout), signal) as Promise<ActiveLeaseSnapshot>;
+  }
+
+  /** Waits for a state. A lease that has ended by itself keeps its mapper no longer. */
+  async #wait(begin: (token: number) => void, signal: AbortSignal | undefined): Promise<LeaseSnapshot> {
+    try {
+      return await promised(begin, signal, (view: LeaseView) => fromLeaseView(view));
+    } finally {
+      if (this.state === 'exited') this.mapper[forget](this.id);
+    }
   }
 
   /** The present state: plain and frozen. Never waits and never fails. */
@@ -171,7 +172,7 @@ export class Lease extends Attentive<Events> {
    */
   async stop(options?: WaitOptions | AbortSignal): Promise<Release> {
     const { timeout, signal } = limits(options);
-    this.mapper[forget](this);
+    this.mapper[forget](this.id);
     this.#handle.beginStop();
     return promised(
       (token) => this.#handle.stop(token, timeout),
@@ -186,7 +187,7 @@ export class Lease extends Attentive<Events> {
    */
   async detach(options?: SignalOptions | AbortSignal): Promise<Release> {
     const signal = signalOf(options);
-    this.mapper[forget](this);
+    this.mapper[forget](this.id);
     this.#handle.beginDetach();
     return promised(
       (token) => this.#handle.detach(token),

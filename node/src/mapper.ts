@@ -164,8 +164,8 @@ export class Mapper extends Attentive<Events> {
   }
 
   /** @internal */
-  [forget](lease: Lease): void {
-    this.#leases.delete(lease.id);
+  [forget](lease: number): void {
+    this.#leases.delete(lease);
     if (this.#leases.size === 0) Mapper.#mapping.delete(this);
   }
 
@@ -347,7 +347,9 @@ export class Mapper extends Attentive<Events> {
     const lease = this.#listening.get(event.lease ?? 0);
     if (event.kind !== 'network-changed' && lease) apart(() => lease.emit(event.kind, event as never));
     apart(() => this.emit(event.kind, event as never));
-    if (event.kind === 'exited' && this.#listening.delete(event.lease)) this[attend]();
+    if (event.kind !== 'exited') return;
+    this[forget](event.lease);
+    if (this.#listening.delete(event.lease)) this[attend]();
   }
 
   /** @internal */

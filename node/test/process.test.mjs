@@ -246,11 +246,23 @@ describe('the garbage collector', () => {
        })();
        while (threads() > 2) await collect();
        console.log(threads());
+       // Those whose only lease has failed for good, which a wait or a listener has heard.
+       const failing = () => Mapper.start({ ...CONFIG, retry: 'never' }).map({ port: 9004, externalPort: 9001, exact: true });
+       await (async () => {
+         await failing().ready().catch(({ kind }) => console.log(kind));
+         const lease = failing();
+         for (let seen = lease.snapshot(); seen.state !== 'exited'; ) seen = await lease.changed({ since: seen });
+         const alive = setInterval(() => {}, 1000);
+         await new Promise((resolve) => failing().once('exited', resolve));
+         clearInterval(alive);
+       })();
+       while (threads() > 2) await collect();
+       console.log(threads());
        console.log('waiting');
        await setTimeout(300);`,
       { gateway, flags: ['--expose-gc'] },
     );
-    assert.deepEqual(lines, ['2', '2', 'waiting']);
+    assert.deepEqual(lines, ['2', '2', 'refused', '2', 'waiting']);
     const { pcpMap: maps, pcpDelete: deletes } = gateway.counters();
     assert.deepEqual([maps >= 3, deletes >= 3], [true, true]);
     assert.deepEqual(gateway.mappings(), []);
