@@ -32,7 +32,9 @@ function reason(error: unknown): string {
 
 function required(require: NodeJS.Require, file: string): Addon {
   try {
-    return require(file) as Addon;
+    const found = require(file) as Partial<Addon>;
+    if (typeof found.version !== 'function') throw new Error('it is no addon of portlease');
+    return found as Addon;
   } catch (error) {
     const advice = `correct or unset the environment variable ${OVERRIDE}, or build the addon anew`;
     throw unavailable(`the addon ${file} cannot be loaded: ${reason(error)}`, advice, error);

@@ -9,6 +9,7 @@ import type { MapOptions } from './config';
 import type { Lease } from './lease';
 import { Mapper } from './mapper';
 import { type Protocol, Release, type Transport } from './names';
+import { nextTick } from './timers';
 
 /** The options of {@link NatAPI}. */
 export interface NatAPIOptions {
@@ -85,8 +86,8 @@ function told<T>(promise: Promise<T>, callback: Callback<T> | undefined): Promis
   if (typeof callback === 'function') {
     // Out of the promise: what the callback throws is uncaught, not a rejection.
     promise.then(
-      (result) => process.nextTick(callback, result === false ? new Error('no protocols succeeded') : null, result),
-      (error) => process.nextTick(callback, error),
+      (result) => nextTick(callback, result === false ? new Error('no protocols succeeded') : null, result),
+      (error) => nextTick(callback, error),
     );
   }
   return promise;

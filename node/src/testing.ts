@@ -139,6 +139,7 @@ export class Gateway {
       );
     } catch (error) {
       const { kind, message, cause } = error as PortLeaseError;
+      if (kind !== 'invalid') throw error;
       throw new PortLeaseError(kind, translated(message), { cause });
     }
   }
@@ -215,7 +216,10 @@ export class Gateway {
    * Waits until `condition` holds for the state, at most for `timeout` milliseconds (default 5000), and answers with
    * that state. Rejects with `timeout`, with the reason of `signal`, and with what `condition` throws.
    */
-  async waitFor(condition: (state: GatewayState) => boolean, options?: WaitOptions | AbortSignal): Promise<GatewayState> {
+  async waitFor(
+    condition: (state: GatewayState) => boolean,
+    options?: WaitOptions | AbortSignal,
+  ): Promise<GatewayState> {
     if (typeof condition !== 'function') throw invalid('condition', `must be a function, not ${shown(condition)}`);
     const { timeout = DEFAULT_WAIT, signal } = limits(options);
     const deadline = now() + timeout;

@@ -137,7 +137,10 @@ describe('a bad argument', () => {
   });
 
   it('of probe and externalAddress is named, with all that there are', async () => {
-    await assert.rejects(probe({ timeout: 1 }), (error) => bad('timeout')(error) && / ttl, .*signal/.test(error.message));
+    await assert.rejects(
+      probe({ timeout: 1 }),
+      (error) => bad('timeout')(error) && / ttl, .*signal/.test(error.message),
+    );
     await assert.rejects(externalAddress({ timeout: -1 }), bad('timeout'));
     await assert.rejects(externalAddress({ signal: 'x' }), bad('signal'));
   });

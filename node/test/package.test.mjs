@@ -122,11 +122,15 @@ describe('without its binary the package', () => {
     try { Mapper.start(); } catch (error) { say(error); }`;
 
   it('is imported and required all the same, and says at the first call what is missing and what to do', async () => {
-    const names = '{ Mapper, open, PortLeaseError }';
-    const code = `${TRY} open(9001).catch(say).then(() => console.log(JSON.stringify(said)));`;
-    const imported = await node(`import ${names} from 'portlease'; ${code}`);
-    const required = await node(`const ${names} = require('portlease'); ${code}`, { kind: 'commonjs' });
-    for (const said of [...JSON.parse(imported), ...JSON.parse(required)]) {
+    const [names, gateway] = ['{ Mapper, open, PortLeaseError }', '{ Gateway }'];
+    const calls = 'open(9001).catch(say).then(() => Gateway.start()).catch(say)';
+    const code = `${TRY} ${calls}.then(() => console.log(JSON.stringify(said)));`;
+    const imported = await node(`import ${names} from 'portlease'; import ${gateway} from 'portlease/testing'; ${code}`);
+    const both = `const ${names} = require('portlease'); const ${gateway} = require('portlease/testing');`;
+    const required = await node(`${both} ${code}`, { kind: 'commonjs' });
+    const all = [...JSON.parse(imported), ...JSON.parse(required)];
+    assert.equal(all.length, 6);
+    for (const said of all) {
       const message = said.pop();
       assert.deepEqual(said, ['unavailable', 'ERR_PORTLEASE_UNAVAILABLE', true]);
       for (const part of [tarballs.platform, '--omit=optional', 'on this machine', 'PORTLEASE_NATIVE']) {
@@ -163,6 +167,9 @@ describe('without its binary the package', () => {
     assert.equal(await node(code, { env: { PORTLEASE_NATIVE } }), '192.0.1.1:9001');
     const failure = await node(code, { env: { PORTLEASE_NATIVE: '/none.node' } }).then(assert.fail, (error) => error);
     assert.match(failure.stderr, /PortLeaseError: the addon \/none\.node cannot be loaded/);
+    const other = join(project, 'node_modules/portlease/package.json');
+    const wrong = await node(code, { env: { PORTLEASE_NATIVE: other } }).then(assert.fail, (error) => error);
+    assert.match(wrong.stderr, /PortLeaseError: the addon .*package\.json cannot be loaded: it is no addon of portlease/);
   });
 });
 

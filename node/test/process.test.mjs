@@ -107,6 +107,7 @@ describe('a process', { concurrency: 4 }, () => {
     const { lines } = await runWell(
       `${START}
        import { Gateway } from 'portlease/testing';
+       import NatAPI from 'portlease/nat-api';
        // What Jest, Vitest and Sinon replace, by what never happens.
        const never = () => ({ ref() { return this; }, unref() { return this; } });
        for (const name of ['setTimeout', 'setInterval', 'setImmediate', 'queueMicrotask']) globalThis[name] = never;
@@ -121,11 +122,14 @@ describe('a process', { concurrency: 4 }, () => {
        await lease.stop();
        const gateway = await Gateway.start();
        await gateway.waitFor(() => false, { timeout: 20 }).catch(({ kind }) => console.log(kind));
+       const client = new NatAPI(CONFIG);
+       console.log(await new Promise((resolve) => client.map({ publicPort: 9005 }, (_, mapped) => resolve(mapped))));
+       await client.destroy();
        await mapper.stop();
        console.log(...heard);`,
       { gateway },
     );
-    assert.deepEqual(lines, ['timeout', '1 2 3']);
+    assert.deepEqual(lines, ['timeout', 'true', '1 2 3']);
     assert.deepEqual(gateway.mappings(), []);
   });
 

@@ -54,5 +54,10 @@ export async function layOut() {
   const folder = newFolder();
   const modules = join(newProject(folder), 'node_modules');
   const { platform } = await pack(modules, '--unpacked');
-  return { folder, project: join(modules, '..'), platform, remove: () => rmSync(folder, { recursive: true, force: true }) };
+  return {
+    folder,
+    project: join(modules, '..'),
+    platform,
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
 }
