@@ -591,6 +591,61 @@ func TestStructsAreJSONAsInOtherLanguagesAndReadBack(t *testing.T) {
 	}
 }
 
+func TestAnErrorThatIsNoPointerIsTheSameJSON(t *testing.T) {
+	t.Parallel()
+	failed := portlease.Error{Kind: portlease.KindRefused, Message: "no", RetryAfter: 1500 * time.Millisecond}
+	for name, value := range map[string]any{"the value": failed, "its pointer": &failed} {
+		const want = `{"kind":"refused","message":"no","retry_after":1.5}`
+		if line, err := json.Marshal(value); err != nil || string(line) != want {
+			t.Errorf("%s: %s, %v", name, line, err)
+		}
+	}
+	if line, err := json.Marshal((*portlease.Error)(nil)); err != nil || string(line) != "null" {
+		t.Errorf("no error: %s, %v", line, err)
+	}
+}
+
+func TestJSONThatDoesNotHaveAFieldLeavesIt(t *testing.T) {
+	t.Parallel()
+	failed := &portlease.Error{
+		Kind: portlease.KindRefused, RetryAfter: time.Second, Details: []portlease.ErrorDetail{{Kind: portlease.KindRefused}},
+	}
+	whole := portlease.LeaseSnapshot{ID: 1, Lifetime: time.Hour, ExpiresIn: time.Minute, RenewsIn: time.Second, LastError: failed}
+	for _, text := range []string{"null", "{}"} {
+		read := whole
+		if err := json.Unmarshal([]byte(text), &read); err != nil || !reflect.DeepEqual(read, whole) {
+			t.Errorf("%s makes of it %+v, %v", text, read, err)
+		}
+	}
+	read := whole
+	other := `{"last_error":{"kind":"timeout","details":[{"kind":"timeout"}]}}`
+	if err := json.Unmarshal([]byte(other), &read); err != nil || !errors.Is(read.LastError, portlease.ErrTimeout) ||
+		failed.Kind != portlease.KindRefused || failed.Details[0].Kind != portlease.KindRefused {
+		t.Errorf("%+v, %v; the error before is %+v", read, err, failed)
+	}
+	if err := json.Unmarshal([]byte(`{"last_error":null,"lifetime":2}`), &read); err != nil || read.LastError != nil || read.Lifetime != 2*time.Second {
+		t.Errorf("%+v, %v", read, err)
+	}
+}
+
+func TestListsInJSONAreListsAlsoWhileTheyAreEmpty(t *testing.T) {
+	t.Parallel()
+	line, err := json.Marshal(portlease.MapperSnapshot{})
+	if want := `{"protocols":[],"active":0,"renewals":0,"events_dropped":0,"leases":[],"stopped":false}`; err != nil || string(line) != want {
+		t.Errorf("%s, %v", line, err)
+	}
+}
+
+func TestATimeInJSONThatIsTooLongIsAnError(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{`{"lifetime":1e300}`, `{"lifetime":-9223372037}`, `{"lifetime":9223372036.9}`} {
+		var read portlease.LeaseSnapshot
+		if err := json.Unmarshal([]byte(text), &read); err == nil {
+			t.Errorf("%s reads as %v", text, read.Lifetime)
+		}
+	}
+}
+
 // An error that is nil within an interface would not be nil for who compares it.
 func TestAnErrorOfASnapshotThatIsNotThereIsNil(t *testing.T) {
 	t.Parallel()

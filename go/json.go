@@ -2,7 +2,9 @@ package portlease
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -16,21 +18,27 @@ func (s seconds) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads a number of seconds.
 func (s *seconds) UnmarshalJSON(text []byte) error {
-	var number float64
+	number := time.Duration(*s).Seconds()
 	if err := json.Unmarshal(text, &number); err != nil {
 		return err
 	}
-	*s = seconds(math.Round(number * float64(time.Second)))
+	nanoseconds := math.Round(number * float64(time.Second))
+	if math.Abs(nanoseconds) >= math.MaxInt64 {
+		return fmt.Errorf("portlease: a time of %g seconds is out of range", number)
+	}
+	*s = seconds(nanoseconds)
 	return nil
 }
 
-// errorInJSON is an error as it is in JSON, nil if there is none.
+// errorInJSON is an error as it is in JSON, nil if there is none: a copy, because what is read is written into it.
 func errorInJSON(err error) *Error {
 	if err == nil {
 		return nil
 	}
 	if own, ok := err.(*Error); ok {
-		return own
+		copied := *own
+		copied.Details = slices.Clone(own.Details)
+		return &copied
 	}
 	return &Error{Kind: KindInternal, Message: err.Error()}
 }
@@ -95,97 +103,115 @@ type (
 	}
 )
 
-// MarshalJSON gives the fields with times in seconds.
-func (s LeaseSnapshot) MarshalJSON() ([]byte, error) {
-	return json.Marshal(leaseInJSON{
-		(*plainLease)(&s), seconds(s.Lifetime), seconds(s.ExpiresIn), seconds(s.RenewsIn), errorInJSON(s.LastError),
-	})
+func (s *LeaseSnapshot) inJSON() leaseInJSON {
+	return leaseInJSON{
+		(*plainLease)(s), seconds(s.Lifetime), seconds(s.ExpiresIn), seconds(s.RenewsIn), errorInJSON(s.LastError),
+	}
 }
 
-// UnmarshalJSON reads what MarshalJSON gave.
+// MarshalJSON gives the fields with times in seconds.
+func (s LeaseSnapshot) MarshalJSON() ([]byte, error) { return json.Marshal(s.inJSON()) }
+
+// UnmarshalJSON reads what MarshalJSON gave; a field that is not there stays as it is.
 func (s *LeaseSnapshot) UnmarshalJSON(text []byte) error {
-	read := leaseInJSON{plainLease: (*plainLease)(s)}
+	read := s.inJSON()
 	err := json.Unmarshal(text, &read)
 	s.Lifetime, s.ExpiresIn, s.RenewsIn = time.Duration(read.Lifetime), time.Duration(read.ExpiresIn), time.Duration(read.RenewsIn)
 	s.LastError = errorOf(read.LastError)
 	return err
 }
 
-// MarshalJSON gives the fields, as for [LeaseSnapshot].
-func (s MapperSnapshot) MarshalJSON() ([]byte, error) {
-	return json.Marshal(mapperInJSON{(*plainMapper)(&s), errorInJSON(s.LastError)})
+func (s *MapperSnapshot) inJSON() mapperInJSON {
+	return mapperInJSON{(*plainMapper)(s), errorInJSON(s.LastError)}
 }
 
-// UnmarshalJSON reads what MarshalJSON gave.
+// MarshalJSON gives the fields, as for [LeaseSnapshot]; a list that is nil is an empty one.
+func (s MapperSnapshot) MarshalJSON() ([]byte, error) {
+	if s.Protocols == nil {
+		s.Protocols = []Protocol{}
+	}
+	if s.Leases == nil {
+		s.Leases = []LeaseSnapshot{}
+	}
+	return json.Marshal(s.inJSON())
+}
+
+// UnmarshalJSON reads what MarshalJSON gave, as for [LeaseSnapshot].
 func (s *MapperSnapshot) UnmarshalJSON(text []byte) error {
-	read := mapperInJSON{plainMapper: (*plainMapper)(s)}
+	read := s.inJSON()
 	err := json.Unmarshal(text, &read)
 	s.LastError = errorOf(read.LastError)
 	return err
 }
 
-// MarshalJSON gives the fields with times in seconds.
-func (e Event) MarshalJSON() ([]byte, error) {
-	return json.Marshal(eventInJSON{(*plainEvent)(&e), seconds(e.Lifetime), seconds(e.Elapsed), errorInJSON(e.Error)})
+func (e *Event) inJSON() eventInJSON {
+	return eventInJSON{(*plainEvent)(e), seconds(e.Lifetime), seconds(e.Elapsed), errorInJSON(e.Error)}
 }
 
-// UnmarshalJSON reads what MarshalJSON gave.
+// MarshalJSON gives the fields with times in seconds.
+func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.inJSON()) }
+
+// UnmarshalJSON reads what MarshalJSON gave, as for [LeaseSnapshot].
 func (e *Event) UnmarshalJSON(text []byte) error {
-	read := eventInJSON{plainEvent: (*plainEvent)(e)}
+	read := e.inJSON()
 	err := json.Unmarshal(text, &read)
 	e.Lifetime, e.Elapsed = time.Duration(read.Lifetime), time.Duration(read.Elapsed)
 	e.Error = errorOf(read.Error)
 	return err
 }
 
-// MarshalJSON gives the fields with times in seconds.
-func (r ProtocolReport) MarshalJSON() ([]byte, error) {
-	return json.Marshal(protocolInJSON{(*plainProtocol)(&r), seconds(r.RoundTrip), errorInJSON(r.Error)})
+func (r *ProtocolReport) inJSON() protocolInJSON {
+	return protocolInJSON{(*plainProtocol)(r), seconds(r.RoundTrip), errorInJSON(r.Error)}
 }
 
-// UnmarshalJSON reads what MarshalJSON gave.
+// MarshalJSON gives the fields with times in seconds.
+func (r ProtocolReport) MarshalJSON() ([]byte, error) { return json.Marshal(r.inJSON()) }
+
+// UnmarshalJSON reads what MarshalJSON gave, as for [LeaseSnapshot].
 func (r *ProtocolReport) UnmarshalJSON(text []byte) error {
-	read := protocolInJSON{plainProtocol: (*plainProtocol)(r)}
+	read := r.inJSON()
 	err := json.Unmarshal(text, &read)
 	r.RoundTrip = time.Duration(read.RoundTrip)
 	r.Error = errorOf(read.Error)
 	return err
 }
 
-// MarshalJSON gives the fields with times in seconds.
-func (e *Error) MarshalJSON() ([]byte, error) {
-	return json.Marshal(errorFields{(*plainError)(e), seconds(e.RetryAfter)})
-}
+func (e *Error) inJSON() errorFields { return errorFields{(*plainError)(e), seconds(e.RetryAfter)} }
 
-// UnmarshalJSON reads what MarshalJSON gave.
+// MarshalJSON gives the fields with times in seconds, also of an error that is no pointer.
+func (e Error) MarshalJSON() ([]byte, error) { return json.Marshal(e.inJSON()) }
+
+// UnmarshalJSON reads what MarshalJSON gave, as for [LeaseSnapshot].
 func (e *Error) UnmarshalJSON(text []byte) error {
-	read := errorFields{plainError: (*plainError)(e)}
+	read := e.inJSON()
 	err := json.Unmarshal(text, &read)
 	e.RetryAfter = time.Duration(read.RetryAfter)
 	return err
 }
 
-// MarshalJSON gives the fields with times in seconds.
-func (d ErrorDetail) MarshalJSON() ([]byte, error) {
-	return json.Marshal(detailInJSON{(*plainDetail)(&d), seconds(d.RetryAfter)})
+func (d *ErrorDetail) inJSON() detailInJSON {
+	return detailInJSON{(*plainDetail)(d), seconds(d.RetryAfter)}
 }
 
-// UnmarshalJSON reads what MarshalJSON gave.
+// MarshalJSON gives the fields with times in seconds.
+func (d ErrorDetail) MarshalJSON() ([]byte, error) { return json.Marshal(d.inJSON()) }
+
+// UnmarshalJSON reads what MarshalJSON gave, as for [LeaseSnapshot].
 func (d *ErrorDetail) UnmarshalJSON(text []byte) error {
-	read := detailInJSON{plainDetail: (*plainDetail)(d)}
+	read := d.inJSON()
 	err := json.Unmarshal(text, &read)
 	d.RetryAfter = time.Duration(read.RetryAfter)
 	return err
 }
 
-// MarshalJSON gives the fields with times in seconds.
-func (e TableEntry) MarshalJSON() ([]byte, error) {
-	return json.Marshal(entryInJSON{(*plainEntry)(&e), seconds(e.Lifetime)})
-}
+func (e *TableEntry) inJSON() entryInJSON { return entryInJSON{(*plainEntry)(e), seconds(e.Lifetime)} }
 
-// UnmarshalJSON reads what MarshalJSON gave.
+// MarshalJSON gives the fields with times in seconds.
+func (e TableEntry) MarshalJSON() ([]byte, error) { return json.Marshal(e.inJSON()) }
+
+// UnmarshalJSON reads what MarshalJSON gave, as for [LeaseSnapshot].
 func (e *TableEntry) UnmarshalJSON(text []byte) error {
-	read := entryInJSON{plainEntry: (*plainEntry)(e)}
+	read := e.inJSON()
 	err := json.Unmarshal(text, &read)
 	e.Lifetime = time.Duration(read.Lifetime)
 	return err
