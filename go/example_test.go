@@ -91,18 +91,17 @@ func ExampleMapper_Events() {
 		return
 	}
 
+	go func() { // what a program does meanwhile
+		lease.Ready(context.Background())
+		mapper.Close()
+	}()
+
 	for event, err := range mapper.Events(context.Background()) {
 		if err != nil {
 			fmt.Println(err)
 			break
 		}
 		fmt.Println(event.Kind, event.External)
-		switch event.Kind {
-		case portlease.EventInstalled:
-			lease.Close()
-		case portlease.EventExited:
-			mapper.Close()
-		}
 	}
 	// Output:
 	// installed 192.0.1.1:4000

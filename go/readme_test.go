@@ -1,6 +1,8 @@
 package portlease_test
 
 import (
+	"go/parser"
+	"go/token"
 	"os"
 	"strings"
 	"testing"
@@ -28,6 +30,9 @@ func TestTheReadmeShowsWhatTheExamplesDo(t *testing.T) {
 		code, _, ended := strings.Cut(block, "\n```")
 		if !ended || !strings.Contains(examples, code) {
 			t.Errorf("this is in no example:\n%s", code)
+		}
+		if _, err := parser.ParseFile(token.NewFileSet(), "", "package p\nfunc _() {\n"+code+"\n}", 0); err != nil {
+			t.Errorf("this cannot stand in a function: %v\n%s", err, code)
 		}
 	}
 }
