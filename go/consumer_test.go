@@ -132,6 +132,10 @@ func TestWithoutCgo(t *testing.T) {
 		if !errors.Is(err, portlease.ErrUnavailable) || !strings.Contains(err.Error(), "CGO_ENABLED=1") {
 			t.Error(err)
 		}
+		var failed *portlease.Error
+		if !errors.As(err, &failed) || failed.Advice == "" {
+			t.Errorf("no advice: %+v", failed)
+		}
 	}
 	if err := mapper.Close(); err != nil {
 		t.Error(err)
