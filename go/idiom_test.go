@@ -128,13 +128,19 @@ func TestHandlesThatWereNeverMadeAnswerInvalidAndDoNotCrash(t *testing.T) {
 	_, onReady := lease.Ready(patient(t))
 	_, onChanged := lease.Changed(patient(t), 0)
 	_, onRepair := lease.Repair(patient(t))
+	_, onEnsure := mapper.Ensure(udp(4000))
+	_, _, onBoth := mapper.MapBoth(udp(4000))
+	_, onAddress := mapper.ExternalAddress(patient(t))
+	_, onTable := mapper.Table(patient(t))
+	_, onDelete := mapper.Delete(patient(t), portlease.UDP, 4000, false)
 	mapper.NetworkChanged()
 	var onEvents error
 	for _, onEvents = range mapper.Events(patient(t)) {
 	}
 	for call, err := range map[string]error{
 		"map": onMap, "next event": onEvent, "probe": onProbe, "ready": onReady, "changed": onChanged, "repair": onRepair,
-		"events": onEvents,
+		"events": onEvents, "ensure": onEnsure, "map both": onBoth, "external address": onAddress, "table": onTable,
+		"delete": onDelete,
 	} {
 		if !errors.Is(err, portlease.ErrInvalid) {
 			t.Errorf("%s: %v", call, err)
@@ -143,7 +149,8 @@ func TestHandlesThatWereNeverMadeAnswerInvalidAndDoNotCrash(t *testing.T) {
 	if err := errors.Join(mapper.Close(), lease.Close()); err != nil {
 		t.Errorf("close: %v", err)
 	}
-	if lease.Snapshot().Active || mapper.Snapshot().Active != 0 || lease.ID() != 0 {
+	if lease.Snapshot().Active || lease.Active() || lease.State() != portlease.StateExited || lease.External().IsValid() ||
+		mapper.Snapshot().Active != 0 || lease.ID() != 0 || len(mapper.Leases()) != 0 {
 		t.Error("there is something where nothing is")
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -450,7 +452,9 @@ func TestAnOpenThatFailsDoesNotLeaveItsEngineToTheGarbageCollector(t *testing.T)
 func TestTwoHundredLivesLeaveNothingBehind(t *testing.T) {
 	g := startGateway(t, nil)
 	life := func(i int) error {
-		mapper, err := portlease.Start(g.config())
+		config := g.config()
+		config.Logger = slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelDebug})
+		mapper, err := portlease.Start(config)
 		if err != nil {
 			return err
 		}
