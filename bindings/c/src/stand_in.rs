@@ -1,17 +1,22 @@
 //! A thread that takes signals in place of the program's main thread, if that ends before the others.
 //!
 //! The threads of the library take no signals. If they are the only ones left after a pthread_exit(3) of the main thread,
-//! a signal to the process would wait for ever, SIGTERM too.
+//! a signal to the process would wait for ever, SIGTERM too. A signal that a thread of the program takes is left to that
+//! thread: it may wait in a call that the signal interrupts.
 
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::fs;
+use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
-/// How often the stand-in looks whether another thread is left: a process that has none left ends so much later. The
-/// kernel tells nobody of the end of a thread, and this costs one reading of a folder.
+use crate::thread::without_signals;
+
+/// How often the stand-in looks which threads are left, and which signals they take: a process that has none left ends so
+/// much later, and a signal that only the last of them took is taken so much later. The kernel tells nobody of the end of a
+/// thread, and this costs one reading of a folder.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The threads of this process.
@@ -50,21 +55,56 @@ fn register() {
     }
 }
 
-/// The main thread ends. The stand-in has its signal mask, so that signals go where they went.
+/// The main thread ends. The stand-in takes no other signals than this thread did, so that they go where they went.
 unsafe extern "C" fn ended(_: *mut c_void) {
     if tasks().is_some_and(|tasks| tasks.iter().any(|task| is_engine(task))) {
+        let left_alone = blocked(&own());
+        let stand_in = move || stand_in(left_alone);
         // Without it all is as it would be without this module.
-        drop(thread::Builder::new().name("portlease-main".to_owned()).spawn(stand_in));
+        drop(without_signals(|| thread::Builder::new().name("portlease-main".to_owned()).spawn(stand_in)));
     }
 }
 
-/// Lives as long as another thread does.
-fn stand_in() {
-    // SAFETY: it only asks.
-    let own = unsafe { libc::gettid() }.to_string();
-    while tasks().is_some_and(|tasks| tasks.iter().any(|task| *task != own && lives(task))) {
+/// Lives as long as another thread does, and takes the signals that no other thread takes, but for those `left_alone`.
+fn stand_in(left_alone: u64) {
+    let own = own();
+    loop {
+        let mut others: Vec<String> = tasks().unwrap_or_default();
+        others.retain(|task| *task != own && lives(task));
+        if others.is_empty() {
+            return;
+        }
+        let taken_by_nobody = others.iter().fold(u64::MAX, |all, task| all & blocked(task));
+        take(taken_by_nobody & !left_alone);
         thread::sleep(LOOK_INTERVAL);
     }
+}
+
+/// Lets this thread take these signals and no others: the lowest bit is signal 1.
+fn take(signals: u64) {
+    let mut set = MaybeUninit::uninit();
+    // All of them fail for numbers that are no signals, and for nothing else.
+    // SAFETY: the set can be written, and is read once it is filled in; the old one is not asked for.
+    unsafe {
+        libc::sigfillset(set.as_mut_ptr());
+        for signal in (1..=64).filter(|signal| signals >> (signal - 1) & 1 == 1) {
+            libc::sigdelset(set.as_mut_ptr(), signal);
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+/// The signals that a thread of this process does not take, as in [`take`]; all of them if it has ended meanwhile.
+fn blocked(task: &str) -> u64 {
+    let status = fs::read_to_string(format!("{TASKS}/{task}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(u64::MAX)
+}
+
+/// The number of this thread.
+fn own() -> String {
+    // SAFETY: it only asks.
+    unsafe { libc::gettid() }.to_string()
 }
 
 /// The numbers of the threads of this process; `None` if the system does not tell.

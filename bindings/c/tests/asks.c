@@ -213,6 +213,82 @@ TEST(a_log_tells_what_happens_and_ends_when_it_is_stopped) {
   portlease_log_free(NULL);
 }
 
+TEST(what_a_caller_may_get_wrong_in_these_calls_is_said) {
+  mapper = check_mapper(&router);
+  portlease_lease *lease = check_lease(mapper, 4000), *none = lease;
+  portlease_request request = check_request(4001);
+  portlease_error_detail detail = PORTLEASE_INIT(portlease_error_detail);
+  portlease_error_report small = {.struct_size = 8};
+  portlease_table_entry entry = {.struct_size = sizeof entry - 1};
+  portlease_log_record record = PORTLEASE_INIT(portlease_log_record);
+  size_t count;
+  const portlease_kind invalid = PORTLEASE_INVALID;
+  const portlease_transport udp = PORTLEASE_TRANSPORT_UDP;
+
+  CHECK_SAYS(invalid, "details", portlease_error_get_report(NULL, NULL, 1, &error));
+  CHECK_SAYS(invalid, "portlease_error_report", portlease_error_get_report(&small, &detail, 1, &error));
+  CHECK_SAYS(invalid, "details", portlease_lease_get_error(lease, NULL, NULL, SIZE_MAX, &error));
+  CHECK_SAYS(invalid, "lease", portlease_lease_external(NULL, address, NULL, &error));
+  CHECK_SAYS(invalid, "mapper", portlease_mapper_ensure(NULL, &request, &none, &error));
+  CHECK(none == NULL);
+  CHECK_SAYS(invalid, "request", portlease_mapper_ensure(mapper, NULL, &none, &error));
+  CHECK_SAYS(invalid, "lease", portlease_mapper_ensure(mapper, &request, NULL, &error));
+  none = lease;
+  CHECK_SAYS(invalid, "tcp", portlease_mapper_map_both(mapper, &request, &none, NULL, &error));
+  CHECK(none == NULL);
+  CHECK_SAYS(invalid, "udp", portlease_mapper_map_both(mapper, &request, NULL, &none, &error));
+  CHECK_SAYS(invalid, "mapper", portlease_mapper_leases(NULL, NULL, 0, &count, &error));
+
+  CHECK_SAYS(invalid, "mapper", portlease_mapper_external_address(NULL, INFINITY, address, &error));
+  CHECK_SAYS(invalid, "timeout", portlease_mapper_external_address(mapper, NAN, address, &error));
+  CHECK_SAYS(invalid, "mapper", portlease_mapper_table(NULL, NULL, 0, &count, &error));
+  CHECK_SAYS(invalid, "entries", portlease_mapper_table(mapper, NULL, 1, &count, &error));
+  CHECK_SAYS(invalid, "portlease_table_entry", portlease_mapper_table(mapper, &entry, 1, &count, &error));
+  CHECK_SAYS(invalid, "mapper", portlease_mapper_delete(NULL, udp, 4000, false, NULL, NULL, &error));
+  CHECK_SAYS(invalid, "transport", portlease_mapper_delete(mapper, (portlease_transport)7, 4000, false, NULL, NULL, &error));
+  CHECK_SAYS(invalid, "port", portlease_mapper_delete(mapper, udp, 0, false, NULL, NULL, &error));
+  CHECK_SAYS(invalid, "struct_size", portlease_mapper_delete(mapper, udp, 4000, false, &entry, NULL, &error));
+  CHECK_SAYS(invalid, "protocols", portlease_probe(NULL, NULL, NULL, 1, &error));
+  CHECK_SAYS(invalid, "address", portlease_external_address(NULL, 0, NULL, &error));
+  CHECK_SAYS(invalid, "timeout", portlease_external_address(NULL, NAN, address, &error));
+
+  CHECK_KIND(PORTLEASE_OK, portlease_waits_new(&waits, &error));
+  CHECK_SAYS(invalid, "waits", portlease_waits_mapper_external_address(NULL, mapper, 0, 1, &error));
+  CHECK_SAYS(invalid, "mapper", portlease_waits_mapper_external_address(waits, NULL, 0, 1, &error));
+  CHECK_SAYS(invalid, "timeout", portlease_waits_mapper_external_address(waits, mapper, NAN, 1, &error));
+  CHECK_SAYS(invalid, "waits", portlease_waits_mapper_table(NULL, mapper, 1, &error));
+  CHECK_SAYS(invalid, "mapper", portlease_waits_mapper_table(waits, NULL, 1, &error));
+  CHECK_SAYS(invalid, "waits", portlease_waits_mapper_delete(NULL, mapper, udp, 4000, false, 1, &error));
+  CHECK_SAYS(invalid, "mapper", portlease_waits_mapper_delete(waits, NULL, udp, 4000, false, 1, &error));
+  CHECK_SAYS(invalid, "transport", portlease_waits_mapper_delete(waits, mapper, (portlease_transport)0, 1, false, 1, &error));
+  CHECK_SAYS(invalid, "waits", portlease_waits_probe(NULL, NULL, 1, &error));
+  CHECK_SAYS(invalid, "waits", portlease_waits_external_address(NULL, NULL, 0, 1, &error));
+  CHECK_SAYS(invalid, "timeout", portlease_waits_external_address(waits, NULL, NAN, 1, &error));
+  // A wait that is over is handed out only to a completion that can take all of it.
+  CHECK_KIND(PORTLEASE_OK, portlease_waits_mapper_external_address(waits, mapper, INFINITY, 9, &error));
+  portlease_completion over = PORTLEASE_INIT(portlease_completion);
+  over.entries_capacity = 1;
+  CHECK_SAYS(invalid, "entries", portlease_waits_next(waits, INFINITY, &over, &error));
+  over.entries = &entry;
+  CHECK_SAYS(invalid, "portlease_table_entry", portlease_waits_next(waits, INFINITY, &over, &error));
+  CHECK(next().token == 9);
+  portlease_waits_free(waits);
+
+  portlease_log *log;
+  CHECK_SAYS(invalid, "log", portlease_log_new(PORTLEASE_LOG_LEVEL_INFO, NULL, &error));
+  CHECK_SAYS(invalid, "level", portlease_log_new((portlease_log_level)6, &log, &error));
+  CHECK_KIND(PORTLEASE_OK, portlease_log_new(PORTLEASE_LOG_LEVEL_ERROR, &log, &error));
+  CHECK_SAYS(invalid, "log", portlease_log_next(NULL, 0, &record, &error));
+  CHECK_SAYS(invalid, "record", portlease_log_next(log, 0, NULL, &error));
+  CHECK_SAYS(invalid, "timeout", portlease_log_next(log, NAN, &record, &error));
+  record.struct_size--;
+  CHECK_SAYS(invalid, "portlease_log_record", portlease_log_next(log, 0, &record, &error));
+  CHECK_SAYS(invalid, "log", portlease_log_stop(NULL, &error));
+  portlease_log_free(log);
+  portlease_lease_free(lease);
+  end();
+}
+
 int main(int argc, char **argv) {
   CHECK(argc == 2);
   check_gateway_program = argv[1];
@@ -223,6 +299,7 @@ int main(int argc, char **argv) {
   RUN(the_router_is_asked_for_its_table_and_its_address_by_calls_and_by_waits);
   RUN(a_program_that_was_built_before_the_results_grew_is_handed_its_own);
   RUN(one_line_asks_the_router_and_leaves_nothing);
+  RUN(what_a_caller_may_get_wrong_in_these_calls_is_said);
   RUN(a_log_tells_what_happens_and_ends_when_it_is_stopped);
   gateway_end(&router);
   return 0;

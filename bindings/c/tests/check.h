@@ -2,6 +2,7 @@
 #ifndef CHECK_H
 #define CHECK_H
 
+#include <dirent.h>
 #include <math.h>
 #include <portlease.h>
 #include <stdio.h>
@@ -113,6 +114,18 @@ static inline size_t check_mappings(gateway *self) {
   }
   size_t count = json_array_size(json_object_get(state, "mappings"));
   json_decref(state);
+  return count;
+}
+
+// How many threads this process has: this one, the engines', and those that read what the gateways say.
+static inline size_t check_threads(void) {
+  DIR *folder = opendir("/proc/self/task");
+  CHECK(folder != NULL);
+  size_t count = 0;
+  for (struct dirent *thread; (thread = readdir(folder)) != NULL;) {
+    count += thread->d_name[0] != '.';
+  }
+  closedir(folder);
   return count;
 }
 

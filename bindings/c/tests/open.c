@@ -1,6 +1,5 @@
 // One port in one call: it takes what start, map and ready take, and leaves nothing behind if it fails.
 //   open GATEWAY_PROGRAM
-#include <dirent.h>
 #include <math.h>
 #include <time.h>
 
@@ -29,18 +28,6 @@ static portlease_kind open_it(double timeout) {
 static void free_both(void) {
   portlease_mapper_free(mapper);
   portlease_lease_free(lease);
-}
-
-// How many threads this process has: this one, the engines', and those that read what the gateways say.
-static size_t threads(void) {
-  DIR *folder = opendir("/proc/self/task");
-  CHECK(folder != NULL);
-  size_t count = 0;
-  for (struct dirent *thread; (thread = readdir(folder)) != NULL;) {
-    count += thread->d_name[0] != '.';
-  }
-  closedir(folder);
-  return count;
 }
 
 TEST(open_maps_in_one_call_and_its_mapper_stops_it) {
@@ -88,7 +75,7 @@ TEST(open_leaves_nothing_behind_if_the_router_is_silent_or_the_time_is_over) {
   gateway deaf;
   check_gateway(&deaf);
   check_silence(&deaf);
-  size_t before = threads();
+  size_t before = check_threads();
   begin();
   config = check_config(&deaf);
   config.protocols[0] = PORTLEASE_PROTOCOL_PCP;
@@ -96,7 +83,7 @@ TEST(open_leaves_nothing_behind_if_the_router_is_silent_or_the_time_is_over) {
   CHECK(mapper == NULL && lease == NULL);
   CHECK_KIND(PORTLEASE_TIMEOUT, open_it(0.01));
   CHECK(mapper == NULL && lease == NULL);
-  while (threads() > before) { // the engines end; the driver of the tests limits the time
+  while (check_threads() > before) { // the engines end; the driver of the tests limits the time
     nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
   }
   gateway_end(&deaf);

@@ -129,6 +129,17 @@ def test_a_program_whose_main_thread_has_ended_still_ends_by_a_signal(build: Bui
         assert left.wait(PATIENCE) == -signal.SIGTERM
 
 
+def test_a_signal_that_a_thread_of_the_program_takes_is_left_to_it(build: Build, gateway: Gateway) -> None:
+    """Also to one that was begun after the main thread had ended, and the kernel looks at last."""
+    with leave(build, gateway, "interrupt") as left:
+        assert left.stdin and left.stdout
+        left.stdin.write("\n")
+        left.stdin.flush()
+        assert left.stdout.readline() == "waiting\n"
+        left.terminate()
+        assert left.wait(PATIENCE) == 3
+
+
 def test_a_program_whose_main_thread_has_ended_ends_with_its_other_threads(build: Build, gateway: Gateway) -> None:
     with leave(build, gateway, "stop") as left:
         left.communicate(timeout=PATIENCE)
