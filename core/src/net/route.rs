@@ -1,5 +1,6 @@
 //! The ways to the home router: default gateways, interfaces and local addresses.
 
+pub(crate) mod interfaces;
 #[cfg_attr(any(target_os = "linux", target_os = "android"), path = "route/linux.rs")]
 #[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "route/other.rs")]
 mod platform;
@@ -169,17 +170,14 @@ pub(crate) fn network_of(gateway: IpAddr, local: Option<IpAddr>) -> Option<Netwo
         return Some(Network { address: Ipv4Addr::LOCALHOST, prefix: 8 });
     }
     let IpAddr::V4(local) = local.or_else(|| local_address_towards(gateway).ok())? else { return None };
-    netdev::get_interfaces()
-        .into_iter()
-        .flat_map(|interface| interface.ipv4)
-        .find(|net| net.addr() == local)
-        .map(|net| Network { address: local, prefix: net.prefix_len() })
+    let mut networks = interfaces::all().into_iter().flat_map(|interface| interface.networks);
+    networks.find(|network| network.address == local)
 }
 
 /// The hosts that are reached without a router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Network {
-    address: Ipv4Addr,
+    pub(crate) address: Ipv4Addr,
     prefix: u8,
 }
 

@@ -8,6 +8,7 @@ use super::peer::{Answer, Call, IP1, IP2, Ssdp, Web, answer, answer_of, fault, g
 use super::soap::{CallError, Fault};
 use super::*;
 use crate::error::ErrorKind;
+use crate::net::route::interfaces;
 use crate::schedule::{SSDP_DEADLINE, UPNP_DEADLINE};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -307,8 +308,8 @@ async fn a_device_is_known_by_its_udn() {
 #[tokio::test]
 async fn an_answer_from_outside_the_network_is_ignored() {
     // An address of this machine that is not in 127.0.0.0/8 stands for a host beyond a router.
-    let outside = netdev::get_interfaces().into_iter().flat_map(|interface| interface.ipv4).map(|net| net.addr());
-    let Some(outside) = outside.into_iter().find(|address| !address.is_loopback()) else {
+    let mut outside = interfaces::all().into_iter().flat_map(|interface| interface.networks).map(|net| net.address);
+    let Some(outside) = outside.find(|address| !address.is_loopback()) else {
         eprintln!("skipped: this machine has no address but 127.0.0.1");
         return;
     };

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use socket2::{Domain, Socket, Type};
 
+use super::interfaces;
 use super::table::{self, DefaultRoute};
 use crate::config::PCP_PORT;
 use crate::error::PortMappingError;
@@ -21,7 +22,7 @@ pub(super) fn default_routes() -> Result<Vec<DefaultRoute>, PortMappingError> {
         Ok(table) => Ok(parse(&String::from_utf8_lossy(&table))),
         // Newer Androids hide the file from apps, and a sandbox may have no /proc at all.
         Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound) => {
-            Ok(table::default_routes_of(netdev::get_interfaces()))
+            Ok(interfaces::default_routes())
         }
         Err(error) => Err(PortMappingError::transport(format_args!("cannot read {TABLE}"), error)),
     }

@@ -221,4 +221,60 @@ mod linux {
             assert_eq!(paths(), [(None, [8, 8, 4, 4].into(), "ppp0".to_owned())]);
         });
     }
+
+    #[test]
+    fn the_kernels_messages_tell_the_default_routes_of_its_list() {
+        in_namespace(|| {
+            assert_eq!(interfaces::default_routes(), []);
+            for interface in ["lan0", "lan1", "ppp0"] {
+                interface_up(interface);
+            }
+            ip("addr add 192.168.1.20/24 dev lan0");
+            ip("addr add 192.168.2.20/24 dev lan1");
+            ip("route add default via 192.168.1.1 dev lan0 metric 100");
+            ip("route add default via 192.168.2.1 dev lan1");
+            ip("route add default dev ppp0 metric 7");
+            // None of these leads out: another table, half of the internet, and no way at all.
+            ip("route add default via 192.168.1.9 dev lan0 table 100");
+            ip("route add 0.0.0.0/1 via 192.168.1.9 dev lan0");
+            ip("route add unreachable default metric 1");
+            ip("route add blackhole default metric 2");
+            let (told, mut listed) = (interfaces::default_routes(), platform::default_routes().unwrap());
+            listed.sort_by_key(|route| route.metric);
+            assert_eq!(told, [route("lan1", Some([192, 168, 2, 1]), 0), route("ppp0", None, 7), listed[2].clone()]);
+            assert_eq!(told, listed);
+        });
+    }
+
+    #[test]
+    fn a_gateway_that_ipv6_reaches_is_none() {
+        in_namespace(|| {
+            interface_up("lan0");
+            ip("route add default via inet6 fe80::1 dev lan0");
+            assert_eq!((interfaces::default_routes(), platform::default_routes().unwrap()), (vec![], vec![]));
+        });
+    }
+
+    #[test]
+    fn interfaces_have_their_networks_also_those_with_a_label_of_their_own() {
+        in_namespace(|| {
+            interface_up("lan0");
+            ip("addr add 192.168.1.20/24 dev lan0");
+            ip("addr add 10.0.0.5/8 dev lan0 label lan0:1");
+            ip("addr add 10.7.0.2 peer 10.7.0.1 dev lan0");
+            ip("link add lan1 type veth peer name lan1-far");
+            let all = interfaces::all();
+            let network = |address: [u8; 4], prefix| Network { address: address.into(), prefix };
+            let networks = |name: &str| {
+                let found = all.iter().find(|interface| interface.name == name).expect("it is there");
+                let mut networks = found.networks.clone();
+                networks.sort_by_key(|network| network.address);
+                networks
+            };
+            let lan0 = [network([10, 0, 0, 5], 8), network([10, 7, 0, 2], 32), network([192, 168, 1, 20], 24)];
+            assert_eq!(networks("lan0"), lan0);
+            assert_eq!((networks("lan1"), networks("lo")), (vec![], vec![network([127, 0, 0, 1], 8)]));
+            assert_eq!(all.len(), 5, "{all:?}");
+        });
+    }
 }
