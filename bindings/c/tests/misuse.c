@@ -405,8 +405,7 @@ TEST(handles_may_be_freed_in_any_order_and_what_was_not_stopped_is_released_behi
   CHECK(check_mappings(&router) == 2);
   portlease_lease_free(two);
   portlease_lease_free(one);
-  // Else the test hangs, and its runner ends it. The engine ends, too: in a program that ends before it valgrind finds its
-  // hash tables, to whose middle alone something points.
+  // Else the test hangs, and its runner ends it. The engine ends, too.
   while (check_mappings(&router) != 0 || check_threads() > threads_before) {
     usleep(10000);
   }
