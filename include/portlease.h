@@ -26,8 +26,8 @@
 // Threads. Every function may be called from any thread at any time, also on the same handle; only the free functions
 // need the handle to themselves. Exit handlers and destructors of C++ statics may call them, too. A thread that is
 // cancelled (pthread_cancel) within a call ends after it; its cancel type must be deferred, which is the default.
-// portlease makes no callbacks. Its own threads take no signals; if the main thread ends (pthread_exit) while a mapper is
-// open, one of them takes its signals in its place (Linux).
+// portlease makes no callbacks. Its own threads take no signals; if a main thread that has called portlease ends
+// (pthread_exit) while a mapper is open, one of them takes those of its signals that no other thread takes (Linux).
 // Blocking. Functions that wait take a time-out in seconds: 0 does not wait, INFINITY waits without limit, a negative
 // one (PORTLEASE_DEFAULT_TIMEOUT) is the call's default, NaN is PORTLEASE_INVALID. They end early when the handle is
 // stopped by another thread. For waits that can be cancelled or must not block see portlease_waits.
@@ -597,7 +597,7 @@ void portlease_events_free(portlease_events *events);
 /// it with portlease_log_free.
 portlease_kind portlease_log_new(portlease_log_level level, portlease_log **log, portlease_error *error);
 
-/// Pulls the next record, waiting for it (default: without limit). 4096 wait for that; then the newest are dropped. Fails
+/// Pulls the next record, waiting for it (default: without limit). 4096 wait for that; then the oldest are dropped. Fails
 /// with PORTLEASE_TIMEOUT, and with PORTLEASE_STOPPED once the log is stopped and its last record was pulled.
 portlease_kind portlease_log_next(portlease_log *log, double timeout_seconds, portlease_log_record *record,
     portlease_error *error);

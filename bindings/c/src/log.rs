@@ -71,7 +71,7 @@ pub unsafe extern "C" fn portlease_log_new(
     unsafe { guard(error, body) }
 }
 
-/// Pulls the next record, waiting for it (default: without limit). 4096 wait for that; then the newest are dropped. Fails
+/// Pulls the next record, waiting for it (default: without limit). 4096 wait for that; then the oldest are dropped. Fails
 /// with PORTLEASE_TIMEOUT, and with PORTLEASE_STOPPED once the log is stopped and its last record was pulled.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_log_next(

@@ -26,8 +26,8 @@
 // Threads. Every function may be called from any thread at any time, also on the same handle; only the free functions
 // need the handle to themselves. Exit handlers and destructors of C++ statics may call them, too. A thread that is
 // cancelled (pthread_cancel) within a call ends after it; its cancel type must be deferred, which is the default.
-// portlease makes no callbacks. Its own threads take no signals; if the main thread ends (pthread_exit) while a mapper is
-// open, one of them takes its signals in its place (Linux).
+// portlease makes no callbacks. Its own threads take no signals; if a main thread that has called portlease ends
+// (pthread_exit) while a mapper is open, one of them takes those of its signals that no other thread takes (Linux).
 // Blocking. Functions that wait take a time-out in seconds: 0 does not wait, INFINITY waits without limit, a negative
 // one (PORTLEASE_DEFAULT_TIMEOUT) is the call's default, NaN is PORTLEASE_INVALID. They end early when the handle is
 // stopped by another thread. For waits that can be cancelled or must not block see portlease_waits.
