@@ -18,7 +18,7 @@ class ProcessTest {
     private val soon = 60L
 
     @ParameterizedTest(name = "{0}")
-    @CsvSource("return, 0, 0", "exit, 7, 0", "throw, 1, 0", "off, 0, 1")
+    @CsvSource("return, 0, 0", "exit, 7, 0", "throw, 1, 0", "off, 0, 1", "unloaded, 0, 0")
     fun `a process ends by itself with a mapper open and a wait going on, and releases unless that is off`(
         how: String,
         status: Int,
@@ -28,7 +28,7 @@ class ProcessTest {
             val program = Program(exits, gateway, how)
             assertEquals(status, program.ended(soon), program.said())
             assertTrue(program.said().startsWith("mapped\n"), program.said())
-            assertEquals(left, gateway.mappings())
+            assertEquals(left, gateway.mappings(), program.said())
         }
     }
 
