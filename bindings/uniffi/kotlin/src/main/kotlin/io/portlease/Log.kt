@@ -29,7 +29,14 @@ internal fun beginLogging() {
     }
     val reader = LogReader.start(level)
     thread(isDaemon = true, name = "portlease-log") {
-        while (true) tell(reader.next())
+        while (true) {
+            val record = reader.next()
+            try {
+                tell(record)
+            } catch (failure: Exception) { // of the program's own handler, which does not end the log
+                Thread.currentThread().let { it.uncaughtExceptionHandler.uncaughtException(it, failure) }
+            }
+        }
     }
 }
 

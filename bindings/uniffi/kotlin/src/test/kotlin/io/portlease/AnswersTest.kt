@@ -11,6 +11,9 @@ import org.junit.jupiter.api.Assertions.assertThrows
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 
+/** The exit status of a JVM that was asked to end. */
+private const val SIGTERM = 128 + 15
+
 /** What a mapper can be asked beside its leases, and what errors and logs tell. */
 class AnswersTest {
     private fun home(test: suspend (Gateway, Mapper) -> Unit): Unit = Gateway().use { gateway ->
@@ -89,11 +92,13 @@ class AnswersTest {
     }
 
     @Test
-    fun `what portlease tells goes to the platform's log`() = Gateway().use { gateway ->
+    fun `what portlease tells goes to the platform's log, though a handler of the program's fails`(): Unit = Gateway().use { gateway ->
         val told = listOf("-Djava.util.logging.config.file=src/test/resources/told.properties")
         val program = Program("io.portlease.programs.Exits", gateway, "told", options = told)
-        eventually("the log has a line") { Regex("WARNING io\\.portlease\\S* .*state_dir").containsMatchIn(program.said()) }
+        for (line in listOf("WARNING io\\.portlease\\S* .*state_dir", "INFO io\\.portlease\\S* .*installed")) {
+            eventually("the log has a line as $line") { Regex(line).containsMatchIn(program.said()) }
+        }
         program.terminate()
-        program.ended(60)
+        assertEquals(SIGTERM, program.ended(60), program.said())
     }
 }
