@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use portlease::PortMappingError;
-use portlease_gateway::{Gateway, GatewayError, Mapping, json};
+use portlease_gateway::{Gateway, GatewayConfig, GatewayError, Mapping, json};
+use serde_json::Value;
 
 use crate::names::{PortLeaseError, Protocol, Transport};
 use crate::snapshot::text;
@@ -97,6 +98,18 @@ fn invalid(argument: &'static str, message: impl Into<String>) -> PortLeaseError
     PortMappingError::invalid(argument, message.into()).into()
 }
 
+/// Reads settings one by one, so that an error names the one that is wrong.
+fn read(settings: &str) -> Result<GatewayConfig, PortLeaseError> {
+    let wrong = |error: serde_json::Error| invalid("settings", error.to_string());
+    let settings: serde_json::Map<String, Value> = serde_json::from_str(settings).map_err(wrong)?;
+    for (name, value) in &settings {
+        let alone = Value::Object([(name.clone(), value.clone())].into_iter().collect());
+        serde_json::from_value::<GatewayConfig>(alone)
+            .map_err(|error| invalid("settings", format!("{name}: {error}")))?;
+    }
+    serde_json::from_value(Value::Object(settings)).map_err(wrong)
+}
+
 #[uniffi::export]
 impl SimulatedGateway {
     /// Starts a gateway with these settings, a JSON object, which may be empty: `{}`. Opens its sockets on loopback,
@@ -106,8 +119,7 @@ impl SimulatedGateway {
     /// cannot be had.
     #[uniffi::constructor]
     pub fn start(settings: String) -> Result<Arc<Self>, PortLeaseError> {
-        let config = serde_json::from_str(&settings).map_err(|error| invalid("settings", error.to_string()))?;
-        let gateway = Gateway::start(config).map_err(|error| match error {
+        let gateway = Gateway::start(read(&settings)?).map_err(|error| match error {
             GatewayError::Config(message) => invalid("settings", message),
             GatewayError::Bind { what, address, source } => {
                 PortMappingError::transport(format!("cannot open {what} on {address}"), source).into()

@@ -171,8 +171,15 @@ public class Gateway private constructor(private val handle: SimulatedGateway) :
     /** Closes all ports of the gateway, which takes a moment, at most 2 s. May be called again. */
     override fun close(): Unit = handle.stop()
 
+    /** The gateway's own error does not say which argument is wrong, so all are told. */
     private fun command(name: String, vararg fields: Pair<String, Any?>) {
-        execute(fields.fold(JsonObject().put("command", name)) { json, (field, value) -> json.put(field, value) }.toString())
+        val line = fields.fold(JsonObject().put("command", name)) { json, (field, value) -> json.put(field, value) }
+        try {
+            execute(line.toString())
+        } catch (error: PortLeaseException.Invalid) {
+            val given = fields.joinToString { (field, value) -> "${field.replace('_', ' ')} $value" }
+            throw invalid("$given: ${error.message?.removePrefix("command: ")}").initCause(error)
+        }
     }
 
     private fun mapping(it: SimulatedMapping) = GatewayMapping(

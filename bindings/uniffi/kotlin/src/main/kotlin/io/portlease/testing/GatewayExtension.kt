@@ -8,7 +8,8 @@ import org.junit.jupiter.api.extension.RegisterExtension
 
 /**
  * Gives each test a simulated router of its own: a parameter of the type [Gateway] is that router, one of the type [Config]
- * leads to it. It is closed after the test.
+ * leads to it. It is closed after the test. If the constructor or a `BeforeAll` method asks for it, all tests of the class
+ * share one, and it is closed after them.
  *
  * ```
  * @ExtendWith(GatewayExtension::class)
@@ -34,8 +35,8 @@ public class GatewayExtension @JvmOverloads constructor(private val settings: Ga
         return if (parameter.parameter.type == Gateway::class.java) gateway else gateway.config()
     }
 
-    /** JUnit closes what is in its store at the end of the context. */
-    private class Held(val gateway: Gateway) : ExtensionContext.Store.CloseableResource {
+    /** JUnit closes what is in its store at the end of the context: JUnit 5 by the one interface, later ones by the other. */
+    private class Held(val gateway: Gateway) : ExtensionContext.Store.CloseableResource, AutoCloseable {
         override fun close() = gateway.close()
     }
 

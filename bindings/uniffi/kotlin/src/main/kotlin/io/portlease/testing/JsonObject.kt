@@ -2,12 +2,24 @@
 
 package io.portlease.testing
 
+import io.portlease.ErrorKind
+import io.portlease.ErrorReport
+import io.portlease.PortLeaseException
+
+internal fun invalid(message: String) = PortLeaseException.Invalid(ErrorReport(ErrorKind.INVALID, message))
+
 /** What the gateway is told. Only writes: what it answers has types of its own. */
 internal class JsonObject {
     private val fields = LinkedHashMap<String, String>()
 
-    /** [value] may be null, a boolean, a number, a text, a map of such, an object, or a switch. */
-    fun put(name: String, value: Any?): JsonObject = apply { fields[name] = json(value) }
+    /**
+     * [value] may be null, a boolean, a number, a text, a map of such, an object, or a switch. Fails with `invalid` for a number
+     * that JSON does not have.
+     */
+    fun put(name: String, value: Any?): JsonObject = apply {
+        if (value is Double && !value.isFinite()) throw invalid("$name: must be a finite number, not $value")
+        fields[name] = json(value)
+    }
 
     override fun toString(): String = fields.entries.joinToString(",", "{", "}") { (name, value) -> "${quoted(name)}:$value" }
 
