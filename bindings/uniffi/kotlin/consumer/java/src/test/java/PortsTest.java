@@ -82,6 +82,8 @@ class PortsTest {
 
     @Test
     void whatAMapperCanBeAskedIsThereForJava(Gateway gateway, Config config) throws Exception {
+        assertEquals("192.0.1.1", PortLease.externalAddressAsync(config).get());
+        assertEquals(3, PortLease.probe(config).getProtocols().size());
         try (Mapper mapper = Mapper.start(config)) {
             MapRequest request = MapRequest.builder(4000, Transport.UDP).ttl(Duration.ofMinutes(5)).description("game").build();
             Lease lease = mapper.ensure(request);
@@ -98,10 +100,12 @@ class PortsTest {
             PortLeaseException refused = assertThrows(PortLeaseException.Refused.class, () -> lease.repair(PATIENCE));
             assertTrue(refused.getRetryAfter().compareTo(Duration.ofSeconds(10)) <= 0);
             assertEquals(List.of(), refused.getDetails());
+            assertEquals(null, refused.getAdvice());
+            gateway.setFaults(new Faults().pcp(Mode.refuse(2)).natPmp(Mode.OFF).upnp(Mode.OFF));
+            refused = assertThrows(PortLeaseException.Refused.class, () -> mapper.map(4009, Transport.UDP).ready(PATIENCE));
+            assertEquals("NOT_AUTHORIZED", refused.getDetails().get(0).getName());
             assertTrue(refused.getAdvice().length() > 0);
         }
-        assertEquals("192.0.1.1", PortLease.externalAddressAsync(config).get());
-        assertEquals(3, PortLease.probe(config).getProtocols().size());
     }
 
     @Test

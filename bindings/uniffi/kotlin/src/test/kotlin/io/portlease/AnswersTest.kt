@@ -81,13 +81,14 @@ class AnswersTest {
     }
 
     @Test
-    fun `an error has advice, and how long it is useless to try again`() = home { gateway, mapper ->
+    fun `an error has what each protocol has answered, advice, and how long it is useless to try again`() = home { gateway, mapper ->
         val lease = mapper.map(4000, Transport.UDP).apply { ready(5.seconds); repair(5.seconds) }
         val again = assertThrows(PortLeaseException.Refused::class.java) { runBlocking { lease.repair(5.seconds) } }
         assertTrue(again.retryAfter!! in 1.seconds..10.seconds, "$again")
         gateway.tell("""{"set":{"pcp":{"refuse":2},"nat_pmp":"off","upnp":"off"}}""")
         val error = assertThrows(PortLeaseException::class.java) { runBlocking { mapper.map(4001, Transport.UDP).ready(20.seconds) } }
         assertEquals(ErrorKind.REFUSED to error.report.message, error.kind to error.message)
+        assertEquals(Protocol.PCP to "NOT_AUTHORIZED", error.details.first().run { protocol to name })
         assertTrue(error.advice!!.isNotEmpty())
     }
 
