@@ -9,7 +9,7 @@ use portlease::{ErrorReport, PortMappingError};
 use crate::memory::{Caller, To, field};
 use crate::names::portlease_kind;
 use crate::names::portlease_kind::PORTLEASE_OK;
-use crate::{reasons, thread};
+use crate::{latest, thread};
 
 /// The size of an error message with its end.
 pub const PORTLEASE_MESSAGE_SIZE: usize = 508;
@@ -66,7 +66,7 @@ pub(crate) unsafe fn guard_read(
     let outcome = unpanicked(|| body(caller));
     let kind = outcome.as_ref().err().map_or(PORTLEASE_OK, |failure| failure.kind().into());
     if let Err(failure) = &outcome {
-        reasons::remember_failure(failure);
+        latest::remember_failure(failure);
     }
     if let Ok(Some(error)) = caller.optional_place("error", error) {
         match &outcome {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use portlease::Event;
 
 use crate::error::{portlease_error, put_report};
+use crate::latest;
 use crate::memory::place::PORTLEASE_ADDRESS_SIZE;
 use crate::memory::{To, field, fill, growing};
 use crate::names::{portlease_address_class, portlease_event_kind, portlease_protocol, portlease_transport};
-use crate::reasons;
 use crate::snapshot::seconds;
 
 /// Something that happened to a lease, or to all of them at once.
@@ -63,7 +63,7 @@ pub(crate) fn put_event(to: To<'_, portlease_event>, event: &Event) {
     });
     field!(to, external_address).set_address(event.external.map(|external| external.ip()));
     put_report(field!(to, error), event.error.as_deref());
-    event.error.iter().for_each(|error| reasons::remember(Arc::clone(error)));
+    event.error.iter().for_each(|error| latest::remember(Arc::clone(error)));
 }
 
 #[cfg(test)]

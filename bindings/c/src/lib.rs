@@ -31,6 +31,7 @@ pub mod error;
 pub mod event;
 mod fork;
 pub mod gateway;
+mod latest;
 pub mod lease;
 pub mod log;
 pub mod mapper;

@@ -1,13 +1,12 @@
 //! The reasons of a failure, protocol by protocol: too much for an error that lives on the caller's stack.
 
-use std::cell::RefCell;
 use std::ffi::c_char;
-use std::sync::Arc;
 
 use portlease::{ErrorDetail, ErrorReport, PortMappingError};
 
 use crate::error::{PORTLEASE_MESSAGE_SIZE, guard, portlease_error};
 use crate::gateway::PORTLEASE_NAME_SIZE;
+use crate::latest;
 use crate::lease::portlease_lease;
 use crate::memory::{Caller, Out, OutArray, To, field, fill, growing};
 use crate::names::portlease_kind::PORTLEASE_OK;
@@ -61,21 +60,6 @@ growing!(
     portlease_error_report: advice [c_char; PORTLEASE_ADVICE_SIZE],
     portlease_error_detail: name [c_char; PORTLEASE_NAME_SIZE],
 );
-
-thread_local! {
-    static LATEST: RefCell<Option<Arc<ErrorReport>>> = const { RefCell::new(None) };
-}
-
-/// Keeps the latest failure that this thread was told. In the last moments of a thread nothing is kept.
-pub(crate) fn remember(report: Arc<ErrorReport>) {
-    // What was kept before is dropped when the cell is free again.
-    drop(LATEST.try_with(|latest| latest.replace(Some(report))));
-}
-
-/// The same for the failure of a call.
-pub(crate) fn remember_failure(failure: &PortMappingError) {
-    remember(Arc::new(ErrorReport::from(failure)));
-}
 
 /// Where a failure with its reasons goes.
 struct ReasonsOut<'c> {
@@ -135,8 +119,7 @@ pub unsafe extern "C" fn portlease_error_get_report(
 ) -> portlease_kind {
     let body = |caller: Caller<'_>| {
         let out = ReasonsOut::new(caller, report, details, capacity)?;
-        let latest = LATEST.try_with(|latest| latest.borrow().clone()).ok().flatten();
-        out.put(latest.as_deref());
+        out.put(latest::failure().as_deref());
         Ok(())
     };
     // SAFETY: the header's rules.
@@ -193,7 +176,7 @@ mod tests {
             .retry_after(Duration::from_secs(30));
         let silent = ErrorDetail::new(Protocol::NatPmp, ErrorKind::Unavailable, "silent");
         let failure = PortMappingError::refused_for("both", Duration::from_secs(30)).with_details([refused, silent]);
-        remember_failure(&failure);
+        latest::remember_failure(&failure);
         let (mut report, mut details) = (init::<portlease_error_report>(), [init::<portlease_error_detail>(); 2]);
         // SAFETY: the report and the array can be written.
         let kind = unsafe {

@@ -11,6 +11,7 @@ use portlease::{
 use crate::error::{free, guard, portlease_error, put_error};
 use crate::event::{portlease_event, put_event};
 use crate::gateway::{ReportOut, portlease_gateway_report, portlease_protocol_report};
+use crate::latest::remember_failure;
 use crate::lease::portlease_lease;
 use crate::mapper::portlease_mapper;
 use crate::memory::place::PORTLEASE_ADDRESS_SIZE;
@@ -18,7 +19,6 @@ use crate::memory::{Caller, Out, To, field, growing};
 use crate::names::portlease_kind::{PORTLEASE_CANCELLED, PORTLEASE_INTERNAL, PORTLEASE_OK};
 use crate::names::{portlease_kind, portlease_release};
 use crate::reader::portlease_events;
-use crate::reasons::remember_failure;
 use crate::snapshot::{portlease_lease_snapshot, put_lease};
 use crate::table::{TableOut, address_out, portlease_table_entry};
 use crate::thread::living;

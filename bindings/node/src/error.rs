@@ -1,11 +1,12 @@
 //! Errors on their way to JavaScript.
 
+use std::time::Duration;
+
 use napi::{Error, Status};
 use napi_derive::napi;
 use portlease::{ErrorDetail, ErrorKind, ErrorReport, PortMappingError};
 
 use crate::settings::spelled;
-use crate::snapshot::milliseconds;
 
 /// What an exported function fails with: the code of the error is the kind.
 pub(crate) type Failure = Error<&'static str>;
@@ -112,4 +113,9 @@ impl From<&PortMappingError> for FailedView {
         let cause = cause.map(|cause| CauseView { number: cause.raw_os_error(), message: cause.to_string() });
         Self { failed: ErrorView::from(error), cause }
     }
+}
+
+/// A duration as JavaScript has it.
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
 }

@@ -4,7 +4,7 @@ use napi_derive::napi;
 use portlease::Event;
 
 use crate::error::ErrorView;
-use crate::snapshot::milliseconds;
+use crate::error::milliseconds;
 
 /// Something that happened.
 #[napi(object)]

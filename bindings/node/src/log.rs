@@ -9,8 +9,8 @@ use napi_derive::napi;
 use portlease::{LogLevel, LogReader, LogRecord};
 
 use crate::config;
+use crate::error::milliseconds;
 use crate::error::{Failure, failure};
-use crate::snapshot::milliseconds;
 use crate::wait::Bell;
 
 /// One thing that was told.

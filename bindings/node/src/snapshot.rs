@@ -5,16 +5,12 @@ use std::time::Duration;
 use napi_derive::napi;
 use portlease::{GatewayReport, LeaseSnapshot, MapperSnapshot, ProtocolReport, TableEntry};
 
-use crate::error::ErrorView;
+use crate::error::{ErrorView, milliseconds};
 
 /// How many numbers a lease's snapshot has.
 const LENGTH: usize = 16;
 /// What is absent.
 const NONE: f64 = -1.0;
-
-pub(crate) fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
-}
 
 /// The numbers of a snapshot, in the order in which the JavaScript layer reads them. Names are their places in `names.ts`;
 /// -1 is what is absent.

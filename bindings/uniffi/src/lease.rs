@@ -1,63 +1,17 @@
 //! The handle on one mapped port, and `open`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use portlease::{OpenPort, Release as Core};
 
 use crate::config::{Config, MapRequest};
 use crate::exit;
+use crate::held::Held;
 use crate::names::{AddressClass, LeaseState, PortLeaseError, Protocol, Release};
 use crate::relay::Relay;
 use crate::snapshot::{LeaseSnapshot, text};
 use crate::value::{Port, Seconds, count};
 use crate::view::address;
-
-/// What a handle holds.
-#[derive(Debug)]
-pub(crate) enum Held {
-    /// A lease of a mapper that has a handle too.
-    Lease(portlease::Lease),
-    /// What `open` made: a lease with a mapper of its own.
-    Port(OpenPort),
-}
-
-impl Held {
-    pub(crate) fn lease(&self) -> &portlease::Lease {
-        match self {
-            Self::Lease(lease) => lease,
-            Self::Port(port) => port.lease(),
-        }
-    }
-
-    fn begin_stop(&self) {
-        match self {
-            Self::Lease(lease) => lease.begin_stop(),
-            Self::Port(port) => port.begin_stop(),
-        }
-    }
-
-    async fn stop(&self, limit: Option<Duration>) -> Core {
-        match self {
-            Self::Lease(lease) => lease.stop(limit).await,
-            Self::Port(port) => port.stop(limit).await,
-        }
-    }
-
-    fn begin_detach(&self) {
-        match self {
-            Self::Lease(lease) => lease.begin_detach(),
-            Self::Port(port) => port.begin_detach(),
-        }
-    }
-
-    async fn detach(&self) -> Core {
-        match self {
-            Self::Lease(lease) => lease.detach().await,
-            Self::Port(port) => port.detach().await,
-        }
-    }
-}
 
 /// The promise to keep one port mapped.
 ///

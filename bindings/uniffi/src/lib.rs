@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `mapper` | the handle on an engine |
 //! | `lease` | the handle on a mapped port, and `open` |
+//! | `held` | what the latter holds |
 //! | `config` | generated: settings and requests, on their way in |
 //! | `snapshot` | leases, mappers and gateways, on their way out |
 //! | `event` | events, on their way out, and their readers |
@@ -26,6 +27,7 @@ mod error;
 mod event;
 mod exit;
 mod gateway;
+mod held;
 mod lease;
 mod log;
 mod mapper;

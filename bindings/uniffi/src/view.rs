@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
 use crate::UniFfiTag;
-use crate::lease::Held;
+use crate::held::Held;
 use crate::snapshot::{LeaseSnapshot, MapperSnapshot};
 
 /// The answer if the library has a defect.
