@@ -42,6 +42,11 @@ impl WeakLease {
     pub(crate) fn upgrade(&self) -> Option<Lease> {
         self.0.upgrade().map(Lease)
     }
+
+    /// Whether the last handle is gone.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
 }
 
 impl Lease {

@@ -82,9 +82,14 @@ struct LiveLease {
 }
 
 impl LiveLease {
-    /// The lease, unless it is over, was told to end, or nobody holds it any more.
+    /// The lease, unless it [ends](Self::ends).
     fn lease(&self) -> Option<Lease> {
-        if self.shutdown.is_requested() || self.sink.has_exited() { None } else { self.lease.upgrade() }
+        if self.ends() { None } else { self.lease.upgrade() }
+    }
+
+    /// Whether it is over, was told to end, or nobody holds it any more, which tells it to end.
+    fn ends(&self) -> bool {
+        self.shutdown.is_requested() || self.sink.has_exited() || self.lease.is_gone()
     }
 }
 
@@ -192,8 +197,8 @@ impl Mapper {
     ///
     /// Fails with `invalid` for a bad request, and if another lease of this mapper has the same port or asks for the same
     /// external port over the same transport, because two such leases would release each other's mapping. Fails with
-    /// `stopped` once the mapper is stopped. A lease that was stopped or dropped does not count: the new lease begins
-    /// when the old one has ended.
+    /// `stopped` once the mapper is stopped. A lease that was stopped or dropped, or that has ended by itself, does not
+    /// count: the new lease begins when nothing of the old one is left.
     pub fn map(&self, request: MapRequest) -> Result<Lease, PortMappingError> {
         self.begin(request, |_| None)
     }
@@ -259,7 +264,7 @@ impl Mapper {
                     return Ok(lease);
                 }
                 if let Some(clash) = clash(live.sink.request(), &request) {
-                    if !live.shutdown.is_requested() {
+                    if !live.ends() {
                         return Err(clash);
                     }
                     predecessors.push(Arc::clone(&live.sink));

@@ -3,9 +3,16 @@
 mod common;
 
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
 
-use common::{LONG, config, config_for, gateway, gateway_with};
-use portlease::{AddressClass, Config, ErrorKind, LeaseState, MapRequest, Mapper, Protocol, Transport, wait};
+use common::{LONG, config, config_for, gateway};
+use portlease::client::MockPortMapperClient;
+use portlease::task::Timing;
+use portlease::{
+    AddressClass, Config, ErrorKind, LeaseState, MapRequest, Mapper, PortMappingError, Protocol, RetryPolicy,
+    Transport, wait,
+};
 
 const UDP_4000: MapRequest = MapRequest::new(4000, Transport::Udp);
 
@@ -40,12 +47,15 @@ fn what_a_lease_shows_is_there_without_a_snapshot() {
 
 #[test]
 fn a_request_for_a_lease_that_has_ended_by_itself_brings_a_new_one() {
-    let gateway = gateway_with(|config| (config.pcp, config.nat_pmp, config.upnp) = (false, false, false));
-    let config = config_for(&gateway, Protocol::Pcp).retry(portlease::RetryPolicy::Never);
-    let mapper = Mapper::start(config).unwrap();
+    let client = Arc::new(MockPortMapperClient::default());
+    // The first has exited while the router is still asked to forget it.
+    client.on_probe(Duration::ZERO, Err(PortMappingError::unavailable("no router"))).on_abandon(LONG, Ok(()));
+    let mut timing = Timing::default();
+    timing.retry = RetryPolicy::Never;
+    let mapper = Mapper::start_with(client, timing).unwrap();
     let first = mapper.ensure(UDP_4000).unwrap();
     assert_eq!(wait(first.ready(LONG)).unwrap_err().kind(), ErrorKind::Unavailable);
-    wait(first.stop(LONG));
+    assert_eq!((first.state(), mapper.leases().len()), (LeaseState::Exited, 0));
     assert_eq!(mapper.ensure(UDP_4000).unwrap().id(), 2);
 }
 
