@@ -1,6 +1,7 @@
 //! The external address and the router's table, asked without a lease.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
@@ -9,6 +10,7 @@ use super::ask::sort;
 use super::contestant::Contestant;
 use super::failure::{Failure, combine};
 use super::gateways::Gateway;
+use super::holdings::Holdings;
 use crate::advice::NETWORK_FAILURE;
 use crate::client::by::By;
 use crate::error::{ErrorKind, PortMappingError};
@@ -21,7 +23,7 @@ impl RaceMapper {
     pub(super) async fn address_here(&self) -> Result<IpAddr, PortMappingError> {
         let mut failures = Vec::new();
         for gateway in self.look()?.iter() {
-            match address_of(gateway).await {
+            match self.address_of(gateway).await {
                 Ok(address) => return Ok(address),
                 Err(silent) => failures.extend(silent),
             }
@@ -38,61 +40,100 @@ impl RaceMapper {
             By::protocol(Protocol::Upnp).unavailable(why)
         })
     }
+
+    /// The first address that a protocol tells; else that of a mapping which is made for it.
+    async fn address_of(&self, gateway: &Gateway) -> Result<IpAddr, Vec<Failure>> {
+        let mut asked = JoinSet::new();
+        for contestant in gateway.contestants.iter().cloned() {
+            asked.spawn(async move {
+                let outcome = contestant.client.probe_protocol().await;
+                (contestant, outcome)
+            });
+        }
+        let (mut failures, mut pcp) = (Vec::new(), None);
+        while let Some(answer) = asked.join_next().await {
+            match answer {
+                Ok((_, Ok(offer))) if offer.external_address.is_some() => {
+                    return offer.external_address.ok_or(failures);
+                }
+                Ok((contestant, Ok(_))) if contestant.protocol == Protocol::Pcp => pcp = Some(contestant),
+                Ok((contestant, Ok(_))) => {
+                    let untold = format!("{}: the gateway has no external address", contestant.protocol);
+                    failures.push(
+                        contestant.failure(By::protocol(contestant.protocol).name(NETWORK_FAILURE).unavailable(untold)),
+                    );
+                }
+                Ok((contestant, Err(error))) => failures.push(contestant.failure(error)),
+                Err(panic) => failures.push(Failure::internal(format!("a protocol's client failed: {panic}"))),
+            }
+        }
+        if let Some(pcp) = pcp {
+            match self.address_by_mapping(&pcp).await {
+                Ok(address) => return Ok(address),
+                Err(error) => failures.push(pcp.failure(error)),
+            }
+        }
+        let own = gateway.path.local_address;
+        match AddressClass::of(own) {
+            AddressClass::Public => Ok(own),
+            AddressClass::Cgnat | AddressClass::Private | AddressClass::Reserved | AddressClass::Unknown => {
+                sort(&mut failures, gateway);
+                Err(failures)
+            }
+        }
+    }
+
+    /// Goes on in the background, as a race does, when nobody waits for the address any more, so that the mapping is deleted.
+    pub(super) async fn address_by_mapping(&self, pcp: &Contestant) -> Result<IpAddr, PortMappingError> {
+        let of_no_lease = |request: &MapRequest| !is_of_a_lease(&self.holdings, request);
+        let Some(request) = [Transport::Udp, Transport::Tcp].map(discard).into_iter().find(of_no_lease) else {
+            return Err(By::protocol(Protocol::Pcp).unavailable(
+                "pcp: the address is told with a mapping alone, and the port that is mapped for it is a lease's",
+            ));
+        };
+        let of_the_port = self.contests_of(&request);
+        let (pcp, holdings) = (pcp.clone(), Arc::clone(&self.holdings));
+        let asked = self.behind.spawn(of_the_port.track_future(async move {
+            let address = address_by_mapping(&pcp, &request, &holdings).await;
+            if let Some(member) = pcp.member.as_ref().filter(|_| !is_of_a_lease(&holdings, &request)) {
+                member.ends(&request);
+            }
+            address
+        }));
+        asked
+            .await
+            .unwrap_or_else(|panic| Err(PortMappingError::internal(format!("a protocol's client failed: {panic}"))))
+    }
 }
 
-/// The first address that a protocol tells; else that of a mapping which is made for it.
-async fn address_of(gateway: &Gateway) -> Result<IpAddr, Vec<Failure>> {
-    let mut asked = JoinSet::new();
-    for contestant in gateway.contestants.iter().cloned() {
-        asked.spawn(async move {
-            let outcome = contestant.client.probe_protocol().await;
-            (contestant, outcome)
-        });
-    }
-    let (mut failures, mut pcp) = (Vec::new(), None);
-    while let Some(answer) = asked.join_next().await {
-        match answer {
-            Ok((_, Ok(offer))) if offer.external_address.is_some() => return offer.external_address.ok_or(failures),
-            Ok((contestant, Ok(_))) if contestant.protocol == Protocol::Pcp => pcp = Some(contestant),
-            Ok((contestant, Ok(_))) => {
-                let untold = format!("{}: the gateway has no external address", contestant.protocol);
-                failures.push(
-                    contestant.failure(By::protocol(contestant.protocol).name(NETWORK_FAILURE).unavailable(untold)),
-                );
-            }
-            Ok((contestant, Err(error))) => failures.push(contestant.failure(error)),
-            Err(panic) => failures.push(Failure::internal(format!("a protocol's client failed: {panic}"))),
-        }
-    }
-    if let Some(pcp) = pcp {
-        match address_by_mapping(&pcp).await {
-            Ok(address) => return Ok(address),
-            Err(error) => failures.push(pcp.failure(error)),
-        }
-    }
-    let own = gateway.path.local_address;
-    match AddressClass::of(own) {
-        AddressClass::Public => Ok(own),
-        AddressClass::Cgnat | AddressClass::Private | AddressClass::Reserved | AddressClass::Unknown => {
-            sort(&mut failures, gateway);
-            Err(failures)
-        }
-    }
+/// The mapping that shows the address.
+const fn discard(transport: Transport) -> MapRequest {
+    MapRequest::new(DISCARD_PORT, transport)
+}
+
+/// Whether a lease of this mapper has the port mapped, or asks for it: a delete would be that of its mapping.
+fn is_of_a_lease(holdings: &Holdings, request: &MapRequest) -> bool {
+    holdings.of(request).is_some() || holdings.is_asked_for(request)
 }
 
 /// PCP tells the address only in the answer to a MAP request (RFC 6887 11.6).
-async fn address_by_mapping(pcp: &Contestant) -> Result<IpAddr, PortMappingError> {
-    let request = MapRequest::new(DISCARD_PORT, Transport::Udp);
-    let mapping = match pcp.client.install(&request, ADDRESS_TTL).await {
+async fn address_by_mapping(
+    pcp: &Contestant,
+    request: &MapRequest,
+    holdings: &Holdings,
+) -> Result<IpAddr, PortMappingError> {
+    let mapping = match pcp.client.install(request, ADDRESS_TTL).await {
         Ok(mapping) => mapping,
         Err(error) => {
-            if error.kind() != ErrorKind::Refused {
-                abandon(pcp, &request).await;
+            if error.kind() != ErrorKind::Refused && !is_of_a_lease(holdings, request) {
+                abandon(pcp, request).await;
             }
             return Err(error);
         }
     };
-    delete(pcp, &mapping).await;
+    if !is_of_a_lease(holdings, request) {
+        delete(pcp, &mapping).await;
+    }
     match mapping.external.ip() {
         address if address.is_unspecified() => Err(By::protocol(Protocol::Pcp)
             .name(NETWORK_FAILURE)

@@ -10,6 +10,7 @@ use crate::net::route::NetworkPath;
 use crate::schedule::{DECIDED_HEAD_START, NAT_PMP_HEDGE, PCP_DEADLINE, PREPARED_FRESH, SSDP_DEADLINE, UPNP_HEDGE};
 use racer::*;
 
+mod address_tests;
 mod attend_tests;
 mod behind_tests;
 mod known_tests;
