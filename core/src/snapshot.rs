@@ -407,6 +407,11 @@ impl TableEntry {
         self.internal_client.parse().ok()
     }
 
+    /// Whether the entry is open to every remote host, which routers write in several ways.
+    pub fn is_for_everybody(&self) -> bool {
+        ["", "*", "0.0.0.0"].contains(&self.remote_host.as_str())
+    }
+
     /// Whether the entry forwards to this address and port.
     pub(crate) fn leads_to(&self, internal: SocketAddr) -> bool {
         self.internal_port == internal.port() && self.client() == Some(internal.ip())

@@ -188,9 +188,9 @@ impl Router {
 /// The entry that a delete of this port removes. One that is open to a single remote host is another entry, even with the
 /// same port.
 pub(crate) fn find(entries: &[TableEntry], transport: Transport, external_port: u16) -> Option<&TableEntry> {
-    entries.iter().find(|entry| {
-        (entry.external_port, entry.transport) == (external_port, transport) && entry.remote_host.is_empty()
-    })
+    entries
+        .iter()
+        .find(|entry| (entry.external_port, entry.transport) == (external_port, transport) && entry.is_for_everybody())
 }
 
 /// Whose entry it is, for people.

@@ -93,7 +93,7 @@ pub(super) fn owner(
     }
     match entry.remote_host.as_str() {
         _ if !entry.enabled => Owner::Another("leads here by an entry that is switched off".to_owned()),
-        "" | "*" | "0.0.0.0" => Owner::ThisHost,
+        _ if entry.is_for_everybody() => Owner::ThisHost,
         remote => Owner::Another(format!("leads here for {remote} only")),
     }
 }

@@ -303,7 +303,7 @@ impl PortMapperClient for UpnpMapper {
         let entries = self.mappings().await?;
         // One that is open to a single remote host is another entry, even with the same port.
         let is_it = |entry: &TableEntry| {
-            (entry.transport, entry.external_port) == (transport, external_port) && entry.remote_host.is_empty()
+            (entry.transport, entry.external_port) == (transport, external_port) && entry.is_for_everybody()
         };
         let Some(entry) = entries.into_iter().find(is_it) else { return Ok(None) };
         if !any_host {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::peer::fault;
+use super::peer::{Call, fault, ok};
 use super::peer_table::{DESCRIPTION, Line, Table, line, router};
 use super::{PortMapperClient, UpnpMapper};
 use crate::error::ErrorKind;
@@ -100,4 +100,35 @@ async fn the_table_shows_whose_port_it_is_where_the_entry_alone_is_not_shown() {
         assert_ne!(mapper.install(&request, HOUR).await.unwrap().external.port(), 4600);
         assert_eq!(table.get(4600), Some(others));
     }
+}
+
+#[tokio::test]
+async fn an_entry_for_every_remote_host_is_deleted_by_hand_however_the_router_writes_that() {
+    for everybody in ["", "*", "0.0.0.0"] {
+        let rule = move |call: &Call, table: &Table| {
+            let shown = call.action == "GetGenericPortMappingEntry" && table.get(4000).is_some();
+            shown.then(|| match call.argument("NewPortMappingIndex") {
+                "0" => ok(&call.action, &entry(everybody)),
+                _ => fault(713),
+            })
+        };
+        let (table, _web, _ssdp, mapper) = router(rule).await;
+        table.put(4000, left(HOUR));
+        let deleted = mapper.delete_entry(Transport::Udp, 4000, false).await.unwrap();
+        assert_eq!(deleted.map(|entry| entry.remote_host).as_deref(), Some(everybody));
+        assert!(table.ports().is_empty());
+    }
+}
+
+fn entry(remote_host: &str) -> [(&str, &str); 8] {
+    [
+        ("NewRemoteHost", remote_host),
+        ("NewExternalPort", "4000"),
+        ("NewProtocol", "UDP"),
+        ("NewInternalPort", "4000"),
+        ("NewInternalClient", "127.0.0.1"),
+        ("NewEnabled", "1"),
+        ("NewPortMappingDescription", "by hand"),
+        ("NewLeaseDuration", "0"),
+    ]
 }

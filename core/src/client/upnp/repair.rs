@@ -26,7 +26,7 @@ impl UpnpMapper {
             let name = &entry.internal_client;
             return Err(BY_UPNP.refused(format!("external port {port} leads to `{name}`, which is no address")));
         };
-        if !entry.enabled || !is_for_everybody(entry) {
+        if !entry.enabled || !entry.is_for_everybody() {
             // AddPortMapping as it is sent here knows neither, and would open the port to more than it was.
             let why = if entry.enabled { "is open to one remote host alone" } else { "is switched off" };
             return Err(BY_UPNP.refused(format!(
@@ -110,10 +110,6 @@ impl UpnpMapper {
             Ok(Look::Unknown(_)) | Err(_) => Ok(entry.clone()),
         }
     }
-}
-
-fn is_for_everybody(entry: &TableEntry) -> bool {
-    ["", "*", "0.0.0.0"].contains(&entry.remote_host.as_str())
 }
 
 #[cfg(test)]
