@@ -419,7 +419,7 @@ impl Mapper {
     /// nothing if the table has no such entry. An entry that forwards to another machine is deleted only if `any_host`
     /// is set.
     ///
-    /// Fails with `invalid` for port 0 and for the mapping of a lease of this mapper, which is to be stopped instead; with
+    /// Fails with `invalid` for port 0 and for the mapping of a lease of this process, which is to be stopped instead; with
     /// `refused` for an entry of another machine and where the router says no; otherwise as [`table`](Self::table) does.
     pub async fn delete(
         &self,

@@ -230,13 +230,19 @@ impl Member {
 
     /// Whether another mapper has the external port, for another port of this machine.
     pub(crate) fn is_taken(&self, (transport, internal_port): (Transport, u16), external_port: u16) -> bool {
+        self.taken_for(transport, external_port).iter().any(|port| *port != internal_port)
+    }
+
+    /// The ports of this machine for which other mappers have the external port.
+    pub(crate) fn taken_for(&self, transport: Transport, external_port: u16) -> Vec<u16> {
         let here = |port: &Port| {
             (port.gateway, port.local_address, port.transport) == (self.gateway, self.local_address, transport)
-                && port.internal_port != internal_port
         };
         let has =
             |user: &User| user.member != self.id && user.held.iter().any(|held| held.external_port == external_port);
-        self.registry.ports().iter().any(|(port, shared)| here(port) && shared.users.iter().any(has))
+        let ports = self.registry.ports();
+        let taken = ports.iter().filter(|(port, shared)| here(port) && shared.users.iter().any(has));
+        taken.map(|(port, _)| port.internal_port).collect()
     }
 
     /// A delete of what this mapper had there was sent. Whoever asked for the port meanwhile may have been hit by it.

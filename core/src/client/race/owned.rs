@@ -125,6 +125,12 @@ impl PortMapperClient for Owned {
         external_port: u16,
         any_host: bool,
     ) -> Result<Option<TableEntry>, PortMappingError> {
+        if let Some(port) = self.member.taken_for(transport, external_port).first() {
+            let message = format!(
+                "{external_port} is held by another mapper of this process, by its lease on {transport} port {port}; stop that"
+            );
+            return Err(PortMappingError::invalid("external_port", message));
+        }
         self.client.delete_entry(transport, external_port, any_host).await
     }
 
