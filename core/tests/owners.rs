@@ -151,3 +151,35 @@ fn a_router_that_shows_nothing_at_all_keeps_the_ports_of_two_mappers_apart() {
     let entry = gateway.mapping(Wire::Udp, 4600).unwrap();
     assert_eq!(entry.internal.port(), 4000);
 }
+
+#[test]
+fn a_repair_deletes_what_another_mapper_has_too_and_both_have_it_again() {
+    let deletes = ["pcp_delete", "natpmp_delete", "soap_DeletePortMapping"];
+    for (protocol, delete) in Protocol::ALL.into_iter().zip(deletes) {
+        let gateway = gateway();
+        let [one, other] = [0, 1].map(|_| mapped(config_for(&gateway, protocol), REQUEST));
+        let seen = other.1.snapshot().revision;
+        assert_eq!(wait(one.1.repair(LONG)).unwrap().external_port(), Some(4000), "{protocol}");
+        assert_eq!(gateway.counters().get(delete), 1, "{protocol}");
+        // The other one looks whether its mapping is still there.
+        wait(other.1.changed(seen, LONG)).unwrap();
+        assert_eq!(wait(one.0.stop(LONG)), Release::Released, "{protocol}");
+        assert_eq!(ports(&gateway), [4000], "{protocol}");
+        assert_eq!(wait(other.0.stop(LONG)), Release::Released, "{protocol}");
+        assert!(gateway.mappings().is_empty(), "{protocol}");
+    }
+}
+
+#[test]
+fn an_entry_that_another_mapper_of_this_process_holds_is_not_deleted_by_hand() {
+    let gateway = gateway();
+    let holds = mapped(config_for(&gateway, Protocol::Upnp), REQUEST);
+    let mapper = Mapper::start(config_for(&gateway, Protocol::Upnp)).unwrap();
+    let refused = wait(mapper.delete(Transport::Udp, 4000, true)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    assert!(refused.message().contains("another mapper of this process"), "{refused}");
+    assert_eq!(ports(&gateway), [4000]);
+    wait(holds.1.detach());
+    assert!(wait(mapper.delete(Transport::Udp, 4000, false)).unwrap().is_some());
+    assert!(gateway.mappings().is_empty());
+}

@@ -92,6 +92,12 @@ pub trait PortMapperClient: Send + Sync {
     /// means that the gateway has confirmed it.
     async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError>;
 
+    /// Deletes the mapping because it is about to be made again. As [`remove`](Self::remove), and also if others have the same
+    /// mapping, who then look whether theirs is still there.
+    async fn clear(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
+        self.remove(mapping).await
+    }
+
     /// Looks, once behind an [`install`](Self::install), whether the mapping is really there: some gateways answer with
     /// success and make none, or cut its lifetime. `None` means that there is nothing to say against the grant, and
     /// otherwise the answer replaces `mapping`.
@@ -199,6 +205,10 @@ macro_rules! forward {
 
             async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
                 (**self).remove(mapping).await
+            }
+
+            async fn clear(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
+                (**self).clear(mapping).await
             }
 
             async fn verify(&self, mapping: &PortMapping) -> Result<Option<PortMapping>, PortMappingError> {

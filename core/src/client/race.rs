@@ -183,6 +183,21 @@ impl RaceMapper {
         }
     }
 
+    /// The client of `maker` was asked to delete `mapping`.
+    fn removed(
+        &self,
+        mapping: &PortMapping,
+        maker: &Contestant,
+        outcome: Result<(), PortMappingError>,
+    ) -> Result<(), PortMappingError> {
+        outcome.map_err(PortMappingError::told)?;
+        if let Some(gateway) = self.gateways().here().iter().find(|gateway| gateway.path == *maker.at) {
+            gateway.known.heard(maker.protocol);
+        }
+        self.holdings.forget(mapping, maker);
+        Ok(())
+    }
+
     /// Waits until the races for this port are over: their requests in flight may still be granted.
     async fn contests_settled(&self, request: &MapRequest) {
         let contests = {
@@ -264,12 +279,18 @@ impl PortMapperClient for RaceMapper {
         }
         let maker = self.maker(mapping)?;
         self.holdings.let_go(mapping, &maker);
-        maker.client.remove(mapping).await.map_err(PortMappingError::told)?;
-        if let Some(gateway) = self.gateways().here().iter().find(|gateway| gateway.path == *maker.at) {
-            gateway.known.heard(maker.protocol);
+        let removed = maker.client.remove(mapping).await;
+        self.removed(mapping, &maker, removed)
+    }
+
+    async fn clear(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
+        if mapping.protocol == Protocol::None {
+            return Ok(());
         }
-        self.holdings.forget(mapping, &maker);
-        Ok(())
+        let maker = self.maker(mapping)?;
+        self.holdings.let_go(mapping, &maker);
+        let cleared = maker.client.clear(mapping).await;
+        self.removed(mapping, &maker, cleared)
     }
 
     async fn verify(&self, mapping: &PortMapping) -> Result<Option<PortMapping>, PortMappingError> {

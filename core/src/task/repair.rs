@@ -38,7 +38,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
         signals: &mut Signals,
     ) -> Result<Result<(), PortMappingError>, End<Lost>> {
         let asked_at = self.clock().now();
-        let deleted = timeout(RELEASE_DEADLINE, self.client.remove(&kept.mapping)).await;
+        let deleted = timeout(RELEASE_DEADLINE, self.client.clear(&kept.mapping)).await;
         if let Err(error) = deleted.unwrap_or_else(|_| Err(not_confirmed(&kept.mapping))) {
             // Nothing shows that it is gone, so it is kept, and soon renewed, which shows it.
             kept.rhythm.hasten(self.clock().now());

@@ -88,6 +88,13 @@ impl PortMapperClient for Owned {
         removed
     }
 
+    async fn clear(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
+        self.member.lost(mapping);
+        let cleared = self.client.clear(mapping).await;
+        self.member.has_deleted(&mapping.request);
+        cleared
+    }
+
     async fn verify(&self, mapping: &PortMapping) -> Result<Option<PortMapping>, PortMappingError> {
         let verified = self.client.verify(mapping).await;
         self.lost(mapping, &verified);

@@ -113,6 +113,14 @@ impl Recorded {
         }
     }
 
+    fn removed(&self, mapping: &PortMapping, outcome: &Result<(), PortMappingError>) {
+        match (outcome, self.own_record(mapping)) {
+            (Ok(()), _) => self.forget(mapping),
+            (Err(_), Some(record)) => drop(self.undeleted().insert(record.key())),
+            (Err(_), None) => {}
+        }
+    }
+
     fn lost<T>(&self, mapping: &PortMapping, outcome: &Result<T, PortMappingError>) {
         if outcome.as_ref().is_err_and(PortMappingError::mapping_lost) {
             self.forget(mapping);
@@ -239,12 +247,14 @@ impl PortMapperClient for Recorded {
             return Ok(());
         }
         let removed = self.client.remove(mapping).await;
-        match (&removed, self.own_record(mapping)) {
-            (Ok(()), _) => self.forget(mapping),
-            (Err(_), Some(record)) => drop(self.undeleted().insert(record.key())),
-            (Err(_), None) => {}
-        }
+        self.removed(mapping, &removed);
         removed
+    }
+
+    async fn clear(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
+        let cleared = self.client.clear(mapping).await;
+        self.removed(mapping, &cleared);
+        cleared
     }
 
     async fn verify(&self, mapping: &PortMapping) -> Result<Option<PortMapping>, PortMappingError> {
