@@ -6,6 +6,9 @@ use std::fmt::{self, Display};
 use crate::client::upnp::http::{self, shown};
 use crate::client::upnp::xml;
 
+/// The most arguments that are shown. No action that is asked for answers with so many, but a device may.
+const MAX_ARGUMENTS: usize = 16;
+
 /// `AddPortMapping ExternalPort=4000 Protocol=UDP ...`, read from the message itself.
 #[derive(Debug)]
 pub(super) struct Request(String);
@@ -29,15 +32,19 @@ impl Display for Request {
     }
 }
 
-/// The output arguments in the order of their names, or `done` if there are none.
+/// The output arguments in the order of their names, or `done` alone if there are none.
 pub(super) struct Answer<'a>(pub(super) &'a HashMap<String, String>);
 
 impl Display for Answer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut arguments: Vec<_> = self.0.iter().map(|(name, value)| Argument(name, value).to_string()).collect();
+        let mut arguments: Vec<_> = self.0.iter().collect();
         arguments.sort();
         f.write_str("done")?;
-        arguments.iter().try_for_each(|argument| write!(f, " {argument}"))
+        arguments.iter().take(MAX_ARGUMENTS).try_for_each(|(name, value)| write!(f, " {}", Argument(name, value)))?;
+        match arguments.len().checked_sub(MAX_ARGUMENTS) {
+            None | Some(0) => Ok(()),
+            Some(more) => write!(f, " and {more} more"),
+        }
     }
 }
 
@@ -48,5 +55,20 @@ impl Display for Argument<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(name, value) = *self;
         write!(f, "{}={}", shown(name.strip_prefix("New").unwrap_or(name)), shown(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_with_countless_arguments_is_one_short_line() {
+        let argument = |number: usize| (format!("NewArgument{number:05}"), "x".repeat(1000));
+        let few: HashMap<_, _> = (0..2).map(|number| (format!("NewA{number}"), number.to_string())).collect();
+        assert_eq!(Answer(&few).to_string(), "done A0=0 A1=1");
+        let line = Answer(&(0..20_000).map(argument).collect()).to_string();
+        assert!(line.len() < 4096, "{}", line.len());
+        assert!(line.ends_with(" and 19984 more"), "{line}");
     }
 }
