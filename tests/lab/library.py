@@ -57,7 +57,7 @@ class Library:
         answer = json.loads(line)
         assert answer["id"] == number and "unsupported" not in answer, answer
         if "error" in answer:
-            raise CallFailed(**answer["error"])
+            raise CallFailed(answer["error"]["kind"], answer["error"]["message"])
         return answer["result"]
 
     def map(self, port: int, lease: str = "lease", **arguments: Any) -> dict[str, Any]:
