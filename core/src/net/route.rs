@@ -13,7 +13,8 @@ use crate::builders::builders;
 use crate::config::{Config, PCP_PORT};
 use crate::error::PortMappingError;
 use crate::net::address::AddressClass;
-use table::DefaultRoute;
+use interfaces::DefaultRoute;
+pub(crate) use interfaces::Network;
 
 /// A way out of this machine's network: through a gateway, or straight into the internet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,22 +173,6 @@ pub(crate) fn network_of(gateway: IpAddr, local: Option<IpAddr>) -> Option<Netwo
     let IpAddr::V4(local) = local.or_else(|| local_address_towards(gateway).ok())? else { return None };
     let mut networks = interfaces::all().into_iter().flat_map(|interface| interface.networks);
     networks.find(|network| network.address == local)
-}
-
-/// The hosts that are reached without a router.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Network {
-    pub(crate) address: Ipv4Addr,
-    prefix: u8,
-}
-
-impl Network {
-    pub(crate) fn contains(self, host: IpAddr) -> bool {
-        let IpAddr::V4(host) = host else { return false };
-        let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(0);
-        // A network of everything is a mistake somewhere, and says nothing about who is near.
-        self.prefix > 0 && (u32::from(self.address) ^ u32::from(host)) & mask == 0
-    }
 }
 
 /// A local address can be bound; anything else is somebody else's.

@@ -4,9 +4,9 @@
 #[cfg_attr(not(target_os = "linux"), path = "interfaces/other.rs")]
 mod platform;
 
-pub(super) use platform::default_routes;
+use std::net::{IpAddr, Ipv4Addr};
 
-use super::Network;
+pub(super) use platform::default_routes;
 
 /// An interface at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,4 +22,40 @@ pub(crate) struct Interface {
 /// All interfaces, in the system's order; none if the system does not tell.
 pub(crate) fn all() -> Vec<Interface> {
     platform::all()
+}
+
+/// A default route that is in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DefaultRoute {
+    pub(super) interface: String,
+    /// What the interface is called too.
+    pub(super) alias: Option<String>,
+    /// `None` if the route leads straight out of the interface.
+    pub(super) gateway: Option<Ipv4Addr>,
+    pub(super) metric: u32,
+    /// This machine's address on the interface, if the table tells it.
+    pub(super) local: Option<Ipv4Addr>,
+}
+
+/// The address in the network of `gateway`, else the first one.
+pub(super) fn address_towards(networks: &[Network], gateway: Option<IpAddr>) -> Option<Ipv4Addr> {
+    let near = |network: &&Network| gateway.is_some_and(|gateway| network.contains(gateway));
+    let network = networks.iter().find(near).or_else(|| networks.first())?;
+    Some(network.address)
+}
+
+/// The hosts that are reached without a router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Network {
+    pub(crate) address: Ipv4Addr,
+    pub(super) prefix: u8,
+}
+
+impl Network {
+    pub(crate) fn contains(self, host: IpAddr) -> bool {
+        let IpAddr::V4(host) = host else { return false };
+        let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(0);
+        // A network of everything is a mistake somewhere, and says nothing about who is near.
+        self.prefix > 0 && (u32::from(self.address) ^ u32::from(host)) & mask == 0
+    }
 }

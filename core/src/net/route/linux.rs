@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use socket2::{Domain, Socket, Type};
 
-use super::interfaces;
-use super::table::{self, DefaultRoute};
+use super::interfaces::{self, DefaultRoute};
+use super::table;
 use crate::config::PCP_PORT;
 use crate::error::PortMappingError;
 

@@ -1,7 +1,6 @@
 //! Default routes by the platform's own choice of the default interface, which follows the metrics.
 
-use super::interfaces;
-use super::table::DefaultRoute;
+use super::interfaces::{self, DefaultRoute};
 use crate::error::PortMappingError;
 
 pub(super) use super::table::address_on;

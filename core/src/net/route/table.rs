@@ -1,23 +1,9 @@
 //! Default routes, and the interfaces that they leave by.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use super::Network;
-use super::interfaces::{self, Interface};
+use super::interfaces::{self, DefaultRoute, Interface, address_towards};
 use crate::error::{PortMappingError, list};
-
-/// A default route that is in use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct DefaultRoute {
-    pub(super) interface: String,
-    /// What the interface is called too.
-    pub(super) alias: Option<String>,
-    /// `None` if the route leads straight out of the interface.
-    pub(super) gateway: Option<Ipv4Addr>,
-    pub(super) metric: u32,
-    /// This machine's address on the interface, if the table tells it.
-    pub(super) local: Option<Ipv4Addr>,
-}
 
 /// The routes that may lead to the home router: gateways first, then by metric; routes of equal metric stay in the system's
 /// order. Only those of `interface`, if it is given.
@@ -44,13 +30,6 @@ pub(super) fn address_on(name: &str, gateway: Option<IpAddr>) -> Result<IpAddr, 
     address_towards(&existing_interface(name)?.networks, gateway)
         .map(IpAddr::V4)
         .ok_or_else(|| PortMappingError::unavailable(format!("interface {name} has no IPv4 address")))
-}
-
-/// The address in the network of `gateway`, else the first one.
-pub(super) fn address_towards(networks: &[Network], gateway: Option<IpAddr>) -> Option<Ipv4Addr> {
-    let near = |network: &&Network| gateway.is_some_and(|gateway| network.contains(gateway));
-    let network = networks.iter().find(near).or_else(|| networks.first())?;
-    Some(network.address)
 }
 
 /// The interface with that name; fails with `invalid` if there is none.

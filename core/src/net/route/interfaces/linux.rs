@@ -10,8 +10,7 @@ use std::ptr;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Interface, Network};
-use crate::net::route::table::DefaultRoute;
+use super::{DefaultRoute, Interface, Network};
 
 pub(super) fn all() -> Vec<Interface> {
     let mut found: Vec<Interface> = Vec::new();

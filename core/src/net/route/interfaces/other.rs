@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Interface, Network};
-use crate::net::route::table::{self, DefaultRoute};
+use super::{DefaultRoute, Interface, Network, address_towards};
 
 pub(super) fn all() -> Vec<Interface> {
     netdev::get_interfaces().iter().map(read).collect()
@@ -25,7 +24,7 @@ pub(in crate::net::route) fn default_routes() -> Vec<DefaultRoute> {
     let route = |interface: &netdev::Interface| {
         let gateway = interface.gateway.as_ref().and_then(|gateway| gateway.ipv4.first().copied());
         let Interface { name, alias, networks } = read(interface);
-        let local = Some(table::address_towards(&networks, gateway.map(IpAddr::V4))?);
+        let local = Some(address_towards(&networks, gateway.map(IpAddr::V4))?);
         let metric = u32::from(!interface.default);
         (interface.is_up() && (gateway.is_some() || interface.default)).then_some(DefaultRoute {
             interface: name,
