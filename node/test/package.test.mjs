@@ -125,7 +125,9 @@ describe('without its binary the package', () => {
     const [names, gateway] = ['{ Mapper, open, PortLeaseError }', '{ Gateway }'];
     const calls = 'open(9001).catch(say).then(() => Gateway.start()).catch(say)';
     const code = `${TRY} ${calls}.then(() => console.log(JSON.stringify(said)));`;
-    const imported = await node(`import ${names} from 'portlease'; import ${gateway} from 'portlease/testing'; ${code}`);
+    const imported = await node(
+      `import ${names} from 'portlease'; import ${gateway} from 'portlease/testing'; ${code}`,
+    );
     const both = `const ${names} = require('portlease'); const ${gateway} = require('portlease/testing');`;
     const required = await node(`${both} ${code}`, { kind: 'commonjs' });
     const all = [...JSON.parse(imported), ...JSON.parse(required)];
@@ -169,7 +171,10 @@ describe('without its binary the package', () => {
     assert.match(failure.stderr, /PortLeaseError: the addon \/none\.node cannot be loaded/);
     const other = join(project, 'node_modules/portlease/package.json');
     const wrong = await node(code, { env: { PORTLEASE_NATIVE: other } }).then(assert.fail, (error) => error);
-    assert.match(wrong.stderr, /PortLeaseError: the addon .*package\.json cannot be loaded: it is no addon of portlease/);
+    assert.match(
+      wrong.stderr,
+      /PortLeaseError: the addon .*package\.json cannot be loaded: it is no addon of portlease/,
+    );
   });
 });
 
