@@ -46,9 +46,10 @@ describe('a mapper', { concurrency: 4 }, () => {
   });
 
   it('tells the state of a lease without a snapshot', async (t) => {
-    const { mapper } = await mapperFor(t, { protocols: ['pcp'] });
+    const { gateway, mapper } = await mapperFor(t, { gateway: { faults: { pcp: 'silent' } }, protocols: ['pcp'] });
     const lease = mapper.map({ port: 9001 });
     assert.deepEqual([lease.active, lease.external, lease.externalPort, lease.protocol], [false, null, null, null]);
+    gateway.setFaults({ pcp: 'normal' });
     const ready = await lease.ready();
     for (const name of ['state', 'active', 'externalPort', 'protocol', 'addressClass']) {
       assert.equal(lease[name], ready[name], name);
