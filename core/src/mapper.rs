@@ -387,8 +387,9 @@ impl Mapper {
     /// until every protocol has answered or is silent, about 2 s).
     ///
     /// A lease that is active has it already. Else NAT-PMP and UPnP are asked. PCP alone can tell an address only with a mapping: then
-    /// UDP port 9 (discard) is mapped for a moment, as RFC 6887 11.6 says. Without a router it is the machine's own address, if
-    /// that is public. Whether the internet can reach it says [`AddressClass::of`](crate::AddressClass::of).
+    /// UDP port 9 (discard; TCP port 9 if a lease has that) is mapped for a moment, as RFC 6887 11.6 says, and deleted also if the
+    /// time is up before that. Without a router it is the machine's own address, if that is public. Whether the internet can reach
+    /// it says [`AddressClass::of`](crate::AddressClass::of).
     ///
     /// Fails with `unavailable` if no protocol tells an address, with `refused`, `timeout`, `transport`, and with `stopped`.
     pub async fn external_address(&self, timeout: impl Into<Option<Duration>>) -> Result<IpAddr, PortMappingError> {
