@@ -40,6 +40,15 @@ impl Owned {
     }
 }
 
+/// A delete that is under way. Its end is told, also if nobody waits for the answer any more.
+struct Deleting<'a>(&'a Member, &'a MapRequest);
+
+impl Drop for Deleting<'_> {
+    fn drop(&mut self) {
+        self.0.has_deleted(self.1);
+    }
+}
+
 #[async_trait]
 impl PortMapperClient for Owned {
     async fn probe(&self) -> Result<(), PortMappingError> {
@@ -83,16 +92,14 @@ impl PortMapperClient for Owned {
             self.client.let_go(mapping);
             return Ok(());
         }
-        let removed = self.client.remove(mapping).await;
-        self.member.has_deleted(&mapping.request);
-        removed
+        let _deleting = Deleting(&self.member, &mapping.request);
+        self.client.remove(mapping).await
     }
 
     async fn clear(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
         self.member.lost(mapping);
-        let cleared = self.client.clear(mapping).await;
-        self.member.has_deleted(&mapping.request);
-        cleared
+        let _deleting = Deleting(&self.member, &mapping.request);
+        self.client.clear(mapping).await
     }
 
     async fn verify(&self, mapping: &PortMapping) -> Result<Option<PortMapping>, PortMappingError> {

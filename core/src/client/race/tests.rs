@@ -17,6 +17,7 @@ mod known_tests;
 mod looks_tests;
 mod moves_tests;
 mod network_tests;
+mod owned_tests;
 mod paths_tests;
 mod racer;
 #[cfg(target_os = "linux")]
