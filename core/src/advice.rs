@@ -9,10 +9,11 @@ use crate::net::address::AddressClass;
 /// What stands in the way. Where the protocols have answered differently, it is the first in this order.
 ///
 /// ```
-/// use portlease::{AddressClass, ErrorKind, Obstacle};
+/// use portlease::{AddressClass, ErrorDetail, ErrorKind, Obstacle, Protocol};
 ///
-/// let obstacle = Obstacle::of(ErrorKind::Unavailable, &[]).unwrap();
-/// assert_eq!(obstacle.advice(), "connect this machine to a network with a router");
+/// let silent = [ErrorDetail::new(Protocol::Pcp, ErrorKind::Timeout, "no answer")];
+/// let obstacle = Obstacle::of(ErrorKind::Unavailable, &silent).unwrap();
+/// assert_eq!(obstacle.advice(), "switch on UPnP, NAT-PMP or PCP in the router's settings");
 /// assert_eq!(Obstacle::of_class(AddressClass::Cgnat), Some(Obstacle::CarrierNat));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,7 +75,7 @@ impl Obstacle {
     ];
 
     /// What stands behind a failure of this kind, with what each protocol has answered; nothing behind
-    /// `invalid`, `stopped`, and a refusal that is not the router's.
+    /// `invalid`, `stopped`, and what portlease says without an answer of the router.
     pub fn of(kind: ErrorKind, details: &[ErrorDetail]) -> Option<Self> {
         let worst = details.iter().map(Self::behind).min();
         match kind {
@@ -82,7 +83,7 @@ impl Obstacle {
             // Without an answer of the router it is portlease that refuses, and its message says why.
             ErrorKind::Refused => worst,
             ErrorKind::Internal => Some(Self::Defect),
-            ErrorKind::Unavailable => Some(worst.unwrap_or(Self::NoNetwork)),
+            ErrorKind::Unavailable => worst,
             ErrorKind::Timeout => Some(worst.unwrap_or(Self::Deadline)),
             ErrorKind::Transport => Some(worst.unwrap_or(Self::Transport)),
         }
@@ -215,7 +216,10 @@ const fn by_upnp(code: u32) -> Option<Obstacle> {
 impl PortMappingError {
     /// What stands in the way, if something does: [`Obstacle::of`].
     pub fn obstacle(&self) -> Option<Obstacle> {
-        Obstacle::of(self.kind(), self.details())
+        match self {
+            Self::Unavailable { no_gateway: true, .. } => Some(Obstacle::NoNetwork),
+            error => Obstacle::of(error.kind(), error.details()),
+        }
     }
 
     /// One sentence for people about what to do now, without a full stop: that of the [`obstacle`](Self::obstacle). Nothing if
@@ -226,9 +230,10 @@ impl PortMappingError {
 }
 
 impl ErrorReport {
-    /// What stands in the way, if something does: [`Obstacle::of`].
+    /// What stands in the way: the obstacle that its advice is about.
     pub fn obstacle(&self) -> Option<Obstacle> {
-        Obstacle::of(self.kind, &self.details)
+        let advice = self.advice.as_deref()?;
+        Obstacle::ALL.into_iter().find(|obstacle| obstacle.advice() == advice)
     }
 }
 
@@ -307,7 +312,7 @@ mod tests {
     #[test]
     fn without_an_answer_of_a_protocol_the_kind_says_what_to_do() {
         for (kind, obstacle) in [
-            (ErrorKind::Unavailable, Some(Obstacle::NoNetwork)),
+            (ErrorKind::Unavailable, None),
             (ErrorKind::Timeout, Some(Obstacle::Deadline)),
             (ErrorKind::Transport, Some(Obstacle::Transport)),
             (ErrorKind::Refused, None),
@@ -317,6 +322,8 @@ mod tests {
         ] {
             assert_eq!(Obstacle::of(kind, &[]), obstacle, "{kind}");
         }
+        assert_eq!(PortMappingError::no_gateway("no default route").obstacle(), Some(Obstacle::NoNetwork));
+        assert_eq!(PortMappingError::unavailable("the lifetime ran out in sleep").advice(), None);
         let error = PortMappingError::unavailable("none").with_details([refused(Protocol::Pcp, 1)]);
         assert_eq!(error.advice().as_deref(), Some(Obstacle::Unsupported.advice()));
     }

@@ -127,6 +127,8 @@ pub enum PortMappingError {
         message: String,
         /// Why, protocol by protocol.
         details: Vec<ErrorDetail>,
+        /// There is no gateway that could be asked.
+        no_gateway: bool,
     },
     /// Kind `timeout`.
     #[non_exhaustive]
@@ -185,7 +187,12 @@ pub enum PortMappingError {
 impl PortMappingError {
     /// An error of kind `unavailable`.
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self::Unavailable { message: message.into(), details: Vec::new() }
+        Self::Unavailable { message: message.into(), details: Vec::new(), no_gateway: false }
+    }
+
+    /// An error of kind `unavailable`, because there is no gateway that could be asked.
+    pub fn no_gateway(message: impl Into<String>) -> Self {
+        Self::Unavailable { message: message.into(), details: Vec::new(), no_gateway: true }
     }
 
     /// An error of kind `timeout`.
@@ -276,7 +283,7 @@ impl PortMappingError {
     /// time. What is said of each protocol stays.
     pub(crate) fn told(self) -> Self {
         match self {
-            Self::Timeout { message, details } => Self::Unavailable { message, details },
+            Self::Timeout { message, details } => Self::Unavailable { message, details, no_gateway: false },
             error => error,
         }
     }

@@ -62,10 +62,11 @@ fn doctor(obstacle: Obstacle) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portlease::PortMappingError;
 
     #[test]
     fn the_advice_is_cores_with_the_options_that_help_behind_it() {
-        let error = ErrorReport::new(ErrorKind::Unavailable, "there is no default route");
+        let error = ErrorReport::from(&PortMappingError::no_gateway("there is no default route"));
         assert_eq!(
             next_step(&error).unwrap(),
             format!("{}; --gateway names a router by its address", Obstacle::NoNetwork.advice())

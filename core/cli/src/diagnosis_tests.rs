@@ -118,7 +118,7 @@ fn a_refusal_by_a_router_without_an_address_is_explained_by_that() {
 
 #[test]
 fn without_a_router_there_is_nothing_to_ask() {
-    let gateway = Err(PortMappingError::unavailable("there is no IPv4 default route"));
+    let gateway = Err(PortMappingError::no_gateway("there is no IPv4 default route"));
     let findings = Findings { gateway, test: None };
     assert!(!findings.mappable());
     assert_eq!(findings.verdict(), "There is no router to ask: there is no IPv4 default route.");
@@ -166,7 +166,7 @@ fn every_verdict_comes_with_a_next_step() {
     let gateways: [fn() -> Result<GatewayReport, PortMappingError>; 3] = [
         || Ok(report(offer(Some(PUBLIC)))),
         || Ok(report(silence())),
-        || Err(PortMappingError::unavailable("no route")),
+        || Err(PortMappingError::no_gateway("no route")),
     ];
     for gateway in gateways {
         for test in [None, refused(), mapped(PUBLIC), mapped(CGNAT), mapped(None)] {

@@ -164,7 +164,7 @@ impl RaceMapper {
                 ))),
             },
             None => {
-                let first = here.first().ok_or_else(|| PortMappingError::unavailable("there is no gateway to ask"))?;
+                let first = here.first().ok_or_else(|| PortMappingError::no_gateway("there is no gateway to ask"))?;
                 Ok((first.clone(), first.client_for(mapping)?))
             }
         }

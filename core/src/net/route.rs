@@ -145,7 +145,7 @@ fn along(
 }
 
 fn no_path(routes: &[DefaultRoute], interface: Option<&str>) -> PortMappingError {
-    PortMappingError::unavailable(match (interface, routes.first()) {
+    PortMappingError::no_gateway(match (interface, routes.first()) {
         (_, Some(DefaultRoute { interface, .. })) => {
             format!("the default route leads into {interface}, which has no gateway to ask and no public address")
         }

@@ -30,7 +30,7 @@ impl Finder {
         paths.truncate(MAX_PATHS);
         match paths.is_empty() {
             false => Ok(paths),
-            true => Err(PortMappingError::unavailable("there is no default route, so there is no gateway to ask")),
+            true => Err(PortMappingError::no_gateway("there is no default route, so there is no gateway to ask")),
         }
     }
 

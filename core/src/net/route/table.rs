@@ -29,7 +29,7 @@ fn is_bridge(interface: &str) -> bool {
 pub(super) fn address_on(name: &str, gateway: Option<IpAddr>) -> Result<IpAddr, PortMappingError> {
     address_towards(&existing_interface(name)?.networks, gateway)
         .map(IpAddr::V4)
-        .ok_or_else(|| PortMappingError::unavailable(format!("interface {name} has no IPv4 address")))
+        .ok_or_else(|| PortMappingError::no_gateway(format!("interface {name} has no IPv4 address")))
 }
 
 /// The interface with that name; fails with `invalid` if there is none.
