@@ -175,9 +175,14 @@ impl Config {
                 );
                 PortMappingError::invalid(GATEWAY_VARIABLE, message)
             };
-            let (name, port) = part.split_once('=').ok_or_else(complaint)?;
-            let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(complaint)?;
+            let (name, value) = part.split_once('=').ok_or_else(complaint)?;
+            // The simulated gateway tells its SSDP address whole.
+            let port = match value.parse::<SocketAddr>() {
+                Ok(address) if address.ip() == gateway => address.port(),
+                _ => value.parse().map_err(|_| complaint())?,
+            };
             match name {
+                _ if port == 0 => return Err(complaint()),
                 "pcp" => self.pcp_port = port,
                 "ssdp" => self.ssdp_address = Some((gateway, port).into()),
                 _ => return Err(complaint()),

@@ -77,15 +77,24 @@ fn the_environment_names_a_gateway_with_its_ports() {
     let config = Config::default().at("127.0.0.1, pcp=40001,ssdp=40002").unwrap();
     assert_eq!((config.gateway, config.pcp_port), (Some([127, 0, 0, 1].into()), 40001));
     assert_eq!(config.ssdp_address, Some(([127, 0, 0, 1], 40002).into()));
+    let whole = Config::default().at("127.0.0.1,ssdp=127.0.0.1:40002").unwrap();
+    assert_eq!(whole.ssdp_address, config.ssdp_address);
     let config = Config::default().at("192.168.1.1").unwrap();
     assert_eq!((config.pcp_port, config.ssdp_address), (PCP_PORT, None));
 }
 
 #[test]
 fn what_the_environment_gets_wrong_is_invalid_and_named() {
-    for wrong in
-        ["router", "127.0.0.1,pcp", "127.0.0.1,pcp=0", "127.0.0.1,upnp=1", "127.0.0.1,pcp=70000", "0.0.0.0", "::1"]
-    {
+    for wrong in [
+        "router",
+        "127.0.0.1,pcp",
+        "127.0.0.1,pcp=0",
+        "127.0.0.1,upnp=1",
+        "127.0.0.1,ssdp=127.0.0.2:1900",
+        "127.0.0.1,pcp=70000",
+        "0.0.0.0",
+        "::1",
+    ] {
         let error = Config::default().at(wrong).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{wrong}");
         assert!(error.to_string().starts_with("PORTLEASE_GATEWAY: "), "{error}");

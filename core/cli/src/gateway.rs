@@ -15,7 +15,7 @@ line on stdin is a command. It ends when stdin does, unless told to keep running
 const AFTER_HELP: &str = "\
 Examples:
   portlease gateway --pcp-port 5351 --ssdp-port 1900 --keep-running
-  portlease map 4000/udp --gateway 127.0.0.1 --pcp-port 5351 --ssdp-address 127.0.0.1:1900
+  PORTLEASE_GATEWAY=127.0.0.1,pcp=5351,ssdp=1900 portlease map 4000/udp
 
 Lines for stdin:
   {\"set\":{\"cgnat\":true}}     change a switch
