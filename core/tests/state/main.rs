@@ -128,10 +128,10 @@ fn the_next_start_finds_the_upnp_device_without_a_search() {
     let mut program = Program::start(&gateway, &dir, &[Protocol::Upnp], &["4000"]);
     assert_eq!(program.mapped(), [4000]);
     assert_eq!(program.stop(), "released");
-    let before = gateway.counters().get("ssdp_search");
+    // A slow machine may search as well, in vain.
+    gateway.update_faults(|faults| faults.ssdp = Mode::Silent);
     let mut program = Program::start(&gateway, &dir, &[Protocol::Upnp], &["4000"]);
     assert_eq!(program.mapped(), [4000]);
-    assert_eq!(gateway.counters().get("ssdp_search"), before);
 }
 
 #[test]
