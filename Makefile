@@ -32,9 +32,10 @@ demo: ## Builds portlease and maps a port on the built-in simulated gateway
 
 test: test-rust test-c test-go test-python test-node test-kotlin test-lab ## Installs what the tests need and runs all of them
 
+# The tests wait more than they compute, so more of them than there are processors run at once.
 test-rust:
 	tests/lab/install
-	$(CARGO) test --locked --workspace
+	RUST_TEST_THREADS=8 $(CARGO) test --locked --workspace
 
 # Each language has its own Makefile with the targets build, test and lint.
 test-c test-go test-python test-node test-kotlin: test-%:
