@@ -95,8 +95,9 @@ clean: ## Removes all that was built
 	rm -rf target tests/fuzz/target tests/bench/target bindings/uniffi/kotlin/target
 	cd node && rm -rf dist native .tools node_modules test/consumers/node_modules test/bundlers/node_modules
 
+# It runs for a second, and without optimization it is built in half of the time.
 $(TOOLS)/bin/cargo-deny:
-	$(CARGO) install --quiet --locked --root $(TOOLS) cargo-deny@$(CARGO_DENY)
+	$(CARGO) install --quiet --debug --locked --root $(TOOLS) cargo-deny@$(CARGO_DENY)
 
 $(TOOLS)/bin/cargo-fuzz:
 	$(CARGO) install --quiet --locked --root $(TOOLS) cargo-fuzz@$(CARGO_FUZZ)
