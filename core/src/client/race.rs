@@ -9,10 +9,12 @@ mod failure;
 mod gateways;
 mod holdings;
 mod known;
+mod line_up;
 mod looks;
 mod moves;
 mod owned;
 mod paths;
+mod protocols;
 mod recorded;
 mod records;
 
@@ -40,11 +42,12 @@ use crate::snapshot::{GatewayReport, TableEntry};
 use crate::state::Store;
 use crate::world::World;
 use attend::{Wakes, watch_network};
-use contestant::{Contestant, contestants};
+use contestant::Contestant;
 use failure::{Failure, combine};
 use gateways::{Gateway, Gateways};
 use holdings::{Holdings, Port, port_of};
 use moves::{Finder, Prepared, is_about_this_machine};
+use protocols::contestants;
 use records::Records;
 
 /// Composes the configured protocols: races them for the first mapping and stays with the winner. [`Mapper::start`] uses

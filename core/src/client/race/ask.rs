@@ -10,10 +10,11 @@ use tokio_util::task::TaskTracker;
 
 use super::RaceMapper;
 use super::contest::{Contest, release};
-use super::contestant::{Contestant, line_up};
+use super::contestant::Contestant;
 use super::failure::{Failure, combine};
 use super::gateways::Gateway;
 use super::holdings::port_of;
+use super::line_up::line_up;
 use crate::error::ErrorKind;
 use crate::mapping::{MapRequest, PortMapping};
 

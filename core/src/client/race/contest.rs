@@ -8,10 +8,11 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::contestant::{Contestant, Order};
+use super::contestant::Contestant;
 use super::failure::Failure;
 use super::holdings::{Holding, Holdings};
 use super::known::Known;
+use super::line_up::Order;
 use crate::mapping::{MapRequest, PortMapping, Protocol};
 use crate::schedule::{DECIDED_PATIENCE, TAKE_OVER_RETRIES};
 
