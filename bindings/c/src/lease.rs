@@ -11,9 +11,8 @@ use crate::names::portlease_protocol::PORTLEASE_PROTOCOL_ABSENT;
 use crate::names::portlease_state::PORTLEASE_STATE_EXITED;
 use crate::names::{portlease_address_class, portlease_kind, portlease_protocol, portlease_release, portlease_state};
 use crate::snapshot::{portlease_lease_snapshot, put_lease};
-use crate::table::address_out;
 use crate::thread::wait;
-use crate::values::timeout;
+use crate::values::{address_out, timeout};
 
 /// The promise to keep one port mapped.
 #[allow(non_camel_case_types)]

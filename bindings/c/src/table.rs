@@ -14,7 +14,7 @@ use crate::memory::{Caller, OutArray, To, field, fill, growing, truth};
 use crate::names::{portlease_kind, portlease_transport, read_transport};
 use crate::snapshot::seconds;
 use crate::thread::{quiet, wait};
-use crate::values::timeout;
+use crate::values::{address_out, timeout};
 
 /// A line of the router's table of mapped ports.
 #[repr(C)]
@@ -80,14 +80,6 @@ fn put_entry(to: To<'_, portlease_table_entry>, entry: &TableEntry) {
     field!(to, remote_host).set_text(&entry.remote_host);
     field!(to, internal_client).set_text(&entry.internal_client);
     field!(to, description).set_text(&entry.description);
-}
-
-/// Text of PORTLEASE_ADDRESS_SIZE bytes.
-pub(crate) fn address_out<'c>(
-    caller: Caller<'c>,
-    address: *mut c_char,
-) -> Result<To<'c, [c_char; PORTLEASE_ADDRESS_SIZE]>, PortMappingError> {
-    caller.place("address", address.cast())
 }
 
 /// The arguments of core's `delete`.

@@ -11,7 +11,8 @@ use std::time::Duration;
 use portlease::config::{MAX_DESCRIPTION_LENGTH, parse_address, parse_socket_address};
 use portlease::{PortMappingError, Protocol, RetryPolicy};
 
-use crate::memory::{Caller, number, truth};
+use crate::memory::place::PORTLEASE_ADDRESS_SIZE;
+use crate::memory::{Caller, To, number, truth};
 use crate::names::{self, portlease_protocol};
 
 type Result<T> = std::result::Result<T, PortMappingError>;
@@ -123,6 +124,14 @@ pub(crate) fn timeout(seconds: f64) -> Result<Option<Duration>> {
     }
     // Negative: the default. A time that no clock can count has no end.
     Ok((seconds >= 0.0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)))
+}
+
+/// Where an address goes: text of PORTLEASE_ADDRESS_SIZE bytes.
+pub(crate) fn address_out<'c>(
+    caller: Caller<'c>,
+    address: *mut c_char,
+) -> Result<To<'c, [c_char; PORTLEASE_ADDRESS_SIZE]>> {
+    caller.place("address", address.cast())
 }
 
 #[cfg(test)]

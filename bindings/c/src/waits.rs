@@ -20,9 +20,9 @@ use crate::names::portlease_kind::{PORTLEASE_CANCELLED, PORTLEASE_INTERNAL, PORT
 use crate::names::{portlease_kind, portlease_release};
 use crate::reader::portlease_events;
 use crate::snapshot::{portlease_lease_snapshot, put_lease};
-use crate::table::{TableOut, address_out, portlease_table_entry};
+use crate::table::{TableOut, portlease_table_entry};
 use crate::thread::living;
-use crate::values::timeout;
+use crate::values::{address_out, timeout};
 
 /// What a wait ends with, if the call has not failed.
 pub(crate) enum Answer {
