@@ -69,11 +69,6 @@ pub(crate) fn upnp(config: &Config, gateway: IpAddr, path: &NetworkPath) -> Upnp
     UpnpMapper::new(upnp.description(&config.description).gateway_only(config.gateway.is_some()))
 }
 
-/// Whether the entry leads to this machine.
-pub(crate) fn is_ours(entry: &TableEntry, path: &NetworkPath) -> bool {
-    entry.internal_client.parse() == Ok(path.local_address)
-}
-
 pub(crate) async fn run(args: ListArgs) -> Outcome {
     let (config, path) = args::check(args.path.config())?;
     let path = path?;
@@ -91,7 +86,7 @@ pub(crate) async fn run(args: ListArgs) -> Outcome {
                 enabled: entry.enabled,
                 ttl: entry.lifetime.map(|left| left.as_secs()),
                 remote_host: &entry.remote_host,
-                this_machine: is_ours(entry, &path),
+                this_machine: entry.this_machine,
             })?;
         }
         return Ok(DONE);
@@ -99,7 +94,7 @@ pub(crate) async fn run(args: ListArgs) -> Outcome {
     if entries.is_empty() {
         output.line(format!("the router at {gateway} has no mapped ports, or shows none"))?;
     }
-    for line in columns(&entries, &path) {
+    for line in columns(&entries) {
         output.line(&line)?;
     }
     Ok(DONE)
@@ -121,10 +116,10 @@ fn explain(error: PortMappingError) -> PortMappingError {
 }
 
 /// The table in columns, with a head.
-fn columns(entries: &[TableEntry], path: &NetworkPath) -> Vec<String> {
+fn columns(entries: &[TableEntry]) -> Vec<String> {
     let mut rows = vec![["PORT", "LEADS TO", "ENDS IN", "DESCRIPTION"].map(str::to_owned)];
     for entry in entries {
-        let here = if is_ours(entry, path) { " (this machine)" } else { "" };
+        let here = if entry.this_machine { " (this machine)" } else { "" };
         let from = match entry.remote_host.is_empty() {
             true => String::new(),
             false => format!(" (only from {})", entry.remote_host),
@@ -158,21 +153,21 @@ mod tests {
 
     #[test]
     fn the_table_is_aligned_and_says_what_is_unusual_about_an_entry() {
-        let path = NetworkPath::new([192, 168, 1, 1], [192, 168, 1, 20]);
         let mut ours = TableEntry::new(Transport::Udp, 4000, "192.168.1.20", 4000);
         ours.description = "portlease".to_owned();
+        ours.this_machine = true;
         ours.lifetime = Some(Duration::from_secs(3599));
         let mut other = TableEntry::new(Transport::Tcp, 80, "nas", 8080);
         other.enabled = false;
         other.remote_host = "192.0.1.7".to_owned();
         assert_eq!(
-            columns(&[ours, other], &path),
+            columns(&[ours, other]),
             [
                 "PORT      LEADS TO                          ENDS IN      DESCRIPTION",
                 "4000/udp  192.168.1.20:4000 (this machine)  59 min 59 s  portlease",
                 "80/tcp    nas:8080                          never        (off) (only from 192.0.1.7)",
             ]
         );
-        assert!(columns(&[], &path).is_empty());
+        assert!(columns(&[]).is_empty());
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::args::PortSpec;
 use crate::event::lifetime;
-use crate::list::{is_ours, table, upnp};
+use crate::list::{table, upnp};
 use crate::outcome::{DONE, FAILED, Outcome};
 use crate::output::Output;
 use crate::signals::Signals;
@@ -62,14 +62,14 @@ pub(crate) async fn run(spec: PortSpec, config: &Config, path: &NetworkPath, out
         entries = table(&upnp) => entries?,
         () = signals.next() => return Ok(FAILED),
     };
-    let named = entries_of(spec, &entries, path);
+    let named = entries_of(spec, &entries);
     if named.is_empty() {
-        fail(&nothing_to_repair(spec, &entries, path), None, spec.port, output)?;
+        fail(&nothing_to_repair(spec, &entries), None, spec.port, output)?;
         return Ok(FAILED);
     }
     let mut status = DONE;
     for entry in named {
-        let repaired = match refusal(entry, path) {
+        let repaired = match refusal(entry) {
             Some(refusal) => Err(refusal),
             None => upnp.repair(entry).await.map_err(|error| not_repaired(error, entry)),
         };
@@ -85,16 +85,16 @@ pub(crate) async fn run(spec: PortSpec, config: &Config, path: &NetworkPath, out
 }
 
 /// The entries that are meant. If both transports are, those of other hosts count only if there is none of this one.
-fn entries_of<'a>(spec: PortSpec, entries: &'a [TableEntry], path: &NetworkPath) -> Vec<&'a TableEntry> {
+fn entries_of(spec: PortSpec, entries: &[TableEntry]) -> Vec<&TableEntry> {
     let listed: Vec<_> =
         spec.transports().into_iter().filter_map(|transport| find(entries, transport, spec.port)).collect();
-    let ours: Vec<_> = listed.iter().copied().filter(|entry| is_ours(entry, path)).collect();
+    let ours: Vec<_> = listed.iter().copied().filter(|entry| entry.this_machine).collect();
     if ours.is_empty() { listed } else { ours }
 }
 
-fn nothing_to_repair(spec: PortSpec, entries: &[TableEntry], path: &NetworkPath) -> Refusal {
+fn nothing_to_repair(spec: PortSpec, entries: &[TableEntry]) -> Refusal {
     let message = format!("the router's table has no mapping of external port {spec}: nothing to repair");
-    let inside = entries.iter().find(|entry| is_ours(entry, path) && entry.internal_port == spec.port);
+    let inside = entries.iter().find(|entry| entry.this_machine && entry.internal_port == spec.port);
     let advice = match inside {
         Some(entry) => {
             let outside = format!("{}/{}", entry.external_port, entry.transport);
@@ -106,8 +106,8 @@ fn nothing_to_repair(spec: PortSpec, entries: &[TableEntry], path: &NetworkPath)
 }
 
 /// Why an entry must not be touched, if that is so.
-fn refusal(entry: &TableEntry, path: &NetworkPath) -> Option<Refusal> {
-    if !is_ours(entry, path) {
+fn refusal(entry: &TableEntry) -> Option<Refusal> {
+    if !entry.this_machine {
         let message = format!("{}, not to this machine: not touched", leads_to(entry));
         return Some(Refusal::new(message, "run it on the machine that the mapping leads to"));
     }
@@ -175,12 +175,10 @@ fn fail(refusal: &Refusal, transport: Option<Transport>, port: u16, output: &Out
 mod tests {
     use super::*;
 
-    fn path() -> NetworkPath {
-        NetworkPath::new([192, 168, 1, 1], [192, 168, 1, 20])
-    }
-
+    /// This machine is 192.168.1.20.
     fn entry(host: &str, description: &str) -> TableEntry {
         let mut entry = TableEntry::new(Transport::Udp, 4100, host, 4000);
+        entry.this_machine = host == "192.168.1.20";
         entry.description = description.to_owned();
         entry
     }
@@ -196,20 +194,20 @@ mod tests {
     #[test]
     fn an_entry_of_this_machine_by_upnp_is_repaired_whoever_made_it() {
         for description in ["portlease", "", "tailscale-portmap", "PCPartner"] {
-            assert!(refusal(&entry("192.168.1.20", description), &path()).is_none(), "{description}");
+            assert!(refusal(&entry("192.168.1.20", description)).is_none(), "{description}");
         }
     }
 
     #[test]
     fn an_entry_of_another_host_is_not_touched() {
-        let (message, _) = words(refusal(&entry("192.168.1.21", "portlease"), &path()).unwrap());
+        let (message, _) = words(refusal(&entry("192.168.1.21", "portlease")).unwrap());
         assert_eq!(message, "4100/udp leads to 192.168.1.21:4000 (portlease), not to this machine: not touched");
     }
 
     #[test]
     fn an_entry_by_another_protocol_is_its_holders_to_repair() {
         for (description, protocol) in [("PCP MAP 0a1b", "pcp"), ("pcp map", "pcp"), ("NAT-PMP 4100 udp", "nat-pmp")] {
-            let (message, advice) = words(refusal(&entry("192.168.1.20", description), &path()).unwrap());
+            let (message, advice) = words(refusal(&entry("192.168.1.20", description)).unwrap());
             assert!(message.contains(&format!("was mapped by {protocol}")), "{message}");
             assert!(advice.contains("start it again"), "{advice}");
         }
@@ -220,18 +218,18 @@ mod tests {
         let mut tcp = entry("192.168.1.21", "web");
         tcp.transport = Transport::Tcp;
         let entries = [entry("192.168.1.20", "portlease"), tcp.clone()];
-        assert_eq!(entries_of(spec("4100"), &entries, &path()), [&entries[0]]);
-        assert_eq!(entries_of(spec("4100/tcp"), &entries, &path()), [&tcp]);
-        assert_eq!(entries_of(spec("4100"), &entries[1..], &path()), [&tcp], "to say that it is another's");
-        assert!(entries_of(spec("4000"), &entries, &path()).is_empty());
+        assert_eq!(entries_of(spec("4100"), &entries), [&entries[0]]);
+        assert_eq!(entries_of(spec("4100/tcp"), &entries), [&tcp]);
+        assert_eq!(entries_of(spec("4100"), &entries[1..]), [&tcp], "to say that it is another's");
+        assert!(entries_of(spec("4000"), &entries).is_empty());
     }
 
     #[test]
     fn a_port_that_is_only_inside_is_told_with_its_port_outside() {
-        let (message, advice) = words(nothing_to_repair(spec("4000"), &[entry("192.168.1.20", "")], &path()));
+        let (message, advice) = words(nothing_to_repair(spec("4000"), &[entry("192.168.1.20", "")]));
         assert_eq!(message, "the router's table has no mapping of external port 4000: nothing to repair");
         assert_eq!(advice, "port 4000 inside is 4100/udp outside: portlease doctor --repair 4100/udp");
-        let (message, advice) = words(nothing_to_repair(spec("4000/tcp"), &[], &path()));
+        let (message, advice) = words(nothing_to_repair(spec("4000/tcp"), &[]));
         assert!(message.contains("4000/tcp") && advice.contains("portlease list"), "{message} {advice}");
     }
 }

@@ -11,7 +11,7 @@ use portlease::{Config, ErrorKind, MapRequest, PortMapping, PortMappingError, Pr
 use serde::Serialize;
 
 use crate::args::{self, PathArgs, PcpPortArgs, PortSpec};
-use crate::list::{is_ours, upnp};
+use crate::list::upnp;
 use crate::log::LogArgs;
 use crate::outcome::{DONE, Failure, Outcome};
 use crate::output::Output;
@@ -137,7 +137,7 @@ impl Router {
                 Err(error) => self.remove_by_nat_pmp(transport, external_port, None, &error).await,
             };
         };
-        if !is_ours(entry, &self.path) {
+        if !entry.this_machine {
             let owner = format!("{}, not to this machine", leads_to(entry));
             if !self.any_host {
                 let message = format!("{owner}; add --any-host to remove it all the same");
@@ -150,9 +150,7 @@ impl Router {
         match self.upnp.delete(transport, external_port).await {
             Ok(()) => Ok(Removed { protocol: Protocol::Upnp, entry: Some(entry.clone()), absent: false }),
             // NAT-PMP can only remove what is ours.
-            Err(error) if !is_ours(entry, &self.path) => {
-                Err(not_removed(transport, external_port, &[("upnp", &error)]).into())
-            }
+            Err(error) if !entry.this_machine => Err(not_removed(transport, external_port, &[("upnp", &error)]).into()),
             Err(error) => self.remove_by_nat_pmp(transport, external_port, Some(entry), &error).await,
         }
     }
