@@ -1,6 +1,7 @@
 """What is linked into each release library: its crates on all platforms, and Rust's standard library with its own."""
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -9,6 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PLATFORMS = ROOT / "target" / "platforms"
+# Licences of what has no file of its own.
+TEXTS = Path(__file__).parent / "texts"
 CARGO = os.environ.get("CARGO", "cargo")
 # The crates that are linked into what users get, and what readers call them.
 LIBRARIES = {
@@ -72,15 +75,20 @@ def crates(directory=ROOT, *options):
 
 
 def linked(package, known, triples=TRIPLES):
-    """The crates that one crate of this workspace is built from, without those that only run while it is built."""
+    """What one crate of this workspace is built from on some platform: each crate with those that it needs itself. Those that
+    only run while it is built are not among them."""
     targets = [argument for triple in triples for argument in ("--target", triple)]
-    lines = cargo("tree", "--locked", "-p", package, "-e", "normal", *targets, "--prefix", "none", "--format", "{p}")
-    found = set()
+    graph, above = {}, []
+    lines = cargo("tree", "--locked", "-p", package, "-e", "normal", *targets, "--prefix", "depth", "--format", "{p}")
     for line in lines.splitlines():
-        if line:
-            name, version = line.split()[:2]
-            found.add(known[name, version.removeprefix("v")])
-    return found
+        if match := re.match(r"(\d+)(\S+) v(\S+)", line):
+            depth, crate = int(match[1]), known[match[2], match[3]]
+            graph.setdefault(crate, set())
+            del above[depth:]
+            if above:
+                graph[above[-1]].add(crate)
+            above.append(crate)
+    return graph
 
 
 def standard():
@@ -101,3 +109,49 @@ def standard():
     (folder / "Cargo.toml").write_text(manifest)
     known = crates(folder)
     return sources[0].parents[1].name.removeprefix("rustc-"), {known[name, locked[name]] for name in STANDARD}
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a compiler adds of its own."""
+
+    name: str
+    version: str
+    licence: str
+    where: str
+    # The only crate that has it; the others may all have it.
+    package: str | None
+    texts: tuple
+
+
+def mit(notice):
+    return f"{notice}\n\n" + (ROOT / "LICENSE-MIT").read_text().split("\n\n", 2)[2]
+
+
+def toolchain(rust):
+    zig = next(PLATFORMS.glob("venv/lib/python3*/site-packages/ziglang"), None)
+    if zig is None:
+        sys.exit("there is no zig under target/platforms; run bindings/release/toolchain")
+    zigs = next(zig.parent.glob("ziglang-*.dist-info")).name.removeprefix("ziglang-").removesuffix(".dist-info")
+
+    def texts(*files):
+        return tuple((base / name).read_text() for base, name in files)
+
+    def debians(package):
+        shown = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package], capture_output=True, text=True)
+        if shown.returncode:
+            sys.exit(f"Debian's {package} is not installed; run bindings/release/toolchain")
+        return shown.stdout.split("-")[0]
+
+    mingw = debians("mingw-w64-x86-64-dev")
+    rusts = (mit("Copyright (c) The Rust Project Contributors"), *texts((ROOT, "LICENSE-APACHE")))
+    gccs = "GPL-3.0-or-later WITH GCC-exception-3.1"
+    return [
+        Part("rust-std", rust, "MIT OR Apache-2.0", "everywhere", None, rusts),
+        Part("zig-libunwind", zigs, "Apache-2.0 WITH LLVM-exception", "Linux", None, texts((zig, "lib/libunwind/LICENSE.TXT"))),
+        Part("zig-compiler-rt", zigs, "MIT", "Linux and macOS", None, texts((zig, "LICENSE"))),
+        Part("zig-musl", zigs, "MIT", "the static command line", "portlease-cli", texts((zig, "lib/libc/musl/COPYRIGHT"))),
+        Part("mingw-w64", mingw, "ZPL-2.1", "Windows", None, texts((zig, "lib/libc/mingw/COPYING"))),
+        Part("winpthreads", mingw, "MIT AND BSD-3-Clause", "Windows", None, texts((TEXTS, "winpthreads.txt"))),
+        Part("libgcc", debians("gcc-mingw-w64-base"), gccs, "Windows", None, texts((TEXTS, "GCC-exception-3.1.txt"))),
+    ]
