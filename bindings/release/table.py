@@ -1,0 +1,87 @@
+"""dist/README.md and dist/SHA256SUMS: what is in the release, and how each file was tested."""
+import hashlib
+import re
+
+from archives import all_members, is_archive
+
+OWN = ("README.md", "SHA256SUMS", "tested.tsv")
+HOW = ("tested", "emulated", "built")
+# Source code has nothing of others in it.
+SOURCES = re.compile(r"\.crate$|-sources\.jar$|-javadoc\.jar$|^python/[^/]*\.tar\.gz$|^go/[^/]*-source")
+INTRODUCTION = """\
+# portlease {version}
+
+Made from commit {commit}. `sha256sum -c SHA256SUMS` checks the files. Each package contains portlease's licences and
+`THIRD-PARTY.txt`, the licences of all that is linked into it; `licences/` has the same. `sbom/` has the bills of materials (CycloneDX).
+
+*Tested* means on a machine of that kind, *emulated* under an emulator of it, and *built* that it has not run at all.
+
+| file | size | platform | | how |
+|---|---|---|---|---|
+"""
+
+
+def platform(name):
+    """The platform that a file is for, as its name says."""
+    systems = (
+        ("musl", "Linux (musl)"), ("android", "Android"), ("linux", "Linux"), ("windows|win32|win_", "Windows"),
+        ("darwin|macos", "macOS"), (r"\.deb$", "Debian"), (r"\.aar$", "Android"), (r"xcframework|\.swift", "macOS and iOS"),
+    )
+    processors = ((r"x86[-_]64|amd64|x64", "x86-64"), ("aarch64|arm64", "arm64"), ("armv7|armeabi", "armv7"))
+    system = next((system for pattern, system in systems if re.search(pattern, name)), None)
+    processor = next((processor for pattern, processor in processors if re.search(pattern, name)), None)
+    return " ".join(filter(None, (system, processor))) or "all"
+
+
+def size(length):
+    return f"{length / 1e6:.1f} MB" if length >= 1e6 else f"{length / 1e3:.0f} kB"
+
+
+def tests(dist, files):
+    """What tested.tsv says about each file, and complaints about lines that say nothing."""
+    said, wrong = {}, []
+    lines = (dist / "tested.tsv").read_text().splitlines() if (dist / "tested.tsv").exists() else []
+    for line in filter(None, lines):
+        name, how, clause = (line.split("\t") + ["", ""])[:3]
+        # A name alone does if only one file has it.
+        same = [file for file in files if file.rsplit("/", 1)[-1] == name]
+        name = same[0] if len(same) == 1 else name.removeprefix("dist/")
+        if name not in files or how not in HOW or not clause:
+            wrong.append(f"tested.tsv: {line!r} is not FILE, {' or '.join(HOW)}, and a clause")
+        elif (how, clause) not in said.setdefault(name, []):
+            said[name].append((how, clause))
+    return said, wrong
+
+
+def without_licences(files):
+    """Archives that lack a licence of portlease or of what is linked in."""
+    wrong = []
+    for name, path in files.items():
+        if is_archive(name) and not SOURCES.search(name):
+            names = [inner.rsplit("/", 1)[-1] for inner, _, _ in all_members(name, path.read_bytes())]
+            # Debian's packages say it in their own form.
+            own = ("copyright",) if name.endswith(".deb") else ("LICENSE-MIT", "LICENSE-APACHE")
+            for wanted in (*own, "THIRD-PARTY"):
+                if not any(inner.startswith(wanted) for inner in names):
+                    wrong.append(f"{name}: has no {wanted}")
+    return wrong
+
+
+def summary(dist, commit):
+    """Writes both files, and gives what is wrong with the release."""
+    found = sorted(path for path in dist.rglob("*") if path.is_file())
+    files = {str(path.relative_to(dist)): path for path in found if str(path.relative_to(dist)) not in OWN}
+    said, wrong = tests(dist, files)
+    rows = []
+    for name, path in files.items():
+        if name.startswith("licences/"):
+            continue
+        its = said.get(name, [("built", "")])
+        how = " and ".join(word for word in HOW if any(word == its_word for its_word, _ in its))
+        clauses = "; ".join(clause for _, clause in its)
+        rows.append(f"| `{name}` | {size(path.stat().st_size)} | {platform(name)} | {how} | {clauses} |\n")
+    version = (dist.parent / "Cargo.toml").read_text().split('version = "', 1)[1].split('"')[0]
+    (dist / "README.md").write_text(INTRODUCTION.format(version=version, commit=commit) + "".join(rows))
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {name}\n" for name, path in files.items()]
+    (dist / "SHA256SUMS").write_text("".join(sums))
+    return wrong + without_licences(files)
