@@ -22,10 +22,10 @@ DIRECTORIES := $(DIRECTORY_c) $(DIRECTORY_go) $(DIRECTORY_python) $(DIRECTORY_no
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-rust test-c test-go test-python test-node test-kotlin test-lab lint lint-rust clippy deny generate fmt bench \
-  fuzz semver install uninstall go clean
+  fuzz semver install uninstall go test-platforms dist version clean
 
 help: ## Lists these targets
-	@sed -n 's/^\([a-z-]*\)[a-z -]*:.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\)[a-z -]*:.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 demo: ## Builds portlease and maps a port on the built-in simulated gateway
 	$(CARGO) run --quiet --locked -p portlease-cli --bin portlease -- demo
@@ -80,6 +80,17 @@ semver: $(TOOLS)/bin/cargo-semver-checks ## Compares the public Rust API with th
 	@base=$${SEMVER_BASE:-$$(git describe --tags --abbrev=0 2>/dev/null)}; \
 	if [ -z "$$base" ]; then echo "semver: there is no tag yet to compare with"; exit 0; fi; \
 	PATH="$(abspath $(TOOLS))/bin:$$PATH" $(CARGO) semver-checks -p portlease -p portlease-gateway --baseline-rev "$$base"
+
+test-platforms: ## Builds and tests for Windows, arm64, musl, macOS and Android under emulators, 20 minutes; needs root on Debian 12
+	bindings/release/toolchain
+	tests/platforms/emulators
+	tests/platforms/run
+
+dist: ## Makes the whole release in dist/ and tests it, an hour or more; needs root on Debian 12
+	bindings/release/dist $(STEPS)
+
+version: ## Sets the version of everything: make version V=0.2.0
+	bindings/release/version $(V)
 
 fmt: ## Formats the code
 	$(CARGO) fmt --all
