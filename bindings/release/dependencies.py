@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,7 +95,7 @@ def standard():
     sources = sorted(PLATFORMS.glob("rust/usr/src/rustc-*/library/Cargo.lock"))
     if len(sources) != 1:
         sys.exit("there is no source of Rust's standard library under target/platforms; run bindings/release/toolchain")
-    locked = {package["name"]: package["version"] for package in tomllib.loads(sources[0].read_text())["package"]}
+    locked = dict(re.findall(r'name = "(.*)"\nversion = "(.*)"', sources[0].read_text()))
     missing = [name for name in STANDARD if name not in locked]
     if missing:
         sys.exit(f"dependencies.py: Rust's standard library has no {', '.join(missing)} any more; correct STANDARD")

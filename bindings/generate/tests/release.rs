@@ -1,4 +1,4 @@
-//! There is one version, and one command that sets it.
+//! What a release rests on: one version, set by one command, and scripts that see what is missing.
 #![cfg(unix)]
 
 use std::path::{Path, PathBuf};
@@ -75,4 +75,9 @@ fn a_new_version_leaves_nothing_of_the_old_one() {
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&left.stdout), "", "add these places to bindings/release/version");
+}
+
+#[test]
+fn what_checks_and_describes_the_release_does_so() {
+    run(&checkout(), "python3", &["-B", "-m", "unittest", "-q", "bindings/release/tests/test_release.py"]);
 }
