@@ -13,6 +13,17 @@ fn main() {
             println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
         }
         "macos" => println!("cargo:rustc-cdylib-link-arg=-Wl,-install_name,@rpath/libportlease.{ABI}.dylib"),
+        "windows" if std::env::var("CARGO_CFG_TARGET_ENV").as_deref() == Ok("gnu") => name_dll(),
         _ => {}
+    }
+}
+
+/// The name goes into the import library too, which the linker writes beside the DLL. MSVC's linker takes the name of the file.
+fn name_dll() {
+    let folder = std::env::var("OUT_DIR").unwrap_or_default();
+    let definition = std::path::Path::new(&folder).join("portlease.def");
+    match std::fs::write(&definition, format!("LIBRARY \"portlease-{ABI}.dll\"\n")) {
+        Ok(()) => println!("cargo:rustc-cdylib-link-arg={}", definition.display()),
+        Err(error) => panic!("cannot write {}: {error}", definition.display()),
     }
 }

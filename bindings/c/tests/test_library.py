@@ -230,6 +230,39 @@ def test_uninstall_leaves_what_is_not_ours(tmp_path: Path) -> None:
     make("uninstall", PREFIX=tmp_path)
 
 
+LIBRARIES = {
+    "aarch64-unknown-linux-musl": {"lib/libportlease.so", "lib/libportlease.so.0", f"lib/libportlease.so.{VERSION}"},
+    "aarch64-linux-android": {"lib/libportlease.so"},
+    "aarch64-apple-darwin": {"lib/libportlease.dylib", "lib/libportlease.0.dylib", f"lib/libportlease.{VERSION}.dylib"},
+    "x86_64-pc-windows-gnu": {"bin/portlease-0.dll", "lib/libportlease.dll.a", "lib/portlease.lib", "lib/portlease.def"},
+}
+
+
+@pytest.mark.parametrize("triple", LIBRARIES)
+def test_the_platform_that_is_built_for_names_the_files_and_not_this_machine(tmp_path: Path, triple: str) -> None:
+    built, target = tmp_path / "built", tmp_path / "target"
+    (built / triple / "release").mkdir(parents=True)
+    for name in ("libportlease_c.so", "libportlease_c.dylib", "portlease_c.dll", "libportlease_c.dll.a", "libportlease_c.a"):
+        (built / triple / "release" / name).write_text("a library")
+    (built / triple / "release/portlease.libs").write_text("-lfirst -lgcc_s -lsecond\n")
+    dlltool = tmp_path / "dlltool"
+    dlltool.write_text('#!/bin/sh\nwhile [ "$1" != -l ]; do shift; done; echo "an import library" >"$2"\n')
+    dlltool.chmod(0o755)
+    where = [f"TRIPLE={triple}", f"PREFIX={target}", f"CARGO_TARGET_DIR={built}", f"DLLTOOL={dlltool}"]
+    run(["make", "-s", "-C", BINDING, "install", *where])
+    installed = {name for name in files(target) if re.match(r"bin/|lib/[^/]*$", name)}
+    assert installed == LIBRARIES[triple] | {"lib/libportlease.a"}
+    libraries = {(target / name).resolve() for name in installed}
+    cmake = (target / "lib/cmake/portlease/portlease-config.cmake").read_text()
+    named = re.findall(r'IMPORTED_(?:LOCATION|IMPLIB) "\${PORTLEASE_PREFIX}/(.*)"', cmake)
+    assert len(named) >= 2 and {(target / name).resolve() for name in named} <= libraries
+    assert "-lfirst -lsecond" in (target / "lib/pkgconfig/portlease-static.pc").read_text()
+    if "windows" in triple:
+        assert header_functions() == set((target / "lib/portlease.def").read_text().split()[3:])
+    run(["make", "-s", "-C", BINDING, "uninstall", *where])
+    assert files(target) == set()
+
+
 def test_a_prefix_that_is_not_absolute_is_refused(tmp_path: Path) -> None:
     ended = subprocess.run(
         ["make", "-s", "-C", BINDING, "install", "PREFIX=here"], capture_output=True, text=True, cwd=tmp_path, check=False
