@@ -73,6 +73,7 @@ deny: $(TOOLS)/bin/cargo-deny
 
 generate: ## Writes all files that are made from core's types: run it after each change of those
 	$(CARGO) run --quiet --locked -p portlease-generate
+	UPDATE=1 $(CARGO) test --quiet --locked -p portlease-cli --lib the_manual_pages
 	$(MAKE) --no-print-directory -C bindings/c header
 	$(MAKE) --no-print-directory -C bindings/uniffi swift
 

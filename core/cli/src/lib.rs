@@ -20,6 +20,8 @@ mod gateway;
 mod leftover;
 mod list;
 mod log;
+#[cfg(test)]
+mod man_tests;
 mod map;
 mod outcome;
 mod output;
