@@ -104,8 +104,9 @@ case $action in
     for file in "$built/$built_name" "$built/libportlease_c.a" "$built/portlease.libs"; do
       [ -f "$file" ] || { echo "install: there is no $file; build it first: make -C bindings/c build" >&2; exit 1; }
     done
-    # The compiler's driver brings its own libgcc, the static one for a static program.
-    libs=$(sed 's/-lgcc_s *//; s/ *$//' "$built/portlease.libs")
+    # The compiler's driver brings its own libgcc, the static one for a static program. libwindows is a crate's list of names
+    # of Windows, of which nothing is left to be found.
+    libs=$(sed 's/-lgcc_s *//; s/-lwindows\.[0-9.]* *//g; s/ *$//' "$built/portlease.libs")
     mkdir -p "$destdir$pkgconfig" "$destdir$cmake"
     put "$built/$built_name" "$bindir" "$whole" 755
     [ "$named" = "$whole" ] || ln -sf "$whole" "$destdir$libdir/$named"

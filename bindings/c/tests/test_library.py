@@ -244,7 +244,7 @@ def test_the_platform_that_is_built_for_names_the_files_and_not_this_machine(tmp
     (built / triple / "release").mkdir(parents=True)
     for name in ("libportlease_c.so", "libportlease_c.dylib", "portlease_c.dll", "libportlease_c.dll.a", "libportlease_c.a"):
         (built / triple / "release" / name).write_text("a library")
-    (built / triple / "release/portlease.libs").write_text("-lfirst -lgcc_s -lsecond\n")
+    (built / triple / "release/portlease.libs").write_text("-lwindows.0.52.0 -lfirst -lgcc_s -lsecond\n")
     dlltool = tmp_path / "dlltool"
     dlltool.write_text('#!/bin/sh\nwhile [ "$1" != -l ]; do shift; done; echo "an import library" >"$2"\n')
     dlltool.chmod(0o755)
@@ -256,7 +256,7 @@ def test_the_platform_that_is_built_for_names_the_files_and_not_this_machine(tmp
     cmake = (target / "lib/cmake/portlease/portlease-config.cmake").read_text()
     named = re.findall(r'IMPORTED_(?:LOCATION|IMPLIB) "\${PORTLEASE_PREFIX}/(.*)"', cmake)
     assert len(named) >= 2 and {(target / name).resolve() for name in named} <= libraries
-    assert "-lfirst -lsecond" in (target / "lib/pkgconfig/portlease-static.pc").read_text()
+    assert "libportlease.a -lfirst -lsecond" in (target / "lib/pkgconfig/portlease-static.pc").read_text()
     if "windows" in triple:
         assert header_functions() == set((target / "lib/portlease.def").read_text().split()[3:])
     run(["make", "-s", "-C", BINDING, "uninstall", *where])
