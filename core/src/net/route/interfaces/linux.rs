@@ -127,6 +127,8 @@ fn default_route(message: &[u8]) -> Option<DefaultRoute> {
     const ATTRIBUTE: usize = 4;
     // RTNH_F_DEAD of <linux/rtnetlink.h>: the next hop is gone.
     const DEAD: u32 = 1;
+    // Of the same header; the crate libc has it only for glibc.
+    const RTA_VIA: u16 = 18;
     let [_, prefix, _, _, table, _, _, kind, flags @ ..] = message.get(..MESSAGE)? else { return None };
     let dead = number(flags, 0) & DEAD != 0;
     if *prefix != 0 || *table != libc::RT_TABLE_MAIN || *kind != libc::RTN_UNICAST || dead {
@@ -141,7 +143,7 @@ fn default_route(message: &[u8]) -> Option<DefaultRoute> {
             libc::RTA_GATEWAY => gateway = Some(Ipv4Addr::from(value()?.to_ne_bytes())),
             libc::RTA_PRIORITY => metric = value()?,
             libc::RTA_OIF => index = value()?,
-            libc::RTA_VIA => return None,
+            RTA_VIA => return None,
             _ => {}
         }
     }
