@@ -6,8 +6,12 @@ from archives import all_members, is_archive
 
 OWN = ("README.md", "SHA256SUMS", "tested.tsv")
 HOW = ("tested", "emulated", "built")
-# Source code has nothing of others in it.
-SOURCES = re.compile(r"\.crate$|-sources\.jar$|-javadoc\.jar$|^python/[^/]*\.tar\.gz$|^go/[^/]*-source")
+# Maven has these beside the jar with the licences.
+BESIDE = re.compile(r"-(sources|javadoc)\.jar$")
+# How programs and libraries begin: ELF, Windows, Mach-O for one processor, and archives of objects.
+NATIVE = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"!<arch>\n")
+# Mach-O for several processors, with their number; a class of Java, which begins likewise, has its version there.
+FAT, MOST_PROCESSORS = b"\xca\xfe\xba\xbe", 20
 INTRODUCTION = """\
 # portlease {version}
 
@@ -53,17 +57,24 @@ def tests(dist, files):
     return said, wrong
 
 
+def is_native(content):
+    return content.startswith(NATIVE) or content.startswith(FAT) and int.from_bytes(content[4:8], "big") < MOST_PROCESSORS
+
+
 def without_licences(files):
-    """Archives that lack a licence of portlease or of what is linked in."""
+    """Archives that lack a licence of portlease, or of what is linked into their libraries."""
     wrong = []
     for name, path in files.items():
-        if is_archive(name) and not SOURCES.search(name):
-            names = [inner.rsplit("/", 1)[-1] for inner, _, _ in all_members(name, path.read_bytes())]
-            # Debian's packages say it in their own form.
-            own = ("copyright",) if name.endswith(".deb") else ("LICENSE-MIT", "LICENSE-APACHE")
-            for wanted in (*own, "THIRD-PARTY"):
-                if not any(inner.startswith(wanted) for inner in names):
-                    wrong.append(f"{name}: has no {wanted}")
+        if not is_archive(name) or BESIDE.search(name):
+            continue
+        # Debian's packages say it in their own form.
+        wanted = ["copyright"] if name.endswith(".deb") else ["LICENSE-MIT", "LICENSE-APACHE"]
+        names = set()
+        for inner, _, content in all_members(name, path.read_bytes()):
+            names.add(inner.rsplit("/", 1)[-1])
+            if is_native(content) and "THIRD-PARTY" not in wanted:
+                wanted.append("THIRD-PARTY")
+        wrong += [f"{name}: has no {one}" for one in wanted if not any(inner.startswith(one) for inner in names)]
     return wrong
 
 

@@ -100,8 +100,12 @@ class Table(unittest.TestCase):
         self.assertIn(f"  python/{self.wheel}\n", (self.dist / "SHA256SUMS").read_text())
 
     def test_a_package_without_the_licences_of_others_is_a_fault_of_the_release(self):
-        wrong = self.put("", **{"LICENSE-MIT": b"", "LICENSE-APACHE": b""})
-        self.assertEqual(wrong, [f"python/{self.wheel}: has no THIRD-PARTY"])
+        own = {"LICENSE-MIT": b"", "LICENSE-APACHE": b""}
+        for begin in (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe\0\0\0\2", b"!<arch>\n"):
+            self.assertEqual(self.put("", library=begin, **own), [f"python/{self.wheel}: has no THIRD-PARTY"], begin)
+        # Nothing is linked into scripts and classes.
+        self.assertEqual(self.put("", script=b"#!/bin/sh", Class=b"\xca\xfe\xba\xbe\0\0\0\x37", **own), [])
+        self.assertEqual(self.put("", script=b""), [f"python/{self.wheel}: has no LICENSE-{one}" for one in ("MIT", "APACHE")])
 
     def test_a_line_about_a_file_that_is_not_there_is_a_fault_of_the_release(self):
         wrong = self.put("python/other.whl\ttested\ton Windows\n", **{"LICENSE-MIT": b"", "LICENSE-APACHE": b"", "THIRD-PARTY": b""})
