@@ -9,7 +9,7 @@ fn main() {
     match target.as_str() {
         "linux" | "android" | "freebsd" | "netbsd" | "openbsd" | "dragonfly" => {
             println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libportlease.so.{ABI}");
-            // Engine threads outlive dlclose(3) for a moment: the code under them must stay.
+            // Engine threads outlive dlclose(3) for a moment: the code under them must stay. Core asks other systems for that.
             println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
         }
         "macos" => println!("cargo:rustc-cdylib-link-arg=-Wl,-install_name,@rpath/libportlease.{ABI}.dylib"),

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::{PortMappingError, in_seconds};
 use crate::fork;
+use crate::resident;
 use crate::schedule::{ENGINE_END_DEADLINE, FORK_CHECK_INTERVAL};
 
 /// A thread that runs the tasks of one mapper and nothing else. Dropping it asks the tasks to end and lets them
@@ -79,6 +80,7 @@ impl Engine {
                 end.send_replace(true);
             }
         };
+        resident::stay();
         let thread = thread::Builder::new()
             .name("portlease".to_owned())
             .spawn(run)

@@ -52,6 +52,7 @@ pub mod mapping;
 pub mod net;
 mod open;
 mod protocol;
+mod resident;
 mod schedule;
 pub mod sink;
 mod sleep;

@@ -117,8 +117,8 @@ def gateway(gateway_program: Path) -> Iterator[Gateway]:
 class Gateway:
     """A running gateway."""
 
-    def __init__(self, program: Path) -> None:
-        self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, program: Path, *arguments: str) -> None:
+        self._process = subprocess.Popen([program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         place = self._event("started")
         self.address: Address = (place["gateway"], str(place["pcp_port"]), place["ssdp_address"])
 

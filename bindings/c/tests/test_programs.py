@@ -143,6 +143,27 @@ def test_a_program_whose_main_thread_has_ended_ends_with_its_other_threads(build
     assert gateway.mappings() == []
 
 
+def test_a_library_that_is_unloaded_while_it_releases_still_releases(
+    prefix: Path, build: Build, gateway_program: Path
+) -> None:
+    # Not linked to the library, which would keep it loaded.
+    program = build("unload", "unload.c", flags=["-Wl,--as-needed", "-ldl"])
+    gateway = Gateway(gateway_program, "--faults", '{"pcp_processing_ms": 200}')
+    command = [program, prefix / "lib/libportlease.so", *gateway.address]
+    running = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert running.stdout and running.stdout.readline() == "unloaded\n"
+        give_up_at = time.monotonic() + PATIENCE
+        while gateway.mappings() != []:
+            assert running.poll() is None and time.monotonic() < give_up_at
+            time.sleep(0.01)
+        running.communicate(timeout=PATIENCE)
+        assert running.returncode == 0
+    finally:
+        running.kill()
+        gateway.close()
+
+
 @pytest.mark.parametrize("standard", ["c++11", "c++17", "c++20"])
 def test_the_header_in_cplusplus(prefix: Path, gateway: Gateway, tmp_path: Path, standard: str) -> None:
     need("g++")
