@@ -35,8 +35,14 @@ pub(crate) fn watch() {
 }
 
 fn is_main() -> bool {
-    // SAFETY: both only ask.
-    unsafe { libc::gettid() == libc::getpid() }
+    // SAFETY: it only asks.
+    thread_number() == libc::c_long::from(unsafe { libc::getpid() })
+}
+
+/// As gettid(2), which glibc has only since 2.30: with an older one the library could not be loaded.
+fn thread_number() -> libc::c_long {
+    // SAFETY: it only asks.
+    unsafe { libc::syscall(libc::SYS_gettid) }
 }
 
 /// Has [`ended`] called when this thread ends. If the system has no key left, nothing is told.
@@ -103,8 +109,7 @@ fn blocked(task: &str) -> u64 {
 
 /// The number of this thread.
 fn own() -> String {
-    // SAFETY: it only asks.
-    unsafe { libc::gettid() }.to_string()
+    thread_number().to_string()
 }
 
 /// The numbers of the threads of this process; `None` if the system does not tell.
