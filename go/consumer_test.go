@@ -57,8 +57,8 @@ func TestAnotherModuleBuildsAgainstWhatIsInstalled(t *testing.T) {
 		flags  []string
 		shared bool
 	}{
-		"shared": {nil, true},
-		"static": {[]string{"-tags", "portlease_static"}, false},
+		"shared":  {[]string{"-tags", "portlease_shared"}, true},
+		"archive": {[]string{"-tags", "portlease_pkgconfig"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -152,6 +152,66 @@ func TestAProgramBuildsForEverySystemWithoutCgoAndIsToldThatItCannotMap(t *testi
 	}
 	command(t, folder, withoutCgo, "go", "vet", "./...")
 	command(t, folder, withoutCgo, "go", "test", "./...")
+}
+
+// platforms are those with a prebuilt library.
+var platforms = []string{"linux/amd64", "linux/arm64", "windows/amd64", "darwin/amd64", "darwin/arm64"}
+
+// linking are the files that say what is linked, in a build for a platform with some tags, and the modules that they import.
+func linking(t *testing.T, platform string, tags ...string) (files, modules []string) {
+	t.Helper()
+	context := build.Default
+	context.CgoEnabled, context.BuildTags = true, tags
+	context.GOOS, context.GOARCH, _ = strings.Cut(platform, "/")
+	pkg, err := context.ImportDir(".", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range slices.Concat(pkg.GoFiles, pkg.CgoFiles) {
+		if strings.HasPrefix(file, "link_") {
+			files = append(files, file)
+		}
+	}
+	for _, path := range pkg.Imports {
+		if _, module, found := strings.Cut(path, "portlease/go/lib/"); found {
+			modules = append(modules, module)
+		}
+	}
+	return files, modules
+}
+
+func TestEachPlatformLinksItsOwnLibraryUnlessATagTakesTheInstalledOne(t *testing.T) {
+	t.Parallel()
+	for _, platform := range platforms {
+		name := strings.ReplaceAll(platform, "/", "-")
+		if _, modules := linking(t, platform); !slices.Equal(modules, []string{name}) {
+			t.Errorf("%s links %v", platform, modules)
+		}
+		if _, err := os.Stat(filepath.Join("lib", name, "go.mod")); err != nil {
+			t.Error(err)
+		}
+		for _, tag := range []string{"portlease_pkgconfig", "portlease_shared"} {
+			wanted := "link_" + strings.TrimPrefix(tag, "portlease_") + ".go"
+			if files, _ := linking(t, platform, tag); !slices.Equal(files, []string{wanted}) {
+				t.Errorf("%s with %s links by %v", platform, tag, files)
+			}
+		}
+	}
+}
+
+func TestAPlatformWithoutALibraryIsToldInOneLineWhatToDo(t *testing.T) {
+	t.Parallel()
+	for _, platform := range []string{"linux/386", "windows/arm64", "freebsd/amd64", "android/arm64", "ios/arm64"} {
+		if files, _ := linking(t, platform); !slices.Equal(files, []string{"link_none.go"}) {
+			t.Errorf("%s links by %v", platform, files)
+		}
+	}
+	cgo := exec.Command("go", "tool", "cgo", "-objdir", t.TempDir(), "link_none.go")
+	cgo.Env = append(os.Environ(), alone...)
+	out, err := cgo.CombinedOutput()
+	if err == nil || strings.Count(string(out), "error:") != 1 || !strings.Contains(string(out), "-tags portlease_pkgconfig") {
+		t.Errorf("it says: %s", out)
+	}
 }
 
 // declarations are the exported functions and methods of this package, with their types.

@@ -33,8 +33,8 @@
 //
 // # Linking
 //
-// The package stands on the C library of the same name. By default it is linked as a shared library that pkg-config
-// finds; the build tag portlease_static links the archive into the program instead. The module's README says how to
-// get either. A build without cgo has the same types and functions: there Start fails with [ErrUnavailable], and says
-// why.
+// The package stands on the C library of the same name, and needs cgo: a C compiler. The library comes prebuilt, in a
+// module for each platform, and is linked into the program. The build tag portlease_pkgconfig takes the archive that is
+// installed and that pkg-config finds instead, portlease_shared the shared library. The module's README has the list of
+// platforms. A build without cgo has the same types and functions: there Start fails with [ErrUnavailable], and says why.
 package portlease

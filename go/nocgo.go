@@ -13,8 +13,8 @@ import (
 var errNoCgo = &Error{
 	Kind: KindUnavailable,
 	Message: "cannot map ports: this program was built without cgo; " +
-		"build it with CGO_ENABLED=1, a C compiler and the C library of portlease",
-	Advice: "build this program with CGO_ENABLED=1, a C compiler and the C library of portlease",
+		"build it with CGO_ENABLED=1 and a C compiler",
+	Advice: "build this program with CGO_ENABLED=1 and a C compiler",
 }
 
 // Mapper is a background engine that maps ports on the home router; without cgo there is none.

@@ -110,11 +110,11 @@ def go():
         )
         return place / to
 
-    with_it = weigh(compiled("./hello", "with", "portlease_static,with_portlease"))
+    with_it = weigh(compiled("./hello", "with", "portlease_pkgconfig,with_portlease"))
     without = weigh(compiled("./hello", "without", ""))
     return {
         "version": first_line("go", "version"),
-        "command": [compiled(".", "turns", "portlease_static")],
+        "command": [compiled(".", "turns", "portlease_pkgconfig")],
         "sizes": {"a Go program, linked statically": with_it, "the same without portlease": without},
     }
 

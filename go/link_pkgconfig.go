@@ -1,4 +1,4 @@
-//go:build portlease_static
+//go:build portlease_pkgconfig && !portlease_shared
 
 package portlease
 

@@ -1,0 +1,7 @@
+// Package archive links the C library of portlease, for Linux on amd64, with glibc or musl, into programs that import
+// [github.com/portlease/portlease/go]. It has nothing else. The archive is only in the published module: the
+// repository makes it by bindings/release/go.
+package archive
+
+// #cgo LDFLAGS: ${SRCDIR}/libportlease.a -lpthread -ldl
+import "C"

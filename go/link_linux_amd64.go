@@ -1,0 +1,5 @@
+//go:build cgo && !android && !portlease_pkgconfig && !portlease_shared
+
+package portlease
+
+import _ "github.com/portlease/portlease/go/lib/linux-amd64"
