@@ -1,6 +1,6 @@
 # What UniFFI's Kotlin lacks. It makes its machinery public: users see records, enums, the exception and the hand-written
 # classes, and all else is internal. Java cannot name a getter of a `Duration`, so records have one for Java too. A call's
-# status comes from where JNA is prepared first.
+# status comes from where JNA is prepared first, and the native library's name from where it is chosen.
 
 # The functions that Java gets for the durations of a record, and then the end of its body.
 function java_durations(indent,    number) {
@@ -24,6 +24,7 @@ NR == 1 { print "@file:JvmSynthetic" }
   sub(/^(public )?/, "internal "); sub(/^internal internal /, "internal ")
 }
 /^private fun findLibraryName/ { sub(/^private/, "internal") }
+/^    return "portlease_uniffi"$/ { sub(/".*"/, "libraryName") }
 /fun `(startMapper|beginOpen|stopAll)`/ { sub(/(suspend )?fun/, "internal &") }
 /^    var status = UniffiRustCallStatus\(\)$/ { print "    val status = newCallStatus()"; next }
 

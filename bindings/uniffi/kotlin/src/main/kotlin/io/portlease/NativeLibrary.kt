@@ -5,9 +5,33 @@ package io.portlease
 import com.sun.jna.CallbackThreadInitializer
 import com.sun.jna.Native
 import com.sun.jna.Platform
+import java.io.File
+import java.io.IOException
 
 /** The way to the native library for what makes handles; loads the library when it is first used. */
 internal val nativeLibrary: NativeLibrary by lazy { NativeLibrary() }
+
+private const val PLAIN = "portlease_uniffi"
+
+/** JNA has one folder for a processor's Linux, whatever its C library is. */
+private const val FOR_MUSL = "portlease_uniffi_musl"
+
+/** What the generated sources load: the library for the C library that this JVM runs on, if the jar has one for each. */
+internal val libraryName: String by lazy {
+    if (Platform.isLinux() && isInJar(FOR_MUSL) && usesMusl(memoryMap())) FOR_MUSL else PLAIN
+}
+
+private fun isInJar(library: String): Boolean =
+    Views::class.java.getResource("/${Platform.RESOURCE_PREFIX}/${System.mapLibraryName(library)}") != null
+
+/** Whether a process with such a `/proc/self/maps` was started by musl's loader, which is musl's C library too. */
+internal fun usesMusl(maps: List<String>): Boolean = maps.any { "/ld-musl-" in it || it.endsWith("/libc.so") }
+
+private fun memoryMap(): List<String> = try {
+    File("/proc/self/maps").readLines()
+} catch (_: IOException) {
+    emptyList()
+}
 
 /** A simulated gateway, whose constructor UniFFI writes as a function of a companion. */
 internal fun simulate(settings: String): SimulatedGateway = nativeLibrary.simulate(settings)
@@ -37,7 +61,7 @@ internal class NativeLibrary {
     /** What to do about it, for the next calls too, of which the JVM says no more than that a class is not there. */
     private fun advice(failure: LinkageError): String {
         val folder = Platform.RESOURCE_PREFIX
-        return if (javaClass.getResource("/$folder/${System.mapLibraryName("portlease_uniffi")}") == null) {
+        return if (!isInJar(PLAIN) && !isInJar(FOR_MUSL)) {
             "this portlease jar has no native library for $folder: build the jar on such a system, or give Java the folder " +
                 "of a library that was built for it, -Djna.library.path=FOLDER"
         } else {

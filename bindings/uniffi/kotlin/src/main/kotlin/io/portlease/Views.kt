@@ -5,6 +5,7 @@ package io.portlease
 import com.sun.jna.Native
 import com.sun.jna.Pointer
 import java.lang.ref.Reference
+import java.nio.Buffer
 import java.nio.ByteBuffer
 import java.util.concurrent.ConcurrentLinkedQueue
 
@@ -52,7 +53,7 @@ internal object Views {
                 length < 0 -> throw PortLeaseException.Internal(ErrorReport(ErrorKind.INTERNAL, "the native library failed"))
                 length > page.bytes.capacity() -> page = Page(Math.toIntExact(length + length / 2))
                 else -> {
-                    page.bytes.position(0).limit(length.toInt())
+                    (page.bytes as Buffer).position(0).limit(length.toInt()) // a ByteBuffer of Android 9 has none of its own
                     return converter.read(page.bytes).also { pages.offer(page) }
                 }
             }
