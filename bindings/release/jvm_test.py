@@ -157,6 +157,8 @@ def check_elf(library):
         faults.append("has another SONAME")
     if "TEXTREL" in text:
         faults.append("has relocations in its code")
+    if re.search(r"^ *TLS ", text, re.MULTILINE):
+        faults.append("has variables of threads, which Android knows since version 10")
     if not pages or min(pages) < PAGE:
         faults.append(f"is aligned to {pages}, not to pages of {PAGE}")
     if faults:
