@@ -77,6 +77,7 @@ impl Clock {
     pub(crate) fn now(&self) -> Moment {
         Moment(match &self.0 {
             Source::System => system::time(),
+            Source::Runtime if system::INSTANT_RUNS_IN_SLEEP => runtime_time(),
             Source::Runtime => runtime_time() + self.slept(),
             #[cfg(test)]
             Source::Test(_) => runtime_time() + self.slept(),

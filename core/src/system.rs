@@ -10,6 +10,10 @@ pub(crate) fn time() -> Duration {
     platform::time()
 }
 
+/// Whether the clock of [`std::time::Instant`], and with it that of tokio, runs in sleep. QueryPerformanceCounter does; those of
+/// Linux, Android and Apple do not.
+pub(crate) const INSTANT_RUNS_IN_SLEEP: bool = cfg!(windows);
+
 /// The part of [`time`] in which the machine slept, give or take [`GRAIN`]; the same from call to call while it is awake.
 pub(crate) fn slept() -> Duration {
     /// The last answer, in milliseconds.

@@ -160,15 +160,11 @@ impl GatewayPort {
     }
 
     fn failure(&self, protocol: Protocol, error: io::Error) -> PortMappingError {
-        match error.kind() {
-            // Windows reports the ICMP port unreachable as a reset.
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
-                self.unreachable.send_modify(|count| *count += 1);
-                self.nothing_listens(protocol)
-            }
-            _ => By::protocol(protocol)
-                .transport(format!("{protocol}: cannot exchange datagrams with {}", self.gateway), error),
+        if is_refusal(&error) {
+            self.unreachable.send_modify(|count| *count += 1);
+            return self.nothing_listens(protocol);
         }
+        By::protocol(protocol).transport(format!("{protocol}: cannot exchange datagrams with {}", self.gateway), error)
     }
 }
 
@@ -335,6 +331,11 @@ impl Place<'_> {
             in_seconds(patience)
         ))
     }
+}
+
+/// Whether this is how a connected socket tells an ICMP port unreachable: as a refusal, on Windows as a reset.
+pub(crate) fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset)
 }
 
 /// Whether this is how Windows says that a datagram was longer than the buffer (WSAEMSGSIZE).

@@ -435,6 +435,17 @@ fn lifetimes_on_the_wire_are_whole_seconds_and_never_a_delete() {
     assert_eq!(wire_lifetime(Duration::MAX - Duration::from_secs(1)), u32::MAX);
 }
 
+/// The same for port 5351 and for SSDP.
+#[test]
+fn a_closed_port_is_told_as_a_refusal_or_by_windows_as_a_reset() {
+    for kind in [io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset] {
+        assert!(is_refusal(&kind.into()), "{kind}");
+    }
+    for kind in [io::ErrorKind::HostUnreachable, io::ErrorKind::ConnectionAborted, io::ErrorKind::TimedOut] {
+        assert!(!is_refusal(&kind.into()), "{kind}");
+    }
+}
+
 /// So that whoever asked can see that the network is away.
 #[cfg(unix)]
 #[tokio::test]

@@ -16,6 +16,7 @@ use super::config::UpnpConfig;
 use super::http::{endpoint, shown};
 use super::soap::BY_UPNP;
 use crate::client::trace;
+use crate::client::udp::{cut_short, is_refusal};
 use crate::config::SSDP_ADDRESS;
 use crate::error::PortMappingError;
 use crate::escape::Escaped;
@@ -240,7 +241,7 @@ impl Search {
             && let Err(error) = sentinel.send(message(*host, TARGETS[0]).as_bytes()).await
         {
             // The refusal of an earlier message may be reported here.
-            self.refused |= error.kind() == io::ErrorKind::ConnectionRefused;
+            self.refused |= is_refusal(&error);
             tracing::debug!(%error, %host, "an ssdp search could not be sent");
         }
         let (mut sent, mut failure) = (0, None);
@@ -296,7 +297,7 @@ impl Search {
                 }
                 received = recv(self.sentinel.as_ref(), &mut other) => match received {
                     Ok((count, from)) => Ok((&other[..count], from)),
-                    Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    Err(error) if is_refusal(&error) => {
                         self.refused = true;
                         continue;
                     }
@@ -323,6 +324,8 @@ impl Search {
                         return Found::Answer(answer, from);
                     }
                 }
+                // Longer than any answer.
+                Err(error) if cut_short(&error) => {}
                 Err(error) => {
                     tracing::debug!(%error, "an ssdp answer could not be received");
                     self.errors += 1;
@@ -358,8 +361,11 @@ async fn recv(sentinel: Option<&(UdpSocket, SocketAddr)>, buffer: &mut [u8]) -> 
 fn open(local: Ipv4Addr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_multicast_ttl_v4(MULTICAST_TTL)?;
-    if !local.is_unspecified() {
-        socket.set_multicast_if_v4(&local)?;
+    // Without it the group is asked by the interface of the default route, and the gateway all the same.
+    if !local.is_unspecified()
+        && let Err(error) = socket.set_multicast_if_v4(&local)
+    {
+        tracing::debug!(%error, %local, "the system chooses the interface of ssdp searches");
     }
     socket.bind(&SocketAddr::from((local, 0)).into())?;
     socket.set_nonblocking(true)?;

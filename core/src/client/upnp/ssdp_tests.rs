@@ -170,3 +170,21 @@ async fn a_search_that_cannot_be_sent_at_all_is_a_transport_error() {
     assert_eq!(error.kind(), crate::ErrorKind::Transport);
     assert!(error.to_string().starts_with("cannot send an ssdp search to 127.0.0.1:0"), "{error}");
 }
+
+/// Linux lets a program use an address that no interface has, and then knows no interface for it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_system_that_cannot_send_multicast_by_one_interface_still_lets_the_gateway_be_asked() {
+    crate::net::namespace::in_namespace(|| {
+        std::fs::write("/proc/sys/net/ipv4/ip_nonlocal_bind", "1").unwrap();
+        let local = Ipv4Addr::new(127, 0, 0, 1);
+        let elsewhere = Ipv4Addr::new(192, 0, 2, 20);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            for address in [local, elsewhere] {
+                let socket = open(address).unwrap();
+                assert_eq!(socket.local_addr().unwrap().ip(), address);
+            }
+        });
+    });
+}
