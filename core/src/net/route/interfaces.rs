@@ -1,7 +1,8 @@
 //! The interfaces of this machine, with their IPv4 networks and default routes.
 
 #[cfg_attr(target_os = "linux", path = "interfaces/linux.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "interfaces/other.rs")]
+#[cfg_attr(windows, path = "interfaces/windows.rs")]
+#[cfg_attr(not(any(target_os = "linux", windows)), path = "interfaces/other.rs")]
 mod platform;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,4 +1,5 @@
-//! Default routes by the platform's own choice of the default interface, which follows the metrics.
+//! Default routes as the interfaces tell them: by the platform's own choice of the default interface, which follows the metrics, or
+//! by the metrics themselves.
 
 use super::interfaces::{self, DefaultRoute};
 use crate::error::PortMappingError;

@@ -9,14 +9,9 @@ pub(super) fn all() -> Vec<Interface> {
 }
 
 fn read(interface: &netdev::Interface) -> Interface {
-    let (name, alias) = match &interface.friendly_name {
-        // The system's own name is a GUID there.
-        Some(friendly) if cfg!(windows) => (friendly, Some(&interface.name)),
-        friendly => (&interface.name, friendly.as_ref()),
-    };
     let network = |network: &netdev::ipnet::Ipv4Net| Network { address: network.addr(), prefix: network.prefix_len() };
     let networks = interface.ipv4.iter().map(network).collect();
-    Interface { name: name.clone(), alias: alias.cloned(), networks }
+    Interface { name: interface.name.clone(), alias: interface.friendly_name.clone(), networks }
 }
 
 /// The default route of every interface that has one, the platform's default interface first, because the metrics are not known.
