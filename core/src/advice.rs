@@ -147,7 +147,7 @@ impl Obstacle {
             Self::Unsupported => {
                 "update the router's software, or switch on UPnP, NAT-PMP and PCP in its settings, so that each can be tried"
             }
-            Self::Transport => "check this machine's network connection, its firewall and the addresses given",
+            Self::Transport => CHECK_THIS_MACHINE,
             Self::NoNetwork => "connect this machine to a network with a router",
             Self::Deadline => "try again, and allow more time",
             Self::Defect => "this is a defect in portlease: please report it",
@@ -159,6 +159,20 @@ impl Obstacle {
         }
     }
 }
+
+/// What may be wrong with this machine. Apple's systems let a program use the local network only if the user permits it, and tell a
+/// program that may not that there is no route.
+const CHECK_THIS_MACHINE: &str = if cfg!(target_os = "macos") {
+    ON_MACOS
+} else if cfg!(target_vendor = "apple") {
+    ON_IOS
+} else {
+    "check this machine's network connection, its firewall and the addresses given"
+};
+const ON_MACOS: &str = "check this machine's network connection, its firewall and the addresses given, and permit this program, or the \
+    terminal that runs it, in System Settings > Privacy & Security > Local Network";
+const ON_IOS: &str = "check this device's network connection and the addresses given, and permit the app in Settings > Privacy & \
+    Security > Local Network; a search by multicast also requires the entitlement com.apple.developer.networking.multicast";
 
 /// The name of PCP's result code 11, which stands for the same where a protocol has no code for it.
 pub(crate) const CANNOT_PROVIDE_EXTERNAL: &str = "CANNOT_PROVIDE_EXTERNAL";
@@ -326,6 +340,15 @@ mod tests {
         assert_eq!(PortMappingError::unavailable("the lifetime ran out in sleep").advice(), None);
         let error = PortMappingError::unavailable("none").with_details([refused(Protocol::Pcp, 1)]);
         assert_eq!(error.advice().as_deref(), Some(Obstacle::Unsupported.advice()));
+    }
+
+    #[test]
+    fn on_apples_systems_the_advice_for_an_error_of_this_machine_names_the_permission_for_the_local_network() {
+        for advice in [ON_MACOS, ON_IOS] {
+            assert!(advice.contains("Privacy & Security > Local Network") && !advice.contains("  "), "{advice}");
+        }
+        let here = Obstacle::Transport.advice();
+        assert_eq!(here.contains("Local Network"), cfg!(target_vendor = "apple"), "{here}");
     }
 
     #[test]

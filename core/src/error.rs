@@ -1,6 +1,5 @@
 //! The only list of error kinds, and the error type that carries one.
 
-use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::str::FromStr;
@@ -312,10 +311,9 @@ impl PortMappingError {
 
     /// The whole message, cause included: what snapshots, events and the other languages show.
     pub fn message(&self) -> String {
-        match self.source() {
-            Some(cause) => format!("{self}: {cause}"),
-            None => self.to_string(),
-        }
+        let Some(cause) = self.cause() else { return self.to_string() };
+        let reason = if cfg!(target_vendor = "apple") { withheld_network(cause) } else { None };
+        format!("{self}: {cause}{}", reason.unwrap_or_default())
     }
 
     /// The system's error, which a `transport` error shares with its copies.
@@ -332,6 +330,16 @@ impl PortMappingError {
     pub const fn retry_after(&self) -> Option<Duration> {
         if let Self::Refused { retry_after, .. } = self { *retry_after } else { None }
     }
+}
+
+/// What more to say of an error of Apple's systems. They have no error of their own for a program that may not use the local
+/// network: it is told that there is no route to the router (TN3179, "Understanding local network privacy"). On iOS the same goes
+/// for multicast without the entitlement.
+fn withheld_network(cause: &io::Error) -> Option<&'static str> {
+    /// EHOSTUNREACH of these systems.
+    const NO_ROUTE: i32 = 65;
+    (cause.raw_os_error() == Some(NO_ROUTE))
+        .then_some(" (the system says this too if the program may not use the local network)")
 }
 
 impl fmt::Display for PortMappingError {
@@ -422,6 +430,8 @@ impl ErrorReport {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use super::*;
 
     #[test]
@@ -448,5 +458,16 @@ mod tests {
         assert_eq!(source.raw_os_error(), Some(1));
         assert_eq!(error.message(), format!("cannot send to 192.168.1.1: {text}"));
         assert_eq!(ErrorReport::from(&error).message, error.message());
+    }
+
+    #[test]
+    fn no_route_to_host_on_apples_systems_may_be_the_permission_for_the_local_network() {
+        let said = withheld_network(&io::Error::from_raw_os_error(65)).unwrap();
+        assert!(said.contains("may not use the local network"), "{said}");
+        // ENETUNREACH, and an error that the system has not made.
+        assert_eq!(withheld_network(&io::Error::from_raw_os_error(51)), None);
+        assert_eq!(withheld_network(&io::ErrorKind::HostUnreachable.into()), None);
+        let whole = PortMappingError::transport("cannot send", io::Error::from_raw_os_error(65)).message();
+        assert_eq!(whole.contains("local network"), cfg!(target_vendor = "apple"), "{whole}");
     }
 }
