@@ -84,7 +84,7 @@ impl Paint {
     pub(crate) fn of(stream: &impl IsTerminal) -> Self {
         // https://no-color.org: any value but the empty one.
         let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self(stream.is_terminal() && !forbidden && !dumb_terminal())
+        Self(stream.is_terminal() && !forbidden && !dumb_terminal() && shows_colours())
     }
 
     /// No colours.
@@ -106,6 +106,17 @@ impl Paint {
             false => text,
         }
     }
+}
+
+/// A console of Windows heeds escapes only if it is asked to; a terminal that comes from Unix says what it is.
+#[cfg(windows)]
+fn shows_colours() -> bool {
+    anstyle_query::windows::enable_ansi_colors() == Some(true) || anstyle_query::term_supports_ansi_color()
+}
+
+#[cfg(not(windows))]
+fn shows_colours() -> bool {
+    true
 }
 
 pub(crate) fn dumb_terminal() -> bool {
