@@ -91,14 +91,12 @@ fn unmap_removes_what_detach_left() {
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn unmap_removes_what_a_crash_has_left() {
     let gateway = gateway();
     let running = start_at(&gateway, "map 4000/udp");
     running.line();
-    running.signal("KILL");
-    running.end();
+    running.crash();
     assert_eq!(gateway.mappings().len(), 1);
     assert_eq!(run_at(&gateway, "unmap 4000/udp").status, Some(0));
     assert!(gateway.mappings().is_empty());

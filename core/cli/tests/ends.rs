@@ -1,5 +1,4 @@
 //! How `portlease map` ends: what it hears, what it leaves on the router, and what it says about that.
-#![cfg(unix)]
 
 mod common;
 
@@ -10,20 +9,31 @@ use common::*;
 use portlease_gateway::{Faults, Mode};
 use serde_json::json;
 
+/// Maps two ports, and looks that both are released after this.
+#[track_caller]
+fn releases_after(ask_to_end: impl FnOnce(&Running)) {
+    let gateway = gateway();
+    let running = start_at(&gateway, "map 4000/udp 4000/tcp");
+    running.line();
+    running.line();
+    assert_eq!(gateway.mappings().len(), 2);
+    ask_to_end(&running);
+    let ended = running.end();
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert!(ended.text().contains("4000/udp released") && ended.text().contains("4000/tcp released"));
+    assert!(gateway.mappings().is_empty());
+}
+
 #[test]
-fn ctrl_c_and_sigterm_release() {
-    for signal in ["INT", "TERM"] {
-        let gateway = gateway();
-        let running = start_at(&gateway, "map 4000/udp 4000/tcp");
-        running.line();
-        running.line();
-        assert_eq!(gateway.mappings().len(), 2);
-        running.signal(signal);
-        let ended = running.end();
-        assert_eq!(ended.status, Some(0), "{signal}: {ended:?}");
-        assert!(ended.text().contains("4000/udp released") && ended.text().contains("4000/tcp released"));
-        assert!(gateway.mappings().is_empty(), "{signal}");
-    }
+fn ctrl_c_releases() {
+    releases_after(Running::press_ctrl_c);
+}
+
+/// Windows has no such signal.
+#[cfg(unix)]
+#[test]
+fn sigterm_releases() {
+    releases_after(|running| running.signal("TERM"));
 }
 
 #[test]
@@ -31,7 +41,7 @@ fn ctrl_c_before_anything_was_mapped_is_status_1() {
     let gateway = gateway_with(refusing());
     let running = start_at(&gateway, "map 4000/udp");
     running.complaint("portlease: refused:");
-    running.signal("INT");
+    running.press_ctrl_c();
     let ended = running.end();
     assert_eq!(ended.status, Some(1));
     assert!(ended.stderr.contains("no port was mapped"), "{}", ended.stderr);
@@ -43,9 +53,9 @@ fn a_second_ctrl_c_ends_at_once() {
     let running = start_at(&gateway, "map 4000/udp --protocol upnp");
     running.line();
     gateway.set_faults(Faults { upnp: Mode::Silent, ..Faults::default() });
-    running.signal("INT");
+    running.press_ctrl_c();
     running.complaint("releasing");
-    running.signal("INT");
+    running.press_ctrl_c();
     let ended = running.end();
     assert_eq!(ended.status, Some(1));
     assert!(
@@ -64,7 +74,7 @@ fn a_router_that_went_away_does_not_keep_it_from_ending() {
     let running = start_at(&gateway, "map 4000/udp");
     running.line();
     drop(gateway);
-    running.signal("INT");
+    running.press_ctrl_c();
     let ended = running.end();
     assert_eq!(ended.status, Some(1), "what is left on the router is not known: {ended:?}");
     assert!(ended.stderr.contains("the router did not confirm that it is released"), "{}", ended.stderr);
@@ -91,7 +101,7 @@ fn programs_are_told_which_ports_may_be_left_and_until_when() {
     running.event("installed");
     drop(gateway);
     let before = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    running.signal("TERM");
+    running.press_ctrl_c();
     let left = running.event("unconfirmed");
     assert_eq!((&left["internal_port"], &left["external_port"]), (&json!(4000), &json!(4000)), "{left}");
     let ends = left["expires_at"].as_u64().unwrap();
@@ -99,6 +109,8 @@ fn programs_are_told_which_ports_may_be_left_and_until_when() {
     assert_eq!(running.end().status, Some(1));
 }
 
+/// It is told by a signal that Windows does not have.
+#[cfg(unix)]
 #[test]
 fn a_closed_terminal_releases() {
     let gateway = gateway();
@@ -113,6 +125,8 @@ fn a_closed_terminal_releases() {
     assert!(gateway.mappings().is_empty());
 }
 
+/// Windows has neither the signal nor the shell.
+#[cfg(unix)]
 #[test]
 fn started_with_hangups_ignored_it_outlives_its_terminal() {
     let gateway = gateway();

@@ -1,5 +1,4 @@
 //! `-v`, `-vv` and `--log-file`: what happens to mappings and each exchange with the router, beside the answer.
-#![cfg(unix)]
 
 mod common;
 
@@ -82,6 +81,7 @@ fn a_log_file_is_appended_to_and_keeps_stderr_quiet() {
     }
 }
 
+/// Only Linux has a file that is always full.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_log_file_that_cannot_be_written_is_a_warning_and_the_mapping_goes_on() {
@@ -90,6 +90,7 @@ fn a_log_file_that_cannot_be_written_is_a_warning_and_the_mapping_goes_on() {
     assert_eq!(ended.stderr.matches(warning).count(), 1, "{}", ended.stderr);
 }
 
+/// A terminal is made by the `script` of util-linux.
 #[cfg(target_os = "linux")]
 #[test]
 fn on_a_terminal_lines_of_the_log_take_the_place_of_the_status_lines() {

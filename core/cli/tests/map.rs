@@ -1,10 +1,9 @@
 //! `portlease map` against a simulated gateway. Most tests end it as users do, with Ctrl-C.
-#![cfg(unix)]
 
 mod common;
 
 use common::*;
-use portlease_gateway::{Event, Faults, Mode};
+use portlease_gateway::{Faults, Mode};
 use serde_json::json;
 
 #[test]
@@ -303,8 +302,11 @@ fn off_a_terminal_there_are_no_colours() {
     assert!(!ended.text().contains('\x1b') && !ended.stderr.contains('\x1b'), "{ended:?}");
 }
 
+/// A terminal is made by the `script` of util-linux.
 #[cfg(target_os = "linux")]
 mod terminal {
+    use portlease_gateway::Event;
+
     use super::*;
 
     #[test]

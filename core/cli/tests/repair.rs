@@ -83,7 +83,6 @@ fn a_mapping_without_an_end_that_would_get_one_is_not_touched() {
     assert!(said.contains("is mapped without an end, and the router would give it one"), "{said}");
 }
 
-#[cfg(unix)]
 #[test]
 fn a_running_map_keeps_its_port_and_goes_on() {
     let gateway = gateway();

@@ -1,5 +1,4 @@
 //! What `portlease map` records, and what the next start makes of it after a crash.
-#![cfg(unix)]
 
 mod common;
 
@@ -9,17 +8,14 @@ use common::*;
 use portlease_gateway::{Faults, Gateway, Transport};
 use serde_json::{Value, json};
 
+/// What names the folder below which state is kept by default.
+const HOME: &str = if cfg!(windows) { "LOCALAPPDATA" } else { "HOME" };
+
 /// Starts `map` with this folder.
 fn start_with(gateway: &Gateway, folder: &Path, line: &str) -> Running {
     let mut command = command(&format!("map {line} --json"));
     command.args(flags(gateway)).arg("--state-dir").arg(folder);
     start(command)
-}
-
-/// As a crash does: nothing is released.
-fn crash(running: Running) {
-    running.signal("KILL");
-    running.end();
 }
 
 #[test]
@@ -33,7 +29,7 @@ fn after_a_crash_the_next_start_gets_the_same_external_port() {
         for _ in 0..3 {
             let running = start_with(&gateway, folder.path(), &line);
             ports.push(running.event("installed")["external_port"].clone());
-            crash(running);
+            running.crash();
         }
         assert!(ports.iter().all(|port| *port == ports[0] && *port != json!(4000)), "{protocol}: {ports:?}");
         assert_eq!(gateway.mappings().len(), 2, "{protocol}: one of ours, and the other host's");
@@ -46,7 +42,7 @@ fn what_nobody_wants_any_more_is_deleted_at_the_next_start() {
     let running = start_with(&gateway, folder.path(), "4000/udp 4001/udp");
     running.event("installed");
     running.event("installed");
-    crash(running);
+    running.crash();
     assert_eq!(gateway.mappings().len(), 2);
     let running = start_with(&gateway, folder.path(), "4002/udp");
     running.event("installed");
@@ -82,9 +78,12 @@ fn what_was_left_on_purpose_is_left() {
 
 #[test]
 fn a_folder_that_cannot_be_written_is_a_warning_and_the_port_is_mapped() {
-    let gateway = gateway();
-    // Not even root can write there.
-    let running = start_with(&gateway, Path::new("/proc/self/nowhere"), "4000/udp");
+    let (gateway, home) = (gateway(), Folder::new("unwritable"));
+    // Not even root can make a folder in a file.
+    let file = home.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let nowhere = file.join("nowhere");
+    let running = start_with(&gateway, &nowhere, "4000/udp");
     let (mut warning, mut installed) = (None, None);
     while warning.is_none() || installed.is_none() {
         let event = running.json();
@@ -95,7 +94,8 @@ fn a_folder_that_cannot_be_written_is_a_warning_and_the_port_is_mapped() {
         }
     }
     let warning = warning.unwrap_or_default();
-    assert!(warning["message"].as_str().is_some_and(|message| message.contains("/proc/self/nowhere")), "{warning}");
+    let nowhere = nowhere.display().to_string();
+    assert!(warning["message"].as_str().is_some_and(|message| message.contains(&nowhere)), "{warning}");
     assert!(warning.get("internal_port").is_none(), "{warning}");
     running.complaint("portlease: warning: ");
     assert_eq!(running.interrupt().status, Some(0), "a warning is no failure");
@@ -106,7 +106,7 @@ fn the_default_folder_is_the_one_for_state_and_no_state_uses_none() {
     let (gateway, home) = (gateway(), Folder::new("default"));
     let map = |line: &str| {
         let mut command = command(&format!("map 4000/udp --json {line}"));
-        command.args(flags(&gateway)).env("HOME", home.path());
+        command.args(flags(&gateway)).env(HOME, home.path());
         let running = start(command);
         running.event("installed");
         running
@@ -115,7 +115,11 @@ fn the_default_folder_is_the_one_for_state_and_no_state_uses_none() {
     assert_eq!(running.interrupt().status, Some(0));
     assert!(home.names(".").is_empty(), "{:?}", home.names("."));
     let running = map("");
-    let below = if cfg!(target_os = "macos") { "Library/Application Support" } else { ".local/state" };
+    let below = match (cfg!(windows), cfg!(target_os = "macos")) {
+        (true, _) => ".",
+        (_, true) => "Library/Application Support",
+        _ => ".local/state",
+    };
     assert_eq!(home.names(below), ["portlease"]);
     let records = || {
         let names = home.names(&format!("{below}/portlease"));
@@ -129,11 +133,13 @@ fn the_default_folder_is_the_one_for_state_and_no_state_uses_none() {
 #[test]
 fn without_a_home_it_maps_all_the_same_and_says_nothing() {
     let gateway = gateway();
-    for home in [None, Some(""), Some("home"), Some("/nonexistent")] {
+    // Windows names the folder itself, and a relative one is told.
+    let homes = [None, Some(""), Some("home"), Some("/nonexistent")];
+    for home in homes.into_iter().take(if cfg!(windows) { 2 } else { 4 }) {
         let mut command = command("map 4000/udp --for 1");
         command.args(flags(&gateway));
         if let Some(home) = home {
-            command.env("HOME", home);
+            command.env(HOME, home);
         }
         let ended = start(command).end();
         assert_eq!(ended.status, Some(0), "{home:?}: {ended:?}");
@@ -141,20 +147,24 @@ fn without_a_home_it_maps_all_the_same_and_says_nothing() {
     }
 }
 
+/// On macOS no variable names the folder.
+#[cfg(not(target_os = "macos"))]
 #[test]
 fn a_relative_folder_for_state_is_a_hint_and_not_used() {
+    const NAMES_THE_FOLDER: &str = if cfg!(windows) { "LOCALAPPDATA" } else { "XDG_STATE_HOME" };
     let (gateway, home) = (gateway(), Folder::new("relative"));
     let mut command = command("map 4000/udp --for 1");
-    command.args(flags(&gateway)).env("HOME", home.path()).env("XDG_STATE_HOME", "state").current_dir(home.path());
+    command.args(flags(&gateway)).env("HOME", home.path()).env(NAMES_THE_FOLDER, "state").current_dir(home.path());
     let ended = start(command).end();
     assert_eq!(ended.status, Some(0), "{ended:?}");
-    if cfg!(not(target_os = "macos")) {
-        let hint = "portlease: nothing is recorded for a crash: XDG_STATE_HOME must be an absolute path, not `state`";
-        assert_eq!(ended.stderr.matches(hint).count(), 1, "{}", ended.stderr);
-        assert!(home.names(".").is_empty(), "{:?}", home.names("."));
-    }
+    let hint = "portlease: nothing is recorded for a crash: ";
+    let why = format!("{hint}{NAMES_THE_FOLDER} must be an absolute path, not `state`");
+    assert_eq!(ended.stderr.matches(&why).count(), 1, "{}", ended.stderr);
+    assert!(home.names(".").is_empty(), "{:?}", home.names("."));
 }
 
+/// Only Unix keeps HOME when the user changes.
+#[cfg(unix)]
 #[test]
 fn root_writes_nothing_into_the_home_of_a_user() {
     let (gateway, home) = (gateway(), Folder::new("sudo"));
@@ -175,11 +185,11 @@ fn commands_that_hold_nothing_record_nothing() {
     let (gateway, home) = (gateway_with(Faults::default()), Folder::new("others"));
     for line in ["doctor", "unmap 4000/udp", "doctor --repair 4000"] {
         let mut command = command(line);
-        command.args(flags(&gateway)).env("HOME", home.path());
+        command.args(flags(&gateway)).env(HOME, home.path());
         start(command).end();
     }
     let mut list = command("list");
-    list.args(upnp_flags(&gateway)).env("HOME", home.path());
+    list.args(upnp_flags(&gateway)).env(HOME, home.path());
     start(list).end();
     assert!(home.names(".").is_empty(), "{:?}", home.names("."));
 }

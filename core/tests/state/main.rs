@@ -1,7 +1,6 @@
 //! What a program finds again that was killed: the same external ports, and nothing left of what it no longer wants.
 //!
 //! The program is this test binary once more, as a child that waits to be killed.
-#![cfg(unix)]
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -313,11 +312,16 @@ fn a_stop_that_nobody_confirms_leaves_its_record_for_the_next_start() {
 
 #[test]
 fn a_state_directory_that_cannot_be_used_is_a_warning_and_the_lease_is_mapped_all_the_same() {
-    let gateway = gateway();
-    let mapper = Mapper::start(config(&gateway).state_dir("/proc/portlease")).unwrap();
+    let (gateway, dir) = (gateway(), Dir::new());
+    // No folder can be made in a file.
+    std::fs::write(&dir.0, "").unwrap();
+    let folder = dir.0.join("portlease");
+    let mapper = Mapper::start(config(&gateway).state_dir(&folder)).unwrap();
     let lease = mapper.map(MapRequest::new(4000, Transport::Udp)).unwrap();
     assert_eq!(wait(lease.ready(LONG)).unwrap().external().unwrap().port(), 4000);
     let warning = mapper.snapshot().last_error.expect("a warning");
-    assert!(warning.message.starts_with("state_dir /proc/portlease: cannot write"), "{}", warning.message);
+    let expected = format!("state_dir {}: cannot write", folder.display());
+    assert!(warning.message.starts_with(&expected), "{}", warning.message);
     assert_eq!(wait(mapper.stop(LONG)), Release::Released);
+    std::fs::remove_file(&dir.0).unwrap();
 }

@@ -2,6 +2,9 @@
 // Each test binary uses its own part of this; clippy takes only what is marked as a test for one.
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
+#[cfg(windows)]
+mod console;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -116,6 +119,8 @@ pub struct Ended {
 
 pub fn start(mut command: Command) -> Running {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    #[cfg(windows)]
+    console::in_group(&mut command);
     let mut child = command.spawn().unwrap();
     let (stdout, stderr) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
     Running { child, stdout, stderr }
@@ -209,10 +214,23 @@ impl Running {
         assert!(status.success());
     }
 
-    /// Presses Ctrl-C and waits for its end.
-    #[cfg(unix)]
-    pub fn interrupt(self) -> Ended {
+    /// Presses Ctrl-C; on Windows Ctrl-Break, because Ctrl-C cannot be pressed for one program alone.
+    pub fn press_ctrl_c(&self) {
+        #[cfg(unix)]
         self.signal("INT");
+        #[cfg(windows)]
+        console::ctrl_break(&self.child);
+    }
+
+    /// Presses Ctrl-C and waits for its end.
+    pub fn interrupt(self) -> Ended {
+        self.press_ctrl_c();
+        self.end()
+    }
+
+    /// Ends it as a crash does: nothing is released.
+    pub fn crash(mut self) -> Ended {
+        self.child.kill().unwrap();
         self.end()
     }
 
