@@ -16,7 +16,8 @@ pub const UPNP_MAX_LEASE: u32 = 604_800;
 pub struct GatewayConfig {
     /// The address of the router on its LAN side: every protocol listens here. Default 127.0.0.1.
     pub bind: IpAddr,
-    /// The address on which mapped external ports really listen. Default 127.0.0.2 on Linux, 127.0.0.1 elsewhere.
+    /// The address on which mapped external ports really listen. Default 127.0.0.2; 127.0.0.1 on systems whose loopback
+    /// interface has no other address, such as macOS.
     pub external_bind: IpAddr,
     /// UDP port of PCP and NAT-PMP, which share it; 0 takes any free port. Real routers use 5351.
     pub pcp_port: u16,
@@ -66,8 +67,9 @@ pub struct GatewayConfig {
 
 impl Default for GatewayConfig {
     fn default() -> Self {
-        // Only Linux has the whole of 127.0.0.0/8 on its loopback interface.
-        let external = if cfg!(target_os = "linux") { Ipv4Addr::new(127, 0, 0, 2) } else { Ipv4Addr::LOCALHOST };
+        // These have the whole of 127.0.0.0/8 on their loopback interface; those that come from BSD have 127.0.0.1 alone.
+        let whole = cfg!(any(target_os = "linux", target_os = "android", windows));
+        let external = if whole { Ipv4Addr::new(127, 0, 0, 2) } else { Ipv4Addr::LOCALHOST };
         Self {
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             external_bind: IpAddr::V4(external),

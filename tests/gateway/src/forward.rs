@@ -127,9 +127,14 @@ async fn forward_udp(outer: UdpSocket, target: Target) {
     while errors < MAX_ERRORS {
         tokio::select! {
             received = outer.recv_from(&mut buffer) => {
-                let Ok((length, peer)) = received else {
-                    errors += 1;
-                    continue;
+                let (length, peer) = match received {
+                    Ok(received) => received,
+                    // So Windows tells that a peer, to which an answer was sent, has gone. The others have not.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionReset => continue,
+                    Err(_) => {
+                        errors += 1;
+                        continue;
+                    }
                 };
                 errors = 0;
                 let target = target.get();

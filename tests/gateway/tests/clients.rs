@@ -3,30 +3,11 @@
 
 mod common;
 
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::NonZeroU16;
-use std::path::Path;
-use std::process::{Command, Output};
-use std::time::Duration;
 
 use common::*;
-use crab_nat::{InternetProtocol, PortMapping, PortMappingOptions, PortMappingType};
 use igd_next::{PortMappingProtocol, SearchOptions};
-use natpmp::{Protocol as NatpmpProtocol, Response};
 use portlease_gateway::{Gateway, Protocol, Transport};
-
-/// crab_nat, natpmp and natpmpc know no other port than 5351: each test gets an address of its own for it.
-#[cfg(target_os = "linux")]
-fn on_real_port(last: u8, change: impl FnOnce(&mut portlease_gateway::GatewayConfig)) -> (Gateway, Ipv4Addr) {
-    let address = Ipv4Addr::new(127, 0, 53, last);
-    let gateway = start(|config| {
-        config.bind = address.into();
-        config.pcp_port = 5351;
-        change(config);
-    });
-    (gateway, address)
-}
 
 fn protocols(gateway: &Gateway) -> Vec<(Protocol, Transport, u16)> {
     gateway.mappings().iter().map(|mapping| (mapping.protocol, mapping.transport, mapping.external_port)).collect()
@@ -84,147 +65,188 @@ fn igd_next_without_async_maps_and_deletes() {
     assert_eq!(protocols(&gateway), []);
 }
 
+/// On an address of each test's own, which only Linux is known to answer from.
 #[cfg(target_os = "linux")]
-#[tokio::test]
-async fn crab_nat_maps_renews_and_deletes_by_pcp_and_by_natpmp() {
-    for (last, pcp, expected) in [(1, true, Protocol::Pcp), (2, false, Protocol::NatPmp)] {
-        let (gateway, address) = on_real_port(last, |config| config.pcp = pcp);
-        for (protocol, transport) in [(InternetProtocol::Udp, Transport::Udp), (InternetProtocol::Tcp, Transport::Tcp)]
-        {
-            let options = PortMappingOptions {
-                external_port: NonZeroU16::new(4200),
-                lifetime_seconds: Some(300),
-                timeout_config: None,
-            };
-            // The source address that the kernel takes towards any 127.x address.
-            let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
-            let internal = NonZeroU16::new(4002).unwrap();
-            let mut mapping =
-                PortMapping::new(IpAddr::V4(address).into(), local, protocol, internal, options).await.unwrap();
-            assert_eq!((mapping.external_port().get(), mapping.lifetime()), (4200, 300));
-            assert_eq!(matches!(mapping.mapping_type(), PortMappingType::Pcp { .. }), pcp);
-            assert_eq!(protocols(&gateway), [(expected, transport, 4200)]);
-            mapping.renew().await.unwrap();
-            assert_eq!(protocols(&gateway), [(expected, transport, 4200)]);
-            mapping.try_drop().await.unwrap();
-            assert_eq!(protocols(&gateway), []);
+mod real_port {
+    use std::num::NonZeroU16;
+
+    use crab_nat::{InternetProtocol, PortMapping, PortMappingOptions, PortMappingType};
+    use natpmp::{Protocol as NatpmpProtocol, Response};
+    use portlease_gateway::GatewayConfig;
+
+    use super::*;
+
+    /// crab_nat, natpmp and natpmpc know no other port than 5351: each test gets an address of its own for it.
+    pub(super) fn on_real_port(last: u8, change: impl FnOnce(&mut GatewayConfig)) -> (Gateway, Ipv4Addr) {
+        let address = Ipv4Addr::new(127, 0, 53, last);
+        let gateway = start(|config| {
+            config.bind = address.into();
+            config.pcp_port = 5351;
+            change(config);
+        });
+        (gateway, address)
+    }
+
+    #[tokio::test]
+    async fn crab_nat_maps_renews_and_deletes_by_pcp_and_by_natpmp() {
+        for (last, pcp, expected) in [(1, true, Protocol::Pcp), (2, false, Protocol::NatPmp)] {
+            let (gateway, address) = on_real_port(last, |config| config.pcp = pcp);
+            for (protocol, transport) in
+                [(InternetProtocol::Udp, Transport::Udp), (InternetProtocol::Tcp, Transport::Tcp)]
+            {
+                let options = PortMappingOptions {
+                    external_port: NonZeroU16::new(4200),
+                    lifetime_seconds: Some(300),
+                    timeout_config: None,
+                };
+                // The source address that the kernel takes towards any 127.x address.
+                let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+                let internal = NonZeroU16::new(4002).unwrap();
+                let mut mapping =
+                    PortMapping::new(IpAddr::V4(address).into(), local, protocol, internal, options).await.unwrap();
+                assert_eq!((mapping.external_port().get(), mapping.lifetime()), (4200, 300));
+                assert_eq!(matches!(mapping.mapping_type(), PortMappingType::Pcp { .. }), pcp);
+                assert_eq!(protocols(&gateway), [(expected, transport, 4200)]);
+                mapping.renew().await.unwrap();
+                assert_eq!(protocols(&gateway), [(expected, transport, 4200)]);
+                mapping.try_drop().await.unwrap();
+                assert_eq!(protocols(&gateway), []);
+            }
         }
     }
-}
 
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn natpmp_asks_the_address_maps_renews_and_deletes() {
-    let (gateway, address) = on_real_port(3, |_| ());
-    let mut client = natpmp::new_tokio_natpmp_with(address).await.unwrap();
-    client.send_public_address_request().await.unwrap();
-    let Response::Gateway(answer) = client.read_response_or_retry().await.unwrap() else { panic!("not an address") };
-    assert_eq!(*answer.public_address(), Ipv4Addr::new(192, 0, 1, 1));
-    for _ in 0..2 {
-        client.send_port_mapping_request(NatpmpProtocol::UDP, 4003, 4203, 120).await.unwrap();
-        let Response::UDP(answer) = client.read_response_or_retry().await.unwrap() else { panic!("not UDP") };
-        assert_eq!((answer.private_port(), answer.public_port(), answer.lifetime().as_secs()), (4003, 4203, 120));
-    }
-    assert_eq!(protocols(&gateway), [(Protocol::NatPmp, Transport::Udp, 4203)]);
-    client.send_port_mapping_request(NatpmpProtocol::UDP, 4003, 0, 0).await.unwrap();
-    assert!(matches!(client.read_response_or_retry().await.unwrap(), Response::UDP(_)));
-    assert_eq!(protocols(&gateway), []);
-}
-
-/// Says on the terminal itself, which the test harness does not capture, that something was not tested, and why.
-fn skip(why: &str) {
-    std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes()).unwrap();
-}
-
-/// Runs a program of the distribution; `None`, with a line that says so, where it is not installed.
-fn tool(name: &str, arguments: &[&str]) -> Option<Output> {
-    let installed = ["/usr/bin", "/usr/local/bin"].iter().any(|folder| Path::new(folder).join(name).exists());
-    if !installed {
-        skip(&format!("{name} is not installed"));
-        return None;
-    }
-    Some(Command::new(name).args(arguments).output().unwrap())
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-#[test]
-fn upnpc_maps_renews_lists_and_deletes() {
-    for igd_version in [1, 2] {
-        let gateway = start(|config| config.igd_version = igd_version);
-        let url = gateway.description_url();
-        let upnpc = |arguments: &[&str]| tool("upnpc", &[&["-u", &url], arguments].concat());
-        let Some(status) = upnpc(&["-s"]) else { return };
-        assert!(text(&status).contains("ExternalIPAddress = 192.0.1.1"), "{}", text(&status));
-        assert!(text(&status).contains("Status : Connected"), "{}", text(&status));
-
+    #[tokio::test]
+    async fn natpmp_asks_the_address_maps_renews_and_deletes() {
+        let (gateway, address) = on_real_port(3, |_| ());
+        let mut client = natpmp::new_tokio_natpmp_with(address).await.unwrap();
+        client.send_public_address_request().await.unwrap();
+        let Response::Gateway(answer) = client.read_response_or_retry().await.unwrap() else {
+            panic!("not an address")
+        };
+        assert_eq!(*answer.public_address(), Ipv4Addr::new(192, 0, 1, 1));
         for _ in 0..2 {
-            let added = upnpc(&["-e", "by upnpc", "-a", "127.0.0.1", "4004", "4204", "udp", "3600"]).unwrap();
-            assert!(text(&added).contains("is redirected to internal 127.0.0.1:4004"), "{}", text(&added));
+            client.send_port_mapping_request(NatpmpProtocol::UDP, 4003, 4203, 120).await.unwrap();
+            let Response::UDP(answer) = client.read_response_or_retry().await.unwrap() else { panic!("not UDP") };
+            assert_eq!((answer.private_port(), answer.public_port(), answer.lifetime().as_secs()), (4003, 4203, 120));
         }
-        assert_eq!(protocols(&gateway), [(Protocol::Upnp, Transport::Udp, 4204)]);
-        let listed = upnpc(&["-l"]).unwrap();
-        assert!(text(&listed).contains("4204->127.0.0.1:4004"), "{}", text(&listed));
-        assert!(text(&listed).contains("'by upnpc'"), "{}", text(&listed));
-
-        let deleted = upnpc(&["-d", "4204", "udp"]).unwrap();
-        assert!(text(&deleted).contains("UPNP_DeletePortMapping() returned : 0"), "{}", text(&deleted));
+        assert_eq!(protocols(&gateway), [(Protocol::NatPmp, Transport::Udp, 4203)]);
+        client.send_port_mapping_request(NatpmpProtocol::UDP, 4003, 0, 0).await.unwrap();
+        assert!(matches!(client.read_response_or_retry().await.unwrap(), Response::UDP(_)));
         assert_eq!(protocols(&gateway), []);
-        let again = upnpc(&["-d", "4204", "udp"]).unwrap();
-        assert!(text(&again).contains("714"), "{}", text(&again));
-        let soap_adds = gateway.counters().get("soap_AddPortMapping");
-        assert_eq!(soap_adds, 2);
     }
 }
 
-#[test]
-fn upnpc_takes_any_port_from_an_igd_2() {
-    let gateway = gateway();
-    gateway.add_mapping(Transport::Tcp, 4205, "192.168.1.9:80".parse().unwrap(), None).unwrap();
-    let url = gateway.description_url();
-    let Some(added) = tool("upnpc", &["-u", &url, "-n", "127.0.0.1", "4005", "4205", "tcp", "60"]) else { return };
-    assert!(text(&added).contains("is redirected to internal 127.0.0.1:4005"), "{}", text(&added));
-    assert_eq!(protocols(&gateway), [(Protocol::Static, Transport::Tcp, 4205), (Protocol::Upnp, Transport::Tcp, 4206)]);
-}
+/// Programs of the distribution, which Windows does not have.
+#[cfg(unix)]
+mod programs {
+    use std::io::Write;
+    use std::path::Path;
+    use std::process::{Command, Output};
 
-#[cfg(target_os = "linux")]
-#[test]
-fn natpmpc_maps_renews_and_deletes() {
-    let (gateway, address) = on_real_port(4, |_| ());
-    let address = address.to_string();
-    let natpmpc = |arguments: &[&str]| tool("natpmpc", &[&["-g", &address], arguments].concat());
-    let Some(asked) = natpmpc(&[]) else { return };
-    assert!(text(&asked).contains("Public IP address : 192.0.1.1"), "{}", text(&asked));
-    for _ in 0..2 {
-        let mapped = natpmpc(&["-a", "4206", "4006", "tcp", "300"]).unwrap();
-        assert!(text(&mapped).contains("Mapped public port 4206 protocol TCP to local port 4006"), "{}", text(&mapped));
-    }
-    assert_eq!(protocols(&gateway), [(Protocol::NatPmp, Transport::Tcp, 4206)]);
-    natpmpc(&["-a", "0", "4006", "tcp", "0"]).unwrap();
-    assert!(gateway.wait_for(Duration::from_secs(1), |state| state.mappings.is_empty()));
-    assert_eq!(gateway.counters().get("natpmp_delete"), 1);
-}
+    use super::*;
 
-/// Multicast needs an interface of its own: a fresh network namespace has only its loopback.
-#[cfg(target_os = "linux")]
-#[test]
-fn upnpc_finds_the_gateway_by_multicast_on_the_real_port() {
-    let script = format!(
-        "ip link set lo up && ip route add 224.0.0.0/4 dev lo || exit 77; \
-         sleep 30 | {} --ssdp-multicast --ssdp-port 1900 --bind 127.0.0.1 >/dev/null & \
-         for try in 1 2 3 4 5; do upnpc -m 127.0.0.1 -a 127.0.0.1 4007 4207 udp 60 && break; done; \
-         upnpc -m 127.0.0.1 -l",
-        env!("CARGO_BIN_EXE_portlease-gateway")
-    );
-    let arguments = ["--net", "--pid", "--fork", "--kill-child", "sh", "-c", &script];
-    let Some(output) = tool("unshare", &arguments) else { return };
-    if tool("upnpc", &["-h"]).is_none() {
-        return;
+    /// Says on the terminal itself, which the test harness does not capture, that something was not tested, and why.
+    fn skip(why: &str) {
+        std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes()).unwrap();
     }
-    if output.status.code() == Some(77) || text(&output).contains("unshare failed") {
-        return skip("no network namespace can be made here");
+
+    /// Runs a program of the distribution; `None`, with a line that says so, where it is not installed.
+    fn tool(name: &str, arguments: &[&str]) -> Option<Output> {
+        let installed = ["/usr/bin", "/usr/local/bin"].iter().any(|folder| Path::new(folder).join(name).exists());
+        if !installed {
+            skip(&format!("{name} is not installed"));
+            return None;
+        }
+        Some(Command::new(name).args(arguments).output().unwrap())
     }
-    assert!(text(&output).contains("4207->127.0.0.1:4007"), "{}", text(&output));
+
+    fn text(output: &Output) -> String {
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    }
+
+    #[test]
+    fn upnpc_maps_renews_lists_and_deletes() {
+        for igd_version in [1, 2] {
+            let gateway = start(|config| config.igd_version = igd_version);
+            let url = gateway.description_url();
+            let upnpc = |arguments: &[&str]| tool("upnpc", &[&["-u", &url], arguments].concat());
+            let Some(status) = upnpc(&["-s"]) else { return };
+            assert!(text(&status).contains("ExternalIPAddress = 192.0.1.1"), "{}", text(&status));
+            assert!(text(&status).contains("Status : Connected"), "{}", text(&status));
+
+            for _ in 0..2 {
+                let added = upnpc(&["-e", "by upnpc", "-a", "127.0.0.1", "4004", "4204", "udp", "3600"]).unwrap();
+                assert!(text(&added).contains("is redirected to internal 127.0.0.1:4004"), "{}", text(&added));
+            }
+            assert_eq!(protocols(&gateway), [(Protocol::Upnp, Transport::Udp, 4204)]);
+            let listed = upnpc(&["-l"]).unwrap();
+            assert!(text(&listed).contains("4204->127.0.0.1:4004"), "{}", text(&listed));
+            assert!(text(&listed).contains("'by upnpc'"), "{}", text(&listed));
+
+            let deleted = upnpc(&["-d", "4204", "udp"]).unwrap();
+            assert!(text(&deleted).contains("UPNP_DeletePortMapping() returned : 0"), "{}", text(&deleted));
+            assert_eq!(protocols(&gateway), []);
+            let again = upnpc(&["-d", "4204", "udp"]).unwrap();
+            assert!(text(&again).contains("714"), "{}", text(&again));
+            let soap_adds = gateway.counters().get("soap_AddPortMapping");
+            assert_eq!(soap_adds, 2);
+        }
+    }
+
+    #[test]
+    fn upnpc_takes_any_port_from_an_igd_2() {
+        let gateway = gateway();
+        gateway.add_mapping(Transport::Tcp, 4205, "192.168.1.9:80".parse().unwrap(), None).unwrap();
+        let url = gateway.description_url();
+        let Some(added) = tool("upnpc", &["-u", &url, "-n", "127.0.0.1", "4005", "4205", "tcp", "60"]) else { return };
+        assert!(text(&added).contains("is redirected to internal 127.0.0.1:4005"), "{}", text(&added));
+        assert_eq!(
+            protocols(&gateway),
+            [(Protocol::Static, Transport::Tcp, 4205), (Protocol::Upnp, Transport::Tcp, 4206)]
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn natpmpc_maps_renews_and_deletes() {
+        let (gateway, address) = real_port::on_real_port(4, |_| ());
+        let address = address.to_string();
+        let natpmpc = |arguments: &[&str]| tool("natpmpc", &[&["-g", &address], arguments].concat());
+        let Some(asked) = natpmpc(&[]) else { return };
+        assert!(text(&asked).contains("Public IP address : 192.0.1.1"), "{}", text(&asked));
+        for _ in 0..2 {
+            let mapped = natpmpc(&["-a", "4206", "4006", "tcp", "300"]).unwrap();
+            assert!(
+                text(&mapped).contains("Mapped public port 4206 protocol TCP to local port 4006"),
+                "{}",
+                text(&mapped)
+            );
+        }
+        assert_eq!(protocols(&gateway), [(Protocol::NatPmp, Transport::Tcp, 4206)]);
+        natpmpc(&["-a", "0", "4006", "tcp", "0"]).unwrap();
+        assert!(gateway.wait_for(std::time::Duration::from_secs(1), |state| state.mappings.is_empty()));
+        assert_eq!(gateway.counters().get("natpmp_delete"), 1);
+    }
+
+    /// Multicast needs an interface of its own: a fresh network namespace has only its loopback.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn upnpc_finds_the_gateway_by_multicast_on_the_real_port() {
+        let script = format!(
+            "ip link set lo up && ip route add 224.0.0.0/4 dev lo || exit 77; \
+             sleep 30 | {} --ssdp-multicast --ssdp-port 1900 --bind 127.0.0.1 >/dev/null & \
+             for try in 1 2 3 4 5; do upnpc -m 127.0.0.1 -a 127.0.0.1 4007 4207 udp 60 && break; done; \
+             upnpc -m 127.0.0.1 -l",
+            env!("CARGO_BIN_EXE_portlease-gateway")
+        );
+        let arguments = ["--net", "--pid", "--fork", "--kill-child", "sh", "-c", &script];
+        let Some(output) = tool("unshare", &arguments) else { return };
+        if tool("upnpc", &["-h"]).is_none() {
+            return;
+        }
+        if output.status.code() == Some(77) || text(&output).contains("unshare failed") {
+            return skip("no network namespace can be made here");
+        }
+        assert!(text(&output).contains("4207->127.0.0.1:4007"), "{}", text(&output));
+    }
 }

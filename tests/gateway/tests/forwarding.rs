@@ -4,11 +4,11 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use common::*;
-use portlease_gateway::{Event, Gateway, Mapping, Protocol, Transport};
+use portlease_gateway::{Event, Gateway, GatewayConfig, Mapping, Protocol, Transport};
 
 fn only(gateway: &Gateway) -> Mapping {
     let mut mappings = gateway.mappings();
@@ -17,9 +17,27 @@ fn only(gateway: &Gateway) -> Mapping {
 }
 
 fn map_udp(gateway: &Gateway, port: u16, lifetime: u32) -> Mapping {
-    let answer = pcp_answer(&ask(&client(gateway), &pcp_map(17, port, port, lifetime, NONCE)));
+    map_udp_to(gateway, port, external_port(port), lifetime)
+}
+
+fn map_udp_to(gateway: &Gateway, port: u16, external: u16, lifetime: u32) -> Mapping {
+    let answer = pcp_answer(&ask(&client(gateway), &pcp_map(17, port, external, lifetime, NONCE)));
     assert_eq!(answer.result, 0);
     only(gateway)
+}
+
+/// The external address of a gateway with the default settings.
+fn outside() -> IpAddr {
+    GatewayConfig::default().external_bind
+}
+
+/// An external port for an app on `port` of 127.0.0.1: the same one. If that is the external address too, the app has it there
+/// already, so it is another one, which is free.
+fn external_port(port: u16) -> u16 {
+    if outside() != Ipv4Addr::LOCALHOST {
+        return port;
+    }
+    UdpSocket::bind((outside(), 0)).unwrap().local_addr().unwrap().port()
 }
 
 fn delete_udp(gateway: &Gateway, port: u16) {
@@ -46,19 +64,20 @@ fn a_connection_from_outside_reaches_the_app_and_its_answer_comes_back() {
 #[test]
 fn the_external_port_is_where_it_says_it_is() {
     let gateway = gateway();
-    // The app listens on 127.0.0.1 alone, so that the port is free on the external address.
     let port = udp_app();
-    let mapping = map_udp(&gateway, port, 60);
-    if cfg!(target_os = "linux") {
-        assert_eq!(mapping.reach, SocketAddr::from(([127, 0, 0, 2], port)));
-    }
+    let external = external_port(port);
+    let mapping = map_udp_to(&gateway, port, external, 60);
+    assert_eq!(mapping.reach, SocketAddr::new(outside(), external));
 }
 
 #[test]
 fn an_external_port_that_cannot_be_opened_is_reached_at_another_one() {
     let gateway = gateway();
-    let app = UdpSocket::bind("0.0.0.0:0").unwrap();
-    let mapping = map_udp(&gateway, app.local_addr().unwrap().port(), 60);
+    let app = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = app.local_addr().unwrap().port();
+    let external = external_port(port);
+    let _taken = UdpSocket::bind((outside(), external)).unwrap();
+    let mapping = map_udp_to(&gateway, port, external, 60);
     assert_ne!(mapping.reach.port(), mapping.external_port);
     UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"hello", mapping.reach).unwrap();
     app.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -85,9 +104,10 @@ fn peers_are_kept_apart() {
 fn nothing_passes_after_a_delete_and_the_port_is_free_at_once() {
     let gateway = gateway();
     let port = udp_app();
+    let external = external_port(port);
     for _ in 0..20 {
-        let mapping = map_udp(&gateway, port, 60);
-        assert_eq!(mapping.reach.port(), port, "the port was still taken");
+        let mapping = map_udp_to(&gateway, port, external, 60);
+        assert_eq!(mapping.reach.port(), external, "the port was still taken");
         delete_udp(&gateway, port);
         assert_eq!(udp_from_outside(mapping.reach, QUIET), None);
     }
@@ -118,7 +138,7 @@ fn a_lease_runs_out_by_itself_unless_it_is_renewed() {
     assert!(gateway.wait_for(PATIENCE, |state| state.mappings.is_empty()));
     assert!(began.elapsed() >= Duration::from_secs(1), "after {:?}", began.elapsed());
     let expired = events.find(PATIENCE, |event| matches!(event, Event::Expired(_))).unwrap();
-    assert!(matches!(expired, Event::Expired(gone) if gone.external_port == port));
+    assert!(matches!(expired, Event::Expired(gone) if gone.external_port == mapping.external_port));
     assert_eq!(udp_from_outside(mapping.reach, QUIET), None);
 
     map_udp(&gateway, port, 1);
