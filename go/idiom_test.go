@@ -221,10 +221,9 @@ func TestWhatIsMappedStaysSoAsLongAsAnyHandleIsHeld(t *testing.T) {
 
 func TestAMapperDoesNotKeepLeasesThatAreOver(t *testing.T) {
 	t.Parallel()
-	g := startGateway(t, silent)
+	g := startGateway(t, map[string]any{"faults": map[string]any{"pcp": map[string]any{"refuse": 2}}})
 	config := g.config()
-	config.Protocols = []portlease.Protocol{portlease.PCP}
-	config.PCPPort = 9 // closed, so that every attempt fails at once
+	config.Protocols = []portlease.Protocol{portlease.PCP} // every attempt fails at once
 	config.Retry = portlease.RetryPolicy{Never: true}
 	mapper := startMapper(t, config)
 	collected := make(chan struct{}, 1000)
@@ -234,7 +233,7 @@ func TestAMapperDoesNotKeepLeasesThatAreOver(t *testing.T) {
 		if i%2 == 0 {
 			lease.Close()
 		} else if _, err := lease.Ready(patient(t)); err == nil {
-			t.Fatal("mapped by a gateway that is not there")
+			t.Fatal("mapped by a gateway that refuses")
 		}
 	}
 	eventually(t, "most leases are collected", func() bool {
