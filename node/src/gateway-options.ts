@@ -265,7 +265,7 @@ export interface Faults {
 export interface GatewayOptions {
   /** The address of the router on its LAN side: every protocol listens here. Default 127.0.0.1. */
   bind?: string | undefined;
-  /** The address on which mapped external ports really listen. Default 127.0.0.2 on Linux, 127.0.0.1 elsewhere. */
+  /** The address on which mapped external ports really listen. Default 127.0.0.2; 127.0.0.1 on macOS and BSD. */
   externalBind?: string | undefined;
   /** UDP port of PCP and NAT-PMP, which share it; 0 takes any free port. Real routers use 5351. */
   pcpPort?: number | undefined;

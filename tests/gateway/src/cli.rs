@@ -23,7 +23,7 @@ pub struct Options {
     /// Address of the router on its LAN side
     #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
     pub bind: IpAddr,
-    /// Address on which mapped external ports really listen [default: 127.0.0.2; on macOS 127.0.0.1]
+    /// Address on which mapped external ports really listen [default: 127.0.0.2; 127.0.0.1 on macOS and BSD]
     #[arg(long, value_name = "IP")]
     pub external_bind: Option<IpAddr>,
     /// UDP port of PCP and NAT-PMP; 0 takes a free one (real routers: 5351)

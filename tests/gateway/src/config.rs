@@ -16,8 +16,7 @@ pub const UPNP_MAX_LEASE: u32 = 604_800;
 pub struct GatewayConfig {
     /// The address of the router on its LAN side: every protocol listens here. Default 127.0.0.1.
     pub bind: IpAddr,
-    /// The address on which mapped external ports really listen. Default 127.0.0.2; 127.0.0.1 on systems whose loopback
-    /// interface has no other address, such as macOS.
+    /// The address on which mapped external ports really listen. Default 127.0.0.2; 127.0.0.1 on macOS and BSD.
     pub external_bind: IpAddr,
     /// UDP port of PCP and NAT-PMP, which share it; 0 takes any free port. Real routers use 5351.
     pub pcp_port: u16,

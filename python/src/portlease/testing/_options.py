@@ -250,7 +250,7 @@ class GatewayOptions(SwitchesBesideSettings, total=False):
     bind: str | IPv4Address | IPv6Address
     """The address of the router on its LAN side: every protocol listens here. Default 127.0.0.1."""
     external_bind: str | IPv4Address | IPv6Address
-    """The address on which mapped external ports really listen. Default 127.0.0.2 on Linux, 127.0.0.1 elsewhere."""
+    """The address on which mapped external ports really listen. Default 127.0.0.2; 127.0.0.1 on macOS and BSD."""
     pcp_port: int
     """UDP port of PCP and NAT-PMP, which share it; 0 takes any free port. Real routers use 5351."""
     ssdp_port: int

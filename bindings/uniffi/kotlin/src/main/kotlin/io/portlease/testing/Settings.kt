@@ -375,7 +375,7 @@ public class GatewaySettings {
     /** The address of the router on its LAN side: every protocol listens here. Default 127.0.0.1. */
     public fun bind(bind: String): GatewaySettings = apply { json.put("bind", bind) }
 
-    /** The address on which mapped external ports really listen. Default 127.0.0.2 on Linux, 127.0.0.1 elsewhere. */
+    /** The address on which mapped external ports really listen. Default 127.0.0.2; 127.0.0.1 on macOS and BSD. */
     public fun externalBind(externalBind: String): GatewaySettings = apply { json.put("external_bind", externalBind) }
 
     /** UDP port of PCP and NAT-PMP, which share it; 0 takes any free port. Real routers use 5351. */
