@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator
 
@@ -11,6 +12,8 @@ from conftest import Program
 
 import portlease
 from portlease.testing import Gateway
+
+fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
 
 @pytest.fixture
@@ -74,6 +77,7 @@ def test_a_handler_that_fails_or_uses_portlease_does_no_harm(gateway: Gateway, p
     assert gateway.mappings == []
 
 
+@fork
 def test_a_program_that_logs_ends_without_a_word_and_its_forks_start_afresh(gateway: Gateway, program: Program) -> None:
     ended = program(
         """
@@ -96,6 +100,7 @@ def test_a_program_that_logs_ends_without_a_word_and_its_forks_start_afresh(gate
     assert (ended.status, ended.out, ended.err) == (0, "0\n", "")
 
 
+@fork
 def test_a_fork_waits_for_the_record_that_a_handler_has_in_hand(program: Program) -> None:
     ended = program(
         """
@@ -124,6 +129,7 @@ def test_a_fork_waits_for_the_record_that_a_handler_has_in_hand(program: Program
     assert (ended.status, ended.out, ended.err) == (0, "0\n", "")
 
 
+@fork
 def test_a_handler_that_hangs_holds_up_no_fork(program: Program) -> None:
     ended = program(
         """
