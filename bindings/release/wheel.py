@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Packs a Python wheel around an extension module that is built already, as maturin would pack the one that it builds.
 
-    wheel.py LIBRARY TAG DIST_INFO OUT [--licence FILE ...]
+    wheel.py LIBRARY TAG DIST_INFO OUT [--licence FILE] [--sbom FILE]
 
 LIBRARY is the module as cargo names it, TAG one or more platforms with a dot between them. DIST_INFO is the folder that
-`maturin pep517 write-dist-info` has written: names, versions and texts come from there. A macOS library has to fit its tag,
-because pip believes the tag. The time in the archive is SOURCE_DATE_EPOCH, by default 1980.
+`maturin pep517 write-dist-info` has written: names, versions and texts come from there. A licence and a bill of materials
+are added. A macOS library has to fit its tag, because pip believes the tag. The time in the archive is SOURCE_DATE_EPOCH, by
+default 1980.
 """
 import argparse
 import base64
@@ -53,7 +54,7 @@ def check_macos(tag, library):
         sys.exit(f"wheel: the library for {tag} needs macOS {needed[0]}.{needed[1]}")
 
 
-def contents(library, tag, dist_info, licences):
+def contents(library, tag, dist_info, licence, sbom):
     """The files of the wheel but RECORD: name, bytes, mode; in the order in which they are packed."""
     files = {}
     for package in PACKAGES:
@@ -63,14 +64,16 @@ def contents(library, tag, dist_info, licences):
     files[MODULE + (".pyd" if tag.startswith("win") else ".abi3.so")] = library, 0o755
     yield from sorted(files.items())
 
-    meta = {path.relative_to(dist_info).as_posix(): path.read_bytes() for path in dist_info.rglob("*") if path.is_file()}
+    texts = (path for path in dist_info.rglob("*") if path.is_file())
+    meta = {path.relative_to(dist_info).as_posix(): path.read_bytes() for path in texts}
     tags = "".join(f"Tag: {PYTHON}-{one}\n" for one in tag.split("."))
     meta["WHEEL"] = f"Wheel-Version: 1.0\nGenerator: portlease\nRoot-Is-Purelib: false\n{tags}".encode()
-    headers, text = meta["METADATA"].split(b"\n\n", 1)
-    for licence in licences:
+    if licence:
         meta[f"licenses/{licence.name}"] = licence.read_bytes()
-        headers += f"\nLicense-File: {licence.name}".encode()
-    meta["METADATA"] = headers + b"\n\n" + text
+        headers, text = meta["METADATA"].split(b"\n\n", 1)
+        meta["METADATA"] = b"%s\nLicense-File: %s\n\n%s" % (headers, licence.name.encode(), text)
+    if sbom:
+        meta[f"sboms/{sbom.name}"] = sbom.read_bytes()
     for name, data in sorted(meta.items()):
         yield f"{dist_info.name}/{name}", (data, 0o644)
 
@@ -100,7 +103,8 @@ def main():
     parser.add_argument("tag")
     parser.add_argument("dist_info", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--licence", type=Path, action="append", default=[])
+    parser.add_argument("--licence", type=Path)
+    parser.add_argument("--sbom", type=Path)
     options = parser.parse_args()
 
     library = options.library.read_bytes()
@@ -109,7 +113,8 @@ def main():
     release = options.dist_info.name.removesuffix(".dist-info")
     wheel = options.out / f"{release}-{PYTHON}-{options.tag}.whl"
     options.out.mkdir(parents=True, exist_ok=True)
-    pack(wheel, contents(library, options.tag, options.dist_info, options.licence), f"{options.dist_info.name}/RECORD")
+    files = contents(library, options.tag, options.dist_info, options.licence, options.sbom)
+    pack(wheel, files, f"{options.dist_info.name}/RECORD")
 
 
 main()

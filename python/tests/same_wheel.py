@@ -1,7 +1,7 @@
 """The release packs its wheels itself, from libraries that are built already: compares such a wheel with maturin's own.
 
-same_wheel.py WHEEL MATURIN: packs the module of maturin's wheel again. All has to be the same, but for the name of the program
-that packed it, the list of checksums, and maturin's bill of materials.
+same_wheel.py WHEEL MATURIN: packs the module of maturin's wheel again. All has to be the same, but for the name of the
+program that packed it, the list of checksums, and maturin's bill of materials.
 """
 
 import subprocess
