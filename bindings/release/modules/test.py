@@ -89,14 +89,18 @@ def maps(consumer, runner, program, platform):
 
 def catches(consumer, compiler, flags, runner, platform):
     """A panic is caught, with the same library and the same linker."""
-    program = consumer.folder.parent / f"panic-{platform}"
+    program = consumer.folder.parent / f"panic-{platform}.exe"
     modules = Path(consumer.environment["GOMODCACHE"]) / MODULE
     library = modules / "lib" / f"{platform}@{VERSION}" / "libportlease.a"
-    static = ["-static"] if flags else []
-    consumer.run(
-        *compiler.split(), f"-I{modules.parent}/go@{VERSION}", HERE / "consumer" / "panic.c", library, *static, "-o", program,
-    )
+    source = (f"-I{modules.parent}/go@{VERSION}", HERE / "consumer" / "panic.c")
+    consumer.run(*compiler.split(), *source, library, *flags, "-o", program)
     return consumer.run(*runner, program)
+
+
+def stands_beside_another(consumer):
+    """Another library of Rust in the same program, with a standard library of its own, is no obstacle."""
+    other = SET_UP / "libraries" / PLATFORMS["linux-amd64"] / "libportlease_uniffi.a"
+    catches(consumer, "cc", ("-Wl,-u,rust_eh_personality", other, "-lgcc_s", "-lm"), (), "linux-amd64")
 
 
 def builds_and_runs(consumer, names, report):
@@ -105,7 +109,7 @@ def builds_and_runs(consumer, names, report):
         system, processor = platform.split("-")
         program = consumer.build(f"{name}.exe", "-ldflags", flags, CC=compiler, GOOS=system, GOARCH=processor)
         maps(consumer, runner, program, platform)
-        catches(consumer, compiler, flags, runner, platform)
+        catches(consumer, compiler, ("-static",) if flags else (), runner, platform)
         report(f"lib/{platform}", how, f"{clause} maps a port and catches a panic")
 
 
@@ -118,6 +122,23 @@ def is_a_good_module(consumer, report):
     consumer.build("vendored", GOFLAGS="-mod=vendor -buildvcs=false")
     shutil.rmtree(consumer.folder / "vendor")
     report("", "tested", "go get, verify, vet, vendor, and a program with the race detector that maps a port")
+
+
+def is_the_same_from_git(consumer, work):
+    """The go command makes the same modules from the tags as are in dist/go, by their checksums in go.sum."""
+    repository = work / "repository"
+    consumer.run("git", "clone", "--quiet", "--no-checkout", ROOT, repository)
+    consumer.run(HERE / "tag", repository)
+    modules = [f"{module}@{VERSION}" for module in (MODULE, *(f"{MODULE}/lib/{platform}" for platform in PLATFORMS))]
+    sums = []
+    for proxy in ("direct", consumer.environment["GOPROXY"]):
+        said = consumer.run(
+            "go", "mod", "download", "-json", *modules, GOPROXY=proxy, GOMODCACHE=str(work / f"modules-{len(sums)}"),
+            GIT_CONFIG_COUNT="1", GIT_CONFIG_KEY_0=f"url.{repository}.insteadOf", GIT_CONFIG_VALUE_0="https://github.com/portlease/portlease",
+        )
+        sums.append(sorted(line for line in said.splitlines() if 'Sum"' in line))
+    if [line.rstrip(",") for line in sums[0]] != [line.rstrip(",") for line in sums[1]]:
+        sys.exit(f"go --test: the tags give {sums[0]}, and dist/go has {sums[1]}")
 
 
 def is_told_what_to_do(consumer):
@@ -146,6 +167,8 @@ def main():
             if not words:
                 is_a_good_module(consumer, report)
                 is_told_what_to_do(consumer)
+                is_the_same_from_git(consumer, work)
+                stands_beside_another(consumer)
             builds_and_runs(consumer, [name for name in BUILDS if not words or any(word in name for word in words)], report)
         finally:
             subprocess.run(["chmod", "-R", "u+w", work], check=False)

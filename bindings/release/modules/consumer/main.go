@@ -16,7 +16,7 @@ import (
 	portlease "github.com/portlease/portlease/go"
 )
 
-const patience = time.Minute
+const patience = 10 * time.Minute
 
 func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
