@@ -3,5 +3,5 @@
 // repository makes it by bindings/release/go.
 package archive
 
-// #cgo LDFLAGS: ${SRCDIR}/libportlease.a -framework CoreFoundation -framework Foundation -framework SystemConfiguration -lobjc
+// #cgo LDFLAGS: ${SRCDIR}/libportlease.a -framework CoreFoundation -framework SystemConfiguration
 import "C"
