@@ -21,7 +21,7 @@ DIRECTORY_kotlin := bindings/uniffi
 DIRECTORIES := $(DIRECTORY_c) $(DIRECTORY_go) $(DIRECTORY_python) $(DIRECTORY_node) $(DIRECTORY_kotlin)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rust test-c test-go test-python test-node test-kotlin test-lab lint lint-rust clippy deny generate fmt bench \
+.PHONY: help demo test test-rust test-c test-go test-python test-node test-kotlin test-lab test-types lint lint-rust clippy deny generate fmt bench \
   fuzz semver install uninstall go test-platforms dist version clean
 
 help: ## Lists these targets
@@ -30,7 +30,7 @@ help: ## Lists these targets
 demo: ## Builds portlease and maps a port on the built-in simulated gateway
 	$(CARGO) run --quiet --locked -p portlease-cli --bin portlease -- demo
 
-test: test-rust test-c test-go test-python test-node test-kotlin test-lab ## Installs what the tests need and runs all of them
+test: test-rust test-c test-go test-python test-node test-kotlin test-lab test-types ## Installs what the tests need and runs all of them
 
 # The tests wait more than they compute, so more of them than there are processors run at once.
 test-rust:
@@ -46,6 +46,10 @@ test-lab:
 	$(CARGO) build --locked --workspace --bins
 	LANGUAGES_REQUIRED=1 tests/lab/run
 
+# For other systems; says so and does nothing where their compilers are not there.
+test-types:
+	tests/platforms/check
+
 install uninstall: ## Installs the C library, or removes it again: PREFIX=/usr/local DESTDIR=
 	$(MAKE) --no-print-directory -C bindings/c $@
 
@@ -60,6 +64,7 @@ lint-rust: clippy
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
 	CARGO=$(CARGO) .ci/msrv
 	$(MAKE) --no-print-directory deny
+	.ci/workflows
 
 # One command for all crates, here and in the languages' Makefiles: another selection of crates would be checked anew.
 clippy:
