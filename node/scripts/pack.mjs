@@ -1,7 +1,8 @@
-// Packs what is published: the package `portlease` and the package of the addon for one platform, both of one version.
-//   node scripts/pack.mjs FOLDER [--platform=linux-x64-gnu] [--native=FILE] [--unpacked]
-// Default: this machine's platform, and the addon that `npm run build` has made. Prints the two files' names; with
-// --unpacked the two folders, as npm installs them.
+// Packs what is published: the package `portlease` and the addon's package for each platform, all of one version.
+//   node scripts/pack.mjs FOLDER [PLATFORM=FILE ...] [--third-party=FILE] [--unpacked]
+// FILE is the addon. Default: this machine's platform, and the addon that `npm run build` has made. --third-party names the
+// licences of what is linked into the addons, which their packages then have too. Prints the names of the tarballs; with
+// --unpacked those of the folders, as npm installs them.
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -12,6 +13,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** npm packs no file of such a name by itself. */
 const LICENCES = ['LICENSE-MIT', 'LICENSE-APACHE'];
+const THIRD_PARTY = 'THIRD-PARTY.txt';
 
 /** For which machines there is a package. */
 const PLATFORMS = {
@@ -21,24 +23,28 @@ const PLATFORMS = {
   'linux-arm64-musl': { os: ['linux'], cpu: ['arm64'], libc: ['musl'] },
   'darwin-x64': { os: ['darwin'], cpu: ['x64'] },
   'darwin-arm64': { os: ['darwin'], cpu: ['arm64'] },
-  'win32-x64-msvc': { os: ['win32'], cpu: ['x64'] },
+  'win32-x64': { os: ['win32'], cpu: ['x64'] },
 };
 
 function thisPlatform() {
   const machine = `${process.platform}-${process.arch}`;
-  if (process.platform === 'win32') return `${machine}-msvc`;
   if (process.platform !== 'linux') return machine;
   return `${machine}-${process.report.getReport().header.glibcVersionRuntime ? 'gnu' : 'musl'}`;
 }
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { platform: { type: 'string' }, native: { type: 'string' }, unpacked: { type: 'boolean' } },
+  options: { 'third-party': { type: 'string' }, unpacked: { type: 'boolean' } },
 });
-const [folder] = positionals;
-const platform = values.platform ?? thisPlatform();
-if (!folder || !PLATFORMS[platform]) {
-  console.error(`usage: pack.mjs FOLDER [--platform=${Object.keys(PLATFORMS).join('|')}] [--native=FILE]`);
+const [folder, ...given] = positionals;
+const thirdParty = values['third-party'];
+const addons = given.length
+  ? given.map((one) => one.split('='))
+  : [[thisPlatform(), join(root, 'native/portlease.node')]];
+if (!folder || !addons.every(([platform, file]) => PLATFORMS[platform] && file)) {
+  console.error(
+    `usage: pack.mjs FOLDER [${Object.keys(PLATFORMS).join('|')}=FILE ...] [--third-party=FILE] [--unpacked]`,
+  );
   process.exit(2);
 }
 
@@ -88,23 +94,22 @@ const main = pack('portlease', { ...published, files, optionalDependencies }, (s
   for (const part of ['dist', 'bin']) cpSync(join(root, part), join(stage, part), { recursive: true });
   copyFileSync(join(root, 'README.md'), join(stage, 'README.md'));
 });
-const binary = pack(
-  nameOf(platform),
-  {
-    name: nameOf(platform),
-    description: `The addon of portlease for ${platform}`,
-    ...common,
-    main: 'portlease.node',
-    files: ['portlease.node', ...LICENCES],
-    ...PLATFORMS[platform],
-  },
-  (stage) => {
-    copyFileSync(values.native ?? join(root, 'native/portlease.node'), join(stage, 'portlease.node'));
+
+function packAddon([platform, file]) {
+  const name = nameOf(platform);
+  const description = `The addon of portlease for ${platform}`;
+  const files = ['portlease.node', ...LICENCES, ...(thirdParty ? [THIRD_PARTY] : [])];
+  const manifest = { name, description, ...common, main: 'portlease.node', files, ...PLATFORMS[platform] };
+  const packed = pack(name, manifest, (stage) => {
+    copyFileSync(file, join(stage, 'portlease.node'));
+    if (thirdParty) copyFileSync(thirdParty, join(stage, THIRD_PARTY));
     writeFileSync(
       join(stage, 'README.md'),
-      `# ${nameOf(platform)}\n\nThe addon of [portlease](https://www.npmjs.com/package/portlease) for ${platform}. ` +
+      `# ${name}\n\nThe addon of [portlease](https://www.npmjs.com/package/portlease) for ${platform}. ` +
         'Install `portlease`; npm adds this package where it fits.\n',
     );
-  },
-);
-console.log(JSON.stringify({ main, binary, platform: nameOf(platform) }));
+  });
+  return [name, packed];
+}
+
+console.log(JSON.stringify({ main, binaries: Object.fromEntries(addons.map(packAddon)) }));

@@ -43,9 +43,9 @@ exports.load = (failed) => {
   }
   if (process.platform === 'win32' && process.arch === 'x64') {
     try {
-      return require('@portlease/win32-x64-msvc');
+      return require('@portlease/win32-x64');
     } catch (error) {
-      failed('@portlease/win32-x64-msvc', error);
+      failed('@portlease/win32-x64', error);
     }
   }
   return undefined;

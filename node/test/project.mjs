@@ -27,7 +27,9 @@ const newFolder = () => mkdtempSync(join(tmpdir(), 'portlease-package-'));
 
 async function pack(folder, ...options) {
   const { stdout } = await run(process.execPath, [join(root, 'scripts/pack.mjs'), folder, ...options], { cwd: root });
-  return JSON.parse(stdout);
+  const { main, binaries } = JSON.parse(stdout);
+  const [[platform, binary]] = Object.entries(binaries);
+  return { main, binary, platform };
 }
 
 function newProject(folder) {

@@ -152,9 +152,10 @@ def node():
     (place / "package.json").write_text(json.dumps(manifest))
     make("node", "build")
     packed = json.loads(run(["node", CHECKOUT / "node" / "scripts" / "pack.mjs", place / "packed"]))
+    tarballs = [packed["main"], *packed["binaries"].values()]
     # The packages of other platforms are optional dependencies; none of these is looked for.
     install = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--omit=optional"]
-    run([*install, packed["main"], packed["binary"]], cwd=place)
+    run([*install, *tarballs], cwd=place)
     for name in ("turns.mjs", "peers.mjs"):
         shutil.copy(SOURCES / "node" / name, place / name)
     installed = place / "node_modules"
@@ -176,7 +177,7 @@ def node():
         },
         "sizes": {
             "installed package": weigh(installed / "portlease") + weigh(installed / "@portlease"),
-            "its two tarballs": sum(weigh(Path(packed[part])) for part in ("main", "binary")),
+            "its two tarballs": sum(weigh(Path(tarball)) for tarball in tarballs),
         },
     }
 
