@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -112,7 +112,7 @@ async fn a_decided_protocol_is_asked_alone_and_when_it_fails_the_others_race_aga
 async fn the_configured_local_address_is_the_client_of_every_protocol() {
     // PCP's client address must be where the packet comes from, or the gateway answers ADDRESS_MISMATCH; UPnP's
     // InternalClient likewise, or it answers 718.
-    let ours = IpAddr::from([127, 0, 0, 3]);
+    let ours = std::net::IpAddr::from([127, 0, 0, 3]);
     for protocol in Protocol::ALL {
         let gateway = gateway();
         let config = config_for(&gateway, protocol).local_address(ours);

@@ -76,17 +76,15 @@ mod unix {
         shell.status().is_ok_and(|status| status.success())
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, any(target_os = "linux", target_os = "android")))]
     mod tests {
         use super::*;
 
-        #[cfg(any(target_os = "linux", target_os = "android"))]
         #[test]
         fn both_ways_to_see_whether_hangups_are_ignored_agree() {
             assert_eq!(inherited_by_a_shell(), hangup_is_ignored());
         }
 
-        #[cfg(any(target_os = "linux", target_os = "android"))]
         #[test]
         fn the_mask_of_ignored_signals_is_read() {
             for (status, ignored) in [

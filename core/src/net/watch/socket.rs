@@ -64,7 +64,7 @@ impl Watcher {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux"))]
     pub(super) fn socket(&self) -> &Socket {
         self.socket.get_ref()
     }
