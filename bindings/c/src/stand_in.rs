@@ -15,8 +15,8 @@ use std::time::Duration;
 use crate::thread::without_signals;
 
 /// How often the stand-in looks which threads are left, and which signals they take: a process that has none left ends so
-/// much later, and a signal that only the last of them took is taken so much later. The kernel tells nobody of the end of a
-/// thread, and this costs one reading of a folder.
+/// much later, and a signal that only the last of them took is taken by the second look from then on. The kernel tells nobody
+/// of the end of a thread, and this costs one reading of a folder.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The threads of this process.
@@ -74,6 +74,8 @@ unsafe extern "C" fn ended(_: *mut c_void) {
 /// Lives as long as another thread does, and takes the signals that no other thread takes, but for those `left_alone`.
 fn stand_in(left_alone: u64) {
     let own = own();
+    // At two looks in a row: a thread takes no signals for a moment as it begins and as it ends, and one look may miss it.
+    let mut before = 0;
     loop {
         let mut others: Vec<String> = tasks().unwrap_or_default();
         others.retain(|task| *task != own && lives(task));
@@ -81,7 +83,8 @@ fn stand_in(left_alone: u64) {
             return;
         }
         let taken_by_nobody = others.iter().fold(u64::MAX, |all, task| all & blocked(task));
-        take(taken_by_nobody & !left_alone);
+        take(taken_by_nobody & before & !left_alone);
+        before = taken_by_nobody;
         thread::sleep(LOOK_INTERVAL);
     }
 }

@@ -20,7 +20,7 @@ static void *stop_at_the_end_of_the_input(void *nothing) {
   return nothing;
 }
 
-static pthread_t waiting;
+static pthread_t beginner, waiting;
 
 static void tell_who_was_interrupted(int signal) {
   (void)signal;
@@ -29,6 +29,8 @@ static void tell_who_was_interrupted(int signal) {
 
 static void *wait_to_be_interrupted(void *nothing) {
   waiting = pthread_self();
+  // The thread that has begun this one could take the signal as well, as long as it lives.
+  pthread_join(beginner, NULL);
   printf("waiting\n");
   fflush(stdout);
   for (;;) {
@@ -40,6 +42,7 @@ static void *wait_to_be_interrupted(void *nothing) {
 // Goes on once the main thread has ended, which the driver tells.
 static void *begin_another_at_a_line(void *nothing) {
   pthread_t thread;
+  beginner = pthread_self();
   if (getchar() != EOF) {
     pthread_create(&thread, NULL, wait_to_be_interrupted, NULL);
   }
