@@ -120,18 +120,24 @@ mod tests {
         default_folder(system, variable, |_| owner)
     }
 
+    /// A path that is absolute where the test runs.
+    fn absolute(path: &str) -> String {
+        if cfg!(windows) { format!("C:{path}") } else { path.to_owned() }
+    }
+
     fn some(path: &str) -> Result<Option<PathBuf>, String> {
-        Ok(Some(path.into()))
+        Ok(Some(absolute(path).into()))
     }
 
     #[test]
     fn each_system_has_its_own_place_for_state() {
-        let home = [("HOME", "/home/bob")];
-        assert_eq!(folder(System::Unix, &home, Owner::User), some("/home/bob/.local/state/portlease"));
-        assert_eq!(folder(System::MacOs, &home, Owner::User), some("/home/bob/Library/Application Support/portlease"));
-        let both = [("HOME", "/home/bob"), ("XDG_STATE_HOME", "/state")];
+        let [home, xdg, app_data] = ["/home/bob", "/state", "/local"].map(absolute);
+        let at_home = [("HOME", &*home)];
+        assert_eq!(folder(System::Unix, &at_home, Owner::User), some("/home/bob/.local/state/portlease"));
+        assert_eq!(folder(System::MacOs, &at_home, Owner::User), some("/home/bob/Library/Application Support/portlease"));
+        let both = [("HOME", &*home), ("XDG_STATE_HOME", &*xdg)];
         assert_eq!(folder(System::Unix, &both, Owner::User), some("/state/portlease"));
-        let local = [("HOME", "/home/bob"), ("LOCALAPPDATA", "/local")];
+        let local = [("HOME", &*home), ("LOCALAPPDATA", &*app_data)];
         assert_eq!(folder(System::Windows, &local, Owner::User), some("/local/portlease"));
     }
 
@@ -141,20 +147,20 @@ mod tests {
             assert_eq!(folder(system, &[], Owner::User), Ok(None), "{system:?}");
             assert_eq!(folder(system, &[("HOME", "home")], Owner::User), Ok(None), "{system:?}");
             // Such as /nonexistent of a service's user.
-            assert_eq!(folder(system, &[("HOME", "/nonexistent")], Owner::Nobody), Ok(None), "{system:?}");
+            assert_eq!(folder(system, &[("HOME", &*absolute("/nonexistent"))], Owner::Nobody), Ok(None), "{system:?}");
         }
     }
 
     #[test]
     fn a_relative_state_folder_is_neither_used_nor_replaced_by_the_home() {
-        let relative = [("HOME", "/home/bob"), ("XDG_STATE_HOME", "state")];
+        let relative = [("HOME", &*absolute("/home/bob")), ("XDG_STATE_HOME", "state")];
         let why = folder(System::Unix, &relative, Owner::User).unwrap_err();
         assert_eq!(why, "XDG_STATE_HOME must be an absolute path, not `state`");
     }
 
     #[test]
     fn root_writes_nothing_into_the_home_of_a_user() {
-        let why = folder(System::Unix, &[("HOME", "/home/bob")], Owner::Another).unwrap_err();
+        let why = folder(System::Unix, &[("HOME", &*absolute("/home/bob"))], Owner::Another).unwrap_err();
         assert!(why.contains("/home/bob, which belongs to another user"), "{why}");
     }
 

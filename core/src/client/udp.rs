@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -330,6 +331,24 @@ impl Place<'_> {
             self.port.gateway,
             in_seconds(patience)
         ))
+    }
+}
+
+/// The next datagram of a connected socket.
+///
+/// Under wine an ICMP port unreachable closes a socket, and what it was about is lost: the socket stays ready, with nothing to be
+/// read. tokio's own `recv` would then try for ever, and use up what a task may do before others have their turn, so that
+/// no deadline beside it ends the wait.
+pub(crate) async fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        let ready = socket.ready(Interest::READABLE).await?;
+        match socket.try_recv(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && ready.is_read_closed() => {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            received => return received,
+        }
     }
 }
 

@@ -57,6 +57,16 @@ impl FakeGateway {
     }
 }
 
+#[tokio::test]
+async fn a_socket_that_is_closed_to_answers_is_a_refusal_and_no_wait_without_an_end() {
+    let (_gateway, port) = FakeGateway::silent().await;
+    let socket = UdpSocket::from_std(port.connect(Protocol::Pcp).unwrap()).unwrap();
+    // The system then says that the socket is ready, and has nothing to be read.
+    SockRef::from(&socket).shutdown(std::net::Shutdown::Read).unwrap();
+    let received = timeout(PATIENCE, receive(&socket, &mut [0; 8])).await.expect("it waits");
+    assert!(is_refusal(&received.unwrap_err()));
+}
+
 /// A gateway without the service: its port was free a moment ago.
 pub(crate) async fn closed_port() -> Arc<GatewayPort> {
     let (gateway, port) = FakeGateway::silent().await;

@@ -1,6 +1,7 @@
 //! Plays a scenario against a simulated gateway of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::sleep;
@@ -40,6 +41,19 @@ impl From<String> for Failure {
 
 /// A folder for the files of a scenario, which goes with it.
 struct Scratch(PathBuf);
+
+impl Scratch {
+    /// The path of a folder in it, an absolute one as it is. In `file` no folder can be made on any system: that is a file.
+    fn folder(&self, path: &str) -> Result<Value, String> {
+        let path = self.0.join(path);
+        let file = self.0.join("file");
+        if path.starts_with(&file) {
+            let written = fs::create_dir_all(&self.0).and_then(|()| fs::write(&file, ""));
+            written.map_err(|error| format!("{} cannot be written: {error}", file.display()))?;
+        }
+        Ok(path.to_string_lossy().into())
+    }
+}
 
 impl Drop for Scratch {
     fn drop(&mut self) {
@@ -206,8 +220,7 @@ impl Player<'_> {
             let all: Object = self.config.clone().into_iter().chain(std::mem::take(settings)).collect();
             *settings = all;
             if let Some(folder) = settings.get_mut("state_dir") {
-                // An absolute path stays as it is.
-                *folder = self.scratch.0.join(folder.as_str().unwrap_or_default()).to_string_lossy().into();
+                *folder = self.scratch.folder(folder.as_str().unwrap_or_default())?;
             }
         }
         for (key, name) in [("mapper", &mapper), ("lease", &lease)] {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::pace::Lane;
-use super::{MAX_DATAGRAM, cut_short};
+use super::{MAX_DATAGRAM, cut_short, receive};
 use crate::schedule::LATE_ANSWER_WINDOW;
 
 /// Sockets on which late answers are waited for at once, beside those of the exchanges: a gateway that never answers
@@ -38,7 +38,7 @@ impl<T, M: Fn(&[u8]) -> Option<T>> Question<T, M> {
     pub(super) async fn receive(&self) -> io::Result<Option<T>> {
         // One byte more than the longest answer: a longer one is noticed, not taken for its own beginning.
         let mut buffer = [0; MAX_DATAGRAM + 1];
-        match self.socket.recv(&mut buffer).await {
+        match receive(&self.socket, &mut buffer).await {
             Ok(length) if length <= MAX_DATAGRAM => Ok((self.matcher)(&buffer[..length])),
             Ok(_) => Ok(None),
             Err(error) if cut_short(&error) => Ok(None),

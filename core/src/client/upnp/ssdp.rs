@@ -16,7 +16,7 @@ use super::config::UpnpConfig;
 use super::http::{endpoint, shown};
 use super::soap::BY_UPNP;
 use crate::client::trace;
-use crate::client::udp::{cut_short, is_refusal};
+use crate::client::udp::{cut_short, is_refusal, receive};
 use crate::config::SSDP_ADDRESS;
 use crate::error::PortMappingError;
 use crate::escape::Escaped;
@@ -352,7 +352,7 @@ fn local_address(config: &UpnpConfig) -> Ipv4Addr {
 /// Receives on the sentinel, or waits for ever where there is none.
 async fn recv(sentinel: Option<&(UdpSocket, SocketAddr)>, buffer: &mut [u8]) -> io::Result<(usize, IpAddr)> {
     match sentinel {
-        Some((socket, host)) => socket.recv(buffer).await.map(|count| (count, host.ip())),
+        Some((socket, host)) => receive(socket, buffer).await.map(|count| (count, host.ip())),
         None => std::future::pending().await,
     }
 }
