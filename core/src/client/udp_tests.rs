@@ -57,6 +57,8 @@ impl FakeGateway {
     }
 }
 
+// Windows has another error for it.
+#[cfg(unix)]
 #[tokio::test]
 async fn a_socket_that_is_closed_to_answers_is_a_refusal_and_no_wait_without_an_end() {
     let (_gateway, port) = FakeGateway::silent().await;

@@ -1,7 +1,6 @@
 //! Plays a scenario against a simulated gateway of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::sleep;
@@ -48,7 +47,7 @@ impl Scratch {
         let path = self.0.join(path);
         let file = self.0.join("file");
         if path.starts_with(&file) {
-            let written = fs::create_dir_all(&self.0).and_then(|()| fs::write(&file, ""));
+            let written = std::fs::create_dir_all(&self.0).and_then(|()| std::fs::write(&file, ""));
             written.map_err(|error| format!("{} cannot be written: {error}", file.display()))?;
         }
         Ok(path.to_string_lossy().into())
