@@ -371,7 +371,7 @@ describe('an error', () => {
   });
 
   it('has the system error as its cause', async (t) => {
-    // A broadcast address: the system lets nobody send there.
+    // A broadcast address: the system lets nobody send there, and without a network there is no way to it.
     const mapper = Mapper.start({ gateway: '255.255.255.255', protocols: ['pcp'], retry: 'never' });
     t.after(() => mapper.stop());
     const error = await mapper
@@ -380,8 +380,9 @@ describe('an error', () => {
       .then(assert.fail, (error) => error);
     assert.equal(error.code, 'ERR_PORTLEASE_TRANSPORT');
     assert.ok(error.cause instanceof Error);
-    assert.equal(error.cause.errno, -13); // EACCES
-    assert.match(error.message, /255\.255\.255\.255.*: Permission denied/);
+    // EACCES and ENETUNREACH of Linux, macOS and Windows.
+    assert.ok([13, 51, 101, 10013, 10051].includes(-error.cause.errno), error.cause);
+    assert.match(error.message, /255\.255\.255\.255.*: \w/);
     assert.match(error.stack, /PortLeaseError/);
   });
 
