@@ -6,6 +6,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -168,17 +170,26 @@ func (g *guarded) String() string {
 	return g.text.String()
 }
 
+// A folder in which no system lets anybody write: it would be in a file.
+func unwritable(t *testing.T) string {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(file, "nowhere")
+}
+
 func TestAHandlerInTheConfigGetsWhatTheLibraryTells(t *testing.T) {
 	t.Parallel()
 	g := startGateway(t, nil)
 	config := g.config()
-	config.StateDir = "/dev/null/nowhere-to-be-written" // a warning
+	config.StateDir = unwritable(t) // a warning
 	var warned, nothing guarded
 	config.Logger = slog.NewTextHandler(&warned, &slog.HandlerOptions{Level: slog.LevelWarn})
 	mapper := startMapper(t, config)
 	config.Logger = slog.NewTextHandler(&nothing, &slog.HandlerOptions{Level: slog.LevelError + 4})
 	startMapper(t, config).Close()
-	eventually(t, "the warning", func() bool { return strings.Contains(warned.String(), "nowhere-to-be-written") })
+	eventually(t, "the warning", func() bool { return strings.Contains(warned.String(), "nowhere") })
 	mapper.Close()
 	line := warned.String()
 	if !strings.Contains(line, "level=WARN") || !strings.Contains(line, "target=portlease::") || !strings.Contains(line, "time=2") {
@@ -212,7 +223,7 @@ func TestAHandlerMayStopItsMapper(t *testing.T) {
 	config.Logger = handler
 	mapper := startMapper(t, config)
 	handler.mapper <- mapper
-	config.Logger, config.StateDir = nil, "/dev/null/nowhere" // another mapper, whose warning the handler gets
+	config.Logger, config.StateDir = nil, unwritable(t) // another mapper, whose warning the handler gets
 	startMapper(t, config)
 	eventually(t, "the mapper is stopped", func() bool { return mapper.Snapshot().Stopped })
 }
