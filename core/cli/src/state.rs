@@ -134,7 +134,10 @@ mod tests {
         let [home, xdg, app_data] = ["/home/bob", "/state", "/local"].map(absolute);
         let at_home = [("HOME", &*home)];
         assert_eq!(folder(System::Unix, &at_home, Owner::User), some("/home/bob/.local/state/portlease"));
-        assert_eq!(folder(System::MacOs, &at_home, Owner::User), some("/home/bob/Library/Application Support/portlease"));
+        assert_eq!(
+            folder(System::MacOs, &at_home, Owner::User),
+            some("/home/bob/Library/Application Support/portlease")
+        );
         let both = [("HOME", &*home), ("XDG_STATE_HOME", &*xdg)];
         assert_eq!(folder(System::Unix, &both, Owner::User), some("/state/portlease"));
         let local = [("HOME", &*home), ("LOCALAPPDATA", &*app_data)];
