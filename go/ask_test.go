@@ -170,7 +170,7 @@ func (g *guarded) String() string {
 	return g.text.String()
 }
 
-// A folder in which no system lets anybody write: it would be in a file.
+// A folder in which no system lets anybody write, because it would be in a file. Windows says so at the first mapping.
 func unwritable(t *testing.T) string {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -187,6 +187,9 @@ func TestAHandlerInTheConfigGetsWhatTheLibraryTells(t *testing.T) {
 	var warned, nothing guarded
 	config.Logger = slog.NewTextHandler(&warned, &slog.HandlerOptions{Level: slog.LevelWarn})
 	mapper := startMapper(t, config)
+	if _, err := mapper.Map(portlease.Request{Port: 4000, Transport: portlease.UDP}); err != nil {
+		t.Fatal(err)
+	}
 	config.Logger = slog.NewTextHandler(&nothing, &slog.HandlerOptions{Level: slog.LevelError + 4})
 	startMapper(t, config).Close()
 	eventually(t, "the warning", func() bool { return strings.Contains(warned.String(), "nowhere") })
@@ -224,6 +227,9 @@ func TestAHandlerMayStopItsMapper(t *testing.T) {
 	mapper := startMapper(t, config)
 	handler.mapper <- mapper
 	config.Logger, config.StateDir = nil, unwritable(t) // another mapper, whose warning the handler gets
-	startMapper(t, config)
+	other := startMapper(t, config)
+	if _, err := other.Map(portlease.Request{Port: 4000, Transport: portlease.UDP}); err != nil {
+		t.Fatal(err)
+	}
 	eventually(t, "the mapper is stopped", func() bool { return mapper.Snapshot().Stopped })
 }
