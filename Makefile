@@ -87,7 +87,7 @@ semver: $(TOOLS)/bin/cargo-semver-checks ## Compares the public Rust API with th
 	if [ -z "$$base" ]; then echo "semver: there is no tag yet to compare with"; exit 0; fi; \
 	PATH="$(abspath $(TOOLS))/bin:$$PATH" $(CARGO) semver-checks -p portlease -p portlease-gateway --baseline-rev "$$base"
 
-test-platforms: ## Builds and tests for Windows, arm64, musl, macOS and Android under emulators, 20 minutes; needs root on Debian 12
+test-platforms: ## Builds and tests for Windows, arm64, musl, macOS and Android under emulators, half an hour; needs root on Debian 12
 	bindings/release/toolchain
 	tests/platforms/emulators
 	tests/platforms/run
@@ -109,7 +109,7 @@ fuzz: $(TOOLS)/bin/cargo-fuzz ## Runs each fuzz target for FUZZ_SECONDS (60); FU
 
 clean: ## Removes all that was built
 	$(CARGO) clean
-	rm -rf target tests/fuzz/target tests/bench/target bindings/uniffi/kotlin/target
+	rm -rf target dist tests/fuzz/target tests/bench/target bindings/uniffi/kotlin/target
 	cd node && rm -rf dist native .tools node_modules test/consumers/node_modules test/bundlers/node_modules
 
 # It runs for a second, and without optimization it is built in half of the time.
