@@ -146,8 +146,9 @@ it('a stopped gateway is stopped, and may be stopped again', async () => {
   assert.equal(inspect(gateway), 'Gateway { stopped: true }');
 });
 
-const countable = process.platform === 'linux' ? {} : { skip: 'only Linux has /proc' };
-it('two hundred gateways leave no thread and no open file behind', countable, async () => {
+const WITHOUT_PROC = process.platform !== 'linux' && 'only Linux has /proc';
+
+it('two hundred gateways leave no thread and no open file behind', { skip: WITHOUT_PROC }, async () => {
   const { lines } = await runWell(
     `import { readdirSync } from 'node:fs';
      import { Gateway } from 'portlease/testing';

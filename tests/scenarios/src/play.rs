@@ -42,10 +42,10 @@ impl From<String> for Failure {
 struct Scratch(PathBuf);
 
 impl Scratch {
-    /// The path of a folder in it, an absolute one as it is. In `file` no folder can be made on any system: that is a file.
+    /// The path of a folder in it, an absolute one as it is. In `no-folder` none can be made on any system: that is a file.
     fn folder(&self, path: &str) -> Result<Value, String> {
         let path = self.0.join(path);
-        let file = self.0.join("file");
+        let file = self.0.join("no-folder");
         if path.starts_with(&file) {
             let written = std::fs::create_dir_all(&self.0).and_then(|()| std::fs::write(&file, ""));
             written.map_err(|error| format!("{} cannot be written: {error}", file.display()))?;
