@@ -130,7 +130,7 @@ fn a_closed_terminal_releases() {
 #[test]
 fn started_with_hangups_ignored_it_outlives_its_terminal() {
     let gateway = gateway();
-    let line = format!("{} map 4000/udp --json --ttl 1", env!("CARGO_BIN_EXE_portlease"));
+    let line = format!("{} map 4000/udp --json --renewal-interval 1", env!("CARGO_BIN_EXE_portlease"));
     for before in ["trap '' HUP; exec", "exec nohup"] {
         let mut shell = homeless("sh");
         shell.args(["-c", &format!("{before} {line} {}", flags(&gateway).join(" "))]);
@@ -150,7 +150,7 @@ fn started_with_hangups_ignored_it_outlives_its_terminal() {
 #[test]
 fn it_releases_when_nobody_reads_its_output_any_more() {
     let gateway = gateway();
-    let mut command = command("map 4000/udp --ttl 1");
+    let mut command = command("map 4000/udp --renewal-interval 1");
     let mut child = command.args(flags(&gateway)).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();

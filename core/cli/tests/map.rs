@@ -75,9 +75,9 @@ fn the_description_shows_in_the_routers_table() {
 }
 
 #[test]
-fn a_short_lease_is_renewed_and_every_renewal_told() {
+fn a_lease_is_renewed_and_every_renewal_told() {
     let gateway = gateway();
-    let running = start_at(&gateway, "map 4000/udp --json --ttl 1");
+    let running = start_at(&gateway, "map 4000/udp --json --renewal-interval 1");
     running.event("installed");
     for _ in 0..2 {
         let event = running.json();
@@ -89,7 +89,7 @@ fn a_short_lease_is_renewed_and_every_renewal_told() {
 #[test]
 fn a_moved_external_address_is_told() {
     let gateway = gateway();
-    let running = start_at(&gateway, "map 4000/udp --json --ttl 1");
+    let running = start_at(&gateway, "map 4000/udp --json --renewal-interval 1");
     running.event("installed");
     gateway.set_external_address(Some([192, 0, 1, 2].into()));
     assert_eq!(running.event("changed")["external"], "192.0.1.2:4000");
@@ -99,7 +99,7 @@ fn a_moved_external_address_is_told() {
 #[test]
 fn a_lost_mapping_is_told_with_its_kind_and_mapped_again_when_the_router_lets_us() {
     let gateway = gateway();
-    let running = start_at(&gateway, "map 4000/udp --json --ttl 1 --protocol nat-pmp");
+    let running = start_at(&gateway, "map 4000/udp --json --ttl 4 --renewal-interval 1 --protocol nat-pmp");
     running.event("installed");
     gateway.set_faults(refusing());
     let failed = running.event("failed");

@@ -50,7 +50,7 @@ fn assert_names(object: &Value, names: &[&str]) {
 #[test]
 fn map_tells_of_a_mapping_from_its_beginning_to_its_end() {
     let gateway = gateway();
-    let running = start_at(&gateway, "map 4000/udp --json --ttl 1");
+    let running = start_at(&gateway, "map 4000/udp --json --renewal-interval 1");
     assert_names(&running.event("installed"), &MAPPED);
     assert_names(&running.event("renewed"), &MAPPED);
     gateway.set_external_address(Some([192, 0, 1, 2].into()));
@@ -64,7 +64,7 @@ fn map_tells_of_a_mapping_from_its_beginning_to_its_end() {
 #[test]
 fn map_tells_of_failures() {
     let gateway = gateway();
-    let running = start_at(&gateway, "map 4000/udp --json --ttl 1 --protocol nat-pmp");
+    let running = start_at(&gateway, "map 4000/udp --json --ttl 4 --renewal-interval 1 --protocol nat-pmp");
     running.event("installed");
     gateway.set_faults(refusing());
     let renewal = running.event("failed");

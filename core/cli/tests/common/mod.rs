@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portlease_gateway::{Faults, Gateway, GatewayConfig, Mode};
 use serde_json::Value;
@@ -167,7 +167,11 @@ fn rest(lines: &Receiver<String>) -> Vec<String> {
 impl Running {
     /// The next line of stdout.
     pub fn line(&self) -> String {
-        self.stdout.recv_timeout(PATIENCE).unwrap_or_else(|error| {
+        self.line_before(Instant::now() + PATIENCE)
+    }
+
+    fn line_before(&self, end: Instant) -> String {
+        self.stdout.recv_timeout(end.saturating_duration_since(Instant::now())).unwrap_or_else(|error| {
             panic!("no line on stdout ({error}); stderr: {:?}", self.stderr.try_iter().collect::<Vec<_>>())
         })
     }
@@ -179,8 +183,9 @@ impl Running {
 
     /// The next event of this name; others before it are skipped.
     pub fn event(&self, name: &str) -> Value {
+        let end = Instant::now() + PATIENCE;
         loop {
-            let event = self.json();
+            let event = parse(&self.line_before(end));
             if event["event"] == name {
                 return event;
             }
@@ -194,8 +199,10 @@ impl Running {
 
     /// The next line of stderr that contains this.
     pub fn complaint(&self, part: &str) -> String {
+        let end = Instant::now() + PATIENCE;
         loop {
-            let line = self.stderr.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("no `{part}`: {error}"));
+            let left = end.saturating_duration_since(Instant::now());
+            let line = self.stderr.recv_timeout(left).unwrap_or_else(|error| panic!("no `{part}`: {error}"));
             if line.contains(part) {
                 return line;
             }
