@@ -54,12 +54,14 @@ type Request struct {
 	Port uint16
 	// [UDP] or [TCP].
 	Transport Transport
-	// The external port to ask for, 1 to 65535. Default: the internal port.
+	// The external port to ask for, 1 to 65535. Default: the internal port. With IPv6 the port outside is the port
+	// inside, so no other one is allowed.
 	ExternalPort uint16
 	// Whether only this external port will do: any other answer is [ErrRefused]. By default the gateway may grant
 	// another.
 	Exact bool
-	// The address family. Default: IPv4.
+	// The address family: an IPv4 port mapping, or an IPv6 pinhole for this machine's own global address. Default:
+	// IPv4.
 	Family AddressFamily
 	// The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the [Config].
 	TTL time.Duration

@@ -412,6 +412,9 @@ type AddressFamily uint8
 const (
 	// An IPv4 port mapping through NAT.
 	IPv4 AddressFamily = 0
+	// An IPv6 pinhole: the router's firewall lets packets from the internet through to a port of this machine's own
+	// global address.
+	Ipv6 AddressFamily = 1
 )
 
 // String is the stable string, the same in every language.
@@ -419,6 +422,8 @@ func (v AddressFamily) String() string {
 	switch v {
 	case IPv4:
 		return "ipv4"
+	case Ipv6:
+		return "ipv6"
 	}
 	return "AddressFamily(" + strconv.Itoa(int(v)) + ")"
 }
@@ -431,8 +436,10 @@ func (v *AddressFamily) UnmarshalText(text []byte) error {
 	switch string(text) {
 	case "ipv4":
 		*v = IPv4
+	case "ipv6":
+		*v = Ipv6
 	default:
-		return invalid("family", "`%s` is not one of ipv4", text)
+		return invalid("family", "`%s` is not one of ipv4, ipv6", text)
 	}
 	return nil
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::error::PortMappingError;
 use crate::event::Event;
 use crate::event_log::{EventLog, EventReader, PulledEvent};
 use crate::lease::{Lease, WeakLease};
-use crate::mapping::{MapRequest, Transport, whole_seconds};
+use crate::mapping::{AddressFamily, MapRequest, Transport, whole_seconds};
 use crate::schedule::{DEFAULT_STOP_TIMEOUT, STOP_TIMEOUT_PER_LEASE};
 use crate::sink::MappingSink;
 use crate::sleep::SleepWatch;
@@ -383,7 +383,7 @@ impl Mapper {
         self.engine.call(async move { client.report().await }).await?
     }
 
-    /// The address at which the internet sees this machine, without a lease of one's own. Waits at most for `timeout` (by default
+    /// The IPv4 address at which the internet sees this machine, without a lease of one's own. Waits at most for `timeout` (by default
     /// until every protocol has answered or is silent, about 2 s).
     ///
     /// A lease that is active has it already. Else NAT-PMP and UPnP are asked. PCP alone can tell an address only with a mapping: then
@@ -394,7 +394,7 @@ impl Mapper {
     /// Fails with `unavailable` if no protocol tells an address, with `refused`, `timeout`, `transport`, and with `stopped`.
     pub async fn external_address(&self, timeout: impl Into<Option<Duration>>) -> Result<IpAddr, PortMappingError> {
         self.engine.check()?;
-        let known = self.snapshot().leases.iter().find_map(LeaseSnapshot::external);
+        let known = self.snapshot().leases.iter().filter_map(LeaseSnapshot::external).find(SocketAddr::is_ipv4);
         if let Some(external) = known {
             return Ok(external.ip());
         }
@@ -430,8 +430,12 @@ impl Mapper {
     ) -> Result<Option<TableEntry>, PortMappingError> {
         self.engine.check()?;
         PortMappingError::check_port("external_port", external_port)?;
-        let is_it =
-            |lease: &&LeaseSnapshot| lease.transport == transport && lease.external_port() == Some(external_port);
+        // A pinhole is in no table of mapped ports.
+        let is_it = |lease: &&LeaseSnapshot| {
+            lease.family == AddressFamily::Ipv4
+                && lease.transport == transport
+                && lease.external_port() == Some(external_port)
+        };
         if let Some(lease) = self.snapshot().leases.iter().find(is_it) {
             let port = lease.internal_port;
             let message =

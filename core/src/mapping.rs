@@ -1,7 +1,7 @@
 //! What is asked of a gateway and what it granted.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -36,19 +36,34 @@ impl Transport {
 }
 
 /// The address family of a mapping.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 #[cfg_attr(not(feature = "unstable-exhaustive"), non_exhaustive)]
 pub enum AddressFamily {
     /// An IPv4 port mapping through NAT.
     #[default]
     Ipv4,
+    /// An IPv6 pinhole: the router's firewall lets packets from the internet through to a port of this machine's own global
+    /// address.
+    Ipv6,
 }
 
 impl AddressFamily {
+    /// Both families.
+    pub const ALL: [Self; 2] = [Self::Ipv4, Self::Ipv6];
+
+    /// The family of `address`.
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::Ipv4,
+            IpAddr::V6(_) => Self::Ipv6,
+        }
+    }
+
     /// The stable string.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
         }
     }
 }
@@ -76,7 +91,10 @@ macro_rules! stable_strings {
 
 stable_strings!(Protocol, "protocol", Protocol::ALL);
 stable_strings!(Transport, "transport", Transport::ALL);
-stable_strings!(AddressFamily, "family", [AddressFamily::Ipv4]);
+stable_strings!(AddressFamily, "family", AddressFamily::ALL);
+
+/// What a lease keeps open. A mapper has at most one lease for each.
+pub(crate) type LeaseKey = (AddressFamily, Transport, u16);
 
 /// One port to be mapped.
 ///
@@ -93,11 +111,13 @@ pub struct MapRequest {
     pub internal_port: u16,
     /// UDP or TCP.
     pub transport: Transport,
-    /// The external port to ask for, 1 to 65535. Default: the internal port.
+    /// The external port to ask for, 1 to 65535. Default: the internal port. With IPv6 the port outside is the port inside, so
+    /// no other one is allowed.
     pub external_port: Option<u16>,
-    /// Whether only this external port will do: any other answer is `refused`. By default the gateway may grant another.
+    /// Whether only this external port will do: any other answer is `refused`. By default the gateway may grant another. With
+    /// IPv6 it never does.
     pub exact: bool,
-    /// The address family. Default: IPv4.
+    /// The address family: an IPv4 port mapping, or an IPv6 pinhole for this machine's own global address. Default: IPv4.
     pub family: AddressFamily,
     /// The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper's
     /// [`Config`](crate::Config).
@@ -164,10 +184,18 @@ impl MapRequest {
         }
     }
 
+    pub(crate) const fn key(&self) -> LeaseKey {
+        (self.family, self.transport, self.internal_port)
+    }
+
     /// Checks every field. Fails with kind `invalid`, naming the field and what is allowed.
     pub fn validate(&self) -> Result<(), PortMappingError> {
         PortMappingError::check_port("internal_port", self.internal_port)?;
         self.external_port.map_or(Ok(()), |port| PortMappingError::check_port("external_port", port))?;
+        let (inside, outside) = (self.internal_port, self.suggested_port());
+        check("external_port", self.family == AddressFamily::Ipv4 || inside == outside, || {
+            format!("must be the internal port {inside} with IPv6, which translates no ports, not {outside}")
+        })?;
         self.ttl.map_or(Ok(()), check_ttl)?;
         self.description.as_deref().map_or(Ok(()), check_description)
     }
@@ -280,6 +308,18 @@ pub enum ProtocolToken {
         /// Whether the entry led to this host before it was asked for: then somebody else made it, and it is never deleted.
         adopted: bool,
     },
+    /// The service that holds the IPv6 pinhole (WANIPv6FirewallControl:1).
+    #[non_exhaustive]
+    Pinhole {
+        /// Absolute URL to which the actions are sent.
+        control_url: String,
+        /// For instance `urn:schemas-upnp-org:service:WANIPv6FirewallControl:1`.
+        service_type: String,
+        /// The device's unique name (`uuid:...`), by which it is known again at another URL; empty where it has none.
+        udn: String,
+        /// The number by which the service knows the pinhole.
+        unique_id: u16,
+    },
 }
 
 #[cfg(test)]
@@ -310,6 +350,30 @@ mod tests {
         assert!(inside.to_string().starts_with("internal_port: must be between 1 and 65535"), "{inside}");
         let outside = MapRequest::new(1, Transport::Udp).external_port(0).validate().unwrap_err();
         assert!(outside.to_string().starts_with("external_port: must be between 1 and 65535"), "{outside}");
+    }
+
+    #[test]
+    fn with_ipv6_the_port_outside_must_be_the_port_inside_and_exact_changes_nothing() {
+        let request = MapRequest::new(4000, Transport::Udp).family(AddressFamily::Ipv6);
+        for good in [request.clone(), request.clone().exact(), request.clone().external_port(4000).exact()] {
+            good.validate().unwrap();
+        }
+        for bad in [request.clone().external_port(80), request.external_port(80).exact()] {
+            let error = bad.validate().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            let text = "external_port: must be the internal port 4000 with IPv6, which translates no ports, not 80";
+            assert_eq!(error.to_string(), text);
+            bad.family(AddressFamily::Ipv4).validate().unwrap();
+        }
+    }
+
+    #[test]
+    fn families_read_back_from_their_strings_and_another_one_is_invalid() {
+        for family in AddressFamily::ALL {
+            assert_eq!(family.as_str().parse::<AddressFamily>().unwrap(), family);
+        }
+        let error = "ipx".parse::<AddressFamily>().unwrap_err();
+        assert_eq!(error.to_string(), "family: `ipx` is not one of ipv4, ipv6");
     }
 
     #[test]

@@ -143,6 +143,7 @@ impl MappingSink {
             mapping: grant.map(|grant| Arc::clone(&grant.mapping)),
             internal_port: self.request.internal_port,
             transport: self.request.transport,
+            family: self.request.family,
             lifetime: grant.and_then(|grant| grant.lifetime),
             expires_in: grant.and_then(|grant| grant.expires_at).map(|expiry| expiry.since(now)),
             renews_in: grant.map(|grant| grant.renews_at.since(now)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::builders::builders;
 use crate::error::{ErrorDetail, ErrorKind, ErrorReport, PortMappingError, reasons};
-use crate::mapping::{MapRequest, PortMapping, Protocol, Transport};
+use crate::mapping::{AddressFamily, MapRequest, PortMapping, Protocol, Transport};
 use crate::net::address::AddressClass;
 use crate::net::route::NetworkPath;
 
@@ -171,6 +171,8 @@ pub struct LeaseSnapshot {
     pub internal_port: u16,
     /// UDP or TCP.
     pub transport: Transport,
+    /// IPv4 for a port mapping, IPv6 for a pinhole.
+    pub family: AddressFamily,
     /// The granted lifetime; `None` while not active or if the mapping is permanent.
     pub lifetime: Option<Duration>,
     /// The time until the gateway ends the mapping if it is not renewed; `None` as for `lifetime`.
@@ -202,6 +204,7 @@ impl LeaseSnapshot {
             mapping: None,
             internal_port: request.internal_port,
             transport: request.transport,
+            family: request.family,
             lifetime: None,
             expires_in: None,
             renews_in: None,

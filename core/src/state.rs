@@ -28,7 +28,7 @@ pub(crate) use self::journal::Journal;
 use self::orphans::Found;
 pub(crate) use self::record::{Key, Maker, Record};
 use crate::error::PortMappingError;
-use crate::mapping::Transport;
+use crate::mapping::LeaseKey;
 use crate::world::World;
 
 /// The first line of a file.
@@ -47,7 +47,7 @@ pub(crate) struct Store {
     /// Files that nobody may hold, as they were when they were looked at.
     found: Mutex<Vec<Found>>,
     /// The external ports that callers wished for. What is asked for later may be another one.
-    wishes: Mutex<HashMap<(Transport, u16), Option<u16>>>,
+    wishes: Mutex<HashMap<LeaseKey, Option<u16>>>,
     /// The device on disk, once it was read or written.
     device: Mutex<Option<(IpAddr, KnownDevice)>>,
     warned: Mutex<HashSet<Trouble>>,
@@ -129,8 +129,8 @@ impl Slot {
         Self { line: record.line(), record, origin }
     }
 
-    fn is_of(&self, transport: Transport, internal_port: u16) -> bool {
-        (self.record.transport, self.record.internal_port) == (transport, internal_port)
+    fn is_of(&self, port: LeaseKey) -> bool {
+        self.record.port() == port
     }
 
     /// What is to be deleted unless a request replaces it.
@@ -213,9 +213,9 @@ impl Store {
     }
 
     /// The records of a port that this mapper has made, and those that it has found.
-    pub(crate) fn of_port(&self, transport: Transport, internal_port: u16) -> (Vec<Record>, Vec<Record>) {
+    pub(crate) fn of_port(&self, port: LeaseKey) -> (Vec<Record>, Vec<Record>) {
         let table = self.table();
-        let of_port = table.slots.values().filter(|slot| slot.is_of(transport, internal_port));
+        let of_port = table.slots.values().filter(|slot| slot.is_of(port));
         let (own, found): (Vec<_>, Vec<_>) = of_port.partition(|slot| slot.origin == Origin::Own);
         let records = |slots: Vec<&Slot>| slots.into_iter().map(|slot| slot.record.clone()).collect();
         (records(own), records(found))
@@ -233,25 +233,25 @@ impl Store {
     }
 
     /// A lease has this port from now on: nobody deletes what it may take up again.
-    pub(crate) fn claim(&self, transport: Transport, internal_port: u16) {
+    pub(crate) fn claim(&self, port: LeaseKey) {
         let mut table = self.table();
         let found = table.slots.values_mut().filter(|slot| slot.origin == Origin::Found);
-        found.filter(|slot| slot.is_of(transport, internal_port)).for_each(|slot| slot.origin = Origin::Claimed);
+        found.filter(|slot| slot.is_of(port)).for_each(|slot| slot.origin = Origin::Claimed);
     }
 
     /// A lease is about to ask for this port, with this wish.
-    pub(crate) fn wishes(&self, transport: Transport, internal_port: u16, wish: Option<u16>) {
+    pub(crate) fn wishes(&self, port: LeaseKey, wish: Option<u16>) {
         // Of one that has asked before, the first wish is the caller's.
-        let asked = !self.of_port(transport, internal_port).0.is_empty();
+        let asked = !self.of_port(port).0.is_empty();
         let mut wishes = lock(&self.wishes);
         if !asked {
-            wishes.insert((transport, internal_port), wish);
+            wishes.insert(port, wish);
         }
     }
 
     /// The external port that the caller wished for, if any.
-    fn wish(&self, transport: Transport, internal_port: u16) -> Option<u16> {
-        lock(&self.wishes).get(&(transport, internal_port)).copied().flatten()
+    fn wish(&self, port: LeaseKey) -> Option<u16> {
+        lock(&self.wishes).get(&port).copied().flatten()
     }
 
     /// Writes the table if it has changed. Returns whether it is on disk.

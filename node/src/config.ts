@@ -65,13 +65,19 @@ export interface MapOptions {
   port: number;
   /** UDP, which is the default, or TCP. */
   transport?: Transport | undefined;
-  /** The external port to ask for, 1 to 65535. Default: the internal port. */
+  /**
+   * The external port to ask for, 1 to 65535. Default: the internal port. With IPv6 the port outside is the port
+   * inside, so no other one is allowed.
+   */
   externalPort?: number | undefined;
   /**
    * Whether only this external port will do: any other answer is `refused`. By default the gateway may grant another.
+   * With IPv6 it never does.
    */
   exact?: boolean | undefined;
-  /** The address family. Default: IPv4. */
+  /**
+   * The address family: an IPv4 port mapping, or an IPv6 pinhole for this machine's own global address. Default: IPv4.
+   */
   family?: AddressFamily | undefined;
   /**
    * The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper's options. In

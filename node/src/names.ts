@@ -140,7 +140,17 @@ export const Transport = Object.freeze({
 export type Transport = (typeof Transport)[keyof typeof Transport];
 
 /** The address family of a mapping. */
-export type AddressFamily = 'ipv4';
+export const AddressFamily = Object.freeze({
+  /** An IPv4 port mapping through NAT. */
+  IPV4: 'ipv4',
+  /**
+   * An IPv6 pinhole: the router's firewall lets packets from the internet through to a port of this machine's own
+   * global address.
+   */
+  IPV6: 'ipv6',
+});
+/** The address family of a mapping. */
+export type AddressFamily = (typeof AddressFamily)[keyof typeof AddressFamily];
 
 /** The class of an external address: only a public one can be reached from the whole internet. */
 export const AddressClass = Object.freeze({

@@ -75,7 +75,8 @@ pub struct portlease_request {
     pub transport: MaybeUninit<portlease_transport>,
     /// The local port, 1 to 65535.
     pub internal_port: u16,
-    /// The external port to ask for, 1 to 65535. Default: the internal port.
+    /// The external port to ask for, 1 to 65535. Default: the internal port. With IPv6 the port outside is the port
+    /// inside, so no other one is allowed.
     pub external_port: u16,
     /// Whether only this external port will do: any other answer is PORTLEASE_REFUSED.
     pub exact: MaybeUninit<bool>,

@@ -320,12 +320,16 @@ pub(crate) fn read_transport(
 pub enum portlease_family {
     /// An IPv4 port mapping through NAT.
     PORTLEASE_FAMILY_IPV4 = 0,
+    /// An IPv6 pinhole: the router's firewall lets packets from the internet through to a port of this machine's own
+    /// global address.
+    PORTLEASE_FAMILY_IPV6 = 1,
 }
 
 impl From<AddressFamily> for portlease_family {
     fn from(value: AddressFamily) -> Self {
         match value {
             AddressFamily::Ipv4 => Self::PORTLEASE_FAMILY_IPV4,
+            AddressFamily::Ipv6 => Self::PORTLEASE_FAMILY_IPV6,
         }
     }
 }
@@ -337,7 +341,8 @@ pub(crate) fn read_family(
 ) -> Result<AddressFamily, PortMappingError> {
     match number(value) {
         0 => Ok(AddressFamily::Ipv4),
-        other => Err(not_one_of(argument, other, "PORTLEASE_FAMILY_IPV4")),
+        1 => Ok(AddressFamily::Ipv6),
+        other => Err(not_one_of(argument, other, "PORTLEASE_FAMILY_IPV4 or PORTLEASE_FAMILY_IPV6")),
     }
 }
 

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use crate::view::{enumerations, view};
 
-enumerations! { ErrorKind LogLevel LeaseState NatClass Release EventKind Protocol Transport AddressClass }
+enumerations! { ErrorKind LogLevel LeaseState NatClass Release EventKind Protocol Transport AddressFamily AddressClass }
 
 view! {
     /// What one protocol has answered, as a part of an error.
@@ -74,6 +74,8 @@ view! {
         internal_port: |of| of.internal_port,
         /// UDP or TCP.
         transport: |of| of.transport,
+        /// IPv4 for a port mapping, IPv6 for a pinhole.
+        family: |of| of.family,
         /// The granted lifetime; `None` while not active or if the mapping is permanent. In seconds.
         lifetime: |of| of.lifetime,
         /// The time until the gateway ends the mapping if it is not renewed; `None` as for `lifetime`. In seconds.

@@ -83,14 +83,16 @@ pub struct MapRequest {
     pub internal_port: Port,
     /// UDP or TCP.
     pub transport: Transport,
-    /// The external port to ask for, 1 to 65535. Default: the internal port.
+    /// The external port to ask for, 1 to 65535. Default: the internal port. With IPv6 the port outside is the port
+    /// inside, so no other one is allowed.
     #[uniffi(default = None)]
     pub external_port: Option<Port>,
     /// Whether only this external port will do: any other answer is `refused`. By default the gateway may grant
-    /// another.
+    /// another. With IPv6 it never does.
     #[uniffi(default = false)]
     pub exact: bool,
-    /// The address family. Default: IPv4.
+    /// The address family: an IPv4 port mapping, or an IPv6 pinhole for this machine's own global address. Default:
+    /// IPv4.
     #[uniffi(default = None)]
     pub family: Option<AddressFamily>,
     /// The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper's `Config`.

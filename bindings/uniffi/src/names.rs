@@ -372,12 +372,16 @@ impl fmt::Display for Transport {
 pub enum AddressFamily {
     /// An IPv4 port mapping through NAT.
     Ipv4,
+    /// An IPv6 pinhole: the router's firewall lets packets from the internet through to a port of this machine's own
+    /// global address.
+    Ipv6,
 }
 
 impl From<AddressFamily> for core::mapping::AddressFamily {
     fn from(value: AddressFamily) -> Self {
         match value {
             AddressFamily::Ipv4 => Self::Ipv4,
+            AddressFamily::Ipv6 => Self::Ipv6,
         }
     }
 }
@@ -386,6 +390,7 @@ impl From<core::mapping::AddressFamily> for AddressFamily {
     fn from(value: core::mapping::AddressFamily) -> Self {
         match value {
             core::mapping::AddressFamily::Ipv4 => Self::Ipv4,
+            core::mapping::AddressFamily::Ipv6 => Self::Ipv6,
         }
     }
 }

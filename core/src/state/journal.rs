@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Key, Maker, Record, Slot, Store};
-use crate::mapping::Transport;
+use crate::mapping::{AddressFamily, Transport};
 
 /// Records what is asked of one gateway. Copies share the store.
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ impl Journal {
             local_address: self.local_address,
             transport,
             internal_port,
-            wish: self.store.wish(transport, internal_port),
+            wish: self.store.wish((AddressFamily::of(self.local_address), transport, internal_port)),
             external_port,
             lifetime,
             end: None,

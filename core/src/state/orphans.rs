@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::folder::{Content, Name};
 use super::record::{Maker, Record};
 use super::{HEADER, MAX_RECORDS, Origin, Slot, Store, Trouble, lock};
-use crate::mapping::Transport;
+use crate::mapping::LeaseKey;
 
 /// The beginning of the first line. Another number is another version, which is left to the programs that know it.
 const ANY_HEADER: &str = "portlease leases ";
@@ -15,7 +15,7 @@ const ANY_HEADER: &str = "portlease leases ";
 pub(super) struct Found {
     name: Name,
     /// What its records are about.
-    ports: Vec<(Transport, u16)>,
+    ports: Vec<LeaseKey>,
 }
 
 impl Store {
@@ -26,17 +26,17 @@ impl Store {
         let found = content.files.iter().filter_map(|name| {
             // Whoever held it may have deleted it just now.
             let text = self.folder.read(name).ok()?;
-            let ports = read_records(&text)?.0.into_iter().map(|record| (record.transport, record.internal_port));
+            let ports = read_records(&text)?.0.into_iter().map(|record| record.port());
             Some(Found { name: name.clone(), ports: ports.collect() })
         });
         *lock(&self.found) = found.collect();
     }
 
     /// Takes over the orphans with a record of this port: they are those of an earlier run of the same program.
-    pub(crate) fn adopt(&self, transport: Transport, internal_port: u16) {
+    pub(crate) fn adopt(&self, port: LeaseKey) {
         let names: Vec<_> = {
             let mut found = lock(&self.found);
-            let fits = |found: &mut Found| found.ports.contains(&(transport, internal_port));
+            let fits = |found: &mut Found| found.ports.contains(&port);
             found.extract_if(.., fits).map(|found| found.name).collect()
         };
         if !names.is_empty() {
@@ -146,8 +146,7 @@ impl Store {
                 continue;
             }
             // A lease may have the port since before this was found.
-            let has_lease =
-                |slot: &Slot| slot.origin != Origin::Found && slot.is_of(record.transport, record.internal_port);
+            let has_lease = |slot: &Slot| slot.origin != Origin::Found && slot.is_of(record.port());
             let origin = if table.slots.values().any(has_lease) { Origin::Claimed } else { Origin::Found };
             let slot = Slot::new(record, origin);
             if table.has_room_for(&slot) {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::mapping::{Protocol, Transport};
+use crate::mapping::{AddressFamily, LeaseKey, Protocol, Transport};
 
 /// The longest text of a device: unique name, URL or type of service.
 const MAX_TEXT: usize = 512;
@@ -74,6 +74,11 @@ impl Record {
         let internal_port = if place.is_some() && self.external_port.is_some() { 0 } else { self.internal_port };
         let protocol = self.maker.protocol().as_str();
         Key { gateway: self.gateway, protocol, transport: self.transport, internal_port, place }
+    }
+
+    /// What it keeps open. A mapping is of the family of the address to which it leads.
+    pub(crate) const fn port(&self) -> LeaseKey {
+        (AddressFamily::of(self.local_address), self.transport, self.internal_port)
     }
 
     /// Where it leads to, and at which gateway.

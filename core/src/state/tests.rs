@@ -10,6 +10,7 @@ use super::orphans::read_records;
 use super::record::tests::{by_upnp, record};
 use super::*;
 use crate::event_log::EventLog;
+use crate::mapping::{AddressFamily, Transport};
 
 /// A folder of this test alone, which goes with it.
 pub(crate) struct Dir(PathBuf);
@@ -81,7 +82,7 @@ fn nothing_is_made_before_the_first_record_and_nothing_is_left_after_the_last() 
     let dir = Dir::new();
     let store = dir.store();
     store.look();
-    store.adopt(Transport::Udp, 4000);
+    store.adopt((AddressFamily::Ipv4, Transport::Udp, 4000));
     store.adopt_all();
     assert!(!dir.0.exists());
     store.record(record(4000));
@@ -149,18 +150,18 @@ fn a_port_is_adopted_with_its_whole_file_and_other_files_are_left_to_others() {
     let (next, last) = (dir.store(), dir.store());
     next.look();
     last.look();
-    next.adopt(Transport::Udp, 4000);
-    next.adopt(Transport::Tcp, 5000);
-    last.adopt(Transport::Udp, 5000);
-    last.adopt(Transport::Udp, 4001);
-    let (own, inherited) = next.of_port(Transport::Udp, 4000);
+    next.adopt((AddressFamily::Ipv4, Transport::Udp, 4000));
+    next.adopt((AddressFamily::Ipv4, Transport::Tcp, 5000));
+    last.adopt((AddressFamily::Ipv4, Transport::Udp, 5000));
+    last.adopt((AddressFamily::Ipv4, Transport::Udp, 4001));
+    let (own, inherited) = next.of_port((AddressFamily::Ipv4, Transport::Udp, 4000));
     assert_eq!((own, endless(inherited)), (vec![], vec![record(4000)]));
     assert_eq!(next.leftovers().len(), 2);
     assert_eq!(endless(leftovers(&last)), [record(5000)]);
 
     // Asking for it makes it the mapper's own.
     next.record(record(4000));
-    assert_eq!(next.of_port(Transport::Udp, 4000), (vec![record(4000)], vec![]));
+    assert_eq!(next.of_port((AddressFamily::Ipv4, Transport::Udp, 4000)), (vec![record(4000)], vec![]));
     assert_eq!(endless(leftovers(&next)), [record(4001)]);
 }
 
@@ -174,9 +175,12 @@ fn what_was_left_on_purpose_can_be_taken_up_and_is_no_leftover() {
     drop(store);
     let next = dir.store();
     next.look();
-    next.adopt(Transport::Udp, 4000);
+    next.adopt((AddressFamily::Ipv4, Transport::Udp, 4000));
     assert_eq!(next.leftovers(), []);
-    assert_eq!(endless(next.of_port(Transport::Udp, 4000).1), [Record { kept: true, ..record(4000) }]);
+    assert_eq!(
+        endless(next.of_port((AddressFamily::Ipv4, Transport::Udp, 4000)).1),
+        [Record { kept: true, ..record(4000) }]
+    );
 }
 
 #[test]
@@ -288,7 +292,7 @@ fn a_folder_that_cannot_be_used_is_one_warning_and_no_failure() {
         for port in 1..=10 {
             store.record(record(port));
         }
-        assert_eq!(store.of_port(Transport::Udp, 10).0, [record(10)]);
+        assert_eq!(store.of_port((AddressFamily::Ipv4, Transport::Udp, 10)).0, [record(10)]);
         store.adopt_all();
         let message = world.warning().unwrap().message.clone();
         assert!(message.starts_with("state_dir ") && message.contains(": cannot "), "{message}");
@@ -394,12 +398,12 @@ fn what_a_lease_has_claimed_is_another_leftover_than_before() {
     store.adopt_all();
     let before = store.leftovers();
     assert!(before.iter().all(|leftover| !leftover.claimed && store.is_left(leftover)));
-    store.claim(Transport::Udp, 4000);
+    store.claim((AddressFamily::Ipv4, Transport::Udp, 4000));
     let left: Vec<_> = before.iter().filter(|leftover| store.is_left(leftover)).collect();
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].record.internal_port, 4001);
     store.record(record(4000));
-    store.claim(Transport::Udp, 4000);
+    store.claim((AddressFamily::Ipv4, Transport::Udp, 4000));
     assert_eq!(store.leftovers().len(), 1);
 }
 

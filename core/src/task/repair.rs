@@ -80,6 +80,9 @@ fn may_delete(mapping: &PortMapping) -> Result<(), PortMappingError> {
         ProtocolToken::Upnp { adopted: true, .. } => Err(PortMappingError::refused(
             "upnp: the entry was made by somebody else, perhaps by hand in the router's settings, and is not deleted by portlease",
         )),
-        ProtocolToken::Upnp { .. } | ProtocolToken::Pcp { .. } | ProtocolToken::None => Ok(()),
+        ProtocolToken::Upnp { .. }
+        | ProtocolToken::Pinhole { .. }
+        | ProtocolToken::Pcp { .. }
+        | ProtocolToken::None => Ok(()),
     }
 }

@@ -14,6 +14,7 @@ __all__ = [
     "EventKind",
     "Protocol",
     "Transport",
+    "AddressFamily",
     "AddressClass",
 ]
 
@@ -133,6 +134,16 @@ class Transport(Name):
     """UDP."""
     TCP = "tcp"
     """TCP."""
+
+
+class AddressFamily(Name):
+    """The address family of a mapping."""
+
+    IPV4 = "ipv4"
+    """An IPv4 port mapping through NAT."""
+    IPV6 = "ipv6"
+    """An IPv6 pinhole: the router's firewall lets packets from the internet through to a port of this machine's own
+    global address."""
 
 
 class AddressClass(Name):

@@ -147,6 +147,9 @@ class LeaseSnapshot:
     def transport(self) -> Transport:
         """UDP or TCP."""
     @property
+    def family(self) -> AddressFamily:
+        """IPv4 for a port mapping, IPv6 for a pinhole."""
+    @property
     def lifetime(self) -> float | None:
         """The granted lifetime; `None` while not active or if the mapping is permanent. In seconds."""
     @property

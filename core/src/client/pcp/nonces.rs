@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::mapping::{MapRequest, Transport};
+use crate::mapping::{LeaseKey, MapRequest};
 
 /// The nonce of a mapping (RFC 6887 11.1): who knows it can renew and delete the mapping.
 pub(crate) type Nonce = [u8; 12];
@@ -12,20 +12,20 @@ pub(crate) type Nonce = [u8; 12];
 /// a mapping was given up while the gateway was away or the machine was in another network, the gateway has an entry that
 /// only its first nonce can renew or delete. Copies share the nonces.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Nonces(Arc<Mutex<HashMap<(Transport, u16), Nonce>>>);
+pub(crate) struct Nonces(Arc<Mutex<HashMap<LeaseKey, Nonce>>>);
 
 impl Nonces {
     /// The nonce of the port that `request` is about.
     pub(crate) fn of(&self, request: &MapRequest) -> Nonce {
-        self.with(|all| *all.entry((request.transport, request.internal_port)).or_insert_with(rand::random))
+        self.with(|all| *all.entry(request.key()).or_insert_with(rand::random))
     }
 
     /// The port has `nonce` from now on: an earlier run of the program, or the caller, chose it.
     pub(crate) fn set(&self, request: &MapRequest, nonce: Nonce) {
-        self.with(|all| all.insert((request.transport, request.internal_port), nonce));
+        self.with(|all| all.insert(request.key(), nonce));
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut HashMap<(Transport, u16), Nonce>) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut HashMap<LeaseKey, Nonce>) -> T) -> T {
         // Every change is a single call of the map, so a poisoned one is still whole.
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -38,6 +38,7 @@ mod tests {
     use super::*;
     use crate::client::udp::tests::FakeGateway;
     use crate::client::{PcpMapper, PortMapperClient};
+    use crate::mapping::Transport;
 
     #[test]
     fn a_port_keeps_its_nonce_in_every_copy_and_each_transport_has_its_own() {

@@ -9,19 +9,19 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::contestant::Contestant;
-use crate::mapping::{MapRequest, PortMapping, Protocol, Transport};
+use crate::mapping::{LeaseKey, MapRequest, PortMapping, Protocol, Transport};
 use crate::net::route::NetworkPath;
 use crate::schedule::LOOKS;
 
 /// What a lease maps. A mapper has at most one lease for each.
-pub(super) type Port = (Transport, u16);
+pub(super) type Port = LeaseKey;
 
 /// Each port has this many leftovers at most; beyond that the oldest is forgotten. A machine that moves all day leaves one in
 /// each network.
 const MAX_LEFTOVERS: usize = 16;
 
 pub(super) fn port_of(request: &MapRequest) -> Port {
-    (request.transport, request.internal_port)
+    request.key()
 }
 
 /// What identifies an entry in a gateway's table.

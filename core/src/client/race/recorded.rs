@@ -77,7 +77,7 @@ impl Recorded {
         let maker = match &mapping.token {
             ProtocolToken::Pcp { nonce } => Maker::Pcp { nonce: *nonce },
             ProtocolToken::None => Maker::NatPmp,
-            ProtocolToken::Upnp { adopted: true, .. } => return None,
+            ProtocolToken::Upnp { adopted: true, .. } | ProtocolToken::Pinhole { .. } => return None,
             ProtocolToken::Upnp { control_url, service_type, udn, .. } => {
                 let (control_url, service_type, udn) = (control_url.clone(), service_type.clone(), udn.clone());
                 Maker::Upnp { udn, control_url, service_type }
@@ -164,7 +164,7 @@ impl Recorded {
 
     /// What is on record of a port at this gateway by this protocol: what was asked for here, and what was found.
     fn on_record(&self, request: &MapRequest) -> (Vec<Record>, Vec<Record>) {
-        let (mut own, mut found) = self.journal.store().of_port(request.transport, request.internal_port);
+        let (mut own, mut found) = self.journal.store().of_port(request.key());
         own.retain(|record| self.is_here(record));
         found.retain(|record| self.is_here(record));
         (own, found)
@@ -194,7 +194,8 @@ impl Recorded {
 
 /// The request that a record is about.
 fn request_of(record: &Record) -> MapRequest {
-    let request = MapRequest::new(record.internal_port, record.transport);
+    let (family, transport, internal_port) = record.port();
+    let request = MapRequest::new(internal_port, transport).family(family);
     MapRequest { external_port: record.external_port, ..request }
 }
 

@@ -39,14 +39,14 @@ impl Records {
     /// mapping again. What cannot be taken up, because another external port is wished for now, is deleted first: PCP and
     /// NAT-PMP have one mapping for each port.
     pub(super) async fn take_up(&self, gateway: &Gateway, request: &MapRequest) -> MapRequest {
-        let (transport, internal_port) = port_of(request);
-        self.store.wishes(transport, internal_port, request.external_port);
-        self.store.adopt(transport, internal_port);
-        self.store.claim(transport, internal_port);
+        let port = port_of(request);
+        self.store.wishes(port, request.external_port);
+        self.store.adopt(port);
+        self.store.claim(port);
         self.begun.send_if_modified(|begun| !std::mem::replace(begun, true));
         // The sender is a field of `self`, so this is no error.
         drop(self.releasing.subscribe().wait_for(|ports| !ports.contains(&port_of(request))).await);
-        let (own, found) = self.store.of_port(transport, internal_port);
+        let (own, found) = self.store.of_port(port);
         for record in &found {
             let Some(contestant) = gateway.contestants.iter().find(|one| one.client.left_here(record)) else {
                 continue;
@@ -139,7 +139,7 @@ impl RaceMapper {
         for leftover in records.store.leftovers() {
             let mut contestants = here.iter().flat_map(|gateway| gateway.contestants.iter());
             if let Some(contestant) = contestants.find(|one| one.client.left_here(&leftover.record)) {
-                let port = (leftover.record.transport, leftover.record.internal_port);
+                let port = leftover.record.port();
                 by_port.entry(port).or_default().push((contestant.clone(), leftover));
             }
         }
@@ -172,7 +172,8 @@ impl RaceMapper {
     /// Whether no lease can have the mapping, or ask for it. The lease of its port may, until it has another one.
     fn is_free(&self, leftover: &Leftover) -> bool {
         let record = &leftover.record;
-        let request = MapRequest::new(record.internal_port, record.transport);
+        let (family, transport, internal_port) = record.port();
+        let request = MapRequest::new(internal_port, transport).family(family);
         let held = |other: u16| Some(other) != record.external_port;
         !leftover.claimed || self.holdings.of(&request).is_some_and(|holding| held(holding.mapping.external.port()))
     }

@@ -6,7 +6,7 @@ use super::*;
 use crate::client::port_mapper::PortMapperClient;
 use crate::client::upnp::peer::{Ssdp, Web, fault, mapper};
 use crate::client::upnp::peer_table::{Table, line, router};
-use crate::mapping::{MapRequest, PortMapping, ProtocolToken, Transport};
+use crate::mapping::{AddressFamily, MapRequest, PortMapping, ProtocolToken, Transport};
 use crate::state::Store;
 use crate::state::tests::Dir;
 
@@ -36,7 +36,7 @@ async fn after_a_crash() -> (Table, Web, Ssdp, Vec<Record>) {
     table.put(4000, line("127.0.0.1", 4000, 3600, ""));
     let next = dir.store();
     next.adopt_all();
-    let records = next.of_port(Transport::Udp, 4000).1;
+    let records = next.of_port((AddressFamily::Ipv4, Transport::Udp, 4000)).1;
     assert_eq!(records.len(), 1);
     (table, web, ssdp, records)
 }

@@ -91,17 +91,24 @@ public class ConfigBuilder internal constructor() {
 public class MapRequestBuilder internal constructor(port: Int, transport: Transport) {
     private var built = MapRequest(port, transport)
 
-    /** The external port to ask for, 1 to 65535. Default: the internal port. */
+    /**
+     * The external port to ask for, 1 to 65535. Default: the internal port. With IPv6 the port outside is the port
+     * inside, so no other one is allowed.
+     */
     public fun externalPort(externalPort: Int?): MapRequestBuilder =
         apply { built = built.copy(`externalPort` = externalPort) }
 
     /**
      * Whether only this external port will do: any other answer is `refused`. By default the gateway may grant another.
+     * With IPv6 it never does.
      */
     public fun exact(exact: Boolean): MapRequestBuilder =
         apply { built = built.copy(`exact` = exact) }
 
-    /** The address family. Default: IPv4. */
+    /**
+     * The address family: an IPv4 port mapping, or an IPv6 pinhole for this machine's own global address. Default:
+     * IPv4.
+     */
     public fun family(family: AddressFamily?): MapRequestBuilder =
         apply { built = built.copy(`family` = family) }
 
