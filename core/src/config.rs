@@ -1,13 +1,13 @@
 //! How a mapper behaves: plain fields, each with a default that a home user never changes, checked once.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::builders::builders;
 use crate::error::{PortMappingError, check};
 pub use crate::mapping::MAX_DESCRIPTION_LENGTH;
-use crate::mapping::{Protocol, check_description, check_ttl};
+use crate::mapping::{AddressFamily, Protocol, check_description, check_ttl};
 pub use crate::schedule::{
     DEFAULT_CHECK_INTERVAL, DEFAULT_FAILURE_THRESHOLD, DEFAULT_RENEWAL_INTERVAL, DEFAULT_STOP_TIMEOUT, DEFAULT_TTL,
     MAX_RETRY_BACKOFF, MAX_TTL, MIN_CHECK_INTERVAL, MIN_TTL, RETRY_BACKOFF_MAX, RETRY_BACKOFF_MIN,
@@ -68,9 +68,14 @@ impl Default for RetryPolicy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// The gateway's address. Default: the gateway of the default route with the lowest metric.
+    /// The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of its own
+    /// family alone, and those of the other family go by the default route. But a loopback address counts for both: with
+    /// `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs `interface` beside it, unless a
+    /// default route leads to it.
     pub gateway: Option<IpAddr>,
-    /// The local address to which the gateway forwards. Default: the one from which the gateway is reached.
+    /// The local address to which the gateway forwards. Default: the one from which the gateway is reached. For IPv6 it is the
+    /// address that is opened, by default the stable one (not a temporary one of RFC 8981) of the prefix that the system
+    /// prefers. It counts for leases of its own family alone.
     pub local_address: Option<IpAddr>,
     /// The name of the interface whose default route is used. Default: that of the default route with the lowest metric.
     pub interface: Option<String>,
@@ -192,10 +197,29 @@ impl Config {
         Ok(self)
     }
 
+    /// The gateway that is configured for `family`. Whoever names a loopback address means a simulated gateway, which has both
+    /// families, and never the router of this network.
+    pub(crate) fn gateway_of(&self, family: AddressFamily) -> Option<IpAddr> {
+        let gateway = self.gateway?;
+        match family {
+            _ if AddressFamily::of(gateway) == family => Some(gateway),
+            _ if !gateway.is_loopback() => None,
+            AddressFamily::Ipv4 => Some(Ipv4Addr::LOCALHOST.into()),
+            AddressFamily::Ipv6 => Some(Ipv6Addr::LOCALHOST.into()),
+        }
+    }
+
+    /// The local address that is configured for `family`.
+    pub(crate) fn local_address_of(&self, family: AddressFamily) -> Option<IpAddr> {
+        self.local_address.filter(|address| AddressFamily::of(*address) == family)
+    }
+
     /// Checks every field. Fails with kind `invalid`, naming the field and what is allowed.
     pub fn validate(&self) -> Result<(), PortMappingError> {
         check_address("gateway", self.gateway)?;
         check_address("local_address", self.local_address)?;
+        let link_local = matches!(self.local_address, Some(IpAddr::V6(address)) if address.is_unicast_link_local());
+        check("local_address", !link_local, || "a link-local address cannot be reached from the internet".to_owned())?;
         check("interface", self.interface.as_deref() != Some(""), || {
             "the name is empty; give an interface name such as `eth0`, or none".to_owned()
         })?;
@@ -252,8 +276,7 @@ fn check_address(argument: &'static str, address: Option<IpAddr>) -> Result<(), 
     let Some(address) = address else { return Ok(()) };
     check(argument, !address.is_unspecified() && !address.is_multicast(), || {
         format!("{address} is not the address of one host")
-    })?;
-    check(argument, address.is_ipv4(), || format!("must be an IPv4 address, not {address}"))
+    })
 }
 
 /// Reads an IP address out of text, for hosts whose configuration is text. Names are not looked up.

@@ -1,17 +1,19 @@
 //! The ways to the home router: default gateways, interfaces and local addresses.
 
 pub(crate) mod interfaces;
+mod ipv6;
 #[cfg_attr(any(target_os = "linux", target_os = "android"), path = "route/linux.rs")]
 #[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "route/other.rs")]
 mod platform;
 mod table;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6, UdpSocket};
 
 use crate::builders::builders;
 use crate::config::{Config, PCP_PORT};
 use crate::error::PortMappingError;
+use crate::mapping::AddressFamily;
 use crate::net::address::AddressClass;
 use interfaces::DefaultRoute;
 pub(crate) use interfaces::Network;
@@ -27,21 +29,41 @@ pub struct NetworkPath {
     pub local_address: IpAddr,
     /// The interface of the default route. `None` if the configuration names a gateway and no interface.
     pub interface: Option<String>,
+    /// The number of the interface, for IPv6 alone: a link-local gateway is reached by it, and so is a group of hosts on the
+    /// link. 0: none in particular.
+    pub(crate) index: u32,
 }
 
 impl NetworkPath {
     /// The way to `gateway` from `local_address`, by no interface in particular.
     pub fn new(gateway: impl Into<IpAddr>, local_address: impl Into<IpAddr>) -> Self {
-        Self { gateway: Some(gateway.into()), local_address: local_address.into(), interface: None }
+        Self { gateway: Some(gateway.into()), local_address: local_address.into(), interface: None, index: 0 }
     }
 
     /// The way of a machine that has the public address `local_address` and needs no gateway, by no interface in particular.
     pub fn direct(local_address: impl Into<IpAddr>) -> Self {
-        Self { gateway: None, local_address: local_address.into(), interface: None }
+        Self { gateway: None, local_address: local_address.into(), interface: None, index: 0 }
     }
 
     builders! {
         interface(impl Into<Option<String>>),
+    }
+
+    /// The gateway's address as users write it: a link-local one with its interface, `fe80::1%eth0`.
+    pub fn gateway_name(&self) -> Option<String> {
+        let gateway = self.gateway?;
+        let zone = self.interface.as_deref().filter(|_| is_link_local(gateway));
+        Some(zone.map_or_else(|| gateway.to_string(), |zone| format!("{gateway}%{zone}")))
+    }
+
+    /// The gateway's `port`, with the scope that a link-local address needs.
+    pub(crate) fn gateway_port(&self, port: u16) -> Option<SocketAddr> {
+        Some(match self.gateway? {
+            IpAddr::V6(gateway) if gateway.is_unicast_link_local() => {
+                SocketAddrV6::new(gateway, port, 0, self.index).into()
+            }
+            gateway => SocketAddr::new(gateway, port),
+        })
     }
 
     /// The gateway's address; fails with `unavailable` if there is no gateway.
@@ -79,17 +101,18 @@ pub fn find_path(config: &Config) -> Result<NetworkPath, PortMappingError> {
 
 /// The same, all of them, the best one first; never empty.
 pub(crate) fn find_paths(config: &Config) -> Result<Vec<NetworkPath>, PortMappingError> {
-    if let Some(gateway) = config.gateway {
-        let local_address = match (config.local_address, &config.interface) {
+    let named = config.local_address_of(AddressFamily::Ipv4);
+    if let Some(gateway) = config.gateway_of(AddressFamily::Ipv4) {
+        let local_address = match (named, &config.interface) {
             (Some(address), _) => address,
             (None, Some(name)) => table::address_on(name, Some(gateway))?,
             (None, None) => local_address_towards(gateway)?,
         };
         check_local(local_address)?;
-        let path = NetworkPath { gateway: Some(gateway), local_address, interface: config.interface.clone() };
+        let path = NetworkPath { gateway: Some(gateway), local_address, interface: config.interface.clone(), index: 0 };
         return Ok(vec![path]);
     }
-    let interface = match (&config.interface, config.local_address) {
+    let interface = match (&config.interface, named) {
         (Some(name), _) => Some(name.clone()),
         (None, Some(address)) => {
             check_local(address)?;
@@ -98,19 +121,19 @@ pub(crate) fn find_paths(config: &Config) -> Result<Vec<NetworkPath>, PortMappin
         (None, None) => None,
     };
     let routes = table::ranked(platform::default_routes()?, interface.as_deref());
-    let local = |route: &DefaultRoute| match (config.local_address, route.local) {
+    let local = |route: &DefaultRoute| match (named, route.local) {
         (Some(address), _) => Ok(address),
-        (None, Some(address)) => Ok(IpAddr::V4(address)),
-        (None, None) => platform::address_on(&route.interface, route.gateway.map(IpAddr::V4)),
+        (None, Some(address)) => Ok(address),
+        (None, None) => platform::address_on(&route.interface, route.gateway),
     };
     let paths = along(&routes, local)?;
     match (paths.is_empty(), &interface) {
         (false, _) => Ok(paths),
         (true, Some(name)) => {
             table::existing_interface(name)?;
-            Err(no_path(&routes, Some(name)))
+            Err(no_path(&routes, Some(name), AddressFamily::Ipv4))
         }
-        (true, None) => Err(no_path(&routes, None)),
+        (true, None) => Err(no_path(&routes, None, AddressFamily::Ipv4)),
     }
 }
 
@@ -122,17 +145,20 @@ fn along(
     let mut failure = None;
     let mut paths: Vec<NetworkPath> = Vec::new();
     for route in routes {
-        let gateway = route.gateway.map(IpAddr::V4);
-        // Two interfaces in one network lead to the same router.
-        if gateway.is_some() && paths.iter().any(|path| path.gateway == gateway) {
+        let gateway = route.gateway;
+        // Two interfaces in one network lead to the same router. A link-local address is another router's on each.
+        let here = |path: &NetworkPath| !gateway.is_some_and(is_link_local) || path.index == route.index;
+        if gateway.is_some() && paths.iter().any(|path| path.gateway == gateway && here(path)) {
             continue;
         }
         match local(route) {
             Ok(local_address) => {
                 let interface = Some(route.interface.clone());
-                // Without a gateway, and without a public address: a tunnel.
-                if gateway.is_some() || AddressClass::of(local_address) == AddressClass::Public {
-                    paths.push(NetworkPath { gateway, local_address, interface });
+                // Without a gateway, and without a public address: a tunnel. An IPv6 host always has its own address, and only
+                // a gateway can have a firewall to be asked.
+                let direct = local_address.is_ipv4() && AddressClass::of(local_address) == AddressClass::Public;
+                if gateway.is_some() || direct {
+                    paths.push(NetworkPath { gateway, local_address, interface, index: route.index });
                 }
             }
             Err(error) => failure = failure.or(Some(error)),
@@ -144,14 +170,33 @@ fn along(
     }
 }
 
-fn no_path(routes: &[DefaultRoute], interface: Option<&str>) -> PortMappingError {
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+fn no_path(routes: &[DefaultRoute], interface: Option<&str>, family: AddressFamily) -> PortMappingError {
+    let ip = match family {
+        AddressFamily::Ipv4 => "IPv4",
+        AddressFamily::Ipv6 => "IPv6",
+    };
     PortMappingError::no_gateway(match (interface, routes.first()) {
+        (_, Some(DefaultRoute { interface, .. })) if family == AddressFamily::Ipv6 => {
+            format!("the IPv6 default route leads into {interface}, which has no gateway to ask")
+        }
         (_, Some(DefaultRoute { interface, .. })) => {
             format!("the default route leads into {interface}, which has no gateway to ask and no public address")
         }
-        (Some(name), None) => format!("interface {name} has no IPv4 default route, so there is no gateway to ask"),
-        (None, None) => "there is no IPv4 default route, so there is no gateway to ask".to_owned(),
+        (Some(name), None) => format!("interface {name} has no {ip} default route, so there is no gateway to ask"),
+        (None, None) => format!("there is no {ip} default route, so there is no gateway to ask"),
     })
+}
+
+/// The same for the default routes of `family`.
+pub(crate) fn find_paths_of(family: AddressFamily, config: &Config) -> Result<Vec<NetworkPath>, PortMappingError> {
+    match family {
+        AddressFamily::Ipv4 => find_paths(config),
+        AddressFamily::Ipv6 => ipv6::find_paths(config),
+    }
 }
 
 /// The address that the system picks for packets to `gateway`; nothing is sent.

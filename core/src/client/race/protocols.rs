@@ -15,7 +15,7 @@ use crate::client::port_mapper::PortMapperClient;
 use crate::client::udp::GatewayPort;
 use crate::client::upnp::{UpnpConfig, UpnpMapper};
 use crate::config::Config;
-use crate::mapping::Protocol;
+use crate::mapping::{AddressFamily, Protocol};
 use crate::net::route::NetworkPath;
 use crate::schedule::{NAT_PMP_HEDGE, RACE_HEAD_START, UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP};
 use crate::state::{Journal, Store};
@@ -94,7 +94,7 @@ fn upnp(config: &Config, gateway: IpAddr, local_address: IpAddr) -> UpnpMapper {
         local_address: Some(local_address),
         ssdp_address: config.ssdp_address,
         description: config.description.clone(),
-        gateway_only: config.gateway.is_some(),
+        gateway_only: config.gateway_of(AddressFamily::of(gateway)).is_some(),
     })
 }
 

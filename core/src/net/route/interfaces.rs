@@ -1,13 +1,13 @@
-//! The interfaces of this machine, with their IPv4 networks and default routes.
+//! The interfaces of this machine, with their networks, addresses and default routes.
 
 #[cfg_attr(target_os = "linux", path = "interfaces/linux.rs")]
 #[cfg_attr(windows, path = "interfaces/windows.rs")]
 #[cfg_attr(not(any(target_os = "linux", windows)), path = "interfaces/other.rs")]
 mod platform;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub(super) use platform::default_routes;
+pub(super) use platform::{addresses6, default_routes, default_routes6};
 
 /// An interface at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +31,28 @@ pub(super) struct DefaultRoute {
     pub(super) interface: String,
     /// What the interface is called too.
     pub(super) alias: Option<String>,
+    /// The number of the interface, for IPv6 alone: a link-local gateway is nowhere without it.
+    pub(super) index: u32,
     /// `None` if the route leads straight out of the interface.
-    pub(super) gateway: Option<Ipv4Addr>,
+    pub(super) gateway: Option<IpAddr>,
     pub(super) metric: u32,
     /// This machine's address on the interface, if the table tells it.
-    pub(super) local: Option<Ipv4Addr>,
+    pub(super) local: Option<IpAddr>,
+}
+
+/// An IPv6 address of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address6 {
+    pub(crate) address: Ipv6Addr,
+    pub(crate) prefix: u8,
+    pub(super) interface: String,
+    /// What the interface is called too.
+    pub(super) alias: Option<String>,
+    pub(crate) index: u32,
+    /// One that changes by itself, so that its owner cannot be followed (RFC 8981).
+    pub(super) temporary: bool,
+    /// Neither deprecated nor in doubt (RFC 4862 5.4, 5.5.4).
+    pub(super) usable: bool,
 }
 
 /// The address in the network of `gateway`, else the first one.

@@ -57,7 +57,8 @@ pub(super) fn parse(table: &str) -> Vec<DefaultRoute> {
             (is_default && usable).then_some(DefaultRoute {
                 interface: interface.to_owned(),
                 alias: None,
-                gateway: has_gateway.then_some(gateway),
+                index: 0,
+                gateway: has_gateway.then_some(gateway.into()),
                 metric: metric.parse().ok()?,
                 local: None,
             })
@@ -97,7 +98,7 @@ mod tests {
         let lowest = routes.into_iter().min_by_key(|route| route.metric).unwrap();
         assert_eq!((lowest.interface.as_str(), lowest.metric), ("tun0", 50));
         #[cfg(target_endian = "little")]
-        assert_eq!(lowest.gateway, Some(Ipv4Addr::new(10, 8, 0, 1)));
+        assert_eq!(lowest.gateway, Some([10, 8, 0, 1].into()));
     }
 
     #[test]

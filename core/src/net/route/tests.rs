@@ -5,7 +5,8 @@ fn route(interface: &str, gateway: Option<[u8; 4]>, metric: u32) -> DefaultRoute
     DefaultRoute {
         interface: interface.to_owned(),
         alias: None,
-        gateway: gateway.map(Ipv4Addr::from),
+        index: 0,
+        gateway: gateway.map(IpAddr::from),
         metric,
         local: None,
     }
