@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use crate::client::PortMapperClient;
-use crate::client::race::RaceMapper;
+use crate::client::families::Families;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine::{Engine, EngineRuntime, forked, seconds};
@@ -24,7 +24,7 @@ use crate::sink::MappingSink;
 use crate::sleep::SleepWatch;
 use crate::snapshot::{GatewayReport, LeaseSnapshot, LeaseState, MapperSnapshot, Release, TableEntry};
 use crate::task::{PortMapperTask, Shutdown, Signals, Timing};
-use crate::world::World;
+use crate::world::Worlds;
 
 /// A background engine that maps ports on the home gateway and keeps them mapped.
 ///
@@ -39,7 +39,7 @@ pub struct Mapper {
     client: Arc<dyn PortMapperClient>,
     timing: Timing,
     events: Arc<EventLog>,
-    world: World,
+    worlds: Worlds,
     sleep_watch: SleepWatch,
     /// Whether the client attends to the world, which it does from the first lease on.
     attending: AtomicBool,
@@ -127,13 +127,13 @@ impl Mapper {
         config.validate()?;
         let timing = Timing::from(&config);
         let events = Arc::<EventLog>::default();
-        let world = World::new(Arc::clone(&events));
-        let race = Arc::new(RaceMapper::in_world(config, world.clone()));
+        let worlds = Worlds::new(Arc::clone(&events));
+        let families = Arc::new(Families::new(config, &worlds));
         let prepare = {
-            let race = Arc::clone(&race);
-            move || race.prepare()
+            let families = Arc::clone(&families);
+            move || families.prepare()
         };
-        Self::start_prepared(race, timing, events, world, prepare)
+        Self::start_prepared(families, timing, events, worlds, prepare)
     }
 
     /// Starts an engine that uses the caller's client, for instance a mock in a test.
@@ -153,15 +153,15 @@ impl Mapper {
     /// Fails with `internal` if the system cannot start a thread.
     pub fn start_with(client: Arc<dyn PortMapperClient>, timing: Timing) -> Result<Self, PortMappingError> {
         let events = Arc::<EventLog>::default();
-        let world = World::new(Arc::clone(&events));
-        Self::start_prepared(client, timing, events, world, || {})
+        let worlds = Worlds::new(Arc::clone(&events));
+        Self::start_prepared(client, timing, events, worlds, || {})
     }
 
     fn start_prepared(
         client: Arc<dyn PortMapperClient>,
         timing: Timing,
         events: Arc<EventLog>,
-        world: World,
+        worlds: Worlds,
         prepare: impl FnOnce() + Send + 'static,
     ) -> Result<Self, PortMappingError> {
         let settle = {
@@ -174,13 +174,13 @@ impl Mapper {
         };
         let engine = Engine::start(prepare, settle)?;
         let (engine, queue, leases) = (Arc::new(engine), OnceLock::new(), Mutex::default());
-        let sleep_watch = SleepWatch::new(Clock::system(), world.clone());
+        let sleep_watch = SleepWatch::new(Clock::system(), worlds.clone());
         Ok(Self {
             engine,
             client,
             timing,
             events,
-            world,
+            worlds,
             sleep_watch,
             attending: AtomicBool::new(false),
             queue,
@@ -252,7 +252,7 @@ impl Mapper {
         self.engine.check()?;
         request.validate()?;
         let shutdown = Shutdown::child_of(self.engine.shutdown());
-        let (signals, repairs) = Signals::new(self.world.watch());
+        let (signals, repairs) = Signals::new(self.worlds.of(request.family).watch());
         let (lease, sink, predecessors) = {
             let mut leases = self.lock_leases();
             leases.sweep();
@@ -297,7 +297,7 @@ impl Mapper {
             self.engine.spawn_aside(watch);
         }
         if !self.attending.swap(true, Ordering::Relaxed) {
-            let (client, world) = (Arc::clone(&self.client), self.world.clone());
+            let (client, worlds) = (Arc::clone(&self.client), self.worlds.clone());
             self.engine.spawn_aside(async move {
                 // In a task of its own, so that a panic is told. It ends with this one.
                 let mut attending = JoinSet::new();
@@ -306,7 +306,7 @@ impl Mapper {
                     && ended.is_panic()
                 {
                     let what = "changes of the network and restarts of the gateway are not noticed any more";
-                    world.warn(&PortMappingError::internal(format!("{what}: {ended}")));
+                    worlds.warn(&PortMappingError::internal(format!("{what}: {ended}")));
                 }
             });
         }
@@ -335,7 +335,7 @@ impl Mapper {
             renewals: past_renewals + leases.iter().map(|lease| lease.renewals).sum::<u64>(),
             events_dropped: self.events.dropped(),
             leases,
-            last_error: self.world.warning(),
+            last_error: self.worlds.warning(),
             stopped,
         }
     }
@@ -381,6 +381,15 @@ impl Mapper {
     pub async fn report(&self) -> Result<GatewayReport, PortMappingError> {
         let client = Arc::clone(&self.client);
         self.engine.call(async move { client.report().await }).await?
+    }
+
+    /// As [`report`](Self::report), for the gateway of one family. For IPv6 it tells what the router would be asked for pinholes
+    /// by, and not whether its firewall lets them through.
+    ///
+    /// Fails as [`report`](Self::report) does; with `unavailable` also if this machine has no global IPv6 address.
+    pub async fn report_of(&self, family: AddressFamily) -> Result<GatewayReport, PortMappingError> {
+        let client = Arc::clone(&self.client);
+        self.engine.call(async move { client.report_of(family).await }).await?
     }
 
     /// The IPv4 address at which the internet sees this machine, without a lease of one's own. Waits at most for `timeout` (by default
@@ -452,7 +461,7 @@ impl Mapper {
     /// portlease watches the network itself.
     pub fn network_changed(&self) {
         if !self.engine.foreign() {
-            self.world.network_changed();
+            self.worlds.network_changed();
         }
     }
 

@@ -7,23 +7,23 @@ use tokio::time::sleep;
 
 use crate::clock::Clock;
 use crate::schedule::{SLEEP_CHECK_INTERVAL, SLEEP_TOLERANCE};
-use crate::world::World;
+use crate::world::Worlds;
 
 /// Looks now and then at the clock of one mapper, as long as a lease lives.
 #[derive(Debug, Clone)]
 pub(crate) struct SleepWatch {
     clock: Clock,
-    world: World,
+    worlds: Worlds,
     running: Arc<AtomicBool>,
 }
 
 impl SleepWatch {
-    /// A watch that tells `world` that the machine has slept.
-    pub(crate) fn new(clock: Clock, world: World) -> Self {
-        Self { clock, world, running: Arc::default() }
+    /// A watch that tells `worlds` that the machine has slept.
+    pub(crate) fn new(clock: Clock, worlds: Worlds) -> Self {
+        Self { clock, worlds, running: Arc::default() }
     }
 
-    /// What is to be run for a new lease, which watches the world already: nothing where the watch is kept for others.
+    /// What is to be run for a new lease, which watches its world already: nothing where the watch is kept for others.
     pub(crate) fn begin(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
         let begins = !self.running.swap(true, Ordering::AcqRel);
         begins.then(|| self.clone().keep())
@@ -33,10 +33,10 @@ impl SleepWatch {
         let mut slept = self.clock.slept();
         loop {
             sleep(SLEEP_CHECK_INTERVAL).await;
-            if !self.world.is_watched() {
+            if !self.worlds.is_watched() {
                 self.running.store(false, Ordering::Release);
                 // A lease that came in between has found the watch running.
-                if !self.world.is_watched() || self.running.swap(true, Ordering::AcqRel) {
+                if !self.worlds.is_watched() || self.running.swap(true, Ordering::AcqRel) {
                     return;
                 }
             }
@@ -45,7 +45,7 @@ impl SleepWatch {
             if asleep >= SLEEP_TOLERANCE {
                 slept += asleep;
                 tracing::debug!(?asleep, "the machine has slept: every lease renews");
-                self.world.unsure();
+                self.worlds.unsure();
             }
         }
     }
@@ -56,13 +56,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::mapping::AddressFamily;
     use crate::world::Change;
 
     #[tokio::test(start_paused = true)]
     async fn a_sleep_is_told_at_the_next_look_and_once_and_short_ones_add_up() {
-        let (clock, world) = (Clock::test(), World::default());
-        let watch = SleepWatch::new(clock.clone(), world.clone());
-        let mut changes = world.watch();
+        let (clock, worlds) = (Clock::test(), Worlds::default());
+        let watch = SleepWatch::new(clock.clone(), worlds.clone());
+        let mut changes = worlds.of(AddressFamily::Ipv6).watch();
         tokio::spawn(watch.begin().unwrap());
         assert!(watch.begin().is_none(), "one is enough");
         sleep(SLEEP_CHECK_INTERVAL * 10).await;
@@ -84,13 +85,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_a_lease_nothing_wakes_up_and_the_next_lease_begins_the_watch_again() {
-        let (clock, world) = (Clock::test(), World::default());
-        let watch = SleepWatch::new(clock, world.clone());
-        let changes = world.watch();
+        let (clock, worlds) = (Clock::test(), Worlds::default());
+        let watch = SleepWatch::new(clock, worlds.clone());
+        let changes = worlds.of(AddressFamily::Ipv6).watch();
         let task = tokio::spawn(watch.begin().unwrap());
         drop(changes);
         task.await.unwrap();
-        let _changes = world.watch();
+        let _changes = worlds.of(AddressFamily::Ipv6).watch();
         assert!(watch.begin().is_some());
     }
 }

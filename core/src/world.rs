@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::error::{ErrorKind, ErrorReport, PortMappingError};
 use crate::event::{Event, EventKind};
 use crate::event_log::EventLog;
+use crate::mapping::AddressFamily;
 use crate::schedule::{DOUBT_GAP, RECOVERY_PACE};
 
 /// What a lease has to do because the world has changed.
@@ -22,7 +23,7 @@ pub(crate) enum Change {
     Unsure,
 }
 
-/// The world of one mapper, where everybody who notices a change tells it. Copies are the same world.
+/// The world of a mapper's leases of one family, where everybody who notices a change tells it. Copies are the same world.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct World(Arc<Inner>);
 
@@ -30,7 +31,7 @@ pub(crate) struct World(Arc<Inner>);
 struct Inner {
     counts: watch::Sender<Counts>,
     events: Arc<EventLog>,
-    warning: ArcSwapOption<ErrorReport>,
+    warning: Arc<ArcSwapOption<ErrorReport>>,
     /// The host has said that the network may be another one.
     said: Notify,
 }
@@ -45,6 +46,12 @@ impl World {
     /// A world whose events go to `events`.
     pub(crate) fn new(events: Arc<EventLog>) -> Self {
         Self(Arc::new(Inner { events, ..Inner::default() }))
+    }
+
+    /// Another world, with the same events and warnings.
+    fn beside(&self) -> Self {
+        let (events, warning) = (Arc::clone(&self.0.events), Arc::clone(&self.0.warning));
+        Self(Arc::new(Inner { events, warning, ..Inner::default() }))
     }
 
     /// The machine is in another network, or in none. Tells the readers of events too.
@@ -96,6 +103,56 @@ impl World {
         let receiver = self.0.counts.subscribe();
         let seen = *receiver.borrow();
         Changes { receiver, seen, pace: Pace::default() }
+    }
+}
+
+/// The worlds of one mapper: what happens to one family's network is nothing to the leases of the other. Copies are the same.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Worlds {
+    ipv4: World,
+    ipv6: World,
+}
+
+impl Worlds {
+    /// Worlds whose events go to `events`.
+    pub(crate) fn new(events: Arc<EventLog>) -> Self {
+        let ipv4 = World::new(events);
+        Self { ipv6: ipv4.beside(), ipv4 }
+    }
+
+    /// The world of the leases of `family`.
+    pub(crate) fn of(&self, family: AddressFamily) -> &World {
+        match family {
+            AddressFamily::Ipv4 => &self.ipv4,
+            AddressFamily::Ipv6 => &self.ipv6,
+        }
+    }
+
+    /// Whether a lease lives.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.ipv4.is_watched() || self.ipv6.is_watched()
+    }
+
+    /// See [`World::unsure`].
+    pub(crate) fn unsure(&self) {
+        self.ipv4.unsure();
+        self.ipv6.unsure();
+    }
+
+    /// See [`World::network_changed`].
+    pub(crate) fn network_changed(&self) {
+        self.ipv4.network_changed();
+        self.ipv6.network_changed();
+    }
+
+    /// See [`World::warn`].
+    pub(crate) fn warn(&self, error: &PortMappingError) {
+        self.ipv4.warn(error);
+    }
+
+    /// See [`World::warning`].
+    pub(crate) fn warning(&self) -> Option<Arc<ErrorReport>> {
+        self.ipv4.warning()
     }
 }
 
@@ -251,6 +308,25 @@ mod tests {
             assert_eq!(before.elapsed(), Duration::ZERO);
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_move_of_one_family_is_nothing_to_the_other_and_a_hosts_word_is_for_both() {
+        let worlds = Worlds::default();
+        let [mut ipv4, mut ipv6] = AddressFamily::ALL.map(|family| worlds.of(family).watch());
+        worlds.of(AddressFamily::Ipv6).moved();
+        assert_eq!((ipv4.take(), ipv6.take()), (None, Some(Change::Moved)));
+        worlds.network_changed();
+        assert_eq!((ipv4.take(), ipv6.take()), (Some(Change::Unsure), Some(Change::Unsure)));
+        for family in AddressFamily::ALL {
+            worlds.of(family).host_says().await;
+        }
+        worlds.of(AddressFamily::Ipv6).warn(&PortMappingError::internal("the disk is full"));
+        assert!(worlds.warning().is_some());
+        drop(ipv4);
+        assert!(worlds.is_watched());
+        drop(ipv6);
+        assert!(!worlds.is_watched());
     }
 
     #[test]

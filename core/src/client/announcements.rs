@@ -1,7 +1,7 @@
 //! What a gateway says unasked when it has restarted or has another address (RFC 6887 14.1, RFC 6886 3.2.1).
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -14,6 +14,7 @@ use crate::schedule::{ANNOUNCEMENT_REPEATS, ANNOUNCEMENT_TOLERANCE, RECOVERY_PAC
 
 /// All hosts on the link.
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
+const GROUP6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const PORT: u16 = 5350;
 
 /// One announcement.
@@ -146,16 +147,36 @@ impl Series {
 /// A socket that hears what is sent to the group on the interface of `local`, together with the other programs that listen
 /// for it.
 pub(crate) fn open(local: Ipv4Addr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_reuse_address(true)?;
-    #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
-    socket.set_reuse_port(true)?;
+    let socket = shared(Domain::IPV4)?;
     // What is sent to this host alone belongs to another program that has the port. Windows cannot bind to a group.
     let address = if cfg!(windows) { Ipv4Addr::UNSPECIFIED } else { GROUP };
     socket.bind(&SocketAddr::from((address, PORT)).into())?;
     socket.join_multicast_v4(&GROUP, &local)?;
     socket.set_nonblocking(true)?;
     UdpSocket::from_std(socket.into())
+}
+
+/// The same for IPv6, on the interface with the number `link`, or on the one that the system chooses.
+pub(crate) fn open6(link: u32) -> io::Result<UdpSocket> {
+    let socket = shared(Domain::IPV6)?;
+    socket.set_only_v6(true)?;
+    let address = match cfg!(windows) {
+        true => SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, PORT, 0, 0),
+        false => SocketAddrV6::new(GROUP6, PORT, 0, link),
+    };
+    socket.bind(&SocketAddr::from(address).into())?;
+    socket.join_multicast_v6(&GROUP6, link)?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket.into())
+}
+
+/// A socket whose port other programs may have too.
+fn shared(domain: Domain) -> io::Result<Socket> {
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_reuse_address(true)?;
+    #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
+    socket.set_reuse_port(true)?;
+    Ok(socket)
 }
 
 #[cfg(test)]

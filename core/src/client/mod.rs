@@ -3,6 +3,7 @@
 mod announcements;
 pub(crate) mod by;
 mod epoch;
+pub(crate) mod families;
 pub(crate) mod mock;
 pub(crate) mod natpmp;
 pub(crate) mod null;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use crate::builders::builders;
 use crate::error::PortMappingError;
-use crate::mapping::{MapRequest, PortMapping, Protocol, Transport};
+use crate::mapping::{AddressFamily, MapRequest, PortMapping, Protocol, Transport};
 use crate::net::route::NetworkPath;
 use crate::snapshot::{GatewayReport, TableEntry};
 
@@ -148,6 +148,14 @@ pub trait PortMapperClient: Send + Sync {
         Ok(GatewayReport::new(self.view().path))
     }
 
+    /// The same for one family. By default there is no IPv6.
+    async fn report_of(&self, family: AddressFamily) -> Result<GatewayReport, PortMappingError> {
+        match family {
+            AddressFamily::Ipv4 => self.report().await,
+            AddressFamily::Ipv6 => Err(PortMappingError::unavailable("this client opens no IPv6 pinholes")),
+        }
+    }
+
     /// The gateway's external address. By default it is what the [`report`](Self::report) says.
     async fn external_address(&self) -> Result<IpAddr, PortMappingError> {
         let report = self.report().await?;
@@ -237,6 +245,10 @@ macro_rules! forward {
 
             async fn report(&self) -> Result<GatewayReport, PortMappingError> {
                 (**self).report().await
+            }
+
+            async fn report_of(&self, family: AddressFamily) -> Result<GatewayReport, PortMappingError> {
+                (**self).report_of(family).await
             }
 
             async fn external_address(&self) -> Result<IpAddr, PortMappingError> {

@@ -35,8 +35,8 @@ use super::pcp::nonces::Nonces;
 use super::port_mapper::{GatewayView, PortMapperClient};
 use crate::config::Config;
 use crate::error::{ErrorKind, PortMappingError};
-use crate::mapping::{MapRequest, PortMapping, Protocol, Transport};
-use crate::net::route::find_paths;
+use crate::mapping::{AddressFamily, MapRequest, PortMapping, Protocol, Transport};
+use crate::net::route::find_paths_of;
 use crate::schedule::PATH_FRESH;
 use crate::snapshot::{GatewayReport, TableEntry};
 use crate::state::Store;
@@ -51,7 +51,7 @@ use protocols::contestants;
 use records::Records;
 
 /// Composes the configured protocols: races them for the first mapping and stays with the winner. [`Mapper::start`] uses
-/// one.
+/// one for IPv4, and another for IPv6.
 ///
 /// ```no_run
 /// use portlease::Config;
@@ -68,6 +68,7 @@ use records::Records;
 ///
 /// [`Mapper::start`]: crate::Mapper::start
 pub struct RaceMapper {
+    family: AddressFamily,
     finder: Finder,
     prepared: Mutex<Option<Prepared>>,
     gateways: Mutex<Gateways>,
@@ -80,7 +81,7 @@ pub struct RaceMapper {
     found: watch::Sender<()>,
     world: World,
     /// Begins to watch the network.
-    watch: fn() -> Option<Box<dyn Wakes>>,
+    watch: fn(AddressFamily) -> Option<Box<dyn Wakes>>,
     /// For how long a look at the paths serves further calls.
     fresh_for: Duration,
     /// How often a gateway is asked for a sign of life; zero: never.
@@ -103,24 +104,26 @@ impl std::fmt::Debug for RaceMapper {
 }
 
 impl RaceMapper {
-    /// A race by `config`, which must be valid. The gateway is looked for before each call, because the machine may be in
+    /// A race for IPv4 mappings by `config`, which must be valid. The gateway is looked for before each call, because the machine may be in
     /// another network by then.
     pub fn new(config: Config) -> Self {
-        Self::in_world(config, World::default())
+        let world = World::default();
+        let store = config.state_dir.clone().map(|folder| Arc::new(Store::new(folder, world.clone())));
+        Self::of_family(AddressFamily::Ipv4, config, store, world)
     }
 
-    /// The same, which tells `world` what it notices of it.
-    pub(crate) fn in_world(config: Config, world: World) -> Self {
+    /// A race for mappings of `family`, which keeps its records in `store` and tells `world` what it notices of it.
+    pub(crate) fn of_family(family: AddressFamily, config: Config, store: Option<Arc<Store>>, world: World) -> Self {
         let (check_interval, nonces) = (config.check_interval, Nonces::default());
-        let store = config.state_dir.clone().map(|folder| Arc::new(Store::new(folder, world.clone())));
         let records = store.clone().map(Records::new);
         let (config, config_of_paths) = (config.clone(), config);
         let world_of_owners = world.clone();
         let finder = Finder {
-            paths: Box::new(move || find_paths(&config_of_paths)),
+            paths: Box::new(move || find_paths_of(family, &config_of_paths)),
             contestants: Box::new(move |path| contestants(&config, path, &nonces, store.as_ref(), &world_of_owners)),
         };
         Self {
+            family,
             watch: watch_network,
             fresh_for: PATH_FRESH,
             check_interval,
@@ -131,6 +134,7 @@ impl RaceMapper {
 
     fn with_finder(finder: Finder, world: World) -> Self {
         Self {
+            family: AddressFamily::Ipv4,
             finder,
             prepared: Mutex::default(),
             gateways: Mutex::default(),
@@ -139,7 +143,7 @@ impl RaceMapper {
             contests: Mutex::default(),
             found: watch::Sender::new(()),
             world,
-            watch: || None,
+            watch: |_| None,
             fresh_for: Duration::ZERO,
             check_interval: Duration::ZERO,
             doubted: Mutex::default(),

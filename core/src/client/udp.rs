@@ -42,6 +42,8 @@ pub(crate) const MAX_EXCHANGES: usize = 64;
 pub(crate) struct GatewayPort {
     gateway: SocketAddr,
     local_address: Option<IpAddr>,
+    /// The number of the interface on which an IPv6 gateway announces; 0 leaves the choice to the system.
+    link: u32,
     sockets: Semaphore,
     listeners: Arc<Semaphore>,
     pcp: Arc<Lane>,
@@ -55,13 +57,23 @@ impl GatewayPort {
     /// The port at `gateway`, spoken to from `local_address` where one is given, else from the address that the
     /// system's routes choose. Opens nothing yet.
     pub(crate) fn new(gateway: SocketAddr, local_address: Option<IpAddr>) -> Arc<Self> {
-        Self::with_clock(gateway, local_address, Clock::runtime())
+        let link = match gateway {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(gateway) => gateway.scope_id(),
+        };
+        Self::on_link(gateway, local_address, link)
     }
 
-    fn with_clock(gateway: SocketAddr, local_address: Option<IpAddr>, clock: Clock) -> Arc<Self> {
+    /// The same for a gateway on the interface with this number.
+    pub(crate) fn on_link(gateway: SocketAddr, local_address: Option<IpAddr>, link: u32) -> Arc<Self> {
+        Self::with_clock(gateway, local_address, link, Clock::runtime())
+    }
+
+    fn with_clock(gateway: SocketAddr, local_address: Option<IpAddr>, link: u32, clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             gateway,
             local_address,
+            link,
             sockets: Semaphore::new(MAX_EXCHANGES),
             listeners: Arc::new(Semaphore::new(MAX_LISTENERS)),
             pcp: Arc::new(Lane::new()),
@@ -97,7 +109,7 @@ impl GatewayPort {
                 unsure();
             }
         };
-        tokio::join!(self.restarts.listen(self.gateway, self.local_address), tell);
+        tokio::join!(self.restarts.listen(self.gateway, self.local_address, self.link), tell);
     }
 
     /// Opens a socket for one exchange in `protocol`. Waits for its turn behind those that asked before, where the

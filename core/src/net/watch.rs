@@ -44,15 +44,16 @@ use std::io;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::mapping::AddressFamily;
 use crate::schedule::{NETWORK_QUIET, NETWORK_STORM, NETWORK_STORM_PACE};
 
 /// Listens to the system. Costs nothing while nothing changes.
 pub(crate) struct Watcher(platform::Watcher);
 
 impl Watcher {
-    /// Begins to listen, on the current tokio runtime. Fails if the system does not allow that, as Android and sandboxes may.
-    pub(crate) fn new() -> io::Result<Self> {
-        platform::Watcher::new().map(Self)
+    /// Begins to listen for what happens to `family`, on the current tokio runtime. Fails if the system does not allow that, as Android and sandboxes may.
+    pub(crate) fn new(family: AddressFamily) -> io::Result<Self> {
+        platform::Watcher::new(family).map(Self)
     }
 
     /// Waits until an address or a default route may have changed since the last call. Dropping the future misses nothing.

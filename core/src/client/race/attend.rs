@@ -13,7 +13,7 @@ use super::contestant::Contestant;
 use super::gateways::Gateway;
 use super::moves::{is_about_this_machine, is_among};
 use crate::error::ErrorKind;
-use crate::mapping::{PortMapping, Protocol};
+use crate::mapping::{AddressFamily, PortMapping, Protocol};
 use crate::net::watch::Watcher;
 use crate::schedule::{
     ATTEND_AFTER, CHECK_MARGIN, CHECK_MARGIN_SHARE, CHECK_RETRIES, NETWORK_STORM_PACE, RECOVERY_PACE, RECOVERY_SPREAD,
@@ -50,7 +50,7 @@ impl RaceMapper {
     /// Looks at the paths whenever the system says that the network has changed, once it is quiet again, and at once when the
     /// host says so.
     async fn attend_to_network(&self) {
-        let mut wakes = (self.watch)();
+        let mut wakes = (self.watch)(self.family);
         // For what changed before the watch began.
         self.look_again();
         loop {
@@ -206,8 +206,8 @@ async fn next_change(wakes: &mut Option<Box<dyn Wakes>>) {
 }
 
 /// Watches the system's network, if the system allows that. Otherwise the looks before the calls have to do.
-pub(super) fn watch_network() -> Option<Box<dyn Wakes>> {
-    match Watcher::new() {
+pub(super) fn watch_network(family: AddressFamily) -> Option<Box<dyn Wakes>> {
+    match Watcher::new(family) {
         Ok(watcher) => Some(Box::new(watcher)),
         Err(error) => {
             tracing::debug!(%error, "the network cannot be watched");

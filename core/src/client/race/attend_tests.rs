@@ -217,7 +217,7 @@ async fn a_restart_of_a_present_gateway_makes_the_leases_renew_and_one_of_a_gate
 async fn a_change_of_the_system_is_looked_at_once_it_is_quiet_and_is_a_move_only_if_the_path_is_another() {
     let wake = Arc::new(Notify::new());
     *SYSTEM.lock().unwrap() = Some(Arc::clone(&wake));
-    let watch = || Some(Box::new(Watched(SYSTEM.lock().unwrap().clone().unwrap())) as Box<dyn Wakes>);
+    let watch = |_| Some(Box::new(Watched(SYSTEM.lock().unwrap().clone().unwrap())) as Box<dyn Wakes>);
     let setup = Setup::new().with(|race| race.watch = watch);
     setup.attend();
     tokio::task::yield_now().await;
@@ -247,7 +247,7 @@ async fn a_change_of_the_system_is_looked_at_once_it_is_quiet_and_is_a_move_only
 
 #[tokio::test(start_paused = true)]
 async fn what_has_changed_before_the_system_was_listened_to_is_seen_too() {
-    let setup = Setup::new().with(|race| race.watch = || Some(Box::new(Watched(Arc::default()))));
+    let setup = Setup::new().with(|race| race.watch = |_| Some(Box::new(Watched(Arc::default()))));
     setup.hold(Protocol::Pcp, 1).await;
     setup.move_to(NEXT);
     let mut changes = setup.world.watch();

@@ -225,10 +225,12 @@ impl Gateway {
         offer.is_some()
     }
 
-    /// A host whose own address is public, and to which no gateway answers, stands in no NAT.
+    /// A host whose own address is public, and to which no gateway answers, stands in no NAT. Every IPv6 host has such an address,
+    /// and what its router's firewall lets through does not show in that.
     pub(super) fn own_public_address(&self, request: &MapRequest, ttl: Duration) -> Option<PortMapping> {
         let address = self.path.local_address;
-        (AddressClass::of(address) == AddressClass::Public
+        (address.is_ipv4()
+            && AddressClass::of(address) == AddressClass::Public
             && (!request.exact || request.suggested_port() == request.internal_port))
             .then(|| PortMapping {
                 request: request.clone(),

@@ -27,6 +27,10 @@ impl RaceMapper {
         request: &MapRequest,
         ttl: Duration,
     ) -> Result<PortMapping, PortMappingError> {
+        if request.family != self.family {
+            let message = format!("`{}` is not `{}`, for which alone this client asks", request.family, self.family);
+            return Err(PortMappingError::invalid("family", message));
+        }
         let here = self.look()?;
         let _asking = self.holdings.ask(request);
         let mut outcome = self.install_at(&here, request, ttl).await;

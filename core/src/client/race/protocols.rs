@@ -1,6 +1,6 @@
 //! The configured protocols as they enter the race, each with what it keeps on record and who else has its ports.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,11 +30,11 @@ pub(super) fn contestants(
     store: Option<&Arc<Store>>,
     world: &World,
 ) -> Vec<Contestant> {
-    let Some(gateway) = path.gateway else { return Vec::new() };
+    let Some((gateway, address)) = path.gateway.zip(path.gateway_port(config.pcp_port)) else { return Vec::new() };
+    let family = AddressFamily::of(gateway);
     let at = Arc::new(path.clone());
     let journal = store.map(|store| Journal::new(Arc::clone(store), gateway, path.local_address));
-    let address = SocketAddr::new(gateway, config.pcp_port);
-    let port = GatewayPort::new(address, Some(path.local_address));
+    let port = GatewayPort::on_link(address, Some(path.local_address), path.index);
     let member = Arc::new(Member::new(address, path.local_address, config.protocols.clone(), world.clone()));
     let mut contestants: Vec<Contestant> = Vec::new();
     for protocol in config.protocols.iter().copied() {
@@ -44,6 +44,8 @@ pub(super) fn contestants(
                 let recorded = |pcp, journal| Recorded::pcp(pcp, nonces.clone(), journal);
                 (on_record(pcp, journal.as_ref(), recorded), NAT_PMP_HEDGE, NAT_PMP_HEDGE)
             }
+            // It has no IPv6 (RFC 6886 9.5), and UPnP another service for that.
+            Protocol::NatPmp | Protocol::Upnp if family == AddressFamily::Ipv6 => continue,
             Protocol::NatPmp => {
                 let nat_pmp = NatPmpMapper::on(Arc::clone(&port));
                 (on_record(nat_pmp, journal.as_ref(), Recorded::nat_pmp), NAT_PMP_HEDGE, NAT_PMP_HEDGE)

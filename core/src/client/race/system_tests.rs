@@ -18,7 +18,7 @@ fn attended(test: impl AsyncFnOnce(Changes) + Send) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let world = World::default();
-            let race = Arc::new(RaceMapper::in_world(Config::default(), world.clone()));
+            let race = Arc::new(RaceMapper::of_family(AddressFamily::Ipv4, Config::default(), None, world.clone()));
             race.look().unwrap();
             let changes = world.watch();
             let attending = {

@@ -1,5 +1,6 @@
 //! Whether the gateway still has its mappings: what its answers prove, and what announcements claim.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -7,7 +8,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
 use super::{MAX_DATAGRAM, cut_short};
-use crate::client::announcements::{Announced, Announcement, open};
+use crate::client::announcements::{Announced, Announcement, open, open6};
 use crate::client::epoch::{Epoch, Reading, Rule, Verdict};
 use crate::clock::{Clock, Moment};
 use crate::schedule::RECOVERY_PACE;
@@ -116,23 +117,24 @@ impl Restarts {
         self.doubt.notify_one();
     }
 
-    /// Listens for announcements of `gateway` on the interface of `local`. Never ends. If the port is taken by a program that
+    /// Listens for announcements of `gateway` on the interface of `local`, or for IPv6 with the number `link`. Never ends. If the port is taken by a program that
     /// does not share it, nothing is heard.
-    pub(super) async fn listen(&self, gateway: SocketAddr, local: Option<IpAddr>) {
-        let local = match (gateway, local) {
-            (SocketAddr::V4(_), Some(IpAddr::V4(local))) => local,
-            (SocketAddr::V4(_), None) => Ipv4Addr::UNSPECIFIED,
-            (SocketAddr::V4(_), Some(IpAddr::V6(_))) | (SocketAddr::V6(_), _) => return std::future::pending().await,
+    pub(super) async fn listen(&self, gateway: SocketAddr, local: Option<IpAddr>, link: u32) {
+        let open = || match (gateway, local) {
+            (SocketAddr::V4(_), Some(IpAddr::V4(local))) => open(local),
+            (SocketAddr::V4(_), None) => open(Ipv4Addr::UNSPECIFIED),
+            (SocketAddr::V6(_), _) => open6(link),
+            (SocketAddr::V4(_), Some(IpAddr::V6(_))) => Err(ErrorKind::AddrNotAvailable.into()),
         };
         loop {
-            let error = match open(local) {
+            let error = match open() {
                 Ok(socket) => self.hear(&socket, gateway).await,
                 Err(error) => {
-                    tracing::debug!(%error, %local, "cannot listen for announcements");
+                    tracing::debug!(%error, %gateway, "cannot listen for announcements");
                     return std::future::pending().await;
                 }
             };
-            tracing::debug!(%error, %local, "cannot hear announcements");
+            tracing::debug!(%error, %gateway, "cannot hear announcements");
             tokio::time::sleep(RECOVERY_PACE).await;
         }
     }

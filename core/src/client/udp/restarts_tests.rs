@@ -121,7 +121,7 @@ async fn another_external_address_is_noticed_by_any_answer_that_tells_it() {
 #[tokio::test]
 async fn a_gateway_that_tells_now_this_address_and_now_that_one_is_doubted_once_in_a_while() {
     let clock = Clock::test();
-    let port = GatewayPort::with_clock("127.0.0.1:5351".parse().unwrap(), None, clock.clone());
+    let port = GatewayPort::with_clock("127.0.0.1:5351".parse().unwrap(), None, 0, clock.clone());
     let addresses = [Ipv4Addr::new(192, 0, 1, 1), Ipv4Addr::new(192, 0, 1, 2)];
     let mut doubts = 0;
     // An answer a second for ten minutes.

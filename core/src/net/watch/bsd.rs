@@ -5,11 +5,15 @@ use std::io;
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub(super) use super::socket::Watcher;
+use crate::mapping::AddressFamily;
 
 impl Watcher {
-    pub(super) fn new() -> io::Result<Self> {
-        // Messages about IPv4 alone.
-        let family = Protocol::from(libc::AF_INET);
+    pub(super) fn new(family: AddressFamily) -> io::Result<Self> {
+        // Messages about this family alone.
+        let family = Protocol::from(match family {
+            AddressFamily::Ipv4 => libc::AF_INET,
+            AddressFamily::Ipv6 => libc::AF_INET6,
+        });
         Self::listen(Socket::new(Domain::from(libc::PF_ROUTE), Type::RAW, Some(family))?, matters)
     }
 }

@@ -7,30 +7,36 @@ use std::io;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
 pub(super) use super::socket::Watcher;
+use crate::mapping::AddressFamily;
 
 /// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV4_ROUTE`, which libc does not have for Android.
 const GROUPS: u32 = 0x1 | 0x10 | 0x40;
+/// `RTMGRP_LINK`, `RTMGRP_IPV6_IFADDR` and `RTMGRP_IPV6_ROUTE`.
+const GROUPS6: u32 = 0x1 | 0x100 | 0x400;
 /// In bytes. A few messages are enough, because each says the same, and so does the lack of room for more.
 const RECEIVE_BUFFER: usize = 8192;
 
 impl Watcher {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(family: AddressFamily) -> io::Result<Self> {
         let protocol = Protocol::from(libc::NETLINK_ROUTE);
         let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(protocol))?;
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         socket.attach_filter(&filter())?;
-        socket.bind(&address())?;
+        socket.bind(&address(family))?;
         // What does not matter stays in the kernel.
         Self::listen(socket, |_| true)
     }
 }
 
-fn address() -> SockAddr {
+fn address(family: AddressFamily) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: a sockaddr_nl is smaller than the storage, and consists of numbers, which may be zero.
     let address: &mut libc::sockaddr_nl = unsafe { storage.view_as() };
     address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
-    address.nl_groups = GROUPS;
+    address.nl_groups = match family {
+        AddressFamily::Ipv4 => GROUPS,
+        AddressFamily::Ipv6 => GROUPS6,
+    };
     let length = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
     // SAFETY: the storage holds an address of that family and length.
     unsafe { SockAddr::new(storage, length) }

@@ -13,7 +13,7 @@ fn in_lan(test: impl AsyncFnOnce(Watcher) + Send) {
         ip("route add default via 192.168.1.1 dev lan0");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let watcher = Watcher::new().unwrap();
+            let watcher = Watcher::new(AddressFamily::Ipv4).unwrap();
             assert!(!watcher.heard(), "what was before counts for nothing");
             test(watcher).await;
         });

@@ -2,10 +2,12 @@
 
 use std::{future, io};
 
+use crate::mapping::AddressFamily;
+
 pub(super) struct Watcher;
 
 impl Watcher {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(_: AddressFamily) -> io::Result<Self> {
         Ok(Self)
     }
 

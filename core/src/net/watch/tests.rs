@@ -42,7 +42,7 @@ async fn changes_without_end_hold_nobody_up_for_ever() {
 
 #[tokio::test]
 async fn a_task_on_any_runtime_may_wait() {
-    let mut watcher = Watcher::new().unwrap();
+    let mut watcher = Watcher::new(AddressFamily::Ipv4).unwrap();
     let task = tokio::spawn(async move {
         watcher.quiet().await;
     });

@@ -13,7 +13,9 @@ use windows_sys::Win32::NetworkManagement::IpHelper::{
     CancelMibChangeNotify2, MIB_IPFORWARD_ROW2, MIB_IPINTERFACE_ROW, MIB_NOTIFICATION_TYPE, MIB_UNICASTIPADDRESS_ROW,
     NotifyIpInterfaceChange, NotifyRouteChange2, NotifyUnicastIpAddressChange,
 };
-use windows_sys::Win32::Networking::WinSock::AF_INET;
+use windows_sys::Win32::Networking::WinSock::{AF_INET, AF_INET6};
+
+use crate::mapping::AddressFamily;
 
 pub(super) struct Watcher {
     /// Above `news`, so that they are dropped first: no callback runs any more when `news` goes.
@@ -23,17 +25,21 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(family: AddressFamily) -> io::Result<Self> {
+        let family = match family {
+            AddressFamily::Ipv4 => AF_INET,
+            AddressFamily::Ipv6 => AF_INET6,
+        };
         let mut watcher = Self { registrations: Vec::new(), news: Arc::default() };
         let news: *const c_void = Arc::as_ptr(&watcher.news).cast();
         // SAFETY: `news` lives until the registrations have ended, and the call writes the handle before it returns.
         watcher
-            .register(|handle| unsafe { NotifyIpInterfaceChange(AF_INET, Some(on_interface), news, false, handle) })?;
+            .register(|handle| unsafe { NotifyIpInterfaceChange(family, Some(on_interface), news, false, handle) })?;
         // SAFETY: as above.
-        watcher.register(|handle| unsafe { NotifyRouteChange2(AF_INET, Some(on_route), news, false, handle) })?;
+        watcher.register(|handle| unsafe { NotifyRouteChange2(family, Some(on_route), news, false, handle) })?;
         // SAFETY: as above.
         watcher.register(|handle| unsafe {
-            NotifyUnicastIpAddressChange(AF_INET, Some(on_address), news, false, handle)
+            NotifyUnicastIpAddressChange(family, Some(on_address), news, false, handle)
         })?;
         Ok(watcher)
     }

@@ -1,0 +1,171 @@
+//! One race for each address family, behind one client.
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::port_mapper::{GatewayView, PortMapperClient};
+use super::race::RaceMapper;
+use crate::config::Config;
+use crate::error::PortMappingError;
+use crate::mapping::{AddressFamily, MapRequest, PortMapping, Transport};
+use crate::snapshot::{GatewayReport, TableEntry};
+use crate::state::Store;
+use crate::world::Worlds;
+
+/// Passes each call on to the race of the family that it is about. The one for IPv6 is made by the first request for IPv6:
+/// without that, nothing is sent, opened or watched for IPv6.
+pub(crate) struct Families {
+    ipv4: RaceMapper,
+    ipv6: OnceLock<RaceMapper>,
+    /// Whether that is there.
+    begun: watch::Sender<bool>,
+    make: Box<dyn Fn() -> RaceMapper + Send + Sync>,
+}
+
+impl Families {
+    /// The races by `config`, which must be valid. Each tells the world of its family what it notices.
+    pub(crate) fn new(config: Config, worlds: &Worlds) -> Self {
+        let world = |family| worlds.of(family).clone();
+        // One file for both families, so that one mapper has one.
+        let store = config.state_dir.clone().map(|folder| Arc::new(Store::new(folder, world(AddressFamily::Ipv4))));
+        let of = |family| RaceMapper::of_family(family, config.clone(), store.clone(), world(family));
+        let ipv4 = of(AddressFamily::Ipv4);
+        let ipv6_world = world(AddressFamily::Ipv6);
+        Self::with_races(ipv4, move || {
+            RaceMapper::of_family(AddressFamily::Ipv6, config.clone(), store.clone(), ipv6_world.clone())
+        })
+    }
+
+    fn with_races(ipv4: RaceMapper, make: impl Fn() -> RaceMapper + Send + Sync + 'static) -> Self {
+        Self { ipv4, ipv6: OnceLock::new(), begun: watch::Sender::new(false), make: Box::new(make) }
+    }
+
+    /// See [`RaceMapper::prepare`]. Most programs never ask for IPv6.
+    pub(crate) fn prepare(&self) {
+        self.ipv4.prepare();
+    }
+
+    /// The race for `family`.
+    fn of(&self, family: AddressFamily) -> &RaceMapper {
+        match family {
+            AddressFamily::Ipv4 => &self.ipv4,
+            AddressFamily::Ipv6 => {
+                let race = self.ipv6.get_or_init(|| (self.make)());
+                self.begun.send_if_modified(|begun| !std::mem::replace(begun, true));
+                race
+            }
+        }
+    }
+
+    /// The race for IPv6, from the first request for it on.
+    async fn begun(&self) -> &RaceMapper {
+        // The sender is a field of `self`, so this is no error.
+        drop(self.begun.subscribe().wait_for(|begun| *begun).await);
+        self.of(AddressFamily::Ipv6)
+    }
+}
+
+#[async_trait]
+impl PortMapperClient for Families {
+    async fn probe(&self) -> Result<(), PortMappingError> {
+        self.ipv4.probe().await
+    }
+
+    fn install_is_probe(&self) -> bool {
+        self.ipv4.install_is_probe()
+    }
+
+    async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
+        self.of(request.family).install(request, ttl).await
+    }
+
+    async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
+        self.of(mapping.request.family).renew(mapping).await
+    }
+
+    async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
+        self.of(mapping.request.family).remove(mapping).await
+    }
+
+    async fn clear(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
+        self.of(mapping.request.family).clear(mapping).await
+    }
+
+    async fn verify(&self, mapping: &PortMapping) -> Result<Option<PortMapping>, PortMappingError> {
+        self.of(mapping.request.family).verify(mapping).await
+    }
+
+    async fn abandon(&self, request: &MapRequest) -> Result<(), PortMappingError> {
+        self.of(request.family).abandon(request).await
+    }
+
+    fn detach(&self, mapping: &PortMapping) {
+        self.of(mapping.request.family).detach(mapping);
+    }
+
+    async fn news(&self) {
+        let ipv6 = async { self.begun().await.news().await };
+        tokio::select! {
+            () = self.ipv4.news() => {}
+            () = ipv6 => {}
+        }
+    }
+
+    fn reaches(&self, mapping: &PortMapping) -> bool {
+        self.of(mapping.request.family).reaches(mapping)
+    }
+
+    async fn attend(&self) {
+        let ipv6 = async { self.begun().await.attend().await };
+        tokio::join!(self.ipv4.attend(), ipv6);
+    }
+
+    async fn report(&self) -> Result<GatewayReport, PortMappingError> {
+        self.ipv4.report().await
+    }
+
+    async fn report_of(&self, family: AddressFamily) -> Result<GatewayReport, PortMappingError> {
+        self.of(family).report().await
+    }
+
+    async fn external_address(&self) -> Result<IpAddr, PortMappingError> {
+        self.ipv4.external_address().await
+    }
+
+    async fn table(&self) -> Result<Vec<TableEntry>, PortMappingError> {
+        self.ipv4.table().await
+    }
+
+    async fn delete_entry(
+        &self,
+        transport: Transport,
+        external_port: u16,
+        any_host: bool,
+    ) -> Result<Option<TableEntry>, PortMappingError> {
+        self.ipv4.delete_entry(transport, external_port, any_host).await
+    }
+
+    /// The way of IPv4, if there is one.
+    fn view(&self) -> GatewayView {
+        let mut view = self.ipv4.view();
+        if let Some(GatewayView { path, protocols }) = self.ipv6.get().map(RaceMapper::view) {
+            view.path = view.path.or(path);
+            let more: Vec<_> = protocols.into_iter().filter(|protocol| !view.protocols.contains(protocol)).collect();
+            view.protocols.extend(more);
+        }
+        view
+    }
+
+    async fn settle(&self) {
+        let ipv6 = async {
+            if let Some(race) = self.ipv6.get() {
+                race.settle().await;
+            }
+        };
+        tokio::join!(self.ipv4.settle(), ipv6);
+    }
+}
