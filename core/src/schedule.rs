@@ -98,6 +98,10 @@ pub(crate) const UDP_DEADLINE_MAX: Duration = Duration::from_secs(4);
 /// A request to map that the gateway does not answer while it answers others was lost, and is repeated up to here: a little
 /// below the two seconds within which the user is told that nothing answers.
 pub(crate) const MAP_DEADLINE: Duration = Duration::from_millis(1800);
+/// The lifetime that is asked for to end a pinhole that the router does not delete: the shortest that there is.
+pub(crate) const PINHOLE_END: Duration = Duration::from_secs(1);
+/// A router that grants that, or little more, has as good as deleted it. miniupnpd grants no less than 120 s.
+pub(crate) const PINHOLE_ENDS_WITHIN: Duration = Duration::from_secs(2);
 /// The longest that a delete is repeated for, at a gateway that goes on answering other requests: where three of ten
 /// datagrams are lost each way, thirty repetitions leave one entry in many millions.
 pub(crate) const DELETE_DEADLINE: Duration = Duration::from_secs(15);

@@ -107,10 +107,16 @@ impl World {
 }
 
 /// The worlds of one mapper: what happens to one family's network is nothing to the leases of the other. Copies are the same.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Worlds {
     ipv4: World,
     ipv6: World,
+}
+
+impl Default for Worlds {
+    fn default() -> Self {
+        Self::new(Arc::default())
+    }
 }
 
 impl Worlds {

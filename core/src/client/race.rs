@@ -14,6 +14,7 @@ mod looks;
 mod moves;
 mod owned;
 mod paths;
+mod pinholes;
 mod protocols;
 mod recorded;
 mod records;
@@ -287,6 +288,7 @@ impl PortMapperClient for RaceMapper {
         let maker = self.maker(mapping)?;
         self.holdings.let_go(mapping, &maker);
         let removed = maker.client.remove(mapping).await;
+        let removed = self.or_closed(mapping, &maker, removed).await;
         self.removed(mapping, &maker, removed)
     }
 
@@ -297,6 +299,7 @@ impl PortMapperClient for RaceMapper {
         let maker = self.maker(mapping)?;
         self.holdings.let_go(mapping, &maker);
         let cleared = maker.client.clear(mapping).await;
+        let cleared = self.or_closed(mapping, &maker, cleared).await;
         self.removed(mapping, &maker, cleared)
     }
 

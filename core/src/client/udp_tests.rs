@@ -17,7 +17,11 @@ pub(crate) struct FakeGateway {
 
 impl FakeGateway {
     pub(crate) async fn silent() -> (Self, Arc<GatewayPort>) {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Self::silent_at(Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    async fn silent_at(address: IpAddr) -> (Self, Arc<GatewayPort>) {
+        let socket = UdpSocket::bind((address, 0)).await.unwrap();
         let port = GatewayPort::new(socket.local_addr().unwrap(), None);
         (Self { socket }, port)
     }
@@ -26,7 +30,15 @@ impl FakeGateway {
     pub(crate) async fn answering(
         answers: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + 'static,
     ) -> (mpsc::UnboundedReceiver<Vec<u8>>, Arc<GatewayPort>) {
-        let (gateway, port) = Self::silent().await;
+        Self::answering_at(Ipv4Addr::LOCALHOST.into(), answers).await
+    }
+
+    /// The same on this loopback address.
+    pub(crate) async fn answering_at(
+        address: IpAddr,
+        mut answers: impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static,
+    ) -> (mpsc::UnboundedReceiver<Vec<u8>>, Arc<GatewayPort>) {
+        let (gateway, port) = Self::silent_at(address).await;
         let (heard, requests) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             loop {

@@ -1,10 +1,11 @@
-//! The Port Control Protocol, version 2 (RFC 6887): MAP for IPv4.
+//! The Port Control Protocol, version 2 (RFC 6887): MAP, for IPv4 mappings and IPv6 pinholes.
 
 pub(crate) mod nonces;
+mod pinhole;
 pub(crate) mod wire;
 mod words;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,11 +21,14 @@ use super::trace::{self, NoAnswer, Traced};
 use super::udp::{Answered, Behind, GatewayPort, Late, Manner, another_port, wire_lifetime};
 use crate::clock::Moment;
 use crate::error::PortMappingError;
-use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
+use crate::mapping::{AddressFamily, MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
 use crate::schedule::{DELETE_DEADLINE, MAP_DEADLINE, PCP_RETRANSMIT_JITTER, UNPROVEN_REFUSAL_HOLD, granted_lifetime};
 
 /// Suggests no address: any will do (RFC 6887 11.1).
 const ANY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// The same for IPv6.
+const ANY_ADDRESS6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 const BY_PCP: By = By::protocol(Protocol::Pcp);
 
@@ -98,8 +102,24 @@ impl PcpMapper {
         nonce: [u8; 12],
     ) -> Result<PortMapping, PortMappingError> {
         request.validate()?;
-        let suggested = SocketAddr::new(ANY_ADDRESS, request.suggested_port());
-        self.map(request, ttl, &fields(request, nonce, suggested), false).await
+        let suggested = SocketAddr::new(any_address(request), request.suggested_port());
+        let fields = fields(request, nonce, suggested);
+        match self.map(request, ttl, &fields, false).await {
+            Err(refusal) if request.family == AddressFamily::Ipv6 => {
+                self.open_anew(request, ttl, &fields, refusal).await
+            }
+            mapped => mapped,
+        }
+    }
+
+    async fn renew_as_it_is(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
+        let request = &mapping.request;
+        // The granted address is suggested too, so that a gateway that lost its state can restore it (RFC 6887 11.2.1).
+        // Not with PREFER_FAILURE: that is about the port, and would turn a new external address into a refusal.
+        let prefers_failure = request.exact && request.family == AddressFamily::Ipv4;
+        let address = if prefers_failure { ANY_ADDRESS } else { mapping.external.ip() };
+        let suggested = SocketAddr::new(address, mapping.external.port());
+        self.map(request, mapping.requested_ttl, &fields(request, nonce(mapping)?, suggested), true).await
     }
 
     async fn map(
@@ -113,7 +133,7 @@ impl PcpMapper {
         // Whatever this request leaves on the gateway has this nonce.
         self.nonces.set(request, nonce);
         let (lifetime, map) = self.channel.map(request, ttl, fields, renewal).await?;
-        if request.exact && map.external_port != request.suggested_port() {
+        if is_exact(request) && map.external_port != request.suggested_port() {
             // PREFER_FAILURE was not heeded (RFC 6887 13.2): miniupnpd on nftables, for one. Whether or not the delete succeeds, the
             // answer to the caller is the same; what is left stays in doubt, and is deleted when the lease ends.
             if let Err(error) = self.channel.delete(request, nonce).await {
@@ -127,7 +147,7 @@ impl PcpMapper {
         }
         self.channel.behind.granted(request);
         // `::` is no address any more than 0.0.0.0 is; the one form is enough.
-        let address = if map.external_address.is_unspecified() { ANY_ADDRESS } else { map.external_address };
+        let address = if map.external_address.is_unspecified() { any_address(request) } else { map.external_address };
         Ok(PortMapping {
             request: request.clone(),
             external: SocketAddr::new(address, map.external_port),
@@ -166,15 +186,20 @@ impl Channel {
         fields: &MapFields,
         renewal: bool,
     ) -> Result<(Duration, MapFields), PortMappingError> {
-        let mut before = None;
+        let (mut before, mut own) = (None, None);
         let lifetime = wire_lifetime(ttl);
         let asked = Asked { fields: *fields, wanted: Some(request.clone()), lifetime };
         let ask = self.ask(Opcode::Map, Some(asked), |client| {
             before = self.behind.asking(request);
-            wire::map_request(client, lifetime, fields, request.exact)
+            own = Some(client);
+            let option = request.exact && request.family == AddressFamily::Ipv4;
+            wire::map_request(client, lifetime, &pinhole::suggesting(*fields, client), option)
         });
         let Answered { answer, repeated, .. } = ask.await?;
-        let granted = grant(answer, renewal && request.exact);
+        let granted = grant(answer, request, renewal).map(|(lifetime, map)| match own {
+            Some(own) => (lifetime, pinhole::told(map, own)),
+            None => (lifetime, map),
+        });
         if granted.is_err() {
             self.behind.refused(request, before, repeated);
         }
@@ -244,7 +269,7 @@ impl Channel {
         self.heard(reply, sent);
         self.behind.answered_late(round_trip);
         if let Some(Asked { fields, wanted: Some(request), .. }) = asked
-            && grant(reply, false).is_ok()
+            && grant(reply, request, false).is_ok()
         {
             let (channel, unwanted, nonce) = (self.clone(), request.clone(), fields.nonce);
             self.behind.delete_unwanted(request, async move { channel.delete(&unwanted, nonce).await });
@@ -283,12 +308,16 @@ fn in_our_version(reply: Reply) -> Result<Response, PortMappingError> {
     }
 }
 
-/// The lifetime and the fields of a mapping that was granted. `exact_renewal` is whether the gateway held that very port
-/// for us: if it cannot provide it any more, the mapping is gone.
-fn grant(reply: Reply, exact_renewal: bool) -> Result<(Duration, MapFields), PortMappingError> {
+/// The lifetime and the fields of what was granted for `request`. `renewal` is whether the gateway held it for us before: if it
+/// cannot provide the port that is insisted on any more, the mapping is gone.
+fn grant(reply: Reply, request: &MapRequest, renewal: bool) -> Result<(Duration, MapFields), PortMappingError> {
     let response = in_our_version(reply)?;
+    let exact_renewal = renewal && request.exact;
     match (response.result, response.map) {
-        (ResultCode::Success, Some(map)) if !response.lifetime.is_zero() && map.external_port != 0 => {
+        // miniupnpd repeats the port that was suggested, which another client may have left out, and a pinhole has no other.
+        (ResultCode::Success, Some(map))
+            if !response.lifetime.is_zero() && (map.external_port != 0 || request.family == AddressFamily::Ipv6) =>
+        {
             Ok((response.lifetime, map))
         }
         (ResultCode::Success, map) => Err(BY_PCP.refused(format!(
@@ -318,16 +347,17 @@ impl PortMapperClient for PcpMapper {
     }
 
     async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
-        // The granted address is suggested too, so that a gateway that lost its state can restore it (RFC 6887 11.2.1).
-        // Not with PREFER_FAILURE: that is about the port, and would turn a new external address into a refusal.
-        let address = if mapping.request.exact { ANY_ADDRESS } else { mapping.external.ip() };
-        let suggested = SocketAddr::new(address, mapping.external.port());
-        self.map(&mapping.request, mapping.requested_ttl, &fields(&mapping.request, nonce(mapping)?, suggested), true)
-            .await
+        match mapping.request.family {
+            AddressFamily::Ipv4 => self.renew_as_it_is(mapping).await,
+            AddressFamily::Ipv6 => self.renew_pinhole(mapping).await,
+        }
     }
 
     async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
-        self.channel.delete(&mapping.request, nonce(mapping)?).await
+        match mapping.request.family {
+            AddressFamily::Ipv4 => self.channel.delete(&mapping.request, nonce(mapping)?).await,
+            AddressFamily::Ipv6 => self.close_pinhole(mapping).await,
+        }
     }
 
     async fn abandon(&self, request: &MapRequest) -> Result<(), PortMappingError> {
@@ -362,6 +392,19 @@ fn nonce(mapping: &PortMapping) -> Result<[u8; 12], PortMappingError> {
     Err(PortMappingError::internal(format!("pcp was given a mapping by {}", mapping.protocol)))
 }
 
+/// No address in particular, of the family that is asked for.
+fn any_address(request: &MapRequest) -> IpAddr {
+    match request.family {
+        AddressFamily::Ipv4 => ANY_ADDRESS,
+        AddressFamily::Ipv6 => ANY_ADDRESS6,
+    }
+}
+
+/// Whether another external port than the suggested one is none. A firewall translates no ports.
+fn is_exact(request: &MapRequest) -> bool {
+    request.exact || request.family == AddressFamily::Ipv6
+}
+
 fn fields(request: &MapRequest, nonce: [u8; 12], suggested: SocketAddr) -> MapFields {
     MapFields {
         nonce,
@@ -377,7 +420,7 @@ fn fields(request: &MapRequest, nonce: [u8; 12], suggested: SocketAddr) -> MapFi
 
 /// Lifetime 0 deletes, and nothing is suggested (RFC 6887 15.1).
 fn delete_fields(request: &MapRequest, nonce: [u8; 12]) -> MapFields {
-    fields(request, nonce, SocketAddr::new(ANY_ADDRESS, 0))
+    fields(request, nonce, SocketAddr::new(any_address(request), 0))
 }
 
 /// The error for a response that is no success.

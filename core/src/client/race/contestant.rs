@@ -13,7 +13,7 @@ use crate::client::pcp::PcpMapper;
 use crate::client::port_mapper::PortMapperClient;
 use crate::client::upnp::UpnpMapper;
 use crate::error::{ErrorKind, PortMappingError};
-use crate::mapping::{PortMapping, Protocol};
+use crate::mapping::{AddressFamily, PortMapping, Protocol};
 use crate::net::route::NetworkPath;
 use crate::snapshot::ProtocolOffer;
 use crate::state::Record;
@@ -34,6 +34,12 @@ pub(super) trait ProtocolClient: PortMapperClient {
     /// Fails with [`mapping_lost`](PortMappingError::mapping_lost) if it is gone; any other error says nothing.
     async fn look_at(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
         self.renew(mapping).await
+    }
+
+    /// Closes a pinhole that another protocol has opened and could not close. By default that cannot be done.
+    async fn close(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
+        let _ = mapping;
+        Err(PortMappingError::unavailable("this protocol closes no pinholes of others"))
     }
 
     /// Another mapper of this process has `mapping` from now on: nothing of it is this client's to delete.
@@ -105,6 +111,13 @@ impl ProtocolClient for PcpMapper {
 
     async fn attend_to_gateway(&self, unsure: &(dyn Fn() + Send + Sync)) {
         self.port().attend(unsure).await;
+    }
+
+    async fn look_at(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
+        match mapping.request.family {
+            AddressFamily::Ipv4 => self.renew(mapping).await,
+            AddressFamily::Ipv6 => self.look_at_pinhole(mapping).await,
+        }
     }
 }
 

@@ -169,6 +169,10 @@ impl ProtocolClient for Owned {
         seen
     }
 
+    async fn close(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
+        self.client.close(mapping).await
+    }
+
     fn let_go(&self, mapping: &PortMapping) {
         self.client.let_go(mapping);
     }

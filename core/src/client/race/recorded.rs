@@ -14,7 +14,7 @@ use crate::client::pcp::nonces::Nonces;
 use crate::client::port_mapper::PortMapperClient;
 use crate::client::upnp::UpnpMapper;
 use crate::error::{ErrorKind, PortMappingError};
-use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
+use crate::mapping::{AddressFamily, MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
 use crate::schedule::MAX_TTL;
 use crate::snapshot::{ProtocolOffer, TableEntry};
 use crate::state::{Journal, Key, Maker, Record};
@@ -202,7 +202,11 @@ fn request_of(record: &Record) -> MapRequest {
 /// The mapping that a record is about, for PCP and NAT-PMP, whose mappings are known by their internal port.
 fn mapping_of(record: &Record) -> PortMapping {
     let request = request_of(record);
-    let external = SocketAddr::new([0, 0, 0, 0].into(), request.suggested_port());
+    let address = match request.family {
+        AddressFamily::Ipv4 => IpAddr::from([0, 0, 0, 0]),
+        AddressFamily::Ipv6 => record.local_address,
+    };
+    let external = SocketAddr::new(address, request.suggested_port());
     let token = match record.maker {
         Maker::Pcp { nonce } => ProtocolToken::Pcp { nonce },
         Maker::NatPmp | Maker::Upnp { .. } => ProtocolToken::None,
@@ -330,6 +334,10 @@ impl ProtocolClient for Recorded {
         let seen = self.client.look_at(mapping).await;
         self.lost(mapping, &seen);
         seen
+    }
+
+    async fn close(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
+        self.client.close(mapping).await
     }
 
     fn let_go(&self, mapping: &PortMapping) {

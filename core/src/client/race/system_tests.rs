@@ -64,3 +64,65 @@ fn the_loss_of_the_route_is_a_move_and_so_is_its_return() {
         moved(&mut changes).await;
     });
 }
+
+/// The same with IPv6 alone, from a stable address of the prefix 1; the race for IPv6 attends to the world.
+fn attended6(test: impl AsyncFnOnce(&RaceMapper, Changes) + Send) {
+    in_namespace(|| {
+        if !std::path::Path::new("/proc/sys/net/ipv6").exists() {
+            eprintln!("skipped: this machine has no IPv6");
+            return;
+        }
+        interface_up("home");
+        ip("addr add fe80::5/64 dev home nodad");
+        ip("addr add 2001:db8:1::5/64 dev home nodad");
+        ip("-6 route add default via fe80::1 dev home");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let world = World::default();
+            let race = Arc::new(RaceMapper::of_family(AddressFamily::Ipv6, Config::default(), None, world.clone()));
+            race.look().unwrap();
+            let changes = world.watch();
+            let attending = {
+                let race = Arc::clone(&race);
+                tokio::spawn(async move { race.attend().await })
+            };
+            tokio::task::yield_now().await;
+            test(&race, changes).await;
+            attending.abort();
+            assert!(attending.await.unwrap_err().is_cancelled());
+        });
+    });
+}
+
+fn local(race: &RaceMapper) -> Option<String> {
+    race.present().map(|gateway| gateway.path.local_address.to_string())
+}
+
+#[test]
+fn a_new_prefix_and_the_end_of_the_old_one_is_a_move_to_the_new_address() {
+    attended6(async |race, mut changes| {
+        assert_eq!(local(race).as_deref(), Some("2001:db8:1::5"));
+        let path = race.present().unwrap().path;
+        race.gateways().prove(&path);
+        ip("addr add 2001:db8:2::5/64 dev home nodad valid_lft 3600 preferred_lft 3600");
+        ip("addr change 2001:db8:1::5/64 dev home valid_lft 3600 preferred_lft 0");
+        moved(&mut changes).await;
+        assert_eq!(local(race).as_deref(), Some("2001:db8:2::5"));
+        ip("addr del 2001:db8:2::5/64 dev home");
+        moved(&mut changes).await;
+        assert_eq!(local(race), None, "a deprecated address is no way");
+    });
+}
+
+#[test]
+fn a_new_temporary_address_is_no_move() {
+    attended6(async |race, mut changes| {
+        for (setting, value) in [("accept_dad", "0"), ("use_tempaddr", "2")] {
+            std::fs::write(format!("/proc/sys/net/ipv6/conf/home/{setting}"), value).unwrap();
+        }
+        ip("addr change 2001:db8:1::5/64 dev home mngtmpaddr valid_lft 3600 preferred_lft 3600");
+        ip("-6 route replace default via fe80::2 dev home");
+        moved(&mut changes).await;
+        assert_eq!(local(race).as_deref(), Some("2001:db8:1::5"), "only the other router has moved us");
+    });
+}

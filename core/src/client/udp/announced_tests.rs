@@ -4,6 +4,7 @@ use portlease_gateway::Announcement as Said;
 use tokio::time::Instant;
 
 use super::*;
+use crate::net::namespace::{in_namespace, interface_up, ip};
 
 /// Where gateways announce.
 const GROUP: &str = "224.0.0.1:5350";
@@ -95,4 +96,51 @@ async fn several_mappers_listen_at_once() {
         };
         timeout(PATIENCE, heard).await.expect("each of them hears it");
     }
+}
+
+#[test]
+fn an_announcement_over_ipv6_is_heard_on_its_link_from_the_gateway_alone() {
+    in_namespace(|| {
+        if !std::path::Path::new("/proc/sys/net/ipv6").exists() {
+            eprintln!("skipped: this machine has no IPv6");
+            return;
+        }
+        interface_up("lan0");
+        ip("addr add fe80::5/64 dev lan0 nodad");
+        for address in ["fe80::1", "fe80::9"] {
+            ip(&format!("addr add {address}/64 dev lan0-far nodad"));
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(hear_over_ipv6());
+    });
+}
+
+async fn hear_over_ipv6() {
+    let number = |interface: &str| -> u32 {
+        let number = std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap();
+        let line = number.lines().find(|line| line.ends_with(&format!(" {interface}"))).unwrap();
+        u32::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap()
+    };
+    let (near, far) = (number("lan0"), number("lan0-far"));
+    let at = |address: &str, port, link| {
+        SocketAddr::from(std::net::SocketAddrV6::new(address.parse().unwrap(), port, 0, link))
+    };
+    let [gateway, stranger] = ["fe80::1", "fe80::9"].map(|address| {
+        let socket = std::net::UdpSocket::bind(at(address, 0, far)).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        (socket, at(address, port, near))
+    });
+    let port = GatewayPort::new(gateway.1, None);
+    let socket = open6(near).unwrap();
+    for (sender, epoch) in [(&stranger, 9), (&gateway, 0)] {
+        let mut announcement = vec![2, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, epoch];
+        announcement.resize(24, 0);
+        sender.0.send_to(&announcement, at("ff02::1", 5350, far)).unwrap();
+    }
+    timeout(PATIENCE, hear_until_doubtful(&port, &socket)).await.expect("the gateway is heard");
+    assert_eq!(port.restarts.state().announced.due(), None, "the gateway's announcement was the first");
+
+    let attendant = Attendant::of(&GatewayPort::new(gateway.1, None));
+    let announcement = [&[2, 0x80][..], &[0; 22]].concat();
+    attendant.hears(1, || drop(gateway.0.send_to(&announcement, at("ff02::1", 5350, far)).unwrap())).await;
 }

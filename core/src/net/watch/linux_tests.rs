@@ -55,6 +55,41 @@ fn each_change_of_the_way_to_the_router_wakes() {
 }
 
 #[test]
+fn each_family_is_woken_by_its_own_addresses_and_routes_alone() {
+    in_lan(async |ipv4| {
+        let set = |setting, value| std::fs::write(format!("/proc/sys/net/ipv6/conf/lan0/{setting}"), value);
+        // Without a link-local address that the kernel makes at a time of its own.
+        for (setting, value) in [("disable_ipv6", "1"), ("addr_gen_mode", "1"), ("disable_ipv6", "0")] {
+            if set(setting, value).is_err() {
+                eprintln!("skipped: this machine has no IPv6");
+                return;
+            }
+        }
+        ip("addr add fe80::5/64 dev lan0 nodad");
+        let mut ipv6 = Watcher::new(AddressFamily::Ipv6).unwrap();
+        for change in [
+            "addr add 2001:db8:1::5/64 dev lan0 nodad",
+            "addr change 2001:db8:1::5/64 dev lan0 valid_lft 3600 preferred_lft 0",
+            "-6 route add default via fe80::1 dev lan0",
+            "-6 route del default via fe80::1 dev lan0",
+            "addr del 2001:db8:1::5/64 dev lan0",
+        ] {
+            ip(change);
+            ipv6.wakes().await;
+            assert!(!ipv4.heard(), "{change}");
+        }
+        for change in [
+            "addr add 192.168.1.21/24 dev lan0",
+            "route add default via 192.168.1.2 dev lan0 metric 50",
+            "-6 route add 2001:db8:7::/48 dev lan0",
+        ] {
+            ip(change);
+            assert!(!ipv6.heard(), "{change}");
+        }
+    });
+}
+
+#[test]
 fn what_cannot_change_the_way_to_the_router_does_not_wake() {
     in_lan(async |watcher| {
         for change in [
