@@ -99,7 +99,8 @@ pub struct Config {
     pub description: String,
     /// The gateway's PCP and NAT-PMP port. Default 5351.
     pub pcp_port: u16,
-    /// The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
+    /// The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway. It counts
+    /// for the families that [`gateway`](Self#structfield.gateway) would count for.
     pub ssdp_address: Option<SocketAddr>,
     /// A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again and
     /// deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many processes, but of one
@@ -200,13 +201,13 @@ impl Config {
     /// The gateway that is configured for `family`. Whoever names a loopback address means a simulated gateway, which has both
     /// families, and never the router of this network.
     pub(crate) fn gateway_of(&self, family: AddressFamily) -> Option<IpAddr> {
-        let gateway = self.gateway?;
-        match family {
-            _ if AddressFamily::of(gateway) == family => Some(gateway),
-            _ if !gateway.is_loopback() => None,
-            AddressFamily::Ipv4 => Some(Ipv4Addr::LOCALHOST.into()),
-            AddressFamily::Ipv6 => Some(Ipv6Addr::LOCALHOST.into()),
-        }
+        for_family(self.gateway?, family)
+    }
+
+    /// The address for searches of `family`, likewise.
+    pub(crate) fn ssdp_address_of(&self, family: AddressFamily) -> Option<SocketAddr> {
+        let address = self.ssdp_address?;
+        Some(SocketAddr::new(for_family(address.ip(), family)?, address.port()))
     }
 
     /// The local address that is configured for `family`.
@@ -269,6 +270,16 @@ impl Config {
             })?;
         }
         Ok(())
+    }
+}
+
+/// The address, if it is of the family; the loopback address of the family for one on loopback.
+fn for_family(address: IpAddr, family: AddressFamily) -> Option<IpAddr> {
+    match family {
+        _ if AddressFamily::of(address) == family => Some(address),
+        _ if !address.is_loopback() => None,
+        AddressFamily::Ipv4 => Some(Ipv4Addr::LOCALHOST.into()),
+        AddressFamily::Ipv6 => Some(Ipv6Addr::LOCALHOST.into()),
     }
 }
 

@@ -93,10 +93,36 @@ fn what_the_environment_gets_wrong_is_invalid_and_named() {
         "127.0.0.1,ssdp=127.0.0.2:1900",
         "127.0.0.1,pcp=70000",
         "0.0.0.0",
-        "::1",
+        "ff02::1",
     ] {
         let error = Config::default().at(wrong).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{wrong}");
         assert!(error.to_string().starts_with("PORTLEASE_GATEWAY: "), "{error}");
     }
+}
+
+#[test]
+fn a_gateway_and_a_local_address_count_for_their_own_family_and_a_simulated_gateway_for_both() {
+    let of_both = |config: &Config| AddressFamily::ALL.map(|family| config.gateway_of(family).map(|ip| ip.to_string()));
+    let named = |gateway: &str| Config::default().gateway(gateway.parse::<IpAddr>().unwrap());
+    let text = |address: &str| Some(address.to_owned());
+    for gateway in ["127.0.0.1", "::1"] {
+        assert_eq!(of_both(&named(gateway)), [text("127.0.0.1"), text("::1")]);
+    }
+    assert_eq!(of_both(&named("192.168.1.1")), [text("192.168.1.1"), None]);
+    assert_eq!(of_both(&named("fe80::1")), [None, text("fe80::1")]);
+    assert_eq!(of_both(&Config::default()), [None, None]);
+    let search = |address: &str, family| {
+        let config = Config::default().ssdp_address(address.parse::<SocketAddr>().unwrap());
+        config.ssdp_address_of(family).map(|address| address.to_string())
+    };
+    assert_eq!(search("127.0.0.1:40002", AddressFamily::Ipv6), text("[::1]:40002"));
+    assert_eq!(search("127.0.0.1:40002", AddressFamily::Ipv4), text("127.0.0.1:40002"));
+    assert_eq!(search("239.255.255.250:1900", AddressFamily::Ipv6), None);
+    let local = |address: &str| Config::default().local_address(address.parse::<IpAddr>().unwrap());
+    assert_eq!(local("2001:db8::5").local_address_of(AddressFamily::Ipv4), None);
+    assert!(local("2001:db8::5").local_address_of(AddressFamily::Ipv6).is_some());
+    local("2001:db8::5").validate().unwrap();
+    let error = local("fe80::5").validate().unwrap_err();
+    assert_eq!(error.to_string(), "local_address: a link-local address cannot be reached from the internet");
 }

@@ -34,7 +34,7 @@ const CASES: [(&str, &str); 50] = [
     ("map 4000/udp --protocol pcp,pcp", "invalid: protocols: `pcp` is named twice"),
     ("map 4000/udp --gateway fritz.box", "gateway: `fritz.box` is not an IP address"),
     ("map 4000/udp --gateway 0.0.0.0", "invalid: gateway: 0.0.0.0 is not the address of one host"),
-    ("map 4000/udp --gateway ::1", "invalid: gateway: must be an IPv4 address, not ::1"),
+    ("map 4000/udp --gateway ff02::1", "invalid: gateway: ff02::1 is not the address of one host"),
     ("map 4000/udp --local-address here", "local_address: `here` is not an IP address"),
     ("map 4000/udp --gateway 127.0.0.1 --local-address 192.0.2.9", "not an address of this machine"),
     ("map 4000/udp --interface nosuch0", "invalid: interface: there is no interface `nosuch0`"),

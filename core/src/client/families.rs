@@ -169,3 +169,7 @@ impl PortMapperClient for Families {
         tokio::join!(self.ipv4.settle(), ipv6);
     }
 }
+
+#[cfg(test)]
+#[path = "families_tests.rs"]
+mod tests;

@@ -48,7 +48,7 @@ use failure::{Failure, combine};
 use gateways::{Gateway, Gateways};
 use holdings::{Holdings, Port, port_of};
 use moves::{Finder, Prepared, is_about_this_machine};
-use protocols::contestants;
+use protocols::{contestants, require_protocol};
 use records::Records;
 
 /// Composes the configured protocols: races them for the first mapping and stays with the winner. [`Mapper::start`] uses
@@ -120,7 +120,10 @@ impl RaceMapper {
         let (config, config_of_paths) = (config.clone(), config);
         let world_of_owners = world.clone();
         let finder = Finder {
-            paths: Box::new(move || find_paths_of(family, &config_of_paths)),
+            paths: Box::new(move || {
+                require_protocol(family, &config_of_paths.protocols)?;
+                find_paths_of(family, &config_of_paths)
+            }),
             contestants: Box::new(move |path| contestants(&config, path, &nonces, store.as_ref(), &world_of_owners)),
         };
         Self {

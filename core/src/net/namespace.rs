@@ -4,6 +4,9 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 
 /// Runs `test` on a thread in a new network namespace, where only the loopback interface is. Skips it, and says so, if this
 /// machine does not allow that or has no `ip`.
@@ -46,4 +49,48 @@ pub(crate) fn interface_up(name: &str) {
     ip(&format!("link add {name} type veth peer name {name}-far"));
     ip(&format!("link set {name} up"));
     ip(&format!("link set {name}-far up"));
+}
+
+/// What the neighbour of a test does: it is ready at some time, and goes on until the test has ended.
+pub(crate) struct Neighbour<'a> {
+    told: Sender<()>,
+    running: &'a AtomicBool,
+}
+
+impl Neighbour<'_> {
+    /// The test may begin.
+    pub(crate) fn is_ready(&self) {
+        self.told.send(()).expect("the test waits");
+    }
+
+    pub(crate) fn goes_on(&self) -> bool {
+        self.running.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs `neighbour` on a thread in another new namespace, at the far end of a new interface with that name, beside `test`.
+pub(crate) fn with_neighbour(interface: &str, neighbour: impl FnOnce(&Neighbour<'_>) + Send, test: impl FnOnce()) {
+    interface_up(interface);
+    let (there, running) = (Barrier::new(2), AtomicBool::new(true));
+    let ((tell, told), (number, thread)) = (channel(), channel());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // SAFETY: the call takes no pointer, and changes the network of this thread alone.
+            assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0);
+            // SAFETY: the call takes nothing.
+            number.send(unsafe { libc::gettid() }).expect("the test waits");
+            there.wait();
+            ip("link set lo up");
+            ip(&format!("link set {interface}-far up"));
+            neighbour(&Neighbour { told: tell, running: &running });
+        });
+        ip(&format!("link set {interface}-far netns {}", thread.recv().expect("a namespace")));
+        there.wait();
+        told.recv().expect("the neighbour is ready");
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test));
+        running.store(false, Ordering::Relaxed);
+        if let Err(panic) = ended {
+            std::panic::resume_unwind(panic);
+        }
+    });
 }

@@ -15,6 +15,7 @@ use crate::client::port_mapper::PortMapperClient;
 use crate::client::udp::GatewayPort;
 use crate::client::upnp::{UpnpConfig, UpnpMapper};
 use crate::config::Config;
+use crate::error::{PortMappingError, list};
 use crate::mapping::{AddressFamily, Protocol};
 use crate::net::route::NetworkPath;
 use crate::schedule::{NAT_PMP_HEDGE, RACE_HEAD_START, UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP};
@@ -78,6 +79,18 @@ pub(super) fn contestants(
     contestants
 }
 
+/// Fails with `unavailable` if none of the protocols has the family.
+pub(super) fn require_protocol(family: AddressFamily, protocols: &[Protocol]) -> Result<(), PortMappingError> {
+    let has = |protocol: &Protocol| matches!(protocol, Protocol::Pcp | Protocol::Upnp);
+    if family == AddressFamily::Ipv4 || protocols.iter().any(has) {
+        return Ok(());
+    }
+    let (named, able) = (list(protocols), list(Protocol::ALL.iter().filter(|protocol| has(protocol))));
+    Err(PortMappingError::unavailable(format!(
+        "no configured protocol ({named}) opens IPv6 pinholes; these do: {able}"
+    )))
+}
+
 /// The client, or one that keeps its requests in `journal`.
 fn on_record<C: ProtocolClient + 'static>(
     client: C,
@@ -94,7 +107,7 @@ fn upnp(config: &Config, gateway: IpAddr, local_address: IpAddr) -> UpnpMapper {
     UpnpMapper::new(UpnpConfig {
         gateway,
         local_address: Some(local_address),
-        ssdp_address: config.ssdp_address,
+        ssdp_address: config.ssdp_address_of(AddressFamily::of(gateway)),
         description: config.description.clone(),
         gateway_only: config.gateway_of(AddressFamily::of(gateway)).is_some(),
     })

@@ -1,0 +1,221 @@
+use super::*;
+use crate::mapping::Protocol;
+use crate::schedule::DEFAULT_TTL;
+
+const IPV4: MapRequest = MapRequest::new(4000, Transport::Udp);
+const IPV6: MapRequest = MapRequest::new(4000, Transport::Udp).family(AddressFamily::Ipv6);
+
+/// A gateway on loopback, where nothing listens.
+fn nobody() -> Config {
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    Config::default().gateway(IpAddr::from([127, 0, 0, 1])).pcp_port(port).protocols([Protocol::Pcp, Protocol::NatPmp])
+}
+
+#[tokio::test]
+async fn ipv6_begins_with_the_first_request_for_it() {
+    let families = Families::new(nobody(), &Worlds::default());
+    families.install(&IPV4, DEFAULT_TTL).await.unwrap_err();
+    families.abandon(&IPV4).await.unwrap();
+    families.report().await.unwrap();
+    families.settle().await;
+    drop(families.view());
+    assert!(families.ipv6.get().is_none());
+    let error = families.install(&IPV6, DEFAULT_TTL).await.unwrap_err();
+    assert!(error.to_string().contains("[::1]"), "{error}");
+    assert!(families.ipv6.get().is_some());
+    let report = families.report_of(AddressFamily::Ipv6).await.unwrap();
+    let protocols: Vec<_> = report.protocols.iter().map(|report| report.protocol).collect();
+    assert_eq!(protocols, [Protocol::Pcp], "NAT-PMP has no IPv6");
+}
+
+#[tokio::test]
+async fn protocols_without_ipv6_are_unavailable_and_named() {
+    let families = Families::new(nobody().protocols([Protocol::NatPmp]), &Worlds::default());
+    let error = families.install(&IPV6, DEFAULT_TTL).await.unwrap_err();
+    assert_eq!(error.kind(), crate::error::ErrorKind::Unavailable);
+    let text = "no configured protocol (nat-pmp) opens IPv6 pinholes; these do: pcp, upnp";
+    assert_eq!(error.to_string(), text);
+}
+
+#[tokio::test]
+async fn a_race_asks_for_its_own_family_alone() {
+    let error = RaceMapper::new(nobody()).install(&IPV6, DEFAULT_TTL).await.unwrap_err();
+    assert_eq!(error.to_string(), "family: `ipv6` is not `ipv4`, for which alone this client asks");
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::collections::HashMap;
+    use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+    use std::sync::Mutex;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::net::address::AddressClass;
+    use crate::net::namespace::{Neighbour, in_namespace, ip, with_neighbour};
+    use crate::snapshot::Release;
+    use crate::{EventKind, Mapper, wait};
+
+    /// Longer than anything that is waited for here may take: a test that hangs fails.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// The open ports of a router, each with its nonce, and how many requests came over IPv6.
+    #[derive(Default)]
+    struct Router {
+        open: Mutex<HashMap<(Ipv6Addr, u8, u16), Vec<u8>>>,
+        requests: Mutex<usize>,
+    }
+
+    impl Router {
+        /// Speaks PCP at the far end of the cable, from the very address that is asked.
+        fn serve(&self, neighbour: &Neighbour<'_>) {
+            for address in ["fe80::1/64", "2600:1::1/64", "2600:2::1/64"] {
+                ip(&format!("addr add {address} dev lan0-far nodad"));
+            }
+            ip("addr add 192.168.1.1/24 dev lan0-far");
+            let table = std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap();
+            let line = table.lines().find(|line| line.ends_with(" lan0-far")).unwrap();
+            let link = u32::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
+            let ipv6 = SocketAddrV6::new("fe80::1".parse().unwrap(), 5351, 0, link);
+            let sockets = [SocketAddr::from(([192, 168, 1, 1], 5351)), ipv6.into()].map(|address| {
+                let socket = UdpSocket::bind(address).unwrap();
+                socket.set_nonblocking(true).unwrap();
+                socket
+            });
+            neighbour.is_ready();
+            let mut buffer = [0; 1100];
+            while neighbour.goes_on() {
+                for socket in &sockets {
+                    let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
+                    *self.requests.lock().unwrap() += usize::from(from.is_ipv6());
+                    socket.send_to(&self.answer(&buffer[..length], from.ip()), from).unwrap();
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+
+        fn answer(&self, request: &[u8], from: IpAddr) -> Vec<u8> {
+            let client = Ipv6Addr::from(*request[8..].first_chunk::<16>().unwrap());
+            let mut answer = request[..request.len().min(60)].to_vec();
+            answer[1] |= 0x80;
+            answer[8..24].fill(0);
+            if request[1] == 1 {
+                let place = (client, request[36], u16::from_be_bytes([request[40], request[41]]));
+                let mut open = self.open.lock().unwrap();
+                let nonce = request[24..36].to_vec();
+                answer[3] = match open.get(&place) {
+                    // ADDRESS_MISMATCH.
+                    _ if from != client.to_canonical() => 12,
+                    // NOT_AUTHORIZED.
+                    Some(other) if *other != nonce => 2,
+                    _ if request[4..8] == [0; 4] => {
+                        open.remove(&place);
+                        0
+                    }
+                    _ => {
+                        open.insert(place, nonce);
+                        0
+                    }
+                };
+            }
+            answer
+        }
+
+        fn open(&self) -> Vec<String> {
+            let mut open: Vec<_> = self.open.lock().unwrap().keys().map(|place| place.0.to_string()).collect();
+            open.sort();
+            open
+        }
+    }
+
+    /// A machine with a stable address of the first prefix, a temporary one, and a router that opens pinholes.
+    fn at_home(test: impl FnOnce(&Router) + Send) {
+        in_namespace(|| {
+            if !std::path::Path::new("/proc/sys/net/ipv6").exists() {
+                eprintln!("skipped: this machine has no IPv6");
+                return;
+            }
+            let router = Router::default();
+            with_neighbour(
+                "lan0",
+                |runs| router.serve(runs),
+                || {
+                    for (setting, value) in [("accept_dad", "0"), ("use_tempaddr", "2")] {
+                        std::fs::write(format!("/proc/sys/net/ipv6/conf/lan0/{setting}"), value).unwrap();
+                    }
+                    ip("addr add fe80::5/64 dev lan0 nodad");
+                    ip("addr add 2600:1::5/64 dev lan0 mngtmpaddr nodad valid_lft 3600 preferred_lft 3600");
+                    ip("-6 route add default via fe80::1 dev lan0");
+                    test(&router);
+                },
+            );
+        });
+    }
+
+    fn until(what: &str, is_so: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !is_so() {
+            assert!(begun.elapsed() < PATIENCE, "{what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// A port for each test: in their namespaces all have the same router, and to a process that is one, whose ports mappers share.
+    const fn pinhole(port: u16) -> MapRequest {
+        MapRequest::new(port, Transport::Udp).family(AddressFamily::Ipv6)
+    }
+
+    #[test]
+    fn a_pinhole_lives_as_long_as_its_lease_without_any_ipv4() {
+        at_home(|router| {
+            let mapper = Mapper::start(Config::default().protocols([Protocol::Pcp])).unwrap();
+            let lease = mapper.map(pinhole(5000)).unwrap();
+            let ready = wait(lease.ready(PATIENCE)).unwrap();
+            assert_eq!(ready.external().unwrap().to_string(), "[2600:1::5]:5000");
+            assert_eq!((ready.address_class, ready.family), (AddressClass::Public, AddressFamily::Ipv6));
+            assert_eq!(router.open(), ["2600:1::5"]);
+            let view = mapper.snapshot();
+            assert_eq!((view.gateway, view.local_address), ("fe80::1".parse().ok(), "2600:1::5".parse().ok()));
+            assert_eq!(wait(lease.stop(PATIENCE)), Release::Released);
+            assert_eq!(router.open(), [""; 0]);
+        });
+    }
+
+    #[test]
+    fn a_lease_follows_its_prefix_and_closes_the_old_pinhole() {
+        at_home(|router| {
+            let mapper = Mapper::start(Config::default().protocols([Protocol::Pcp])).unwrap();
+            let lease = mapper.map(pinhole(5001)).unwrap();
+            wait(lease.ready(PATIENCE)).unwrap();
+            let external = || lease.snapshot().external().map(|external| external.ip().to_string());
+            ip("addr add 2600:2::5/64 dev lan0 nodad valid_lft 3600 preferred_lft 3600");
+            ip("addr change 2600:1::5/64 dev lan0 valid_lft 3600 preferred_lft 0");
+            until("the lease has moved", || external().as_deref() == Some("2600:2::5"));
+            until("the old pinhole is closed", || router.open() == ["2600:2::5"]);
+            let kinds: Vec<_> = std::iter::from_fn(|| wait(mapper.next_event(Duration::ZERO)).ok()).collect();
+            let kinds: Vec<_> = kinds.iter().map(|event| event.kind).collect();
+            let moved = [EventKind::NetworkChanged, EventKind::Revoked, EventKind::Installed];
+            assert!(kinds.ends_with(&moved), "{kinds:?}");
+            assert_eq!(wait(mapper.stop(PATIENCE)), Release::Released);
+            assert_eq!(router.open(), [""; 0]);
+        });
+    }
+
+    #[test]
+    fn without_an_ipv6_lease_nothing_is_asked_over_ipv6_and_both_families_share_a_port() {
+        at_home(|router| {
+            ip("addr add 192.168.1.5/24 dev lan0");
+            ip("route add default via 192.168.1.1 dev lan0");
+            let mapper = Mapper::start(Config::default().protocols([Protocol::Pcp])).unwrap();
+            let ipv4 = mapper.map(MapRequest::new(5002, Transport::Udp)).unwrap();
+            wait(ipv4.ready(PATIENCE)).unwrap();
+            assert_eq!((*router.requests.lock().unwrap(), router.open()), (0, vec!["::ffff:192.168.1.5".to_owned()]));
+            let ipv6 = mapper.map(pinhole(5002)).unwrap();
+            wait(ipv6.ready(PATIENCE)).unwrap();
+            assert_eq!(router.open(), ["2600:1::5", "::ffff:192.168.1.5"]);
+            assert_eq!(mapper.snapshot().gateway, Some([192, 168, 1, 1].into()), "IPv4's, where there is one");
+            assert_eq!(wait(mapper.stop(PATIENCE)), Release::Released);
+            assert_eq!(router.open(), [""; 0]);
+        });
+    }
+}
