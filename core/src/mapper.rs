@@ -196,7 +196,7 @@ impl Mapper {
     /// Begins to map a port and returns at once; the lease shows the progress.
     ///
     /// Fails with `invalid` for a bad request, and if another lease of this mapper has the same port or asks for the same
-    /// external port over the same transport, because two such leases would release each other's mapping. Fails with
+    /// external port over the same transport and family, because two such leases would release each other's mapping. Fails with
     /// `stopped` once the mapper is stopped. A lease that was stopped or dropped, or that has ended by itself, does not
     /// count: the new lease begins when nothing of the old one is left.
     pub fn map(&self, request: MapRequest) -> Result<Lease, PortMappingError> {

@@ -19,29 +19,29 @@ use crate::world::Worlds;
 /// Passes each call on to the race of the family that it is about. The one for IPv6 is made by the first request for IPv6:
 /// without that, nothing is sent, opened or watched for IPv6.
 pub(crate) struct Families {
+    config: Config,
+    worlds: Worlds,
+    /// One for both families, so that a mapper has one file.
+    store: Option<Arc<Store>>,
     ipv4: RaceMapper,
     ipv6: OnceLock<RaceMapper>,
     /// Whether that is there.
     begun: watch::Sender<bool>,
-    make: Box<dyn Fn() -> RaceMapper + Send + Sync>,
 }
 
 impl Families {
     /// The races by `config`, which must be valid. Each tells the world of its family what it notices.
     pub(crate) fn new(config: Config, worlds: &Worlds) -> Self {
-        let world = |family| worlds.of(family).clone();
-        // One file for both families, so that one mapper has one.
-        let store = config.state_dir.clone().map(|folder| Arc::new(Store::new(folder, world(AddressFamily::Ipv4))));
-        let of = |family| RaceMapper::of_family(family, config.clone(), store.clone(), world(family));
-        let ipv4 = of(AddressFamily::Ipv4);
-        let ipv6_world = world(AddressFamily::Ipv6);
-        Self::with_races(ipv4, move || {
-            RaceMapper::of_family(AddressFamily::Ipv6, config.clone(), store.clone(), ipv6_world.clone())
-        })
+        let (family, worlds) = (AddressFamily::Ipv4, worlds.clone());
+        let folder = config.state_dir.clone();
+        let store = folder.map(|folder| Arc::new(Store::new(folder, worlds.of(family).clone())));
+        let ipv4 = RaceMapper::of_family(family, config.clone(), store.clone(), worlds.of(family).clone());
+        Self { config, worlds, store, ipv4, ipv6: OnceLock::new(), begun: watch::Sender::new(false) }
     }
 
-    fn with_races(ipv4: RaceMapper, make: impl Fn() -> RaceMapper + Send + Sync + 'static) -> Self {
-        Self { ipv4, ipv6: OnceLock::new(), begun: watch::Sender::new(false), make: Box::new(make) }
+    fn make_ipv6(&self) -> RaceMapper {
+        let family = AddressFamily::Ipv6;
+        RaceMapper::of_family(family, self.config.clone(), self.store.clone(), self.worlds.of(family).clone())
     }
 
     /// See [`RaceMapper::prepare`]. Most programs never ask for IPv6.
@@ -54,7 +54,7 @@ impl Families {
         match family {
             AddressFamily::Ipv4 => &self.ipv4,
             AddressFamily::Ipv6 => {
-                let race = self.ipv6.get_or_init(|| (self.make)());
+                let race = self.ipv6.get_or_init(|| self.make_ipv6());
                 self.begun.send_if_modified(|begun| !std::mem::replace(begun, true));
                 race
             }
@@ -71,8 +71,13 @@ impl Families {
 
 #[async_trait]
 impl PortMapperClient for Families {
+    /// Fails if no family in use has an answer.
     async fn probe(&self) -> Result<(), PortMappingError> {
-        self.ipv4.probe().await
+        let probed = self.ipv4.probe().await;
+        match (probed, self.ipv6.get()) {
+            (Err(silent), Some(ipv6)) => ipv6.probe().await.or(Err(silent)),
+            (probed, _) => probed,
+        }
     }
 
     fn install_is_probe(&self) -> bool {

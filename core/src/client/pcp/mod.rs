@@ -2,6 +2,7 @@
 
 pub(crate) mod nonces;
 mod pinhole;
+mod refusal;
 pub(crate) mod wire;
 mod words;
 
@@ -13,6 +14,7 @@ use async_trait::async_trait;
 use tokio_util::sync::DropGuard;
 
 use self::nonces::Nonces;
+use self::refusal::{by, refusal};
 use self::wire::{MapFields, Opcode, Reply, Response, ResultCode};
 use super::by::By;
 use super::epoch::Rule;
@@ -22,7 +24,7 @@ use super::udp::{Answered, Behind, GatewayPort, Late, Manner, another_port, wire
 use crate::clock::Moment;
 use crate::error::PortMappingError;
 use crate::mapping::{AddressFamily, MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
-use crate::schedule::{DELETE_DEADLINE, MAP_DEADLINE, PCP_RETRANSMIT_JITTER, UNPROVEN_REFUSAL_HOLD, granted_lifetime};
+use crate::schedule::{DELETE_DEADLINE, MAP_DEADLINE, PCP_RETRANSMIT_JITTER, granted_lifetime};
 
 /// Suggests no address: any will do (RFC 6887 11.1).
 const ANY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -421,44 +423,6 @@ fn fields(request: &MapRequest, nonce: [u8; 12], suggested: SocketAddr) -> MapFi
 /// Lifetime 0 deletes, and nothing is suggested (RFC 6887 15.1).
 fn delete_fields(request: &MapRequest, nonce: [u8; 12]) -> MapFields {
     fields(request, nonce, SocketAddr::new(any_address(request), 0))
-}
-
-/// The error for a response that is no success.
-fn refusal(response: &Response) -> PortMappingError {
-    let message = format!("pcp {}: {}", response.result, hint(response.result));
-    let hold = match response.map {
-        Some(_) => response.lifetime,
-        None => response.lifetime.min(UNPROVEN_REFUSAL_HOLD),
-    };
-    match response.result {
-        ResultCode::UnsuppVersion | ResultCode::UnsuppOpcode => by(response.result).unavailable(message),
-        _ if hold.is_zero() => by(response.result).refused(message),
-        _ => by(response.result).refused_for(message, hold),
-    }
-}
-
-fn by(result: ResultCode) -> By {
-    BY_PCP.code(result.code()).name(result.name())
-}
-
-/// What a result means to a user.
-fn hint(result: ResultCode) -> &'static str {
-    match result {
-        ResultCode::Success => "done",
-        ResultCode::UnsuppVersion => "the gateway speaks no PCP version 2",
-        ResultCode::NotAuthorized => "the gateway does not allow this host, or this port, to be mapped",
-        ResultCode::MalformedRequest | ResultCode::MalformedOption => "the gateway does not understand the request",
-        ResultCode::UnsuppOpcode => "the gateway does not know this kind of request",
-        ResultCode::UnsuppOption => "the gateway does not know an option of the request",
-        ResultCode::NetworkFailure => "the gateway's own connection has failed; it may have no external address",
-        ResultCode::NoResources => "the gateway cannot make the mapping now; its table may be full",
-        ResultCode::UnsuppProtocol => "the gateway cannot map this transport",
-        ResultCode::UserExQuota => "this host has as many mappings as the gateway allows",
-        ResultCode::CannotProvideExternal => "the gateway cannot give this external port",
-        ResultCode::AddressMismatch => "another NAT stands between this host and the gateway",
-        ResultCode::ExcessiveRemotePeers => "the gateway cannot filter so many remote peers",
-        ResultCode::Other(_) => "the gateway gave a reason that has no name",
-    }
 }
 
 #[cfg(test)]

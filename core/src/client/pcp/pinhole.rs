@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::refusal::by;
 use super::wire::{MapFields, ResultCode};
 use super::{BY_PCP, PcpMapper, fields, nonce};
 use crate::error::{ErrorKind, PortMappingError};
@@ -88,7 +89,7 @@ impl PcpMapper {
             Ok((left, _)) => {
                 self.channel.behind.granted(request);
                 let message = format!("{}; it ends by itself within {} s", refusal.message(), left.as_secs());
-                Err(super::by(ResultCode::NotAuthorized).refused(message))
+                Err(by(ResultCode::NotAuthorized).refused(message))
             }
             Err(_) => Err(refusal),
         }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use tokio::sync::Notify;
 
@@ -29,6 +29,9 @@ pub(super) struct Racer {
     verified: AtomicUsize,
     settled: AtomicUsize,
     attended: AtomicUsize,
+    closed: AtomicUsize,
+    /// Whether it closes pinholes of other protocols.
+    pub(super) closes: AtomicBool,
     pub(super) news: Notify,
     pub(super) restarts: Notify,
 }
@@ -57,6 +60,10 @@ impl Racer {
 
     pub(super) fn attended(&self) -> usize {
         self.attended.load(Relaxed)
+    }
+
+    pub(super) fn closed(&self) -> usize {
+        self.closed.load(Relaxed)
     }
 
     pub(super) fn settled(&self) -> usize {
@@ -114,6 +121,11 @@ impl ProtocolClient for Racer {
     /// Answers as a scripted probe does, so that a script for renewals has the renewals of leases alone.
     async fn look_at(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
         self.probe().await.map(|()| mapping.clone())
+    }
+
+    async fn close(&self, _: &PortMapping) -> Result<(), PortMappingError> {
+        self.closed.fetch_add(1, Relaxed);
+        self.closes.load(Relaxed).then_some(()).ok_or_else(|| PortMappingError::unavailable("no service"))
     }
 
     async fn attend_to_gateway(&self, unsure: &(dyn Fn() + Send + Sync)) {

@@ -19,6 +19,7 @@ mod moves_tests;
 mod network_tests;
 mod owned_tests;
 mod paths_tests;
+mod pinholes_tests;
 mod racer;
 #[cfg(target_os = "linux")]
 mod system_tests;
