@@ -20,9 +20,14 @@ use crate::values::{
 pub struct portlease_config {
     /// sizeof(portlease_config)
     pub struct_size: usize,
-    /// The gateway's address. Default: the gateway of the default route with the lowest metric.
+    /// The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of
+    /// its own family alone, and those of the other family go by the default route. But a loopback address counts for
+    /// both: with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs `interface`
+    /// beside it, unless a default route leads to it.
     pub gateway: *const c_char,
-    /// The local address to which the gateway forwards. Default: the one from which the gateway is reached.
+    /// The local address to which the gateway forwards. Default: the one from which the gateway is reached. For IPv6 it
+    /// is the address that is opened, by default the stable one (not a temporary one of RFC 8981) of the prefix that
+    /// the system prefers. It counts for leases of its own family alone.
     pub local_address: *const c_char,
     /// The name of the interface whose default route is used. Default: that of the default route with the lowest
     /// metric.
@@ -48,6 +53,7 @@ pub struct portlease_config {
     /// Default `portlease`.
     pub description: *const c_char,
     /// The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
+    /// It counts for the families that `gateway` would count for.
     pub ssdp_address: *const c_char,
     /// A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
     /// and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many

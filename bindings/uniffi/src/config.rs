@@ -46,6 +46,7 @@ pub struct Config {
     #[uniffi(default = None)]
     pub pcp_port: Option<Port>,
     /// The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
+    /// It counts for the families that `gateway` would count for.
     #[uniffi(default = None)]
     pub ssdp_address: Option<String>,
     /// A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again

@@ -19,9 +19,14 @@ class Config(TypedDict, total=False):
     """The keyword arguments of `Mapper` and of `open`. `None` is the default.
 
     gateway
-        The gateway's address. Default: the gateway of the default route with the lowest metric.
+        The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of
+        its own family alone, and those of the other family go by the default route. But a loopback address counts for
+        both: with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs `interface`
+        beside it, unless a default route leads to it.
     local_address
-        The local address to which the gateway forwards. Default: the one from which the gateway is reached.
+        The local address to which the gateway forwards. Default: the one from which the gateway is reached. For IPv6 it
+        is the address that is opened, by default the stable one (not a temporary one of RFC 8981) of the prefix that
+        the system prefers. It counts for leases of its own family alone.
     interface
         The name of the interface whose default route is used. Default: that of the default route with the lowest
         metric.
@@ -48,6 +53,7 @@ class Config(TypedDict, total=False):
         The gateway's PCP and NAT-PMP port. Default 5351.
     ssdp_address
         The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
+        It counts for the families that `gateway` would count for.
     state_dir
         A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
         and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many
@@ -55,9 +61,14 @@ class Config(TypedDict, total=False):
     """
 
     gateway: Address | None
-    """The gateway's address. Default: the gateway of the default route with the lowest metric."""
+    """The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of
+    its own family alone, and those of the other family go by the default route. But a loopback address counts for both:
+    with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs `interface` beside it,
+    unless a default route leads to it."""
     local_address: Address | None
-    """The local address to which the gateway forwards. Default: the one from which the gateway is reached."""
+    """The local address to which the gateway forwards. Default: the one from which the gateway is reached. For IPv6 it
+    is the address that is opened, by default the stable one (not a temporary one of RFC 8981) of the prefix that the
+    system prefers. It counts for leases of its own family alone."""
     interface: str | None
     """The name of the interface whose default route is used. Default: that of the default route with the lowest
     metric."""
@@ -83,8 +94,8 @@ class Config(TypedDict, total=False):
     pcp_port: int | None
     """The gateway's PCP and NAT-PMP port. Default 5351."""
     ssdp_address: SocketAddress | None
-    """The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the
-    gateway."""
+    """The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
+    It counts for the families that `gateway` would count for."""
     state_dir: Path | None
     """A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
     and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many processes,

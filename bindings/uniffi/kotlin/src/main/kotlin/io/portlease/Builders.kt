@@ -68,6 +68,7 @@ public class ConfigBuilder internal constructor() {
 
     /**
      * The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
+     * It counts for the families that `gateway` would count for.
      */
     public fun ssdpAddress(ssdpAddress: String?): ConfigBuilder =
         apply { built = built.copy(`ssdpAddress` = ssdpAddress) }
