@@ -226,12 +226,12 @@ mod linux {
                 let mapper = Mapper::start(Config::default().protocols([Protocol::Pcp])).unwrap();
                 let lease = mapper.map(pinhole(5003)).unwrap();
                 wait(lease.ready(PATIENCE)).unwrap();
-                mapper
+                (mapper, lease)
             };
             let (first, last) = (open(), open());
-            assert_eq!(wait(first.stop(PATIENCE)), Release::Released);
+            assert_eq!(wait(first.0.stop(PATIENCE)), Release::Released);
             assert_eq!(router.open(), ["2600:1::5"]);
-            assert_eq!(wait(last.stop(PATIENCE)), Release::Released);
+            assert_eq!(wait(last.0.stop(PATIENCE)), Release::Released);
             assert_eq!(router.open(), [""; 0]);
         });
     }

@@ -4,7 +4,6 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::*;
-use crate::client::MockPortMapperClient;
 
 const PINHOLE: MapRequest = REQUEST.family(AddressFamily::Ipv6);
 const HOST: Ipv6Addr = Ipv6Addr::new(0x2600, 1, 0, 0, 0, 0, 0, 5);
@@ -17,7 +16,7 @@ fn setup() -> Setup {
 
 fn pinhole() -> PortMapping {
     let external = SocketAddr::new(HOST.into(), 4000);
-    PortMapping { protocol: Protocol::Pcp, ..MockPortMapperClient::mapping(PINHOLE, external, HOUR) }
+    PortMapping::new(PINHOLE, external, HOUR, Protocol::Pcp)
 }
 
 /// PCP has opened a pinhole and may not close it.
