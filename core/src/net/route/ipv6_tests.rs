@@ -1,7 +1,5 @@
 use super::*;
 
-const ROUTER: &str = "fe80::1";
-
 fn own(address: &str, index: u32) -> Address6 {
     Address6 {
         address: address.parse().unwrap(),
@@ -79,6 +77,8 @@ mod linux {
     use super::*;
     use crate::error::ErrorKind;
     use crate::net::namespace::{in_namespace, interface_up, ip};
+
+    const ROUTER: &str = "fe80::1";
 
     /// An interface whose addresses are there at once, with a link-local one.
     fn lan(name: &str) {
@@ -220,7 +220,7 @@ mod linux {
             ip("-6 route add default via fe80::1 dev lan1 metric 100");
             let (first, second) = (path("fe80::1%lan1", "2001:db8:1::5"), path("fe80::1%lan0", "2001:db8::5"));
             assert_eq!(paths(&Config::default()).unwrap(), [first, second.clone()]);
-            assert_eq!(paths(&Config::default().interface("lan0")).unwrap(), [second.clone()]);
+            assert_eq!(paths(&Config::default().interface("lan0")).unwrap(), std::slice::from_ref(&second));
             let named: IpAddr = "2001:db8::5".parse().unwrap();
             assert_eq!(paths(&Config::default().local_address(named)).unwrap(), [second]);
         });
