@@ -19,6 +19,8 @@ use crate::net::address::AddressClass;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(not(feature = "unstable-exhaustive"), non_exhaustive)]
 pub enum Obstacle {
+    /// The router's IPv6 firewall is switched off: nothing stands in the way, and nothing can be opened.
+    FirewallOff,
     /// The external port is another's, or the router cannot give it.
     PortTaken,
     /// The router does not allow this machine, or this port, to be mapped.
@@ -55,7 +57,8 @@ pub enum Obstacle {
 
 impl Obstacle {
     /// Every obstacle.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
+        Self::FirewallOff,
         Self::PortTaken,
         Self::NotAuthorized,
         Self::TableFull,
@@ -111,6 +114,8 @@ impl Obstacle {
         let by_name = || match detail.name.as_deref() {
             Some(CANNOT_PROVIDE_EXTERNAL) => Some(Self::PortTaken),
             Some(NETWORK_FAILURE) => Some(Self::NoExternalAddress),
+            Some(FIREWALL_DISABLED_NAME) => Some(Self::FirewallOff),
+            Some(PINHOLE_NOT_ALLOWED_NAME) => Some(Self::NotAuthorized),
             Some(_) | None => None,
         };
         let by_kind = || match detail.kind {
@@ -125,6 +130,9 @@ impl Obstacle {
     /// One sentence about what to do now, without a full stop.
     pub const fn advice(self) -> &'static str {
         match self {
+            Self::FirewallOff => {
+                "leave it as it is if all IPv6 ports of this network may be open; else switch on the router's IPv6 firewall"
+            }
             Self::PortTaken => "ask for another external port, or take any that the router gives",
             Self::NotAuthorized => {
                 "allow port mapping for this machine in the router's settings (on a FRITZ!Box: Internet > Permit Access > Port \
@@ -179,6 +187,10 @@ pub(crate) const CANNOT_PROVIDE_EXTERNAL: &str = "CANNOT_PROVIDE_EXTERNAL";
 /// The same of result code 7.
 pub(crate) const NETWORK_FAILURE: &str = "NETWORK_FAILURE";
 
+/// UPnP's names of 702 and 703, which stand for the same where a router tells its state without a code.
+pub(crate) const FIREWALL_DISABLED_NAME: &str = "FirewallDisabled";
+pub(crate) const PINHOLE_NOT_ALLOWED_NAME: &str = "InboundPinholeNotAllowed";
+
 /// The result codes of RFC 6887 7.4 that say what is wrong.
 const fn by_pcp(code: u32) -> Option<Obstacle> {
     Some(match code {
@@ -217,10 +229,12 @@ const fn by_upnp(code: u32) -> Option<Obstacle> {
         401 | 602 => Obstacle::Unsupported,
         // ActionFailed
         501 => Obstacle::RouterFailed,
-        // OutOfMemory, NoPortMapsAvailable
-        603 | 728 => Obstacle::TableFull,
-        // HumanInterventionRequired, ActionNotAuthorized
-        604 | 606 => Obstacle::NotAuthorized,
+        // OutOfMemory, PinholeSpaceExhausted, NoPortMapsAvailable
+        603 | 701 | 728 => Obstacle::TableFull,
+        // HumanInterventionRequired, ActionNotAuthorized, InboundPinholeNotAllowed
+        604 | 606 | 703 => Obstacle::NotAuthorized,
+        // FirewallDisabled
+        702 => Obstacle::FirewallOff,
         // ConflictInMappingEntry, SamePortValuesRequired, ConflictWithOtherMechanisms
         718 | 724 | 729 => Obstacle::PortTaken,
         _ => return None,
@@ -301,6 +315,9 @@ mod tests {
             (Obstacle::NotAuthorized, [(Protocol::Pcp, 2), (Protocol::NatPmp, 2), (Protocol::Upnp, 606)]),
             (Obstacle::TableFull, [(Protocol::Pcp, 8), (Protocol::NatPmp, 4), (Protocol::Upnp, 728)]),
             (Obstacle::NoExternalAddress, [(Protocol::Pcp, 7), (Protocol::NatPmp, 3), (Protocol::NatPmp, 3)]),
+            (Obstacle::NotAuthorized, [(Protocol::Upnp, 703); 3]),
+            (Obstacle::TableFull, [(Protocol::Upnp, 701); 3]),
+            (Obstacle::FirewallOff, [(Protocol::Upnp, 702); 3]),
             (Obstacle::RouterFailed, [(Protocol::Upnp, 501); 3]),
             (Obstacle::Unsupported, [(Protocol::Pcp, 1), (Protocol::NatPmp, 1), (Protocol::Upnp, 401)]),
             (Obstacle::Refused, [(Protocol::Pcp, 3), (Protocol::NatPmp, 77), (Protocol::Upnp, 899)]),

@@ -27,7 +27,8 @@ pub(crate) fn options(obstacle: Obstacle) -> Option<&'static str> {
         }
         Obstacle::NoNetwork => Some("--gateway names a router by its address"),
         Obstacle::SecondRouter => Some("--gateway names that router, if it can be reached from here"),
-        Obstacle::NoExternalAddress
+        Obstacle::FirewallOff
+        | Obstacle::NoExternalAddress
         | Obstacle::NatInside
         | Obstacle::Transport
         | Obstacle::Deadline
@@ -47,7 +48,8 @@ fn doctor(obstacle: Obstacle) -> Option<&'static str> {
             Some("`portlease doctor` shows the path")
         }
         Obstacle::Defect => Some("add the output of `portlease doctor --json`"),
-        Obstacle::PortTaken
+        Obstacle::FirewallOff
+        | Obstacle::PortTaken
         | Obstacle::NotAuthorized
         | Obstacle::TableFull
         | Obstacle::RouterFailed
