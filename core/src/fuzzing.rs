@@ -43,13 +43,15 @@ pub fn ssdp(datagram: &[u8]) {
     }
 }
 
-/// A device description (UDA 1.1 2.3). Whatever it says, no control URL may lead to another host.
+/// A device description (UDA 1.1 2.3), as it came over IPv4 and over IPv6. Whatever it says, no control URL may lead to another host.
 pub fn description(body: &[u8]) {
-    let location = Url::parse("http://192.168.1.1:5000/rootDesc.xml").expect("a URL");
-    if let Ok(description) = describe::parse(body, &location) {
-        for service in &description.services {
-            assert_eq!(service.control_url.host_str(), Some("192.168.1.1"));
-            assert_eq!(service.control_url.scheme(), "http");
+    for host in ["192.168.1.1", "[fe80::1]"] {
+        let location = Url::parse(&format!("http://{host}:5000/rootDesc.xml")).expect("a URL");
+        if let Ok(description) = describe::parse(body, &location) {
+            for service in description.services.iter().chain(&description.pinholes) {
+                assert_eq!(service.control_url.host_str(), Some(host));
+                assert_eq!(service.control_url.scheme(), "http");
+            }
         }
     }
 }

@@ -169,7 +169,7 @@ impl Control<'_> {
 
     /// GetStatusInfo: whether the WAN connection is up. `None`: the answer does not tell.
     pub(super) async fn connected(&self) -> Result<Option<bool>, CallError> {
-        let answer = self.own_action("GetStatusInfo", "", Need::Optional).await?;
+        let answer = self.own_action("GetStatusInfo", "", Need::Optional, None).await?;
         let status = answer.argument("NewConnectionStatus");
         Ok(status.map(|status| status.eq_ignore_ascii_case("Connected") || status.eq_ignore_ascii_case("Up")))
     }
@@ -244,12 +244,18 @@ impl Control<'_> {
              <NewProtocol>{}</NewProtocol>",
             protocol(transport)
         );
-        let answer = self.own_action("GetSpecificPortMappingEntry", &arguments, need).await?;
+        let answer = self.own_action("GetSpecificPortMappingEntry", &arguments, need, None).await?;
         Ok(table_entry(&answer, transport, external_port))
     }
 
     /// An action that igd-next does not have.
-    async fn own_action(&self, action: &str, arguments: &str, need: Need) -> Result<Answer, CallError> {
+    pub(super) async fn own_action(
+        &self,
+        action: &str,
+        arguments: &str,
+        need: Need,
+        claim: Option<Claim>,
+    ) -> Result<Answer, CallError> {
         // The description's reader lets only plain characters through in a service type.
         let service_type = &self.service.service_type;
         let body = format!(
@@ -259,7 +265,7 @@ impl Control<'_> {
              <s:Body><u:{action} xmlns:u=\"{service_type}\">{arguments}</u:{action}></s:Body></s:Envelope>\r\n"
         );
         let name = format!("\"{service_type}#{action}\"");
-        self.caller.call(self.service, Action { name: &name, body: &body, need, claim: None }).await
+        self.caller.call(self.service, Action { name: &name, body: &body, need, claim }).await
     }
 }
 

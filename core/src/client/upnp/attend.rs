@@ -7,18 +7,22 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until, timeout};
 use url::Url;
 
 use super::UpnpMapper;
+use super::device::Device;
 use super::examine::examine_if;
+use super::http::at_host;
 use super::leads::Lead;
 use super::ledger::Holder;
 use super::notify;
 use super::presence::{Doubt, Presence};
+use super::sought::{Sought, on_link};
 use super::ssdp::{self, MAX_DATAGRAM, MAX_RECEIVE_ERRORS};
 use crate::client::udp::cut_short;
 use crate::schedule::{RECOVERY_PACE, UPNP_LOOK_AGAIN_DEADLINE};
@@ -48,7 +52,10 @@ struct Attendant<'a> {
 impl UpnpMapper {
     /// Listens to announcements while there is a mapping to lose. Never ends; to be polled for as long as the mapper lives.
     pub(crate) async fn attend(&self) -> Infallible {
-        self.attend_on(|| ssdp::open_group(&self.finder.config)).await
+        match self.finder.sought {
+            Sought::Ports => self.attend_on(|| ssdp::open_group(&self.finder.config)).await,
+            Sought::Pinholes(_) => self.attend_on(|| ssdp::open_group_v6(self.caller.scope)).await,
+        }
     }
 
     pub(super) async fn attend_on(&self, open: impl Fn() -> io::Result<UdpSocket> + Send + Sync) -> Infallible {
@@ -82,8 +89,8 @@ impl UpnpMapper {
     async fn look_again(&self, Doubtful { udn, host, announced }: &Doubtful) {
         let Some((location, boot_id)) = announced else { return };
         let Some(lead) = Lead::again(udn, location, *host, *boot_id) else { return };
-        let ranked = *host != self.finder.config.gateway;
-        let look = examine_if(&lead, ranked, &self.caller, Instant::now(), |description| {
+        let wanted = self.finder.sought.wanted(*host == self.finder.config.gateway);
+        let look = examine_if(&lead, wanted, &self.caller, Instant::now(), |description| {
             (description.udn == *udn).then_some(()).ok_or_else(|| format!("it is not {udn}"))
         });
         match timeout(UPNP_LOOK_AGAIN_DEADLINE, look).await {
@@ -131,23 +138,44 @@ impl Attendant<'_> {
         let holds = |udn: &str| self.holders.iter().any(|holder| holder.udn == udn);
         self.presences.retain(|udn, _| holds(udn));
         self.doubtful.retain(|doubtful| holds(&doubtful.udn));
+        let pinholes = self.pinholes();
         for holder in self.holders.clone() {
             let presence = self.presences.entry(holder.udn.clone()).or_default();
-            let device = self.mapper.finder.named(&holder.udn).filter(|device| device.responder == holder.host);
+            let is_there = |device: &Arc<Device>| pinholes || device.responder == holder.host;
+            let device = self.mapper.finder.named(&holder.udn).filter(is_there);
             if let Some(doubt) = device.and_then(|device| presence.found(&device)) {
                 self.doubt(&holder, doubt, None);
             }
         }
     }
 
-    fn hear(&mut self, datagram: &[u8], from: IpAddr) {
+    fn pinholes(&self) -> bool {
+        matches!(self.mapper.finder.sought, Sought::Pinholes(_))
+    }
+
+    /// Whether the sender may be the router that opens pinholes, which announces itself by any of its addresses on the link.
+    fn is_router(&self, from: SocketAddr) -> bool {
+        let UpnpMapper { finder, caller, .. } = self.mapper;
+        let config = &finder.config;
+        let known = from.ip() == config.gateway || (!config.gateway_only && on_link(from.ip(), config.local_address));
+        self.pinholes() && known && !ssdp::is_elsewhere(from, caller.scope)
+    }
+
+    fn hear(&mut self, datagram: &[u8], from: SocketAddr) {
+        let router = self.is_router(from);
+        let is_at = |holder: &&Holder| router || holder.host == from.ip();
         // Anybody may flood the group: what is of no use is not even read.
-        if !self.holders.iter().any(|holder| holder.host == from) {
+        if !self.holders.iter().any(|holder| is_at(&holder)) {
             return;
         }
-        let Some(said) = notify::parse(datagram).filter(|said| said.trusted(from)) else { return };
-        let holder = self.holders.iter().find(|holder| holder.host == from && holder.udn == said.udn());
+        let Some(mut said) = notify::parse(datagram).filter(|said| router || said.trusted(from.ip())) else { return };
+        let holder = self.holders.iter().filter(is_at).find(|holder| holder.udn == said.udn());
         let Some(holder) = holder.cloned() else { return };
+        if router && let Some(location) = &mut said.location {
+            // It is asked at the address at which it is known.
+            let Some(there) = at_host(location, holder.host) else { return };
+            *location = there;
+        }
         let presence = self.presences.entry(holder.udn.clone()).or_default();
         if let Some(doubt) = presence.hear(&said, Instant::now()) {
             self.doubt(&holder, doubt, said.location.map(|location| (location, said.boot_id)));
@@ -180,9 +208,9 @@ impl Attendant<'_> {
     }
 }
 
-async fn receive(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> io::Result<(usize, IpAddr)> {
+async fn receive(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
     match socket {
-        Some(socket) => socket.recv_from(buffer).await.map(|(length, from)| (length, from.ip())),
+        Some(socket) => socket.recv_from(buffer).await,
         None => std::future::pending().await,
     }
 }

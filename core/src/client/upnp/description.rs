@@ -1,11 +1,11 @@
-//! Device descriptions: which services of a device map ports, and where their control URLs are.
+//! Device descriptions: which services of a device map ports or open IPv6 pinholes, and where their control URLs are.
 
 use std::fmt::{self, Display};
 use std::net::IpAddr;
 
 use url::Url;
 
-use super::http::{endpoint, shown};
+use super::http::{at_host, endpoint, shown};
 use super::xml::{self, Element};
 
 /// The services of one device that are looked at.
@@ -32,6 +32,8 @@ pub(crate) struct Description {
     pub udn: String,
     /// The services that map ports, in document order, at most [`MAX_SERVICES`].
     pub services: Vec<Service>,
+    /// The services that open IPv6 pinholes, likewise.
+    pub pinholes: Vec<Service>,
 }
 
 impl Display for Description {
@@ -41,11 +43,12 @@ impl Display for Description {
         self.manufacturer.as_ref().map_or(Ok(()), |manufacturer| write!(f, " by `{manufacturer}`"))?;
         self.model.as_ref().map_or(Ok(()), |model| write!(f, ", model `{model}`"))?;
         f.write_str(if self.services.is_empty() { ", maps no ports" } else { ", maps ports by" })?;
-        self.services.iter().try_for_each(|service| write!(f, " {}", service.service_type))
+        self.services.iter().try_for_each(|service| write!(f, " {}", service.service_type))?;
+        self.pinholes.iter().try_for_each(|service| write!(f, ", opens pinholes by {}", service.service_type))
     }
 }
 
-/// A service that maps ports.
+/// A service that maps ports, or opens IPv6 pinholes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Service {
     /// Where actions are sent: `http`, on the host of the description, any port.
@@ -56,10 +59,11 @@ pub(crate) struct Service {
 
 impl Service {
     /// A service that was used before, for instance by an earlier process. `None` where the URL is not safe to ask
-    /// (see [`super::ssdp::Answer::trusted`]) or the type does not map ports.
+    /// (see [`super::ssdp::Answer::trusted`]) or the type does neither.
     pub(crate) fn known(control_url: &str, service_type: &str) -> Option<Self> {
         let control_url = Url::parse(control_url).ok().filter(|url| endpoint(url).is_some())?;
-        maps_ports(service_type).then(|| Self { control_url, service_type: service_type.to_owned() })
+        (maps_ports(service_type) || opens_pinholes(service_type))
+            .then(|| Self { control_url, service_type: service_type.to_owned() })
     }
 
     /// Whether the service has `AddAnyPortMapping`: WANIPConnection from version 2 on.
@@ -78,8 +82,11 @@ pub(crate) fn parse(bytes: &[u8], location: &Url) -> Result<Description, String>
     let root = document.find("root").unwrap_or(&document);
     let device = root.child("device").or_else(|| root.find("device")).ok_or("it describes no device")?;
     let base = base(root.child_text("URLBase"), location);
-    let mut services = Vec::new();
-    collect(device, &base, location, &mut services);
+    let services_that = |fits: fn(&str) -> bool| {
+        let mut services = Vec::new();
+        collect(device, &base, location, fits, &mut services);
+        services
+    };
     let text = |name: &str| device.child_text(name).map(shown);
     let model = match (text("modelName"), text("modelNumber")) {
         (Some(name), Some(number)) if !name.split_whitespace().any(|word| word == number) => {
@@ -92,7 +99,8 @@ pub(crate) fn parse(bytes: &[u8], location: &Url) -> Result<Description, String>
         manufacturer: text("manufacturer"),
         model,
         udn: text("UDN").unwrap_or_default(),
-        services,
+        services: services_that(maps_ports),
+        pinholes: services_that(opens_pinholes),
     })
 }
 
@@ -115,11 +123,11 @@ fn same_host(url: &Url, location: &Url) -> bool {
 
 /// Gathers services wherever they stand: some documents close their lists in the wrong order. The depth is bounded by
 /// the XML reader.
-fn collect(element: &Element, base: &Url, location: &Url, services: &mut Vec<Service>) {
+fn collect(element: &Element, base: &Url, location: &Url, fits: fn(&str) -> bool, services: &mut Vec<Service>) {
     if element.name == "service"
         // Type and URL come from one and the same entry: another service's URL would refuse every action.
         && let (Some(service_type), Some(reference)) = (element.child_text("serviceType"), element.child_text("controlURL"))
-        && maps_ports(service_type)
+        && fits(service_type)
         && let Some(control_url) = resolve(reference, base, location)
     {
         let service = Service { control_url, service_type: service_type.to_owned() };
@@ -128,22 +136,38 @@ fn collect(element: &Element, base: &Url, location: &Url, services: &mut Vec<Ser
         }
     }
     for child in &element.children {
-        collect(child, base, location, services);
+        collect(child, base, location, fits, services);
     }
 }
 
 /// `urn:<anybody>:service:WANIPConnection:<n>` and the same with WANPPPConnection. The type is sent back verbatim in
 /// SOAP messages, so it must not hold anything that would need escaping there or in a header.
 fn maps_ports(service_type: &str) -> bool {
+    matches!(kind(service_type), Some("WANIPConnection" | "WANPPPConnection"))
+}
+
+/// The same with WANIPv6FirewallControl.
+fn opens_pinholes(service_type: &str) -> bool {
+    kind(service_type) == Some("WANIPv6FirewallControl")
+}
+
+fn kind(service_type: &str) -> Option<&str> {
     let plain = service_type.len() <= MAX_SERVICE_TYPE
         && service_type.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-._".contains(&byte));
     let parts: Vec<_> = service_type.split(':').collect();
-    plain && matches!(parts[..], ["urn", _, "service", "WANIPConnection" | "WANPPPConnection", _])
+    match parts[..] {
+        ["urn", _, "service", kind, _] if plain => Some(kind),
+        _ => None,
+    }
 }
 
-/// A control URL, which must stay on the description's host.
+/// A control URL, which must stay on the description's host. A description that was asked for over IPv6 may name the router's
+/// IPv4 address, or another one: then the same port and path on the host that was asked are meant.
 fn resolve(reference: &str, base: &Url, location: &Url) -> Option<Url> {
     let mut url = base.join(reference).ok()?;
+    if let Some(asked) = host(location).filter(|asked| asked.is_ipv6() && host(&url) != Some(*asked)) {
+        url = at_host(&url, asked)?;
+    }
     url.set_fragment(None);
     (same_host(&url, location) && url.as_str().len() <= MAX_CONTROL_URL).then_some(url)
 }

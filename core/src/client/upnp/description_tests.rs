@@ -84,3 +84,37 @@ fn a_control_url_or_a_type_without_end_is_not_kept() {
     let endless = format!("urn:{}:service:WANIPConnection:1", "x".repeat(200));
     assert!(one_service(&endless, "/c", "").is_empty());
 }
+
+const PINHOLES: &str = "urn:schemas-upnp-org:service:WANIPv6FirewallControl:1";
+
+fn pinholes(control: &str, url_base: &str, location: &str) -> Vec<String> {
+    let document = format!(
+        "<root>{url_base}<device><serviceList><service><serviceType>{PINHOLES}</serviceType>\
+         <controlURL>{control}</controlURL></service></serviceList></device></root>"
+    );
+    let description = parse(document.as_bytes(), &Url::parse(location).unwrap()).unwrap();
+    assert!(description.services.is_empty());
+    description.pinholes.iter().map(|service| service.control_url.to_string()).collect()
+}
+
+#[test]
+fn a_service_that_opens_pinholes_is_found_beside_those_that_map_ports() {
+    assert_eq!(pinholes("/ctl", "", LOCATION), ["http://192.168.1.1:5000/ctl"]);
+    assert!(pinholes("http://192.168.1.2/ctl", "", LOCATION).is_empty());
+    assert!(Service::known("http://[fe80::1]:5000/ctl", PINHOLES).is_some());
+}
+
+#[test]
+fn a_description_that_came_over_ipv6_is_acted_on_where_it_came_from_whatever_address_it_names() {
+    let location = "http://[fe80::1]:5000/dir/desc.xml";
+    for (control, base, url) in [
+        ("/ctl", "", "http://[fe80::1]:5000/ctl"),
+        ("ctl", "<URLBase>http://192.168.1.1:5000/</URLBase>", "http://[fe80::1]:5000/dir/ctl"),
+        ("http://192.168.1.1:5001/ctl", "", "http://[fe80::1]:5001/ctl"),
+        ("http://[2001:db8::1]/ctl", "", "http://[fe80::1]/ctl"),
+        ("http://router/ctl", "", "http://[fe80::1]/ctl"),
+    ] {
+        assert_eq!(pinholes(control, base, location), [url], "{control} {base}");
+    }
+    assert!(pinholes("https://[fe80::1]/ctl", "", location).is_empty());
+}

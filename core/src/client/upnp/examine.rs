@@ -10,33 +10,36 @@ use super::device::{Device, Rank};
 use super::http::{self, Request, shown};
 use super::leads::Lead;
 use super::soap::{BY_UPNP, Caller, explain_http};
+use super::sought::Wanted;
 use crate::client::trace;
 use crate::error::PortMappingError;
 use crate::escape::Escaped;
 use crate::schedule::{UPNP_DEADLINE, UPNP_SERVICES_DEADLINE};
 
 /// Fetches a description and asks its services for address and status; the best service makes the device. Without `ranked`
-/// the only service of a device need not be compared with anything: if it has an address, it is not asked for its status.
+/// the only service of a device need not be compared with anything: if it has an address, it is not asked for its status. A service
+/// that opens pinholes is not asked at all: what it permits, it says when it is asked for one.
 pub(super) async fn examine(
     lead: &Lead,
-    ranked: bool,
+    wanted: Wanted,
     caller: &Caller,
     started: Instant,
 ) -> Result<Device, PortMappingError> {
-    examine_if(lead, ranked, caller, started, |_| Ok(())).await
+    examine_if(lead, wanted, caller, started, |_| Ok(())).await
 }
 
 /// As [`examine`], but the services are asked only if `fits` has nothing against the description.
 pub(super) async fn examine_if(
     lead: &Lead,
-    ranked: bool,
+    wanted: Wanted,
     caller: &Caller,
     started: Instant,
     fits: impl FnOnce(&Description) -> Result<(), String>,
 ) -> Result<Device, PortMappingError> {
     let context = || format!("upnp description {}", shown(lead.location.as_str()));
     let useless = |why: String| BY_UPNP.unavailable(format!("{}: {why}", context()));
-    let request = Request { url: &lead.location, local: caller.local, action: None, deadline: UPNP_DEADLINE };
+    let (url, local, scope) = (&lead.location, caller.local, caller.scope);
+    let request = Request { url, local, scope, action: None, deadline: UPNP_DEADLINE };
     let asked = Instant::now();
     let reply = http::send(&request).await.map_err(|error| explain_http(error, &context()))?;
     caller.note_answer(asked.elapsed());
@@ -47,9 +50,31 @@ pub(super) async fn examine_if(
     fits(&description).map_err(useless)?;
     tracing::debug!(target: trace::TARGET, "{}", Escaped(format_args!("upnp {}: {description}", lead.location)));
     let described = Instant::now();
+    let device_with = |service, connected, external| Device {
+        responder: lead.from,
+        description_url: lead.location.clone(),
+        friendly_name: description.friendly_name.clone(),
+        manufacturer: description.manufacturer.clone(),
+        model: description.model.clone(),
+        udn: description.udn.clone(),
+        service,
+        connected,
+        external,
+        boot_id: lead.boot_id,
+        found: Instant::now(),
+        round_trip: started.elapsed(),
+        permanent_only: AtomicBool::new(false),
+    };
+    let Wanted::Ports { ranked } = wanted else {
+        let service = description.pinholes.first().cloned();
+        return service.map(|service| device_with(service, None, None)).ok_or_else(|| {
+            let name = &description.friendly_name;
+            useless(format!("`{name}` has no service that opens ipv6 ports (WANIPv6FirewallControl)"))
+        });
+    };
     let mut best: Option<Device> = None;
     let ranked = ranked || description.services.len() > 1;
-    for service in description.services {
+    for service in description.services.iter().cloned() {
         let control = Control { caller, service: &service };
         let external = external_address(control).await;
         let unsure = matches!(external, Some(Told::Address(External { address: None, .. })));
@@ -59,21 +84,7 @@ pub(super) async fn examine_if(
             Some(Told::Nothing) => Some((External { address: None, local: reply.local }, Instant::now())),
             None => None,
         };
-        let device = Device {
-            responder: lead.from,
-            description_url: lead.location.clone(),
-            friendly_name: description.friendly_name.clone(),
-            manufacturer: description.manufacturer.clone(),
-            model: description.model.clone(),
-            udn: description.udn.clone(),
-            service,
-            connected,
-            external,
-            boot_id: lead.boot_id,
-            found: Instant::now(),
-            round_trip: started.elapsed(),
-            permanent_only: AtomicBool::new(false),
-        };
+        let device = device_with(service, connected, external);
         let better = best.as_ref().is_none_or(|best| device.rank() > best.rank());
         if better {
             best = Some(device);

@@ -13,6 +13,7 @@ use super::description::Service;
 use super::device::Device;
 use super::search::Hunt;
 use super::soap::{BY_UPNP, CallError, Caller, NOT_AUTHORIZED};
+use super::sought::Sought;
 use crate::error::PortMappingError;
 use crate::schedule::{UPNP_DEADLINE, UPNP_REMEMBERED_HEDGE, UPNP_SEARCH_TURN_DEADLINE};
 use crate::state::KnownDevice;
@@ -24,6 +25,7 @@ const MAX_REFUSERS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Finder {
     pub(super) config: UpnpConfig,
+    pub(super) sought: Sought,
     caller: Caller,
     found: Arc<Known>,
     /// The device of an earlier start, until the first search.
@@ -71,9 +73,10 @@ impl Known {
 
 impl Finder {
     /// A finder that has found nothing yet. Sends nothing.
-    pub(super) fn new(config: UpnpConfig, caller: Caller) -> Self {
+    pub(super) fn new(config: UpnpConfig, sought: Sought, caller: Caller) -> Self {
         Self {
             config,
+            sought,
             caller,
             found: Arc::default(),
             remembered: Mutex::default(),
@@ -229,7 +232,7 @@ impl Finder {
     /// The device of an earlier start if it is still there, or else one that is searched for. If the check takes long, the
     /// search begins beside it.
     async fn check_or_search(&self, remembered: KnownDevice) -> Result<Arc<Device>, PortMappingError> {
-        let bounded = timeout(UPNP_DEADLINE, remembered.check(&self.caller, self.config.gateway));
+        let bounded = timeout(UPNP_DEADLINE, remembered.check(&self.sought, &self.caller, self.config.gateway));
         let mut check = pin!(async { bounded.await.ok().flatten() });
         match timeout(UPNP_REMEMBERED_HEDGE, &mut check).await {
             Ok(Some(device)) => return Ok(self.believe(device)),
@@ -259,7 +262,8 @@ impl Finder {
     async fn search(&self) -> Result<Arc<Device>, PortMappingError> {
         let started = Instant::now();
         let refusers = self.refusers().clone();
-        let mut hunt = Hunt::start(&self.config, &self.caller, refusers).await.inspect_err(|_| self.forget())?;
+        let mut hunt =
+            Hunt::start(&self.config, &self.sought, &self.caller, refusers).await.inspect_err(|_| self.forget())?;
         let outcome = hunt.run().await;
         let best = {
             let mut devices = self.found.devices();

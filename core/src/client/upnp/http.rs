@@ -277,6 +277,13 @@ pub(super) fn endpoint(url: &Url) -> Option<SocketAddr> {
     url.port_or_known_default().filter(|port| *port != 0).map(|port| SocketAddr::new(ip, port))
 }
 
+/// The same port and path on another host. `None` if that is not safe to ask either.
+pub(super) fn at_host(url: &Url, host: IpAddr) -> Option<Url> {
+    let mut url = url.clone();
+    url.set_ip_host(host).ok()?;
+    endpoint(&url).is_some().then_some(url)
+}
+
 /// One request.
 #[derive(Debug)]
 pub(super) struct Request<'a> {
@@ -284,6 +291,8 @@ pub(super) struct Request<'a> {
     pub(super) url: &'a Url,
     /// The local address to send from.
     pub(super) local: Option<IpAddr>,
+    /// The interface by which link-local addresses are reached: its index, or 0. A URL has no place for it (RFC 6874).
+    pub(super) scope: u32,
     /// The value of `SOAPAction`, quotes included, and the body. `None` makes it a GET.
     pub(super) action: Option<(&'a str, &'a str)>,
     /// The time for everything together.
@@ -323,7 +332,7 @@ pub(super) async fn send_noting(request: &Request<'_>, sent: &AtomicBool) -> Res
 
 async fn exchange(request: &Request<'_>, sent: &AtomicBool) -> Result<Reply, HttpError> {
     let peer = endpoint(request.url).ok_or_else(|| malformed(format!("{} is no safe address", request.url)))?;
-    let mut stream = connect(peer, request.local).await?;
+    let mut stream = connect(scoped(peer, request.scope), request.local).await?;
     let local = stream.local_addr()?.ip();
     sent.store(true, Ordering::Relaxed);
     let written = stream.write_all(message(request, peer).as_bytes()).await;
@@ -349,6 +358,17 @@ async fn exchange(request: &Request<'_>, sent: &AtomicBool) -> Result<Reply, Htt
         if decoder.feed(&buffer[..count])? {
             return decoder.finish().map(|response| Reply { response, local });
         }
+    }
+}
+
+/// The address with the interface by which it is reached, if it is link-local.
+pub(super) fn scoped(address: SocketAddr, scope: u32) -> SocketAddr {
+    match address {
+        SocketAddr::V6(mut address) if address.ip().is_unicast_link_local() => {
+            address.set_scope_id(scope);
+            address.into()
+        }
+        address => address,
     }
 }
 

@@ -27,7 +27,7 @@ async fn serve(pieces: Vec<Vec<u8>>) -> (Url, JoinHandle<String>) {
 }
 
 fn get(url: &Url, deadline: Duration) -> Request<'_> {
-    Request { url, local: None, action: None, deadline }
+    Request { url, local: None, scope: 0, action: None, deadline }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -139,4 +139,26 @@ fn what_a_peer_says_is_shown_short_on_one_line_and_in_one_order() {
         "Router \u{645}\u{200c}\u{646} \u{1f469}\u{200d}\u{1f527}"
     );
     assert_eq!(shown(&"\u{e9}".repeat(500)), format!("{}...", "\u{e9}".repeat(100)));
+}
+
+#[test]
+fn the_interface_of_a_link_local_address_is_in_the_socket_and_never_in_the_message() {
+    let url = Url::parse("http://[fe80::1]:5000/ctl").unwrap();
+    let peer = endpoint(&url).unwrap();
+    assert_eq!(scoped(peer, 3).to_string(), "[fe80::1%3]:5000");
+    assert!(message(&get(&url, SECOND), peer).contains("\r\nHost: [fe80::1]:5000\r\n"));
+    for elsewhere in ["[2001:db8::1]:80", "192.168.1.1:80"] {
+        assert_eq!(scoped(elsewhere.parse().unwrap(), 3).to_string(), elsewhere);
+    }
+}
+
+#[test]
+fn a_url_at_another_host_keeps_its_port_and_path_and_is_as_safe() {
+    let at =
+        |text: &str, host: &str| at_host(&Url::parse(text).unwrap(), host.parse().unwrap()).map(|url| url.to_string());
+    assert_eq!(at("http://192.168.1.1:5000/a?b", "fe80::1").as_deref(), Some("http://[fe80::1]:5000/a?b"));
+    assert_eq!(at("http://router.local/a", "fe80::1").as_deref(), Some("http://[fe80::1]/a"));
+    for bad in ["https://192.168.1.1/", "http://a:b@192.168.1.1/", "data:,x"] {
+        assert_eq!(at(bad, "fe80::1"), None, "{bad}");
+    }
 }

@@ -37,7 +37,7 @@ async fn a_search_sleeps_while_it_waits_for_the_gateway_and_has_another_device()
     let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let config = UpnpConfig::new(GATEWAY).ssdp_address(silent.local_addr().unwrap());
     let caller = Caller::new(None);
-    let mut hunt = Hunt::start(&config, &caller, Vec::new()).await.unwrap();
+    let mut hunt = Hunt::start(&config, &Sought::Ports, &caller, Vec::new()).await.unwrap();
     while !hunt.ssdp.over() {
         hunt.ssdp.next().await;
     }

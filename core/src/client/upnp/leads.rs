@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::http::endpoint;
+use super::http::{at_host, endpoint};
 use super::ssdp::Answer;
 use crate::schedule::UPNP_DESCRIPTION_PACE;
 
@@ -37,19 +37,36 @@ pub(super) struct Lead {
     pub(super) named: bool,
     udn: String,
     pub(super) boot_id: Option<u32>,
+    /// Where the description is, if not at `location`.
+    otherwise: Option<Url>,
 }
 
 impl Lead {
     pub(super) fn new(answer: Answer, from: IpAddr) -> Self {
         let (named, udn, boot_id) = (answer.names_a_gateway(), answer.udn().to_owned(), answer.boot_id);
-        Self { named, udn, boot_id, from, location: answer.location }
+        Self { named, udn, boot_id, from, location: answer.location, otherwise: None }
+    }
+
+    /// The same of a router that is asked at an address of its own, whatever the answer says: only port and path count. So nobody
+    /// can lead us elsewhere. If nothing is there, it is asked where the answer says, if that is one of its addresses.
+    pub(super) fn at_router(answer: Answer, router: IpAddr, is_its: impl FnOnce(IpAddr) -> bool) -> Option<Self> {
+        let location = at_host(&answer.location, router)?;
+        let told = endpoint(&answer.location).map(|address| address.ip());
+        let otherwise = told.filter(|told| *told != router && is_its(*told)).map(|_| answer.location.clone());
+        Some(Self { location, otherwise, ..Self::new(answer, router) })
+    }
+
+    /// What is left to try if nothing was at `location`.
+    pub(super) fn otherwise(self) -> Option<Self> {
+        let location = self.otherwise.clone()?;
+        Some(Self { location, otherwise: None, ..self })
     }
 
     /// The description of a device that was used before. `None` where it is not on its `host`.
     pub(super) fn again(udn: &str, location: &Url, host: IpAddr, boot_id: Option<u32>) -> Option<Self> {
         let (location, udn) = (location.clone(), udn.to_owned());
         let trusted = endpoint(&location).is_some_and(|address| address.ip() == host);
-        trusted.then_some(Self { location, from: host, named: true, udn, boot_id })
+        trusted.then_some(Self { location, from: host, named: true, udn, boot_id, otherwise: None })
     }
 
     fn port(&self) -> Option<SocketAddr> {

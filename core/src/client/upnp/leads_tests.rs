@@ -105,3 +105,25 @@ fn a_port_that_accepts_and_says_nothing_does_not_hold_up_the_others() {
     assert_eq!(begun[0].location.path(), "/true");
     assert!(leads.gateway_under_way() && leads.named_under_way());
 }
+
+#[test]
+fn of_a_routers_answer_port_and_path_count_and_its_own_address_only_if_nothing_is_there() {
+    let router: IpAddr = "fe80::1".parse().unwrap();
+    let answer = |location: &str| Answer {
+        location: Url::parse(location).unwrap(),
+        target: IGD.into(),
+        usn: "uuid:1".into(),
+        boot_id: None,
+    };
+    let global = "http://[2001:db8:77::1]:5000/d.xml";
+    for (its, otherwise) in [(true, Some(global)), (false, None)] {
+        let lead = Lead::at_router(answer(global), router, |_| its).unwrap();
+        assert_eq!((lead.location.as_str(), lead.from), ("http://[fe80::1]:5000/d.xml", router));
+        let next = lead.otherwise();
+        assert_eq!(next.as_ref().map(|lead| lead.location.as_str()), otherwise);
+        assert!(next.is_none_or(|lead| lead.from == router && lead.otherwise().is_none()));
+    }
+    let own = Lead::at_router(answer("http://[fe80::1]:5000/d.xml"), router, |_| true).unwrap();
+    assert!(own.otherwise().is_none());
+    assert!(Lead::at_router(answer("https://[fe80::1]/d.xml"), router, |_| true).is_none());
+}

@@ -294,6 +294,13 @@ impl Ledger {
         doubtful.map(|(place, line)| (place.clone(), line.clone())).collect()
     }
 
+    /// What leases hold, and what has not run out of it.
+    pub(super) fn all_held(&self) -> Vec<(Place, Line)> {
+        let book = self.book();
+        let held = book.lines.iter().filter(|(_, line)| line.state == State::Held && !line.run_out());
+        held.map(|(place, line)| (place.clone(), line.clone())).collect()
+    }
+
     /// When what stands there has run out at the latest; `None`: never, or it is not known.
     pub(super) fn until(&self, place: &Place) -> Option<Instant> {
         self.book().lines.get(place).and_then(|line| line.until)

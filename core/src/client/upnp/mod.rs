@@ -25,6 +25,7 @@ mod leads;
 mod ledger;
 mod look;
 pub(crate) mod notify;
+mod pinhole;
 mod presence;
 mod release;
 mod remembered;
@@ -32,6 +33,7 @@ mod renewal;
 mod repair;
 mod search;
 pub(crate) mod soap;
+mod sought;
 pub(crate) mod ssdp;
 mod table;
 mod target;
@@ -51,6 +53,7 @@ use self::description::Service;
 use self::finder::{Finder, refuses_for_good};
 use self::ledger::Ledger;
 use self::soap::{CallError, Caller, NO_SUCH_ENTRY};
+use self::sought::Sought;
 use self::target::Target;
 use super::port_mapper::PortMapperClient;
 use crate::config::MAX_DESCRIPTION_LENGTH;
@@ -60,6 +63,7 @@ use crate::snapshot::TableEntry;
 
 pub use self::config::UpnpConfig;
 pub use self::device::DeviceInfo;
+pub use self::pinhole::{FirewallStatus, PinholeConfig, PinholeMapper};
 
 /// Maps ports by UPnP-IGD.
 ///
@@ -89,9 +93,14 @@ pub struct UpnpMapper {
 impl UpnpMapper {
     /// A mapper that has found nothing yet. Sends nothing.
     pub fn new(config: UpnpConfig) -> Self {
+        Self::searching(config, Sought::Ports, 0)
+    }
+
+    /// The same for what is `sought`, by the interface with the index `scope` if that matters.
+    fn searching(config: UpnpConfig, sought: Sought, scope: u32) -> Self {
         let description = config.description.chars().filter(|c| !c.is_control()).take(MAX_DESCRIPTION_LENGTH).collect();
-        let caller = Caller::new(config.local_address);
-        let finder = Finder::new(config, caller.clone());
+        let caller = Caller::new(config.local_address).by(scope);
+        let finder = Finder::new(config, sought, caller.clone());
         Self { description, caller, finder, ledger: Ledger::default(), told: Mutex::default(), restarts: Notify::new() }
     }
 

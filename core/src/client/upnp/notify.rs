@@ -6,7 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::http::endpoint;
-use super::ssdp::{boot_id, headers, text, udn_of};
+use super::ssdp::{boot_id, headers, location_of, text, udn_of};
 
 /// An announcement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub(crate) fn parse(datagram: &[u8]) -> Option<Notification> {
         match name.to_ascii_uppercase().as_str() {
             "NTS" => kind = kind_of(value),
             "USN" => value.clone_into(&mut usn),
-            "LOCATION" => location = location.or_else(|| Url::parse(value).ok()),
+            "LOCATION" => location = location.or_else(|| location_of(value)),
             "CACHE-CONTROL" => max_age = max_age_of(value),
             "BOOTID.UPNP.ORG" => boot = boot_id(value),
             "NEXTBOOTID.UPNP.ORG" => next_boot = boot_id(value),

@@ -21,6 +21,9 @@ pub(super) struct Call {
     /// The action's name; empty for a GET.
     pub(super) action: String,
     pub(super) path: String,
+    /// The header of this name.
+    pub(super) host: String,
+    pub(super) from: IpAddr,
     body: String,
 }
 
@@ -147,12 +150,17 @@ impl Ssdp {
     /// Answers later searches with this location instead.
     pub(super) fn announce(&self, location: &str) {
         let st = "urn:schemas-upnp-org:device:InternetGatewayDevice:1";
-        *self.answers.lock().unwrap() = from_this_host(vec![answer(location, st)]);
+        let answer = Answer { from: self.address.ip(), text: answer(location, st), after: Duration::ZERO };
+        *self.answers.lock().unwrap() = vec![answer];
     }
 
     /// A network of several hosts, which all hear the search.
     pub(super) async fn start_among(answers: Vec<Answer>) -> Self {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), answers).await
+    }
+
+    pub(super) async fn start_at(host: IpAddr, answers: Vec<Answer>) -> Self {
+        let socket = UdpSocket::bind((host, 0)).await.unwrap();
         let address = socket.local_addr().unwrap();
         let searches = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&searches);
@@ -290,7 +298,9 @@ async fn serve(
     let action = head.lines().find_map(|line| line.strip_prefix("SOAPAction: "));
     let action = action.map_or("", |action| action.rsplit('#').next().unwrap().trim_matches('"'));
     let path = head.split(' ').nth(1).unwrap().to_owned();
-    let call = Call { action: action.to_owned(), path, body };
+    let host = head.lines().find_map(|line| line.strip_prefix("Host: ")).unwrap_or_default().to_owned();
+    let from = stream.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |from| from.ip());
+    let call = Call { action: action.to_owned(), path, host, from, body };
     log.lock().unwrap().push(call.clone());
     let action = !call.action.is_empty();
     if action {

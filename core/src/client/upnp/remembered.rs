@@ -11,6 +11,7 @@ use super::device::Device;
 use super::examine::examine_if;
 use super::leads::Lead;
 use super::soap::Caller;
+use super::sought::Sought;
 use crate::state::KnownDevice;
 
 impl UpnpMapper {
@@ -36,12 +37,13 @@ impl UpnpMapper {
 impl KnownDevice {
     /// Looks whether the device is still there, and still good for what a search is made for. The description is the one
     /// answer that has the device's name in it: the control URL alone may be that of another router of the same make.
-    pub(super) async fn check(self, caller: &Caller, gateway: IpAddr) -> Option<Device> {
+    pub(super) async fn check(self, sought: &Sought, caller: &Caller, gateway: IpAddr) -> Option<Device> {
         let location = Url::parse(&self.location).ok()?;
         let service = Service::known(&self.control_url, &self.service_type)?;
         let lead = Lead::again(&self.udn, &location, gateway, None).filter(|_| !self.udn.is_empty())?;
-        let device = examine_if(&lead, false, caller, Instant::now(), |description| {
-            let same = description.udn == self.udn && description.services.contains(&service);
+        let device = examine_if(&lead, sought.wanted(true), caller, Instant::now(), |description| {
+            let mut services = description.services.iter().chain(&description.pinholes);
+            let same = description.udn == self.udn && services.any(|other| *other == service);
             same.then_some(()).ok_or_else(|| format!("it is not {} any more", self.udn))
         });
         match device.await {

@@ -15,6 +15,7 @@ use super::examine::examine;
 use super::http::shown;
 use super::leads::{Lead, Leads};
 use super::soap::{BY_UPNP, Caller};
+use super::sought::{Sought, on_link};
 use super::ssdp::{Answer, Found, Route, Search};
 use crate::error::PortMappingError;
 use crate::net::route::{Network, network_of};
@@ -30,7 +31,12 @@ pub(super) struct Hunt {
     caller: Caller,
     /// Services that have refused for good: no reason to end the search.
     refusers: Vec<Service>,
+    sought: Sought,
     ssdp: Search,
+    /// The search for the same router over IPv4, and its address there.
+    by_ipv4: Option<(Search, IpAddr)>,
+    /// Whether that is still to be tried.
+    by_ipv4_left: bool,
     started: Instant,
     deadline: Duration,
     /// When no more answers were waited for.
@@ -54,17 +60,26 @@ pub(super) struct Hunt {
 type Examined = (Lead, Result<Device, PortMappingError>);
 
 impl Hunt {
-    /// Begins a search. Fails with `invalid` for a gateway that is not IPv4, and `transport` if nothing could be sent.
+    /// Begins a search. Fails with `invalid` if ports are to be mapped at a gateway that is not IPv4, and `transport` if nothing
+    /// could be sent.
     pub(super) async fn start(
         config: &UpnpConfig,
+        sought: &Sought,
         caller: &Caller,
         refusers: Vec<Service>,
     ) -> Result<Self, PortMappingError> {
-        if config.gateway.is_ipv6() {
-            return Err(PortMappingError::invalid("gateway", "upnp maps ports of ipv4 gateways only"));
-        }
+        let route = match sought {
+            Sought::Ports if config.gateway.is_ipv6() => {
+                return Err(PortMappingError::invalid("gateway", "upnp maps ports of ipv4 gateways only"));
+            }
+            Sought::Ports => Route::new(config),
+            Sought::Pinholes(_) => Route::for_pinholes(config, caller.scope),
+        };
         Ok(Self {
-            ssdp: Search::start(Route::new(config)).await?,
+            ssdp: Search::start(route).await?,
+            by_ipv4: None,
+            by_ipv4_left: matches!(sought, Sought::Pinholes(_)),
+            sought: sought.clone(),
             config: config.clone(),
             caller: caller.clone(),
             refusers,
@@ -91,12 +106,14 @@ impl Hunt {
     pub(super) async fn run(&mut self) -> Result<Vec<Arc<Device>>, PortMappingError> {
         loop {
             self.follow();
+            self.search_by_ipv4().await;
             if self.decided() {
                 break;
             }
             let next_look = self.next_look();
             tokio::select! {
                 found = self.ssdp.next(), if !self.ssdp.over() => self.heard(found),
+                found = next(&mut self.by_ipv4) => self.heard_by_ipv4(found),
                 Some(examined) = self.examined.join_next() => self.learned(examined)?,
                 () = sleep_until(next_look) => {}
             }
@@ -115,7 +132,31 @@ impl Hunt {
     pub(super) fn go_on(&mut self) -> bool {
         self.over = None;
         self.deadline = UPNP_LATE_SEARCH_DEADLINE;
-        self.ssdp.listen_on()
+        let by_ipv4 = self.by_ipv4.as_mut().is_some_and(|(search, _)| search.listen_on());
+        self.ssdp.listen_on() || by_ipv4
+    }
+
+    /// Asks over IPv4 too if nothing usable has answered over IPv6 for a while: many routers describe their IPv6 firewall, and
+    /// are searched for over IPv4 alone.
+    async fn search_by_ipv4(&mut self) {
+        let due = self.ssdp.over() || self.started.elapsed() >= UPNP_OTHER_DEVICES_AFTER;
+        let needed = self.found.is_empty() && !self.leads.gateway_under_way();
+        if !self.by_ipv4_left || !due || !needed {
+            return;
+        }
+        self.by_ipv4_left = false;
+        let Sought::Pinholes(way) = &self.sought else { return };
+        let Some(config) = way.look_up() else { return };
+        match Search::start(Route::for_pinholes_by_ipv4(&config)).await {
+            Ok(search) => self.by_ipv4 = Some((search, config.gateway)),
+            Err(error) => tracing::debug!(error = %error.message(), "no search over ipv4"),
+        }
+    }
+
+    /// Whether no more answers are waited for.
+    fn searched(&self) -> bool {
+        let by_ipv4 = self.by_ipv4.as_ref().is_some_and(|(search, _)| !search.over());
+        self.ssdp.over() && !by_ipv4 && !(self.by_ipv4_left && self.found.is_empty())
     }
 
     fn is_gateway(&self, device: &Device) -> bool {
@@ -128,7 +169,7 @@ impl Hunt {
     }
 
     fn others_due(&self) -> bool {
-        self.ssdp.over() || self.started.elapsed() >= UPNP_OTHER_DEVICES_AFTER
+        self.searched() || self.started.elapsed() >= UPNP_OTHER_DEVICES_AFTER
     }
 
     /// Fetches the descriptions that are due. The work ends with this struct.
@@ -136,9 +177,9 @@ impl Hunt {
         let others = self.others_due();
         while let Some(lead) = self.leads.next(self.started.elapsed(), others) {
             let (caller, started) = (self.caller.clone(), self.started);
-            let ranked = lead.from != self.config.gateway;
+            let wanted = self.sought.wanted(lead.from == self.config.gateway);
             self.examined.spawn(async move {
-                let outcome = examine(&lead, ranked, &caller, started).await;
+                let outcome = examine(&lead, wanted, &caller, started).await;
                 (lead, outcome)
             });
         }
@@ -149,7 +190,7 @@ impl Hunt {
         if self.started.elapsed() >= self.deadline || self.found.iter().any(|device| self.ends_with(device)) {
             return true;
         }
-        if !self.ssdp.over() {
+        if !self.searched() {
             return false;
         }
         let over = *self.over.get_or_insert_with(Instant::now);
@@ -182,11 +223,45 @@ impl Hunt {
 
     fn heard(&mut self, found: Found) {
         match found {
+            Found::Answer(answer, from) if matches!(self.sought, Sought::Pinholes(_)) => {
+                self.router_heard(answer, from)
+            }
             Found::Answer(_, from) if !self.may_answer(from) => {}
             Found::Answer(answer, from) if !answer.trusted(from) => self.leads_elsewhere(&answer, from),
             Found::Answer(answer, from) => self.leads.add(Lead::new(answer, from)),
             Found::Refused(address) => self.refused = Some(address),
             Found::Nothing => {}
+        }
+    }
+
+    /// Takes the answer of a router that may open pinholes. What is asked is always the default router, so all that others on the
+    /// link can do is to name a port and a path of it. Only the router itself can name another address, and only on the link.
+    fn router_heard(&mut self, answer: Answer, from: IpAddr) {
+        let (router, local) = (self.config.gateway, self.config.local_address);
+        let itself = from == router;
+        if !itself && (self.config.gateway_only || !on_link(from, local)) {
+            tracing::debug!(%from, "ssdp answer of another host: ignored");
+            self.ignored += 1;
+            return;
+        }
+        let others_may_be_asked = itself && !self.config.gateway_only;
+        self.add_lead(answer, |told| others_may_be_asked && on_link(told, local));
+    }
+
+    /// The same over IPv4: what it says of port and path holds at the router's IPv6 address too.
+    fn heard_by_ipv4(&mut self, found: Found) {
+        if let (Found::Answer(answer, from), Some((_, router))) = (found, &self.by_ipv4)
+            && from == *router
+            && answer.trusted(from)
+        {
+            self.add_lead(answer, |_| false);
+        }
+    }
+
+    fn add_lead(&mut self, answer: Answer, is_its: impl FnOnce(IpAddr) -> bool) {
+        match Lead::at_router(answer, self.config.gateway, is_its) {
+            Some(lead) => self.leads.add(lead),
+            None => self.ignored += 1,
         }
     }
 
@@ -236,6 +311,10 @@ impl Hunt {
             Ok(device) => {
                 if self.is_gateway(&device) {
                     self.ssdp.hush();
+                    self.by_ipv4_left = false;
+                    if let Some((search, _)) = &mut self.by_ipv4 {
+                        search.hush();
+                    }
                 }
                 if !self.found.iter().any(|known| known.service == device.service) {
                     self.found.push(device);
@@ -249,6 +328,9 @@ impl Hunt {
                 } else {
                     self.useless += 1;
                 }
+                if let Some(lead) = lead.otherwise() {
+                    self.leads.add(lead);
+                }
             }
         }
         Ok(())
@@ -258,6 +340,8 @@ impl Hunt {
         if let Some((_, failure)) = &self.failure {
             failure.clone()
         } else if let Some(address) = self.refused {
+            // The number of the interface behind a link-local one says nothing to people.
+            let address = SocketAddr::new(address.ip(), address.port());
             BY_UPNP.unavailable(format!("no upnp at {address}: port refused"))
         } else if self.started.elapsed() >= self.deadline {
             BY_UPNP
@@ -269,11 +353,22 @@ impl Hunt {
                     ", only other hosts, which are not asked because the gateway is set to {}",
                     self.config.gateway
                 ),
-                (useless, _) => format!(", only devices that map no ports ({useless})"),
+                (useless, _) => match self.sought {
+                    Sought::Ports => format!(", only devices that map no ports ({useless})"),
+                    Sought::Pinholes(_) => format!(", only devices that open no ipv6 ports ({useless})"),
+                },
             };
             let within = SSDP_DEADLINE.as_secs_f64();
             BY_UPNP.unavailable(format!("no upnp gateway answered the search within {within} s{others}"))
         }
+    }
+}
+
+/// Waits for what a search comes upon, or for ever if there is none, or it is over.
+async fn next(search: &mut Option<(Search, IpAddr)>) -> Found {
+    match search {
+        Some((search, _)) if !search.over() => search.next().await,
+        _ => std::future::pending().await,
     }
 }
 

@@ -42,19 +42,26 @@ impl Fault {
 impl std::fmt::Display for Fault {
     /// `upnp 718 ConflictInMappingEntry`, with the device's own words behind it where they say more.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.by_name(code_name))
+    }
+}
+
+impl Fault {
+    /// The same with the names of another service's codes.
+    pub(super) fn by_name(&self, name: fn(u16) -> Option<&'static str>) -> String {
         let Some(code) = self.code else {
-            return write!(f, "upnp http {} without an error code", self.status);
+            return format!("upnp http {} without an error code", self.status);
         };
-        let name = code_name(code);
+        let name = name(code);
         let same = |a: &str, b: &str| {
             let letters = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>();
             letters(a).eq_ignore_ascii_case(&letters(b))
         };
         match (name, self.description.as_str()) {
-            (Some(name), own) if own.is_empty() || same(name, own) => write!(f, "upnp {code} {name}"),
-            (Some(name), own) => write!(f, "upnp {code} {name} (the router says: {own})"),
-            (None, "") => write!(f, "upnp {code}"),
-            (None, own) => write!(f, "upnp {code} {own}"),
+            (Some(name), own) if own.is_empty() || same(name, own) => format!("upnp {code} {name}"),
+            (Some(name), own) => format!("upnp {code} {name} (the router says: {own})"),
+            (None, "") => format!("upnp {code}"),
+            (None, own) => format!("upnp {code} {own}"),
         }
     }
 }
@@ -78,7 +85,7 @@ pub(super) const CONFLICT_ELSEWHERE: u16 = 729;
 pub(super) const NOT_FOUND: u16 = 730;
 
 /// The name of a code (UDA 1.1 table 3-3, WANIPConnection:2 table 2-19).
-fn code_name(code: u16) -> Option<&'static str> {
+pub(super) fn code_name(code: u16) -> Option<&'static str> {
     Some(match code {
         401 => "InvalidAction",
         402 => "InvalidArgs",
@@ -253,6 +260,8 @@ pub(super) fn explain_http(error: HttpError, context: &str) -> PortMappingError 
 pub(super) struct Caller {
     /// The address to send from.
     pub(super) local: Option<IpAddr>,
+    /// The interface by which link-local addresses are reached: its index, or 0.
+    pub(super) scope: u32,
     /// Who may call when.
     pub(super) turns: Turns,
     patience: Patience,
@@ -304,11 +313,17 @@ impl Caller {
     pub(super) fn new(local: Option<IpAddr>) -> Self {
         Self {
             local,
+            scope: 0,
             turns: Turns::default(),
             patience: Patience::default(),
             spent: Arc::default(),
             answered_in: Arc::default(),
         }
+    }
+
+    /// The same caller, by the interface with this index where that matters.
+    pub(super) fn by(self, scope: u32) -> Self {
+        Self { scope, ..self }
     }
 
     /// The same caller with a clock of its own.
@@ -350,12 +365,12 @@ impl Caller {
             Need::Hurried | Need::Full => self.patience,
         };
         let turn = self.turns.take(device, patience).await.ok_or(CallError::Unanswered)?;
-        let (name, body, local) = (action.name.to_owned(), action.body.to_owned(), self.local);
+        let (name, body, local, scope) = (action.name.to_owned(), action.body.to_owned(), self.local, self.scope);
         let (spent, answered_in) = (Arc::clone(&self.spent), Arc::clone(&self.answered_in));
         let (deadline, claim) = (action.need.deadline(self.answered_in()), action.claim);
         let call = self.turns.calls.spawn(async move {
             let started = Instant::now();
-            let request = Request { url: &url, local, action: Some((&name, &body)), deadline };
+            let request = Request { url: &url, local, scope, action: Some((&name, &body)), deadline };
             let outcome = exchange(&request, claim.as_ref()).await;
             let took = micros(started.elapsed());
             spent.fetch_add(took, Ordering::Relaxed);

@@ -1,19 +1,21 @@
-//! SSDP: the search for UPnP devices (UPnP Device Architecture 1.1, section 1.3).
+//! SSDP: the search for UPnP devices (UPnP Device Architecture 1.1, section 1.3; over IPv6 annex A).
+
+mod sockets;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 use url::Url;
 
+use self::sockets::{LINK_GROUP, SITE_GROUP, local_address, open};
 use super::config::UpnpConfig;
-use super::http::{endpoint, shown};
+use super::http::{endpoint, scoped, shown};
 use super::soap::BY_UPNP;
 use crate::client::trace;
 use crate::client::udp::{cut_short, is_refusal, receive};
@@ -22,6 +24,8 @@ use crate::error::PortMappingError;
 use crate::escape::Escaped;
 use crate::event_text::Millis;
 use crate::schedule::{SSDP_DEADLINE, SSDP_LATE_DEADLINE, SSDP_REFUSED_GRACE, SSDP_REPEATS};
+
+pub(super) use self::sockets::{is_elsewhere, open_group, open_group_v6};
 
 /// What is searched for: the gateway devices, the services that map ports, and, for routers that answer to
 /// nothing else, every root device.
@@ -33,8 +37,13 @@ pub(super) const TARGETS: [&str; 6] = [
     "urn:schemas-upnp-org:service:WANPPPConnection:1",
     "upnp:rootdevice",
 ];
-/// Searches stay in the home: the default that UDA 1.1 1.3.2 recommends.
-const MULTICAST_TTL: u32 = 2;
+/// The same for what opens IPv6 pinholes.
+pub(super) const PINHOLE_TARGETS: [&str; 4] = [
+    "urn:schemas-upnp-org:service:WANIPv6FirewallControl:1",
+    "urn:schemas-upnp-org:device:InternetGatewayDevice:2",
+    "urn:schemas-upnp-org:device:InternetGatewayDevice:1",
+    "upnp:rootdevice",
+];
 /// The longest datagram that is looked at.
 pub(super) const MAX_DATAGRAM: usize = 4096;
 /// Receive errors (Windows reports an ICMP refusal this way) after which the socket counts as broken.
@@ -69,7 +78,7 @@ impl Answer {
 
     /// Whether the answer itself says that it comes from a gateway. Others may still be one.
     pub(crate) fn names_a_gateway(&self) -> bool {
-        ["InternetGatewayDevice", "WANIPConnection", "WANPPPConnection"]
+        ["InternetGatewayDevice", "WANIPConnection", "WANPPPConnection", "WANIPv6FirewallControl"]
             .iter()
             .any(|name| self.target.contains(name) || self.usn.contains(name))
     }
@@ -92,6 +101,18 @@ pub(super) fn headers<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator
     named.map(|(name, value)| (name.trim(), value.trim()))
 }
 
+/// The value of `LOCATION`. Some devices name the interface behind a link-local address, in their own words (`[fe80::1%br0]`),
+/// for which a URL has no place, and which mean nothing here.
+pub(super) fn location_of(value: &str) -> Option<Url> {
+    if let Some((scheme, rest)) = value.split_once("://[")
+        && let Some((host, rest)) = rest.split_once(']')
+        && let Some((address, _)) = host.split_once('%')
+    {
+        return Url::parse(&format!("{scheme}://[{address}]{rest}")).ok();
+    }
+    Url::parse(value).ok()
+}
+
 /// The value of `BOOTID.UPNP.ORG`: 31 bits by UDA 1.1 1.2.2, and some devices put the time of their start there.
 pub(super) fn boot_id(value: &str) -> Option<u32> {
     value.parse().ok()
@@ -110,7 +131,7 @@ pub(crate) fn parse_response(datagram: &[u8]) -> Option<Answer> {
     let (mut location, mut target, mut usn, mut boot) = (None, String::new(), String::new(), None);
     for (name, value) in headers(lines) {
         if name.eq_ignore_ascii_case("LOCATION") {
-            location = location.or_else(|| Url::parse(value).ok());
+            location = location.or_else(|| location_of(value));
         } else if name.eq_ignore_ascii_case("ST") {
             target = value.to_owned();
         } else if name.eq_ignore_ascii_case("USN") {
@@ -124,6 +145,8 @@ pub(crate) fn parse_response(datagram: &[u8]) -> Option<Answer> {
 
 /// The search message, with the quotes around `ssdp:discover` and the empty line at the end that devices insist on.
 fn message(host: SocketAddr, target: &str) -> String {
+    // Without the interface of a link-local one.
+    let host = SocketAddr::new(host.ip(), host.port());
     format!("M-SEARCH * HTTP/1.1\r\nHOST: {host}\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: {target}\r\n\r\n")
 }
 
@@ -131,6 +154,9 @@ fn message(host: SocketAddr, target: &str) -> String {
 #[derive(Debug)]
 pub(super) struct Search {
     socket: UdpSocket,
+    /// The interface whose link-local addresses count; 0 over IPv4.
+    scope: u32,
+    targets: &'static [&'static str],
     /// Where the search is sent, without those who have refused it.
     destinations: Vec<SocketAddr>,
     /// A connected socket to the one host that is asked directly: the system reports its refusal there.
@@ -163,7 +189,9 @@ pub(super) enum Found {
 /// Where a search goes.
 #[derive(Debug)]
 pub(super) struct Route {
-    local: Ipv4Addr,
+    local: IpAddr,
+    scope: u32,
+    targets: &'static [&'static str],
     destinations: Vec<SocketAddr>,
     /// For how long answers are still waited for after the host that is asked directly has refused.
     after_refusal: Duration,
@@ -173,26 +201,49 @@ impl Route {
     /// From the configured address to the configured one, or to the multicast group and the gateway. The group, too, if only
     /// the gateway may be asked: many routers hear nothing else, and other hosts' answers are ignored.
     pub(super) fn new(config: &UpnpConfig) -> Self {
-        let local = local_address(config);
+        let local = IpAddr::V4(local_address(config));
         let destinations = match config.ssdp_address {
             Some(address) => vec![address],
             None => vec![SSDP_ADDRESS, SocketAddr::new(config.gateway, SSDP_ADDRESS.port())],
         };
         let others_may_answer = !config.gateway_only && destinations.iter().any(|address| address.ip().is_multicast());
         let after_refusal = if others_may_answer { SSDP_REFUSED_GRACE } else { Duration::ZERO };
-        Self { local, destinations, after_refusal }
+        Self { local, scope: 0, targets: &TARGETS, destinations, after_refusal }
+    }
+
+    /// Over IPv6, by one interface, for what opens pinholes. The system chooses the address for each destination, because a
+    /// router answers a link-local one by its own, and that is what a default route has.
+    pub(super) fn for_pinholes(config: &UpnpConfig, scope: u32) -> Self {
+        let loopback = config.gateway.is_loopback();
+        let local = IpAddr::V6(if loopback { Ipv6Addr::LOCALHOST } else { Ipv6Addr::UNSPECIFIED });
+        let port = SSDP_ADDRESS.port();
+        let router = scoped(SocketAddr::new(config.gateway, port), scope);
+        let group = |group| SocketAddr::from(SocketAddrV6::new(group, port, 0, scope));
+        let destinations = match config.ssdp_address {
+            Some(address) => vec![scoped(address, scope)],
+            // Without an interface the system would send it out of this machine.
+            None if loopback && scope == 0 => vec![router],
+            None => vec![group(LINK_GROUP), group(SITE_GROUP), router],
+        };
+        // A router that refuses the direct question has no other address for it: its answer to the groups is waited for.
+        Self { local, scope, targets: &PINHOLE_TARGETS, destinations, after_refusal: SSDP_REFUSED_GRACE }
+    }
+
+    /// Over IPv4, for the same.
+    pub(super) fn for_pinholes_by_ipv4(config: &UpnpConfig) -> Self {
+        Self { targets: &PINHOLE_TARGETS, ..Self::new(config) }
     }
 }
 
 impl Search {
     /// Sends the first burst. Fails with kind `transport` where no socket can be had or nothing could be sent at all.
     pub(super) async fn start(route: Route) -> Result<Self, PortMappingError> {
-        let Route { local, destinations, after_refusal } = route;
+        let Route { local, scope, targets, destinations, after_refusal } = route;
         let no_socket = |error| BY_UPNP.transport(format!("cannot open a socket on {local} for ssdp"), error);
-        let socket = open(local).map_err(no_socket)?;
+        let socket = open(local, scope).map_err(no_socket)?;
         let sentinel = match destinations.iter().find(|address| !address.ip().is_multicast()) {
             Some(host) => {
-                let socket = open(local).map_err(no_socket)?;
+                let socket = open(local, scope).map_err(no_socket)?;
                 // Without a route there is nothing to watch; sending will tell.
                 socket.connect(host).await.is_ok().then_some((socket, *host))
             }
@@ -201,6 +252,8 @@ impl Search {
         let started = Instant::now();
         let mut search = Self {
             socket,
+            scope,
+            targets,
             destinations,
             sentinel,
             refused: false,
@@ -238,14 +291,14 @@ impl Search {
     async fn burst(&mut self) -> io::Result<()> {
         // First, because a host sends few refusals in a row (Linux six, and then one a second).
         if let Some((sentinel, host)) = &self.sentinel
-            && let Err(error) = sentinel.send(message(*host, TARGETS[0]).as_bytes()).await
+            && let Err(error) = sentinel.send(message(*host, self.targets[0]).as_bytes()).await
         {
             // The refusal of an earlier message may be reported here.
             self.refused |= is_refusal(&error);
             tracing::debug!(%error, %host, "an ssdp search could not be sent");
         }
         let (mut sent, mut failure) = (0, None);
-        for target in TARGETS {
+        for target in self.targets {
             for destination in &self.destinations {
                 match self.socket.send_to(message(*destination, target).as_bytes(), destination).await {
                     Ok(_) => sent += 1,
@@ -293,7 +346,11 @@ impl Search {
             let repeat = SSDP_REPEATS.get(self.repeats).map_or(self.until, |after| self.started + *after);
             let received = tokio::select! {
                 received = self.socket.recv_from(&mut buffer) => {
-                    received.map(|(count, from)| (&buffer[..count], from.ip()))
+                    match received {
+                        // Another router, which happens to have the same address.
+                        Ok((_, from)) if is_elsewhere(from, self.scope) => continue,
+                        received => received.map(|(count, from)| (&buffer[..count], from.ip())),
+                    }
                 }
                 received = recv(self.sentinel.as_ref(), &mut other) => match received {
                     Ok((count, from)) => Ok((&other[..count], from)),
@@ -339,50 +396,12 @@ impl Search {
     }
 }
 
-/// The address on whose interface SSDP is spoken.
-fn local_address(config: &UpnpConfig) -> Ipv4Addr {
-    match config.local_address {
-        Some(IpAddr::V4(local)) => local,
-        // A search for a gateway on this machine stays on this machine.
-        _ if config.gateway.is_loopback() => Ipv4Addr::LOCALHOST,
-        _ => Ipv4Addr::UNSPECIFIED,
-    }
-}
-
 /// Receives on the sentinel, or waits for ever where there is none.
 async fn recv(sentinel: Option<&(UdpSocket, SocketAddr)>, buffer: &mut [u8]) -> io::Result<(usize, IpAddr)> {
     match sentinel {
         Some((socket, host)) => receive(socket, buffer).await.map(|count| (count, host.ip())),
         None => std::future::pending().await,
     }
-}
-
-/// A UDP socket on `local` whose multicast leaves by that address's interface.
-fn open(local: Ipv4Addr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_multicast_ttl_v4(MULTICAST_TTL)?;
-    // Without it the group is asked by the interface of the default route, and the gateway all the same.
-    if !local.is_unspecified()
-        && let Err(error) = socket.set_multicast_if_v4(&local)
-    {
-        tracing::debug!(%error, %local, "the system chooses the interface of ssdp searches");
-    }
-    socket.bind(&SocketAddr::from((local, 0)).into())?;
-    socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket.into())
-}
-
-/// A socket that hears what devices announce, beside other programs that listen there.
-pub(super) fn open_group(config: &UpnpConfig) -> io::Result<UdpSocket> {
-    let IpAddr::V4(group) = SSDP_ADDRESS.ip() else { return Err(io::ErrorKind::Unsupported.into()) };
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_reuse_address(true)?;
-    // Bound to the group, a socket is not woken by what is sent to this machine alone. Windows does not permit that.
-    let address = if cfg!(windows) { Ipv4Addr::UNSPECIFIED } else { group };
-    socket.bind(&SocketAddr::from((address, SSDP_ADDRESS.port())).into())?;
-    socket.join_multicast_v4(&group, &local_address(config))?;
-    socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket.into())
 }
 
 #[cfg(test)]

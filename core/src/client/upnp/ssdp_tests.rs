@@ -1,3 +1,5 @@
+use std::net::Ipv4Addr;
+
 use super::*;
 
 async fn peer() -> (UdpSocket, SocketAddr) {
@@ -143,7 +145,7 @@ async fn a_refusal_by_the_gateway_ends_the_search_at_once_if_only_the_gateway_ma
 async fn by_default_the_group_and_the_gateway_are_asked_and_the_gateway_is_watched() {
     let route = Route::new(&UpnpConfig::new([127, 0, 0, 77]));
     assert_eq!(route.destinations, [SSDP_ADDRESS, "127.0.0.77:1900".parse().unwrap()]);
-    assert_eq!((route.local, route.after_refusal), (Ipv4Addr::LOCALHOST, SSDP_REFUSED_GRACE));
+    assert_eq!((route.local, route.after_refusal), (Ipv4Addr::LOCALHOST.into(), SSDP_REFUSED_GRACE));
     let search = Search::start(route).await.unwrap();
     assert_eq!(search.sentinel.unwrap().1, "127.0.0.77:1900".parse().unwrap());
 }
@@ -182,9 +184,45 @@ fn a_system_that_cannot_send_multicast_by_one_interface_still_lets_the_gateway_b
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             for address in [local, elsewhere] {
-                let socket = open(address).unwrap();
+                let socket = sockets::open_v4(address).unwrap();
                 assert_eq!(socket.local_addr().unwrap().ip(), address);
             }
         });
     });
+}
+
+#[test]
+fn a_location_that_names_the_interface_of_a_link_local_host_is_read_without_it() {
+    for (value, read) in [
+        ("http://[fe80::1%br0]:5000/d.xml", Some("http://[fe80::1]:5000/d.xml")),
+        ("http://[fe80::1%25br-lan]:5000/d.xml?a=%20", Some("http://[fe80::1]:5000/d.xml?a=%20")),
+        ("http://[fe80::1]:5000/a%20b", Some("http://[fe80::1]:5000/a%20b")),
+        ("http://192.168.1.1/[a%20]", Some("http://192.168.1.1/[a%20]")),
+        ("http://[fe80::1%br0", None),
+        ("http://%]", None),
+    ] {
+        assert_eq!(location_of(value).map(|url| url.to_string()).as_deref(), read, "{value}");
+    }
+}
+
+#[test]
+fn a_search_for_pinholes_goes_to_the_groups_and_the_router_by_one_interface() {
+    let router: IpAddr = "fe80::1".parse().unwrap();
+    let route = Route::for_pinholes(&UpnpConfig::new(router), 3);
+    let sent: Vec<_> = route.destinations.iter().map(ToString::to_string).collect();
+    // A socket's address has a place for the interface; the system uses it where it matters.
+    assert_eq!(sent, ["[ff02::c%3]:1900", "[ff05::c%3]:1900", "[fe80::1%3]:1900"]);
+    assert_eq!((route.local, route.targets), (Ipv6Addr::UNSPECIFIED.into(), &PINHOLE_TARGETS[..]));
+    assert!(message(route.destinations[0], "x").contains("\r\nHOST: [ff02::c]:1900\r\n"));
+    let here = Route::for_pinholes(&UpnpConfig::new(Ipv6Addr::LOCALHOST), 0);
+    assert_eq!(here.destinations, ["[::1]:1900".parse().unwrap()], "it would leave this machine");
+}
+
+#[test]
+fn a_link_local_address_on_another_interface_is_another_hosts() {
+    for (address, elsewhere) in
+        [("[fe80::1%3]:1900", false), ("[fe80::1%4]:1900", true), ("[2001:db8::1]:1900", false), ("1.2.3.4:5", false)]
+    {
+        assert_eq!(is_elsewhere(address.parse().unwrap(), 3), elsewhere, "{address}");
+    }
 }

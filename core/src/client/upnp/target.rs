@@ -34,12 +34,14 @@ impl Target {
 
     /// The service that holds a mapping. Fails with `internal` if the mapping is not by UPnP.
     pub(super) fn of_mapping(mapping: &PortMapping) -> Result<Self, PortMappingError> {
-        let ProtocolToken::Upnp { control_url, service_type, udn, .. } = &mapping.token else {
+        let (ProtocolToken::Upnp { control_url, service_type, udn, .. }
+        | ProtocolToken::Pinhole { control_url, service_type, udn, .. }) = &mapping.token
+        else {
             return Err(PortMappingError::internal(format!("a mapping by {} came to upnp", mapping.protocol)));
         };
         let service = Service::known(control_url, service_type).ok_or_else(|| {
             let service = format!("`{control_url}` with `{service_type}`");
-            PortMappingError::internal(format!("{service} is no upnp service that maps ports"))
+            PortMappingError::internal(format!("{service} is no upnp service that maps ports or opens pinholes"))
         })?;
         let identity = Identity::of(udn, &service);
         Ok(Self::at(service, identity))

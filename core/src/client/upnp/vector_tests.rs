@@ -40,11 +40,9 @@ fn every_description_vector_reads_as_expected_and_its_fragments_do_no_harm() {
         match description::parse(&bytes, &location) {
             Err(why) => assert_eq!(expected["error"], json!(true), "{name}: {why}"),
             Ok(description) => {
-                let services: Vec<_> = description
-                    .services
-                    .iter()
-                    .map(|service| json!([service.service_type, service.control_url.as_str()]))
-                    .collect();
+                let told = |service: &description::Service| json!([service.service_type, service.control_url.as_str()]);
+                let services: Vec<_> = description.services.iter().map(told).collect();
+                let pinholes: Vec<_> = description.pinholes.iter().map(told).collect();
                 let read = json!({
                     "location": location.as_str(),
                     "friendly_name": description.friendly_name,
@@ -55,7 +53,9 @@ fn every_description_vector_reads_as_expected_and_its_fragments_do_no_harm() {
                 });
                 let mut expected = expected.clone();
                 expected["location"] = json!(location.as_str());
+                let opens = expected.as_object_mut().and_then(|expected| expected.remove("pinholes"));
                 assert_eq!(read, expected, "{name}");
+                assert_eq!(json!(pinholes), opens.unwrap_or_else(|| json!([])), "{name}");
             }
         }
         let whole_urls = expected["services"].to_string();
