@@ -67,7 +67,11 @@ impl Record {
         let place = match &self.maker {
             Maker::Pcp { .. } | Maker::NatPmp => None,
             Maker::Upnp { udn, control_url, .. } => {
-                Some((if udn.is_empty() { control_url } else { udn }.clone(), self.external_port))
+                let device = if udn.is_empty() { control_url } else { udn };
+                let local = self.local_address;
+                // Each IPv6 address of this machine has pinholes of its own.
+                let device = if local.is_ipv6() { format!("{device} {local}") } else { device.clone() };
+                Some((device, self.external_port))
             }
         };
         // At a known external port a device has one entry, whatever it leads to.

@@ -11,7 +11,7 @@ use crate::client::natpmp::NatPmpMapper;
 use crate::client::owners::Member;
 use crate::client::pcp::PcpMapper;
 use crate::client::port_mapper::PortMapperClient;
-use crate::client::upnp::UpnpMapper;
+use crate::client::upnp::{PinholeMapper, UpnpMapper};
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{AddressFamily, PortMapping, Protocol};
 use crate::net::route::NetworkPath;
@@ -146,6 +146,40 @@ impl ProtocolClient for UpnpMapper {
 
     async fn look_at(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
         self.see(mapping).await
+    }
+
+    fn let_go(&self, mapping: &PortMapping) {
+        Self::let_go(self, mapping);
+    }
+
+    async fn attend_to_gateway(&self, unsure: &(dyn Fn() + Send + Sync)) {
+        let tell = async {
+            loop {
+                self.restarted().await;
+                unsure();
+            }
+        };
+        tokio::join!(self.attend(), tell);
+    }
+}
+
+#[async_trait]
+impl ProtocolClient for PinholeMapper {
+    async fn probe_protocol(&self) -> Result<ProtocolOffer, PortMappingError> {
+        let device = self.offer().await?;
+        Ok(ProtocolOffer {
+            external_address: Some(self.external_address().await?),
+            device: Some(device.friendly_name),
+            round_trip: device.round_trip,
+        })
+    }
+
+    async fn look_at(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {
+        self.see(mapping).await
+    }
+
+    async fn close(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
+        self.close_port(mapping.request.transport, mapping.request.internal_port).await
     }
 
     fn let_go(&self, mapping: &PortMapping) {

@@ -13,7 +13,7 @@ use crate::client::pcp::PcpMapper;
 use crate::client::pcp::nonces::Nonces;
 use crate::client::port_mapper::PortMapperClient;
 use crate::client::udp::GatewayPort;
-use crate::client::upnp::{UpnpConfig, UpnpMapper};
+use crate::client::upnp::{PinholeConfig, PinholeMapper, UpnpConfig, UpnpMapper};
 use crate::config::Config;
 use crate::error::{PortMappingError, list};
 use crate::mapping::{AddressFamily, Protocol};
@@ -46,7 +46,12 @@ pub(super) fn contestants(
                 (on_record(pcp, journal.as_ref(), recorded), NAT_PMP_HEDGE, NAT_PMP_HEDGE)
             }
             // It has no IPv6 (RFC 6886 9.5), and UPnP another service for that.
-            Protocol::NatPmp | Protocol::Upnp if family == AddressFamily::Ipv6 => continue,
+            Protocol::NatPmp if family == AddressFamily::Ipv6 => continue,
+            Protocol::Upnp if family == AddressFamily::Ipv6 => {
+                let Some(upnp) = pinholes(config, path) else { continue };
+                let upnp = upnp.among(Arc::clone(&member));
+                (on_record(upnp, journal.as_ref(), Recorded::pinholes), UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP)
+            }
             Protocol::NatPmp => {
                 let nat_pmp = NatPmpMapper::on(Arc::clone(&port));
                 (on_record(nat_pmp, journal.as_ref(), Recorded::nat_pmp), NAT_PMP_HEDGE, NAT_PMP_HEDGE)
@@ -111,6 +116,13 @@ fn upnp(config: &Config, gateway: IpAddr, local_address: IpAddr) -> UpnpMapper {
         description: config.description.clone(),
         gateway_only: config.gateway_of(AddressFamily::of(gateway)).is_some(),
     })
+}
+
+fn pinholes(config: &Config, path: &NetworkPath) -> Option<PinholeMapper> {
+    let gateway_only = config.gateway_of(AddressFamily::Ipv6).is_some();
+    let ssdp_address = config.ssdp_address_of(AddressFamily::Ipv6);
+    let config = PinholeConfig::of_path(path)?.ssdp_address(ssdp_address).gateway_only(gateway_only);
+    Some(PinholeMapper::new(config))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::client::natpmp::NatPmpMapper;
 use crate::client::pcp::PcpMapper;
 use crate::client::pcp::nonces::Nonces;
 use crate::client::port_mapper::PortMapperClient;
-use crate::client::upnp::UpnpMapper;
+use crate::client::upnp::{PinholeMapper, UpnpMapper};
 use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::{AddressFamily, MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
 use crate::schedule::MAX_TTL;
@@ -34,6 +34,7 @@ enum Kind {
     Pcp(Nonces),
     NatPmp,
     Upnp(Arc<UpnpMapper>),
+    Pinholes(Arc<PinholeMapper>),
 }
 
 impl Recorded {
@@ -53,6 +54,11 @@ impl Recorded {
         Self::new(Arc::clone(&client) as _, Kind::Upnp(client), journal)
     }
 
+    pub(super) fn pinholes(client: PinholeMapper, journal: Journal) -> Self {
+        let client = Arc::new(client.kept_in(journal.clone()));
+        Self::new(Arc::clone(&client) as _, Kind::Pinholes(client), journal)
+    }
+
     fn new(client: Arc<dyn ProtocolClient>, kind: Kind, journal: Journal) -> Self {
         Self { client, kind, journal, undeleted: Mutex::default() }
     }
@@ -66,7 +72,7 @@ impl Recorded {
         let maker = match &self.kind {
             Kind::Pcp(nonces) => Maker::Pcp { nonce: nonces.of(request) },
             Kind::NatPmp => Maker::NatPmp,
-            Kind::Upnp(_) => return None,
+            Kind::Upnp(_) | Kind::Pinholes(_) => return None,
         };
         let port = (request.transport, request.internal_port);
         Some(self.journal.entry(port, Some(external_port), Some(lifetime), maker))
@@ -77,8 +83,9 @@ impl Recorded {
         let maker = match &mapping.token {
             ProtocolToken::Pcp { nonce } => Maker::Pcp { nonce: *nonce },
             ProtocolToken::None => Maker::NatPmp,
-            ProtocolToken::Upnp { adopted: true, .. } | ProtocolToken::Pinhole { .. } => return None,
-            ProtocolToken::Upnp { control_url, service_type, udn, .. } => {
+            ProtocolToken::Upnp { adopted: true, .. } => return None,
+            ProtocolToken::Upnp { control_url, service_type, udn, .. }
+            | ProtocolToken::Pinhole { control_url, service_type, udn, .. } => {
                 let (control_url, service_type, udn) = (control_url.clone(), service_type.clone(), udn.clone());
                 Maker::Upnp { udn, control_url, service_type }
             }
@@ -187,6 +194,8 @@ impl Recorded {
             Kind::Pcp(_) => (protocol == Protocol::Pcp, false),
             Kind::NatPmp => (protocol == Protocol::NatPmp, false),
             Kind::Upnp(_) => (protocol == Protocol::Upnp, true),
+            // A router closes a pinhole for its own address alone.
+            Kind::Pinholes(_) => (protocol == Protocol::Upnp, false),
         };
         of_kind && self.journal.is_at(record, any_address)
     }
@@ -353,7 +362,8 @@ impl ProtocolClient for Recorded {
         match (&self.kind, &record.maker) {
             (Kind::Pcp(nonces), Maker::Pcp { nonce }) => nonces.set(&request_of(record), *nonce),
             (Kind::Upnp(client), Maker::Upnp { .. }) => client.inherit(record),
-            (Kind::Pcp(_) | Kind::NatPmp | Kind::Upnp(_), _) => {}
+            (Kind::Pinholes(client), Maker::Upnp { .. }) => client.inherit(record),
+            (Kind::Pcp(_) | Kind::NatPmp | Kind::Upnp(_) | Kind::Pinholes(_), _) => {}
         }
     }
 
@@ -365,6 +375,11 @@ impl ProtocolClient for Recorded {
         match &self.kind {
             Kind::Pcp(_) | Kind::NatPmp => self.client.remove(&mapping_of(record)).await?,
             Kind::Upnp(client) => {
+                client.require_device_of(record).await?;
+                client.inherit(record);
+                client.abandon(&request_of(record)).await?;
+            }
+            Kind::Pinholes(client) => {
                 client.require_device_of(record).await?;
                 client.inherit(record);
                 client.abandon(&request_of(record)).await?;
