@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
@@ -35,7 +35,7 @@ pub struct Options {
     /// TCP port of the UPnP web server; 0 takes a free one
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     pub http_port: u16,
-    /// Also answer multicast searches (239.255.255.250:1900)
+    /// Also answer multicast searches (239.255.255.250:1900; for IPv6 [ff02::c] and [ff05::c])
     #[arg(long)]
     pub ssdp_multicast: bool,
     /// External address that clients are told, or `none`
@@ -53,6 +53,15 @@ pub struct Options {
     /// Version of the UPnP InternetGatewayDevice
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
     pub igd_version: u8,
+    /// Have a firewall for IPv6, whose pinholes PCP and UPnP open, with the same port numbers
+    #[arg(long)]
+    pub ipv6: bool,
+    /// IPv6 address of the router on its LAN side
+    #[arg(long, default_value = "::1", value_name = "IP")]
+    pub ipv6_bind: Ipv6Addr,
+    /// IPv6 address on which pinholes really listen
+    #[arg(long, default_value = "::1", value_name = "IP")]
+    pub ipv6_external_bind: Ipv6Addr,
     /// Any other setting, as a JSON object with the fields of GatewayConfig, such as {"min_lifetime":120}
     #[arg(long, value_name = "JSON", value_parser = object)]
     pub config: Option<Value>,
@@ -99,6 +108,9 @@ impl Options {
             nat_pmp: !self.no_nat_pmp,
             upnp: !self.no_upnp,
             igd_version: self.igd_version,
+            ipv6: self.ipv6,
+            ipv6_bind: self.ipv6_bind.into(),
+            ipv6_external_bind: self.ipv6_external_bind.into(),
             ..defaults
         };
         let mut config = match &self.config {

@@ -1,7 +1,7 @@
 //! What a gateway is told at its start, and why a start can fail.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,8 @@ pub struct GatewayConfig {
     pub ssdp_port: u16,
     /// TCP port of the UPnP web server; 0 takes any free port, and another one after each reboot.
     pub http_port: u16,
-    /// Also joins 239.255.255.250:1900 on the interface of `bind`, so that multicast searches are heard.
+    /// Also joins 239.255.255.250:1900 on the interface of `bind`, so that multicast searches are heard. With `ipv6` also
+    /// [ff02::c]:1900 and [ff05::c]:1900, if the interface of `ipv6_bind` has multicast; few loopback interfaces do.
     pub ssdp_multicast: bool,
     /// The external address that clients are told; `None` means that the router has none.
     /// Default 192.0.1.1, which is in no reserved range and so counts as public.
@@ -55,6 +56,15 @@ pub struct GatewayConfig {
     /// AddPortMapping for an external port that the same host already has with another internal port:
     /// false (default) answers 718 as miniupnpd does, true overwrites as WANIPConnection:1 has it.
     pub upnp_overwrite: bool,
+    /// Whether the router also has a firewall for IPv6, whose pinholes PCP (RFC 6887) and UPnP's
+    /// WANIPv6FirewallControl:1 open. Its ports have the numbers of those for IPv4. A machine without IPv6 on loopback
+    /// starts a gateway without it, which says why. Default false.
+    pub ipv6: bool,
+    /// The router's IPv6 address on its LAN side. Default ::1.
+    pub ipv6_bind: IpAddr,
+    /// The IPv6 address on which pinholes really listen: at the port of the pinhole, or at any other if the host has this
+    /// address too, because most machines have no other IPv6 address on loopback than ::1. Default ::1.
+    pub ipv6_external_bind: IpAddr,
     /// The friendly name of the UPnP device.
     pub friendly_name: String,
     /// Seed of everything that is left to chance (loss). The same seed and traffic give the same losses.
@@ -89,6 +99,9 @@ impl Default for GatewayConfig {
             epoch: 1_000_000,
             secure_mode: true,
             upnp_overwrite: false,
+            ipv6: false,
+            ipv6_bind: Ipv6Addr::LOCALHOST.into(),
+            ipv6_external_bind: Ipv6Addr::LOCALHOST.into(),
             friendly_name: "portlease simulated gateway".into(),
             seed: 1,
             faults: Faults::default(),
@@ -110,6 +123,14 @@ impl GatewayConfig {
         }
         if self.min_external_port == 0 {
             return Err(GatewayError::Config("min_external_port must be at least 1".into()));
+        }
+        for (name, address) in [("ipv6_bind", self.ipv6_bind), ("ipv6_external_bind", self.ipv6_external_bind)] {
+            if !address.is_ipv6() {
+                return Err(GatewayError::Config(format!("{name} is {address}, allowed are IPv6 addresses")));
+            }
+        }
+        if self.ipv6 && !self.bind.is_ipv4() {
+            return Err(GatewayError::Config(format!("bind is {}, with ipv6 allowed are IPv4 addresses", self.bind)));
         }
         self.faults.check().map_err(GatewayError::Config)
     }

@@ -1,15 +1,15 @@
-//! The UPnP actions: WANIPConnection and WANCommonInterfaceConfig.
+//! The UPnP actions: WANIPConnection and WANCommonInterfaceConfig, and the way to those of the firewall for IPv6.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::config::UPNP_MAX_LEASE;
+use crate::firewall;
 use crate::layout::{Role, Service};
 use crate::shared::Shared;
-use crate::soap::{self, Call, Error};
+use crate::side::Side;
+use crate::soap::{self, Call, Error, Values, argument, number};
 use crate::table::{Ask, Key, Refusal};
 use crate::{Faults, Mapping, Mode, Protocol, Transport};
-
-type Values = Vec<(&'static str, String)>;
 
 /// Whether a switch keeps the call from being answered.
 pub(crate) fn hangs(call: &Call, faults: &Faults) -> bool {
@@ -18,13 +18,22 @@ pub(crate) fn hangs(call: &Call, faults: &Faults) -> bool {
 
 /// Whether a call asks to map or to delete.
 pub(crate) fn changes_table(call: &Call) -> bool {
-    matches!(call.action.as_str(), "AddPortMapping" | "AddAnyPortMapping" | "DeletePortMapping")
+    matches!(
+        call.action.as_str(),
+        "AddPortMapping" | "AddAnyPortMapping" | "DeletePortMapping" | "AddPinhole" | "UpdatePinhole" | "DeletePinhole"
+    )
 }
 
 /// Carries out one call that came to the control URL of `service`.
-pub(crate) fn execute(shared: &Shared, service: &Service, call: &Call, from: SocketAddr) -> Result<String, Error> {
+pub(crate) fn execute(
+    shared: &Shared,
+    side: Side,
+    service: &Service,
+    call: &Call,
+    from: SocketAddr,
+) -> Result<String, Error> {
     let faults = shared.look(|state| state.faults.clone());
-    if let Mode::Refuse(code) = faults.http_mode() {
+    if let Mode::Refuse(code) = faults.http_mode(side) {
         return Err(Error(code));
     }
     if let Some(code) = shared.with(|state| state.faults.next_soap_error(&call.action)) {
@@ -36,6 +45,7 @@ pub(crate) fn execute(shared: &Shared, service: &Service, call: &Call, from: Soc
     let values = match (service.role, call.action.as_str()) {
         (Role::Common, "GetCommonLinkProperties") => Ok(common_link_properties()),
         (Role::Connection { up }, action) => connection(shared, &faults, up, action, call, from),
+        (Role::Firewall, action) => firewall::answer(shared, &faults, action, call, from),
         _ => Err(soap::INVALID_ACTION),
     }?;
     Ok(soap::answer(call, &values))
@@ -104,14 +114,6 @@ fn connection(
         "DeletePortMapping" => delete(shared, call, from).map(|()| Values::new()),
         _ => Err(soap::INVALID_ACTION),
     }
-}
-
-fn argument<'a>(call: &'a Call, name: &str) -> Result<&'a str, Error> {
-    call.arguments.get(name).map(|value| value.trim()).ok_or(soap::INVALID_ARGS)
-}
-
-fn number<T: std::str::FromStr>(call: &Call, name: &str) -> Result<T, Error> {
-    argument(call, name)?.parse().map_err(|_| soap::INVALID_ARGS)
 }
 
 /// Remote host, external port and protocol name a mapping (WANIPConnection:2, 2.3.19 to 2.3.22).
@@ -221,7 +223,7 @@ fn add(shared: &Shared, faults: &Faults, call: &Call, from: SocketAddr, any: boo
     let outcome = if any { shared.map_any(ask) } else { shared.map(ask) };
     outcome.map(|grant| grant.external_port).map_err(|refusal| match refusal {
         Refusal::Full if any => soap::NO_PORT_MAPS,
-        Refusal::Full => soap::ACTION_FAILED,
+        Refusal::Full | Refusal::CannotRenew => soap::ACTION_FAILED,
         Refusal::PortTaken | Refusal::NotAuthorized { .. } => soap::CONFLICT,
     })
 }

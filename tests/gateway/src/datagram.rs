@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::shared::Shared;
+use crate::side::Side;
 use crate::{Event, Faults, Mode, Protocol, natpmp, pcp};
 
 /// Longer than any message that RFC 6887 allows, so that too long ones are seen as such.
@@ -136,7 +137,7 @@ impl Outgoing {
 }
 
 /// Serves PCP and NAT-PMP on `socket` until dropped.
-pub(crate) async fn serve(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
+pub(crate) async fn serve(shared: Arc<Shared>, side: Side, socket: Arc<UdpSocket>) {
     let mut outbox = Outbox::new(shared.clone(), socket.clone());
     // Requests that a switch keeps from being processed at once.
     let mut waiting: JoinSet<Option<Reply>> = JoinSet::new();
@@ -172,7 +173,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
             (pause, faults.service_ms)
         });
         let room = if service > 0 { SERVICE_QUEUE } else { MAX_PENDING };
-        let processing = process(shared.clone(), packet.to_vec(), peer, Duration::from_millis(pause));
+        let processing = process(shared.clone(), side, packet.to_vec(), peer, Duration::from_millis(pause));
         if pause == 0 && service == 0 {
             // In the order of arrival, so that a seed repeats what is lost.
             if let Some(reply) = processing.await {
@@ -194,7 +195,7 @@ struct Reply {
 }
 
 /// Carries out one request after `pause`; `None` if it must be ignored or a switch loses the answer.
-async fn process(shared: Arc<Shared>, packet: Vec<u8>, peer: SocketAddr, pause: Duration) -> Option<Reply> {
+async fn process(shared: Arc<Shared>, side: Side, packet: Vec<u8>, peer: SocketAddr, pause: Duration) -> Option<Reply> {
     let boots = shared.look(|state| state.boots);
     if !pause.is_zero() {
         sleep(pause).await;
@@ -204,7 +205,7 @@ async fn process(shared: Arc<Shared>, packet: Vec<u8>, peer: SocketAddr, pause: 
     if shared.look(|state| state.boots) != boots {
         return None;
     }
-    let (answer, protocol) = respond(&shared, &packet, peer)?;
+    let (answer, protocol) = respond(&shared, side, &packet, peer)?;
     shared.settle().await;
     drop(turn);
     let lost = match protocol {
@@ -245,11 +246,11 @@ enum Spoken {
 }
 
 /// RFC 6887, appendix A: which of the two answers, by version and by what is switched on.
-fn respond(shared: &Shared, packet: &[u8], peer: SocketAddr) -> Option<(Vec<u8>, Spoken)> {
+fn respond(shared: &Shared, side: Side, packet: &[u8], peer: SocketAddr) -> Option<(Vec<u8>, Spoken)> {
     let [version, opcode, ..] = *packet else { return None };
     let pcp_answer = |answer: Vec<u8>| (answer, Spoken::Pcp);
     let natpmp_answer = |answer: Vec<u8>| (answer, Spoken::NatPmp);
-    match (version, shared.datagram_modes()) {
+    match (version, shared.datagram_modes(side)) {
         (0, (_, Mode::Silent)) => None,
         (0, (Mode::Normal | Mode::Refuse(_), Mode::Off)) if opcode < 0x80 => {
             Some(pcp_answer(pcp::unsupported_version(shared, opcode)))
@@ -261,7 +262,7 @@ fn respond(shared: &Shared, packet: &[u8], peer: SocketAddr) -> Option<(Vec<u8>,
             Some(natpmp_answer(natpmp::unsupported_version(shared, opcode)))
         }
         (_, (Mode::Off, _)) => None,
-        (_, (mode, _)) => pcp::answer(shared, mode, packet, peer).map(pcp_answer),
+        (_, (mode, _)) => pcp::answer(shared, side, mode, packet, peer).map(pcp_answer),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use crate::layout::{Device, Service};
+use crate::layout::{Device, Role, Service};
 use crate::{Faults, GatewayConfig, NameEncoding};
 
 /// More than the 16 KB that some clients stop at.
@@ -102,12 +102,19 @@ fn root_device(xml: &mut Writer, config: &GatewayConfig, faults: &Faults, device
     service(xml, faults, &device.common);
     xml.close("serviceList");
     xml.open("deviceList");
-    for (index, connection) in device.connections.iter().enumerate() {
+    // Without a connection the firewall has a device of its own.
+    let devices = device.connections.len().max(usize::from(device.firewall.is_some()));
+    for index in 0..devices {
         xml.open("device");
         let uuid = format!("{}{:x}", &device.uuid[..device.uuid.len() - 1], index + 2);
         about(xml, &device.device_type("WANConnectionDevice"), "WANConnectionDevice", &uuid);
         xml.open("serviceList");
-        service(xml, faults, connection);
+        if let Some(connection) = device.connections.get(index) {
+            service(xml, faults, connection);
+        }
+        if let Some(firewall) = device.firewall.as_ref().filter(|_| index + 1 == devices) {
+            service(xml, faults, firewall);
+        }
         xml.close("serviceList");
         xml.close("device");
     }
@@ -221,12 +228,44 @@ fn common_actions() -> Vec<(&'static str, Vec<Argument>)> {
     )]
 }
 
+/// The actions of WANIPv6FirewallControl:1 (2.5).
+fn firewall_actions() -> Vec<(&'static str, Vec<Argument>)> {
+    const PASSAGE: [Argument; 5] = [
+        (IN, "RemoteHost", "A_ARG_TYPE_IPv6Address"),
+        (IN, "RemotePort", "A_ARG_TYPE_Port"),
+        (IN, "InternalClient", "A_ARG_TYPE_IPv6Address"),
+        (IN, "InternalPort", "A_ARG_TYPE_Port"),
+        (IN, "Protocol", "A_ARG_TYPE_Protocol"),
+    ];
+    const ID: Argument = (IN, "UniqueID", "A_ARG_TYPE_UniqueID");
+    let with = |arguments: &[Argument], more: &[Argument]| [arguments, more].concat();
+    vec![
+        (
+            "GetFirewallStatus",
+            vec![(OUT, "FirewallEnabled", "FirewallEnabled"), (OUT, "InboundPinholeAllowed", "InboundPinholeAllowed")],
+        ),
+        (
+            "GetOutboundPinholeTimeout",
+            with(&PASSAGE, &[(OUT, "OutboundPinholeTimeout", "A_ARG_TYPE_OutboundPinholeTimeout")]),
+        ),
+        (
+            "AddPinhole",
+            with(&PASSAGE, &[(IN, "LeaseTime", "A_ARG_TYPE_LeaseTime"), (OUT, "UniqueID", "A_ARG_TYPE_UniqueID")]),
+        ),
+        ("UpdatePinhole", vec![ID, (IN, "NewLeaseTime", "A_ARG_TYPE_LeaseTime")]),
+        ("DeletePinhole", vec![ID]),
+        ("GetPinholePackets", vec![ID, (OUT, "PinholePackets", "A_ARG_TYPE_PinholePackets")]),
+        ("CheckPinholeWorking", vec![ID, (OUT, "IsWorking", "A_ARG_TYPE_Boolean")]),
+    ]
+}
+
 /// The SCPD of a service.
 pub(crate) fn scpd(service: &Service) -> Vec<u8> {
     let version = if service.kind.ends_with(":2") { 2 } else { 1 };
     let actions = match service.role {
-        crate::layout::Role::Common => common_actions(),
-        crate::layout::Role::Connection { .. } => connection_actions(version),
+        Role::Common => common_actions(),
+        Role::Connection { .. } => connection_actions(version),
+        Role::Firewall => firewall_actions(),
     };
     let mut xml = Writer {
         out: "<?xml version=\"1.0\"?>\n<scpd xmlns=\"urn:schemas-upnp-org:service-1-0\">\n".into(),
@@ -272,8 +311,11 @@ pub(crate) fn scpd(service: &Service) -> Vec<u8> {
 fn data_type(variable: &str) -> &'static str {
     match variable {
         "ExternalPort" | "InternalPort" | "PortMappingNumberOfEntries" => "ui2",
+        "A_ARG_TYPE_Port" | "A_ARG_TYPE_Protocol" | "A_ARG_TYPE_UniqueID" => "ui2",
         "PortMappingLeaseDuration" | "Uptime" | "Layer1UpstreamMaxBitRate" | "Layer1DownstreamMaxBitRate" => "ui4",
+        "A_ARG_TYPE_LeaseTime" | "A_ARG_TYPE_OutboundPinholeTimeout" | "A_ARG_TYPE_PinholePackets" => "ui4",
         "PortMappingEnabled" | "RSIPAvailable" | "NATEnabled" => "boolean",
+        "FirewallEnabled" | "InboundPinholeAllowed" | "A_ARG_TYPE_Boolean" => "boolean",
         _ => "string",
     }
 }

@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::side::Side;
+
 /// How one protocol behaves as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -19,6 +21,13 @@ pub enum Mode {
     Silent,
     /// It answers every request with this result code (PCP and NAT-PMP) or this UPnP error code.
     Refuse(u16),
+}
+
+impl Mode {
+    /// This mode, or `other` if this one is normal.
+    fn or(self, other: Self) -> Self {
+        if self == Self::Normal { other } else { self }
+    }
 }
 
 /// How an HTTP answer is sent.
@@ -128,7 +137,8 @@ pub struct Faults {
     pub pcp_lose_answers: u32,
     /// The same for NAT-PMP.
     pub nat_pmp_lose_answers: u32,
-    /// The same for AddPortMapping, AddAnyPortMapping and DeletePortMapping: the connection stays open without a word.
+    /// The same for AddPortMapping, AddAnyPortMapping, DeletePortMapping, AddPinhole, UpdatePinhole and DeletePinhole: the
+    /// connection stays open without a word.
     pub http_lose_answers: u32,
     /// Milliseconds that the router's only processor spends on each request, of whatever protocol, one after another.
     /// Up to 256 datagrams wait for it, as in a socket's buffer; the ones beyond are lost.
@@ -241,7 +251,7 @@ pub struct Faults {
     pub control_missing: bool,
 
     // --- SSDP ---
-    /// The LOCATION in SSDP answers; default the true one.
+    /// The LOCATION in SSDP answers over IPv4; default the true one.
     pub location: Option<String>,
     /// This many answers with a LOCATION on the router that leads nowhere come before each true one, from the same
     /// address.
@@ -281,6 +291,32 @@ pub struct Faults {
     /// The description holds this many elements nested in one another.
     pub nesting: usize,
 
+    // --- IPv6 firewall ---
+    /// PCP over IPv6 alone.
+    pub pcp_ipv6: Mode,
+    /// UPnP over IPv6 alone: SSDP and the web server.
+    pub upnp_ipv6: Mode,
+    /// The LOCATION in SSDP answers over IPv6; default the true one.
+    pub location_ipv6: Option<String>,
+    /// The description has no WANIPv6FirewallControl.
+    pub no_firewall_service: bool,
+    /// The firewall is off: GetFirewallStatus says so, and every other action on it is answered with 702.
+    pub firewall_disabled: bool,
+    /// Clients may open no pinholes: GetFirewallStatus says so, other actions are answered with 703, and PCP's requests to
+    /// map with NOT_AUTHORIZED.
+    pub inbound_pinholes_refused: bool,
+    /// A pinhole cannot be renewed: PCP NO_RESOURCES, UPnP 501 (miniupnpd with pf does this).
+    pub pinhole_renewal_refused: bool,
+    /// A renewal, by whatever protocol, makes the router forget the pinhole's nonce: then PCP renews it with any nonce and
+    /// deletes it with none, which is NOT_AUTHORIZED (miniupnpd 2.3.1 with nftables does this).
+    pub pinhole_renewal_forgets_nonce: bool,
+    /// PCP's answer to a renewal repeats the suggested external port, 0 included (miniupnpd does this).
+    pub pinhole_renewal_echoes_port: bool,
+    /// AddPinhole for a pinhole that exists gives it another UniqueID each time; the old one is 704 from then on.
+    pub new_unique_ids: bool,
+    /// AddPinhole answers with a UniqueID that no pinhole has.
+    pub wrong_unique_ids: bool,
+
     // --- Reboot ---
     /// A reboot keeps the HTTP port.
     pub reboot_keeps_http_port: bool,
@@ -292,9 +328,9 @@ impl Faults {
         if !(0.0..=1.0).contains(&self.loss) {
             return Err(format!("loss is {}, allowed is 0 to 1", self.loss));
         }
-        for (name, mode) in [("pcp", self.pcp), ("nat_pmp", self.nat_pmp)] {
+        for (name, mode) in [("pcp", self.pcp), ("pcp_ipv6", self.pcp_ipv6), ("nat_pmp", self.nat_pmp)] {
             if let Mode::Refuse(code) = mode
-                && (code == 0 || (name == "pcp" && code > 255))
+                && (code == 0 || (name != "nat_pmp" && code > 255))
             {
                 return Err(format!("{name} cannot refuse with result code {code}"));
             }
@@ -332,20 +368,26 @@ impl Faults {
         }
     }
 
-    /// The mode of SSDP, with `upnp` taken into account.
-    pub(crate) fn ssdp_mode(&self) -> Mode {
-        match self.upnp {
-            Mode::Off | Mode::Silent => self.upnp,
+    /// The mode of PCP on one side of the router.
+    pub(crate) fn pcp_mode(&self, side: Side) -> Mode {
+        self.pcp.or(if side == Side::Firewall { self.pcp_ipv6 } else { Mode::Normal })
+    }
+
+    /// The mode of SSDP on one side, with `upnp` taken into account.
+    pub(crate) fn ssdp_mode(&self, side: Side) -> Mode {
+        match self.upnp_mode(side) {
+            off @ (Mode::Off | Mode::Silent) => off,
             Mode::Normal | Mode::Refuse(_) => self.ssdp,
         }
     }
 
-    /// The mode of the web server, with `upnp` taken into account.
-    pub(crate) fn http_mode(&self) -> Mode {
-        match self.upnp {
-            Mode::Normal => self.http,
-            other => other,
-        }
+    /// The mode of the web server on one side, with `upnp` taken into account.
+    pub(crate) fn http_mode(&self, side: Side) -> Mode {
+        self.upnp_mode(side).or(self.http)
+    }
+
+    fn upnp_mode(&self, side: Side) -> Mode {
+        self.upnp.or(if side == Side::Firewall { self.upnp_ipv6 } else { Mode::Normal })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,8 +31,30 @@ const MAX_DATAGRAM: usize = 65_535;
 pub(crate) struct Forwarder {
     reach: SocketAddr,
     target: Target,
+    /// Datagrams and connections that have come in.
+    packets: Arc<AtomicU32>,
     /// None where forwarding is switched off.
     task: Option<JoinHandle<()>>,
+}
+
+/// Who may come in from outside; the default value is everybody.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Gate {
+    pub(crate) remote_host: Option<IpAddr>,
+    pub(crate) remote_port: Option<u16>,
+}
+
+/// A gate that counts what comes in.
+struct Counted(Gate, Arc<AtomicU32>);
+
+impl Counted {
+    fn lets_in(&self, peer: SocketAddr) -> bool {
+        let Self(gate, packets) = self;
+        let may = gate.remote_host.is_none_or(|host| host == peer.ip())
+            && gate.remote_port.is_none_or(|port| port == peer.port());
+        packets.fetch_add(u32::from(may), Ordering::Relaxed);
+        may
+    }
 }
 
 /// The internal address, which a UPnP client may change while the mapping lives.
@@ -46,45 +68,51 @@ impl Target {
 }
 
 impl Forwarder {
-    /// Opens `port` on `external`, or any port there, or any port on `fallback`; forwards to `target`.
+    /// Opens the first of `choices` that can be had; forwards to `target` what `gate` lets in.
     pub(crate) fn open(
         runtime: &Handle,
         transport: Transport,
-        (external, fallback): (IpAddr, IpAddr),
-        port: u16,
+        choices: &[SocketAddr],
         target: SocketAddr,
+        gate: Gate,
     ) -> io::Result<Self> {
         // Tokio's sockets register with the runtime that they are made in.
         let _in_runtime = runtime.enter();
         let target = Target(Arc::new(Mutex::new(target)));
-        let choices = [(external, port), (external, 0), (fallback, 0)].map(SocketAddr::from);
+        let packets = Arc::default();
+        let gate = Counted(gate, Arc::clone(&packets));
         let (reach, task) = match transport {
             Transport::Udp => {
-                let socket = std::net::UdpSocket::bind(&choices[..])?;
+                let socket = std::net::UdpSocket::bind(choices)?;
                 socket.set_nonblocking(true)?;
                 let reach = socket.local_addr()?;
                 let socket = UdpSocket::from_std(socket)?;
-                (reach, runtime.spawn(forward_udp(socket, target.clone())))
+                (reach, runtime.spawn(forward_udp(socket, target.clone(), gate)))
             }
             Transport::Tcp => {
-                let listener = std::net::TcpListener::bind(&choices[..])?;
+                let listener = std::net::TcpListener::bind(choices)?;
                 listener.set_nonblocking(true)?;
                 let reach = listener.local_addr()?;
                 let listener = TcpListener::from_std(listener)?;
-                (reach, runtime.spawn(forward_tcp(listener, target.clone())))
+                (reach, runtime.spawn(forward_tcp(listener, target.clone(), gate)))
             }
         };
-        Ok(Self { reach, target, task: Some(task) })
+        Ok(Self { reach, target, packets, task: Some(task) })
     }
 
     /// Stands for an external port without opening it.
     pub(crate) fn closed(external: SocketAddr, target: SocketAddr) -> Self {
-        Self { reach: external, target: Target(Arc::new(Mutex::new(target))), task: None }
+        Self { reach: external, target: Target(Arc::new(Mutex::new(target))), packets: Arc::default(), task: None }
     }
 
     /// Where traffic enters.
     pub(crate) fn reach(&self) -> SocketAddr {
         self.reach
+    }
+
+    /// How many datagrams and connections have come in.
+    pub(crate) fn packets(&self) -> u32 {
+        self.packets.load(Ordering::Relaxed)
     }
 
     /// Forwards to another internal address from now on.
@@ -117,7 +145,7 @@ struct Session {
     used: Arc<AtomicBool>,
 }
 
-async fn forward_udp(outer: UdpSocket, target: Target) {
+async fn forward_udp(outer: UdpSocket, target: Target, gate: Counted) {
     let outer = Arc::new(outer);
     let mut sessions: HashMap<SocketAddr, Session> = HashMap::new();
     // Dropped with this future: no session outlives its mapping.
@@ -137,6 +165,9 @@ async fn forward_udp(outer: UdpSocket, target: Target) {
                     }
                 };
                 errors = 0;
+                if !gate.lets_in(peer) {
+                    continue;
+                }
                 let target = target.get();
                 let stale = sessions.get(&peer).is_none_or(|session| session.target != target);
                 if stale {
@@ -194,13 +225,13 @@ async fn answers(inner: Arc<UdpSocket>, outer: Arc<UdpSocket>, peer: SocketAddr,
     peer
 }
 
-async fn forward_tcp(listener: TcpListener, target: Target) {
+async fn forward_tcp(listener: TcpListener, target: Target, gate: Counted) {
     let mut connections = JoinSet::new();
     let mut errors = 0;
     while errors < MAX_ERRORS {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((outer, _)) if connections.len() < MAX_SESSIONS => {
+                Ok((outer, peer)) if gate.lets_in(peer) && connections.len() < MAX_SESSIONS => {
                     errors = 0;
                     connections.spawn(splice(outer, target.get()));
                 }

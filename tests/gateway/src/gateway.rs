@@ -1,12 +1,13 @@
 //! The handle: a gateway in a thread of its own.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
+use crate::pinhole::Prefix;
 use crate::router::{Command, Router};
 use crate::shared::{EVENT_QUEUE, Shared};
 use crate::{Addresses, Announcement, Counters, Event, Faults, GatewayConfig, GatewayError, GatewayState, Mapping};
@@ -86,9 +87,9 @@ impl Gateway {
         self.shared.look(|state| state.addresses.clone())
     }
 
-    /// The table, by transport and external port.
+    /// The table, by transport and external port; then the pinholes, by their UniqueID.
     pub fn mappings(&self) -> Vec<Mapping> {
-        self.shared.look(|state| state.mappings())
+        self.shared.look(|state| state.mappings_and_pinholes())
     }
 
     /// How many messages of each type have arrived.
@@ -184,6 +185,21 @@ impl Gateway {
         self.shared.with(|state| state.set_external(address));
     }
 
+    /// Renumbers the inside: from now on the firewall for IPv6 serves only addresses in this prefix, and link-local ones.
+    /// Pinholes for other addresses are closed, and requests from there get no answer, as from a prefix that the provider
+    /// has taken away. The caller's part is that its host has an address in the new prefix. Announcements are not sent.
+    ///
+    /// # Errors
+    /// [`GatewayError::Config`] for a length over 128 and for a gateway without IPv6, [`GatewayError::Stopped`].
+    pub fn renumber(&self, prefix: Ipv6Addr, length: u8) -> Result<(), GatewayError> {
+        if self.addresses().ipv6.is_none() {
+            return Err(GatewayError::Config("a gateway without IPv6 cannot be renumbered".into()));
+        }
+        let inside = Prefix::new(prefix, length).map_err(GatewayError::Config)?;
+        self.shared.with(|state| state.renumber(inside));
+        self.apply()
+    }
+
     /// Puts another gateway on the LAN of this one: it hears the searches that arrive here, as it would hear multicast
     /// ones, and answers them from its own address, with its own description, external address, table and switches
     /// (such as [`ssdp_delay_ms`](Faults::ssdp_delay_ms) to come first or last). Give it another
@@ -192,7 +208,8 @@ impl Gateway {
         self.shared.with(|state| state.neighbours.push(other.shared.searches.clone()));
     }
 
-    /// Sends an announcement to `to`, unicast or multicast, from the port that the protocol listens on.
+    /// Sends an announcement to `to`, unicast or multicast, from the port that the protocol listens on: to an IPv6 address
+    /// from that of the firewall for IPv6.
     /// A protocol that is off announces nothing.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::forward::Forwarder;
+use crate::forward::{Forwarder, Gate};
 use crate::shared::{Shared, State};
 use crate::table::{self, Ask, Decision, Entry, Grant, Key, Refusal, Rules};
 use crate::{Event, GatewayConfig, Protocol};
@@ -46,11 +46,16 @@ impl Shared {
 }
 
 impl State {
+    /// Whether there is room for neither a mapping nor a pinhole.
+    pub(crate) fn is_full(&self, config: &GatewayConfig) -> bool {
+        self.faults.table_full || self.table.len() + self.pinholes.len() >= config.max_mappings
+    }
+
     fn rules(&self, config: &GatewayConfig) -> Rules {
         Rules {
             min_external_port: config.min_external_port,
             nonce_takeover: self.faults.nonce_takeover,
-            full: self.faults.table_full || self.table.len() >= config.max_mappings,
+            full: self.is_full(config),
             granted_port: self.faults.granted_port,
             overwrite: config.upnp_overwrite,
         }
@@ -99,8 +104,10 @@ impl State {
     fn create(&mut self, key: Key, ask: Ask, expires_at: Option<Instant>, shared: &Shared) -> Result<(), Refusal> {
         let config = &shared.config;
         let forwarder = if config.forward {
-            let binds = (config.external_bind, config.bind);
-            Forwarder::open(&shared.runtime, ask.transport, binds, key.1, ask.internal).map_err(|error| {
+            let outside = config.external_bind;
+            let choices = [(outside, key.1), (outside, 0), (config.bind, 0)].map(SocketAddr::from);
+            let gate = Gate::default();
+            Forwarder::open(&shared.runtime, ask.transport, &choices, ask.internal, gate).map_err(|error| {
                 let message = format!("cannot open external port {}: {error}", key.1);
                 self.emit(Event::Error { message });
                 Refusal::Full

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::layout::{self, Device, ROOT_PATH, Service};
 use crate::shared::Shared;
+use crate::side::Side;
 use crate::soap::{self, Error};
 use crate::{Faults, HttpBody, Mode, Protocol, control, description};
 
@@ -69,13 +70,13 @@ impl Response {
 }
 
 /// Serves connections on `listener` until dropped.
-pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
+pub(crate) async fn serve(shared: Arc<Shared>, side: Side, listener: TcpListener) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn(connection(shared.clone(), stream, peer));
+                    connections.spawn(connection(shared.clone(), side, stream, peer));
                 }
                 // Out of file descriptors, most likely: others must end first.
                 Err(_) => sleep(Duration::from_millis(10)).await,
@@ -85,7 +86,10 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     }
 }
 
-async fn connection(shared: Arc<Shared>, mut stream: TcpStream, peer: SocketAddr) {
+async fn connection(shared: Arc<Shared>, side: Side, mut stream: TcpStream, peer: SocketAddr) {
+    if shared.look(|state| state.is_stranger(peer)) {
+        return hold(stream).await;
+    }
     let turn = shared.turn_in_web_server().await;
     let Ok(Ok(request)) = timeout(READ_TIMEOUT, read(&mut stream)).await else {
         shared.arrived("malformed", peer, false);
@@ -97,10 +101,10 @@ async fn connection(shared: Arc<Shared>, mut stream: TcpStream, peer: SocketAddr
     }
     let processing = shared.turn_at_processor().await;
     let faults = shared.look(|state| state.faults.clone());
-    let response = respond(&shared, &faults, &request, peer);
+    let response = respond(&shared, side, &faults, &request, peer);
     shared.settle().await;
     drop(processing);
-    if response.withheld || faults.http_mode() == Mode::Silent {
+    if response.withheld || faults.http_mode(side) == Mode::Silent {
         // Nobody else waits for an answer that is lost.
         drop(turn);
         return hold(stream).await;
@@ -172,7 +176,7 @@ async fn read(stream: &mut TcpStream) -> io::Result<Request> {
     Ok(request)
 }
 
-fn respond(shared: &Shared, faults: &Faults, request: &Request, peer: SocketAddr) -> Response {
+fn respond(shared: &Shared, side: Side, faults: &Faults, request: &Request, peer: SocketAddr) -> Response {
     let devices = layout::devices(&shared.config, faults);
     let count = |kind: &str| shared.arrived(kind, peer, false);
     let plain = |status| Response::new(status, Vec::new(), HttpBody::Normal);
@@ -192,7 +196,7 @@ fn respond(shared: &Shared, faults: &Faults, request: &Request, peer: SocketAddr
                     Document::Description(_) => "http_description",
                     Document::Scpd(_) => "http_scpd",
                 });
-                get(shared, faults, document)
+                get(shared, side, faults, document)
             }
             None => {
                 count("http_other");
@@ -200,7 +204,7 @@ fn respond(shared: &Shared, faults: &Faults, request: &Request, peer: SocketAddr
             }
         },
         "POST" => match devices.iter().flat_map(Device::services).find(|service| service.control == path) {
-            Some(service) => post(shared, faults, service, request, peer),
+            Some(service) => post(shared, side, faults, service, request, peer),
             None => {
                 count("http_other");
                 plain("404 Not Found")
@@ -227,7 +231,7 @@ fn find_document<'a>(devices: &'a [Device], path: &str) -> Option<Document<'a>> 
     })
 }
 
-fn get(shared: &Shared, faults: &Faults, document: Document<'_>) -> Response {
+fn get(shared: &Shared, side: Side, faults: &Faults, document: Document<'_>) -> Response {
     if let Some(url) = &faults.redirect {
         let mut response = Response::new("302 Found", Vec::new(), HttpBody::Normal);
         response.location = Some(url.clone());
@@ -235,7 +239,7 @@ fn get(shared: &Shared, faults: &Faults, document: Document<'_>) -> Response {
     }
     match document {
         Document::Description(device) => {
-            let address = shared.look(|state| state.addresses.http_address);
+            let address = shared.look(|state| state.addresses.on(side).http);
             let body = description::document(&shared.config, faults, device, address);
             Response::new("200 OK", body, faults.http_body)
         }
@@ -244,7 +248,14 @@ fn get(shared: &Shared, faults: &Faults, document: Document<'_>) -> Response {
     }
 }
 
-fn post(shared: &Shared, faults: &Faults, service: &Service, request: &Request, peer: SocketAddr) -> Response {
+fn post(
+    shared: &Shared,
+    side: Side,
+    faults: &Faults,
+    service: &Service,
+    request: &Request,
+    peer: SocketAddr,
+) -> Response {
     if faults.control_missing {
         shared.arrived("http_other", peer, false);
         return Response::new("404 Not Found", Vec::new(), HttpBody::Normal);
@@ -267,10 +278,10 @@ fn post(shared: &Shared, faults: &Faults, service: &Service, request: &Request, 
     };
     shared.arrived(&format!("soap_{}", call.action), peer, false);
     // A silent server does nothing either.
-    if faults.http_mode() == Mode::Silent {
+    if faults.http_mode(side) == Mode::Silent {
         return fault(soap::ACTION_FAILED);
     }
-    let mut response = match control::execute(shared, service, &call, peer) {
+    let mut response = match control::execute(shared, side, service, &call, peer) {
         Ok(body) => Response::new("200 OK", body, style),
         Err(error) => fault(error),
     };

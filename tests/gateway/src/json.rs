@@ -1,12 +1,12 @@
 //! The line protocol: one JSON object a line tells the gateway what to do, and one answers.
 //! The command and the bindings of other languages speak it; the README has every command.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::{Event, Gateway, NewMapping, Protocol, Transport};
+use crate::{Announcement, Event, Gateway, NewMapping, Protocol, Transport};
 
 /// A command with its fields.
 #[derive(Debug, Deserialize)]
@@ -40,6 +40,17 @@ enum Command {
     RemoveMapping {
         transport: Transport,
         external_port: u16,
+    },
+    RemovePinhole {
+        transport: Transport,
+        internal: SocketAddr,
+    },
+    Renumber {
+        prefix: String,
+    },
+    Announce {
+        what: Announcement,
+        to: SocketAddr,
     },
     Stop {},
 }
@@ -101,6 +112,12 @@ fn set(gateway: &Gateway, patch: &Value) -> Result<Value, String> {
     Ok(json!({}))
 }
 
+/// Reads `2001:db8:1::/64`.
+fn prefix(text: &str) -> Result<(Ipv6Addr, u8), String> {
+    let parts = text.split_once('/').and_then(|(address, length)| Some((address.parse().ok()?, length.parse().ok()?)));
+    parts.ok_or_else(|| format!("prefix: `{text}` must be an IPv6 address and a length, such as 2001:db8:1::/64"))
+}
+
 fn run(gateway: &Gateway, command: Command) -> Result<Value, String> {
     let text = |error: crate::GatewayError| error.to_string();
     Ok(match command {
@@ -126,6 +143,18 @@ fn run(gateway: &Gateway, command: Command) -> Result<Value, String> {
         }
         Command::RemoveMapping { transport, external_port } => {
             json!({"removed": gateway.remove_mapping(transport, external_port)})
+        }
+        Command::RemovePinhole { transport, internal } => {
+            json!({"removed": gateway.remove_pinhole(transport, internal)})
+        }
+        Command::Renumber { prefix } => {
+            let (address, length) = self::prefix(&prefix)?;
+            gateway.renumber(address, length).map_err(text)?;
+            json!({ "prefix": prefix })
+        }
+        Command::Announce { what, to } => {
+            gateway.announce(what, to).map_err(text)?;
+            json!({})
         }
         Command::Stop {} => json!({}),
     })

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::side::Side;
 use crate::{Faults, GatewayConfig, SecondDevice, WanService};
 
 pub(crate) const ROOT_PATH: &str = "/rootDesc.xml";
@@ -26,6 +27,8 @@ pub(crate) enum Role {
     Common,
     /// A WAN connection, and whether it is up.
     Connection { up: bool },
+    /// WANIPv6FirewallControl.
+    Firewall,
 }
 
 /// One root device.
@@ -41,6 +44,8 @@ pub(crate) struct Device {
     pub(crate) common: Service,
     /// Each stands in a WANConnectionDevice of its own.
     pub(crate) connections: Vec<Service>,
+    /// Stands beside the last connection.
+    pub(crate) firewall: Option<Service>,
 }
 
 impl Device {
@@ -62,12 +67,18 @@ impl Device {
     }
 
     /// Where the description is.
-    pub(crate) fn location(&self, http: SocketAddr) -> String {
+    fn location(&self, http: SocketAddr) -> String {
         format!("http://{http}{}{ROOT_PATH}", self.prefix)
     }
 
+    /// Where searches and announcements say that it is.
+    pub(crate) fn told_location(&self, faults: &Faults, side: Side, http: SocketAddr) -> String {
+        let lie = if side == Side::Firewall { &faults.location_ipv6 } else { &faults.location };
+        lie.clone().unwrap_or_else(|| self.location(http))
+    }
+
     pub(crate) fn services(&self) -> impl Iterator<Item = &Service> {
-        std::iter::once(&self.common).chain(&self.connections)
+        std::iter::once(&self.common).chain(&self.connections).chain(&self.firewall)
     }
 
     /// The search targets with which to answer a search for `st`; a newer device answers for older versions of its
@@ -126,6 +137,7 @@ fn device(config: &GatewayConfig, faults: &Faults, prefix: &'static str) -> Devi
         scpd: match role {
             Role::Common => format!("{prefix}/WANCfg.xml"),
             Role::Connection { .. } => format!("{prefix}/WANIPCn.xml"),
+            Role::Firewall => format!("{prefix}/WANIP6FC.xml"),
         },
         role,
     };
@@ -145,6 +157,12 @@ fn device(config: &GatewayConfig, faults: &Faults, prefix: &'static str) -> Devi
         let path = if faults.control_query { "/control?WANIPConnection" } else { "/ctl/IPConn" };
         connections.push(service(name, version, id, path.into(), Role::Connection { up: main_up }));
     }
+    // Part of IGD:2, of the device that is connected.
+    let has_firewall = config.ipv6 && version >= 2 && main_up && !faults.no_firewall_service;
+    let firewall = has_firewall.then(|| {
+        let id = "urn:upnp-org:serviceId:WANIPv6Firewall1";
+        service("WANIPv6FirewallControl", 1, id, "/ctl/IP6FCtl".into(), Role::Firewall)
+    });
     Device {
         prefix,
         uuid: uuid(config, main_up),
@@ -158,5 +176,6 @@ fn device(config: &GatewayConfig, faults: &Faults, prefix: &'static str) -> Devi
             Role::Common,
         ),
         connections,
+        firewall,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -60,14 +60,14 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// One line of the router's table.
+/// One line of the router's table: a mapping of IPv4, or a pinhole in the firewall for IPv6.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mapping {
     /// The protocol that made it, or that last renewed it.
     pub protocol: Protocol,
     /// The transport.
     pub transport: Transport,
-    /// The port on the router's external address, as clients are told.
+    /// The port on the router's external address, as clients are told. That of a pinhole is the internal port.
     pub external_port: u16,
     /// Where traffic goes.
     pub internal: SocketAddr,
@@ -76,10 +76,14 @@ pub struct Mapping {
     /// Seconds left, rounded up; `None` for a permanent mapping.
     pub expires_in: Option<u32>,
     /// The loopback address and port where traffic for this mapping really enters: the external port on
-    /// `external_bind` where that could be had, else any other port.
+    /// `external_bind` (of a pinhole: `ipv6_external_bind`) where that could be had, else any other port.
     pub reach: SocketAddr,
     /// The PCP nonce in hex, 24 digits.
     pub nonce: Option<String>,
+    /// UPnP's UniqueID of a pinhole in the IPv6 firewall, which all pinholes have, whoever made them; `None` for a mapping
+    /// of IPv4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique_id: Option<u16>,
 }
 
 /// Most names that are counted; then everything new counts as `other`.
@@ -109,7 +113,7 @@ impl Counters {
 /// What a condition in [`Gateway::wait_for`](crate::Gateway::wait_for) looks at: one consistent view.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GatewayState {
-    /// The table, by transport and external port.
+    /// The table, by transport and external port; then the pinholes, by their UniqueID.
     pub mappings: Vec<Mapping>,
     /// The counters.
     pub counters: Counters,
@@ -123,7 +127,7 @@ pub struct GatewayState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addresses {
     /// The router's address on its LAN side.
-    pub gateway: std::net::IpAddr,
+    pub gateway: IpAddr,
     /// UDP port of PCP and NAT-PMP.
     pub pcp_port: u16,
     /// Where unicast SSDP searches go.
@@ -132,6 +136,29 @@ pub struct Addresses {
     pub http_address: SocketAddr,
     /// The URL of the device description.
     pub description_url: String,
+    /// Where the firewall for IPv6 is controlled; `None` if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Ipv6Addresses>,
+    /// Why there is no firewall for IPv6 although [`ipv6`](crate::GatewayConfig::ipv6) is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_ipv6: Option<String>,
+}
+
+/// Where a running gateway listens over IPv6.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ipv6Addresses {
+    /// The router's IPv6 address on its LAN side.
+    pub gateway: IpAddr,
+    /// UDP port of PCP: the same number as over IPv4.
+    pub pcp_port: u16,
+    /// Where unicast SSDP searches go.
+    pub ssdp_address: SocketAddr,
+    /// The web server.
+    pub http_address: SocketAddr,
+    /// The URL of the device description.
+    pub description_url: String,
+    /// Whether multicast searches are heard.
+    pub multicast: bool,
 }
 
 /// Something that happened. As JSON, the field `event` names it.

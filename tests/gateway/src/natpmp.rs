@@ -137,7 +137,7 @@ fn create(
         })
         .map_err(|refusal| match refusal {
             Refusal::NotAuthorized { .. } => code::NOT_AUTHORIZED,
-            Refusal::PortTaken | Refusal::Full => code::OUT_OF_RESOURCES,
+            Refusal::PortTaken | Refusal::Full | Refusal::CannotRenew => code::OUT_OF_RESOURCES,
         })?;
     Ok((grant.external_port, grant.lifetime))
 }

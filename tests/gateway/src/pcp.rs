@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
+use crate::pinhole::{Passage, PinholeAsk};
 use crate::shared::Shared;
+use crate::side::Side;
 use crate::table::{Ask, Key, Nonce, Refusal};
 use crate::{Faults, Mode, Protocol, Transport};
 
@@ -73,7 +75,7 @@ pub(crate) fn changes_table(packet: &[u8]) -> bool {
 }
 
 /// The answer to one message; `None` for what must be ignored.
-pub(crate) fn answer(shared: &Shared, mode: Mode, packet: &[u8], from: SocketAddr) -> Option<Vec<u8>> {
+pub(crate) fn answer(shared: &Shared, side: Side, mode: Mode, packet: &[u8], from: SocketAddr) -> Option<Vec<u8>> {
     // 8.3: too short to have an opcode, or itself an answer: dropped without a word.
     let opcode = *packet.get(1)?;
     if opcode & RESPONSE != 0 {
@@ -84,7 +86,7 @@ pub(crate) fn answer(shared: &Shared, mode: Mode, packet: &[u8], from: SocketAdd
     }
     let result = match mode {
         Mode::Refuse(code) => Err(Error(u8::try_from(code).unwrap_or(u8::MAX), None)),
-        _ => process(shared, packet, from),
+        _ => process(shared, side, packet, from),
     };
     Some(match result {
         Ok(answer) => answer,
@@ -129,7 +131,7 @@ fn refusal(shared: &Shared, packet: &[u8], Error(result, lifetime): Error) -> Ve
     answer
 }
 
-fn process(shared: &Shared, packet: &[u8], from: SocketAddr) -> Result<Vec<u8>, Error> {
+fn process(shared: &Shared, side: Side, packet: &[u8], from: SocketAddr) -> Result<Vec<u8>, Error> {
     if packet.len() < HEADER || packet.len() > MAX_LENGTH || !packet.len().is_multiple_of(4) {
         return Err(code::MALFORMED_REQUEST.into());
     }
@@ -143,7 +145,7 @@ fn process(shared: &Shared, packet: &[u8], from: SocketAddr) -> Result<Vec<u8>, 
         OPCODE_MAP if packet.len() < MAP_LENGTH => Err(code::MALFORMED_REQUEST.into()),
         OPCODE_MAP => {
             check_client(client, from)?;
-            map(shared, packet, client)
+            map(shared, side, packet, client)
         }
         _ => Err(code::UNSUPP_OPCODE.into()),
     }
@@ -193,58 +195,130 @@ fn options(mut rest: &[u8]) -> Result<bool, Error> {
     Ok(prefer_failure)
 }
 
-fn map(shared: &Shared, packet: &[u8], client: IpAddr) -> Result<Vec<u8>, Error> {
-    let prefer_failure = options(&packet[MAP_LENGTH..])?;
-    let lifetime = u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]);
-    let mut nonce: Nonce = [0; 12];
-    nonce.copy_from_slice(&packet[24..36]);
-    let protocol = packet[36];
-    let internal_port = u16::from_be_bytes([packet[40], packet[41]]);
-    let suggested = u16::from_be_bytes([packet[42], packet[43]]);
-    let transport = match protocol {
-        IPPROTO_TCP => Some(Transport::Tcp),
-        IPPROTO_UDP => Some(Transport::Udp),
-        // 11.1: all protocols means all ports.
-        0 if internal_port != 0 => return Err(code::MALFORMED_REQUEST.into()),
-        0 => None,
-        _ => return Err(code::UNSUPP_PROTOCOL.into()),
-    };
-    if lifetime == 0 {
-        delete(shared, transport, SocketAddr::new(client, internal_port), suggested, nonce)?;
-        return Ok(success(shared, packet, 0, suggested, address(&packet[44..60])));
+/// A request to map or to delete (11.1), with what does not depend on the side checked.
+struct Request {
+    /// Seconds; 0 deletes.
+    lifetime: u32,
+    nonce: Nonce,
+    /// `None` is all.
+    transport: Option<Transport>,
+    /// Port 0 is all.
+    internal: SocketAddr,
+    /// 0 leaves the choice to the router.
+    suggested: u16,
+    suggested_address: IpAddr,
+    prefer_failure: bool,
+}
+
+impl Request {
+    fn read(packet: &[u8], client: IpAddr) -> Result<Self, Error> {
+        let prefer_failure = options(&packet[MAP_LENGTH..])?;
+        let mut nonce: Nonce = [0; 12];
+        nonce.copy_from_slice(&packet[24..36]);
+        let internal_port = u16::from_be_bytes([packet[40], packet[41]]);
+        let transport = match packet[36] {
+            IPPROTO_TCP => Some(Transport::Tcp),
+            IPPROTO_UDP => Some(Transport::Udp),
+            // 11.1: all protocols means all ports.
+            0 if internal_port != 0 => return Err(code::MALFORMED_REQUEST.into()),
+            0 => None,
+            _ => return Err(code::UNSUPP_PROTOCOL.into()),
+        };
+        Ok(Self {
+            lifetime: u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]),
+            nonce,
+            transport,
+            internal: SocketAddr::new(client, internal_port),
+            suggested: u16::from_be_bytes([packet[42], packet[43]]),
+            suggested_address: address(&packet[44..60]),
+            prefer_failure,
+        })
     }
-    // This router cannot forward everything at once to one host.
-    let Some(transport) = transport.filter(|_| internal_port != 0) else {
-        return Err(code::UNSUPP_PROTOCOL.into());
+
+    /// 13.2: PREFER_FAILURE insists on the address as well, where one is named.
+    fn insists_on_other(&self, external: IpAddr) -> bool {
+        self.prefer_failure && !self.suggested_address.is_unspecified() && self.suggested_address != external
+    }
+
+    /// The transport, where the request is for one port.
+    fn one_port(&self) -> Result<Transport, Error> {
+        // This router cannot forward everything at once to one host.
+        self.transport.filter(|_| self.internal.port() != 0).ok_or_else(|| code::UNSUPP_PROTOCOL.into())
+    }
+}
+
+fn map(shared: &Shared, side: Side, packet: &[u8], client: IpAddr) -> Result<Vec<u8>, Error> {
+    let request = Request::read(packet, client)?;
+    let (lifetime, port, external) = match side {
+        _ if request.lifetime == 0 => {
+            let Request { transport, internal, suggested, nonce, .. } = request;
+            match side {
+                Side::Nat => delete(shared, transport, internal, suggested, nonce)?,
+                Side::Firewall => shared.with(|state| state.delete_pinholes(transport, internal, nonce))?,
+            }
+            return Ok(success(shared, packet, 0, suggested, request.suggested_address));
+        }
+        Side::Nat => map_port(shared, &request)?,
+        Side::Firewall => map_pinhole(shared, &request)?,
     };
+    let mut answer = success(shared, packet, lifetime, port, external);
+    if request.prefer_failure {
+        // 7.3: an option that was heeded comes back.
+        answer.extend([OPTION_PREFER_FAILURE, 0, 0, 0]);
+    }
+    Ok(answer)
+}
+
+/// Maps a port of the NAT; lifetime, external port and external address.
+fn map_port(shared: &Shared, request: &Request) -> Result<(u32, u16, IpAddr), Error> {
+    let transport = request.one_port()?;
     let (external, zero_refused) = shared.look(|state| (state.external_address(), state.faults.refuse_port_zero));
     let external = external.ok_or(code::NETWORK_FAILURE)?;
-    if suggested == 0 && zero_refused {
+    if request.suggested == 0 && zero_refused {
         return Err(code::MALFORMED_REQUEST.into());
     }
-    // 13.2: PREFER_FAILURE insists on the address as well, where one is named.
-    let wanted = address(&packet[44..60]);
-    if prefer_failure && !wanted.is_unspecified() && wanted != IpAddr::V4(external) {
+    if request.insists_on_other(external.into()) {
         return Err(code::CANNOT_PROVIDE_EXTERNAL.into());
     }
     let grant = shared.map(Ask {
         protocol: Protocol::Pcp,
         transport,
-        internal: SocketAddr::new(client, internal_port),
-        suggested,
-        exact: prefer_failure,
-        lifetime: lifetime.clamp(shared.config.min_lifetime, shared.config.max_lifetime),
-        nonce: Some(nonce),
+        internal: request.internal,
+        suggested: request.suggested,
+        exact: request.prefer_failure,
+        lifetime: request.lifetime.clamp(shared.config.min_lifetime, shared.config.max_lifetime),
+        nonce: Some(request.nonce),
         description: String::new(),
     })?;
     // A renewal can have moved the address.
     let external = shared.look(|state| state.external_address()).unwrap_or(external);
-    let mut answer = success(shared, packet, grant.lifetime, grant.external_port, external.into());
-    if prefer_failure {
-        // 7.3: an option that was heeded comes back.
-        answer.extend([OPTION_PREFER_FAILURE, 0, 0, 0]);
+    Ok((grant.lifetime, grant.external_port, external.into()))
+}
+
+/// Opens a pinhole; lifetime, external port and external address. A firewall translates nothing: outside, address and
+/// port are what they are inside, whatever the client suggests (11.3).
+fn map_pinhole(shared: &Shared, request: &Request) -> Result<(u32, u16, IpAddr), Error> {
+    let transport = request.one_port()?;
+    let internal = request.internal;
+    let faults = shared.look(|state| state.faults.clone());
+    if faults.inbound_pinholes_refused {
+        return Err(code::NOT_AUTHORIZED.into());
     }
-    Ok(answer)
+    if request.suggested == 0 && faults.refuse_port_zero {
+        return Err(code::MALFORMED_REQUEST.into());
+    }
+    let other_port = request.suggested != 0 && request.suggested != internal.port();
+    if request.insists_on_other(internal.ip()) || (request.prefer_failure && other_port) {
+        return Err(code::CANNOT_PROVIDE_EXTERNAL.into());
+    }
+    let grant = shared.open_pinhole(PinholeAsk {
+        protocol: Protocol::Pcp,
+        passage: Passage::for_all(transport, internal),
+        lifetime: request.lifetime.clamp(shared.config.min_lifetime, shared.config.max_lifetime),
+        nonce: Some(request.nonce),
+    })?;
+    let echoes = grant.renewed && faults.pinhole_renewal_echoes_port;
+    Ok((grant.lifetime, if echoes { request.suggested } else { internal.port() }, internal.ip()))
 }
 
 /// 11.3: the MAP answer repeats the request's nonce, protocol and internal port.
@@ -295,7 +369,7 @@ impl From<Refusal> for Error {
             // 11.3: the refusal holds as long as the other's mapping does.
             Refusal::NotAuthorized { remaining } => Self(code::NOT_AUTHORIZED, Some(remaining.unwrap_or(u32::MAX))),
             Refusal::PortTaken => code::CANNOT_PROVIDE_EXTERNAL.into(),
-            Refusal::Full => code::NO_RESOURCES.into(),
+            Refusal::Full | Refusal::CannotRenew => code::NO_RESOURCES.into(),
         }
     }
 }

@@ -11,9 +11,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::layout::ROOT_PATH;
+use crate::ports::{self, Opened, Ports};
 use crate::shared::Shared;
-use crate::{Addresses, Announcement, Event, GatewayConfig, GatewayError, Mode, datagram, http, ssdp};
+use crate::side::Side;
+use crate::{Announcement, Event, GatewayConfig, GatewayError, Mode, datagram, http, ssdp};
 
 type Answer = SyncSender<Result<(), GatewayError>>;
 
@@ -57,87 +58,104 @@ impl Drop for Server {
     }
 }
 
+/// One half of the router with the servers that run at the moment.
 #[derive(Debug)]
-pub(crate) struct Router {
-    shared: Arc<Shared>,
+struct Half {
+    side: Side,
     datagram: Option<Server>,
     ssdp: Option<Server>,
     http: Option<Server>,
 }
 
-async fn udp(what: &'static str, address: SocketAddr) -> Result<UdpSocket, GatewayError> {
-    UdpSocket::bind(address).await.map_err(|source| GatewayError::Bind { what, address, source })
-}
-
-/// Beside the group's socket the port may be the same.
-fn search_socket(config: &GatewayConfig, address: SocketAddr) -> Result<UdpSocket, GatewayError> {
-    ssdp::socket(address, config.ssdp_multicast).map_err(|source| GatewayError::Bind {
-        what: "the SSDP port",
-        address,
-        source,
-    })
-}
-
-async fn tcp(address: SocketAddr) -> Result<TcpListener, GatewayError> {
-    TcpListener::bind(address).await.map_err(|source| GatewayError::Bind { what: "the web server", address, source })
-}
-
-fn description_url(http: SocketAddr) -> String {
-    format!("http://{http}{ROOT_PATH}")
-}
-
-impl Router {
-    /// Opens all ports, so that their numbers are known, and closes those that are not wanted.
-    pub(crate) async fn open(config: GatewayConfig) -> Result<Self, GatewayError> {
-        let at = |port| SocketAddr::new(config.bind, port);
-        let datagram = udp("the PCP port", at(config.pcp_port)).await?;
-        let search = search_socket(&config, at(config.ssdp_port))?;
-        let web = tcp(at(config.http_port)).await?;
-        let http_address = web.local_addr()?;
-        let addresses = Addresses {
-            gateway: config.bind,
-            pcp_port: datagram.local_addr()?.port(),
-            ssdp_address: search.local_addr()?,
-            http_address,
-            description_url: description_url(http_address),
-        };
-        let shared = Arc::new(Shared::new(config, Handle::current(), addresses));
-        let mut router = Self { shared, datagram: None, ssdp: None, http: None };
-        router.datagram = Some(router.serve_datagrams(datagram));
-        router.ssdp = Some(router.serve_searches(search)?);
-        router.http = Some(router.serve_http(web));
-        router.apply().await?;
-        Ok(router)
+impl Half {
+    /// Serves all ports of one half.
+    fn serve(shared: &Arc<Shared>, side: Side, ports: Ports) -> Result<Self, GatewayError> {
+        Ok(Self {
+            side,
+            datagram: Some(serve_datagrams(shared, side, ports.datagram)),
+            ssdp: Some(serve_searches(shared, side, ports.search)?),
+            http: Some(serve_http(shared, side, ports.web)),
+        })
     }
 
-    pub(crate) fn shared(&self) -> Arc<Shared> {
-        self.shared.clone()
+    /// Opens and closes ports so that they fit config and switches.
+    async fn apply(&mut self, shared: &Arc<Shared>) -> Result<(), GatewayError> {
+        let side = self.side;
+        let places = shared.look(|state| state.addresses.on(side));
+        let faults = shared.look(|state| state.faults.clone());
+        let upnp = shared.config.upnp;
+        let datagrams = shared.datagram_modes(side) != (Mode::Off, Mode::Off);
+        let searches = upnp && faults.ssdp_mode(side) != Mode::Off;
+        let web = upnp && faults.http_mode(side) != Mode::Off;
+        close_unless(datagrams, &mut self.datagram).await;
+        close_unless(searches, &mut self.ssdp).await;
+        close_unless(web, &mut self.http).await;
+        if datagrams && self.datagram.is_none() {
+            self.datagram = Some(serve_datagrams(shared, side, ports::udp(places.pcp).await?));
+        }
+        if searches && self.ssdp.is_none() {
+            let socket = ports::search_socket(&shared.config, places.ssdp)?;
+            self.ssdp = Some(serve_searches(shared, side, socket)?);
+        }
+        if web && self.http.is_none() {
+            self.http = Some(serve_http(shared, side, ports::tcp(places.http).await?));
+        }
+        Ok(())
     }
+}
 
-    fn serve_datagrams(&self, socket: UdpSocket) -> Server {
-        let socket = Arc::new(socket);
-        Server::spawn(datagram::serve(self.shared(), socket.clone()), Some(socket))
-    }
+fn serve_datagrams(shared: &Arc<Shared>, side: Side, socket: UdpSocket) -> Server {
+    let socket = Arc::new(socket);
+    Server::spawn(datagram::serve(shared.clone(), side, socket.clone()), Some(socket))
+}
 
-    /// One server for the unicast socket and, where asked, for the group: answers to both leave from the former.
-    fn serve_searches(&self, socket: UdpSocket) -> Result<Server, GatewayError> {
-        let bind = self.shared.config.bind;
-        let group = if self.shared.config.ssdp_multicast {
+/// One server for the unicast socket and, where asked, for the group: answers to both leave from the former.
+fn serve_searches(shared: &Arc<Shared>, side: Side, socket: UdpSocket) -> Result<Server, GatewayError> {
+    let group = match side {
+        Side::Nat if shared.config.ssdp_multicast => {
+            let bind = shared.config.bind;
             let failed = |source| GatewayError::Bind {
                 what: "the multicast port",
                 address: SocketAddr::new(bind, ssdp::PORT),
                 source,
             };
             Some(ssdp::multicast_socket(bind).map_err(failed)?)
-        } else {
-            None
-        };
-        let socket = Arc::new(socket);
-        Ok(Server::spawn(ssdp::serve(self.shared(), socket.clone(), group), Some(socket)))
+        }
+        // Not every interface has multicast over IPv6; whether this one does, the addresses say.
+        Side::Firewall if shared.config.ssdp_multicast => ssdp::multicast_socket(shared.config.ipv6_bind).ok(),
+        _ => None,
+    };
+    let socket = Arc::new(socket);
+    Ok(Server::spawn(ssdp::serve(shared.clone(), side, socket.clone(), group), Some(socket)))
+}
+
+fn serve_http(shared: &Arc<Shared>, side: Side, listener: TcpListener) -> Server {
+    Server::spawn(http::serve(shared.clone(), side, listener), None)
+}
+
+#[derive(Debug)]
+pub(crate) struct Router {
+    shared: Arc<Shared>,
+    halves: Vec<Half>,
+}
+
+impl Router {
+    /// Opens all ports, so that their numbers are known, and closes those that are not wanted.
+    pub(crate) async fn open(config: GatewayConfig) -> Result<Self, GatewayError> {
+        let opened = Opened::open(&config).await?;
+        let addresses = opened.addresses(&config)?;
+        let shared = Arc::new(Shared::new(config, Handle::current(), addresses));
+        let mut halves = vec![Half::serve(&shared, Side::Nat, opened.nat)?];
+        if let Some(ports) = opened.firewall {
+            halves.push(Half::serve(&shared, Side::Firewall, ports)?);
+        }
+        let mut router = Self { shared, halves };
+        router.apply().await?;
+        Ok(router)
     }
 
-    fn serve_http(&self, listener: TcpListener) -> Server {
-        Server::spawn(http::serve(self.shared(), listener), None)
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
     }
 
     /// Serves until told to stop.
@@ -160,11 +178,12 @@ impl Router {
             // Whatever happened may have taken mappings out of the table.
             shared.settle().await;
         }
-        let servers = [self.datagram.take(), self.ssdp.take(), self.http.take()];
-        for server in servers.into_iter().flatten() {
-            server.close().await;
+        for mut half in self.halves.drain(..) {
+            for server in [half.datagram.take(), half.ssdp.take(), half.http.take()].into_iter().flatten() {
+                server.close().await;
+            }
         }
-        shared.with(|state| state.table.clear());
+        shared.with(|state| state.clear());
         shared.settle().await;
         // Whoever reads events sees their end.
         shared.with(|state| state.unsubscribe_all());
@@ -183,55 +202,45 @@ impl Router {
     }
 
     async fn announce(&self, what: Announcement, to: SocketAddr) {
-        let server = if what.is_datagram_port() { &self.datagram } else { &self.ssdp };
+        // From the half that speaks the address's protocol; a router without a firewall for IPv6 has only one.
+        let half = self.halves.iter().rfind(|half| half.side == Side::Nat || to.is_ipv6());
+        let Some(half) = half else { return };
+        let server = if what.is_datagram_port() { &half.datagram } else { &half.ssdp };
         if let Some(socket) = server.as_ref().and_then(|server| server.socket.as_ref()) {
-            what.send(&self.shared, socket, to).await;
+            what.send(&self.shared, half.side, socket, to).await;
         }
     }
 
-    /// Opens and closes ports so that they fit config and switches.
     async fn apply(&mut self) -> Result<(), GatewayError> {
-        let addresses = self.shared.look(|state| state.addresses.clone());
-        let faults = self.shared.look(|state| state.faults.clone());
-        let upnp = self.shared.config.upnp;
-        let datagrams = self.shared.datagram_modes() != (Mode::Off, Mode::Off);
-        let searches = upnp && faults.ssdp_mode() != Mode::Off;
-        let web = upnp && faults.http_mode() != Mode::Off;
-        close_unless(datagrams, &mut self.datagram).await;
-        close_unless(searches, &mut self.ssdp).await;
-        close_unless(web, &mut self.http).await;
-        if datagrams && self.datagram.is_none() {
-            let socket = udp("the PCP port", SocketAddr::new(addresses.gateway, addresses.pcp_port)).await?;
-            self.datagram = Some(self.serve_datagrams(socket));
-        }
-        if searches && self.ssdp.is_none() {
-            let socket = search_socket(&self.shared.config, addresses.ssdp_address)?;
-            self.ssdp = Some(self.serve_searches(socket)?);
-        }
-        if web && self.http.is_none() {
-            let listener = tcp(addresses.http_address).await?;
-            self.http = Some(self.serve_http(listener));
+        for half in &mut self.halves {
+            half.apply(&self.shared).await?;
         }
         Ok(())
     }
 
     async fn reboot(&mut self) -> Result<(), GatewayError> {
-        let old = self.shared.look(|state| state.addresses.http_address);
-        let keeps = self.shared.config.http_port != 0
-            || self.shared.look(|state| state.faults.reboot_keeps_http_port)
-            || self.http.is_none();
-        // Before the old one closes, so that the number differs.
-        let fresh = if keeps { None } else { Some(tcp(SocketAddr::new(old.ip(), 0)).await?) };
+        let keeps = self.shared.config.http_port != 0 || self.shared.look(|state| state.faults.reboot_keeps_http_port);
+        // Before the old ones close, so that the number differs.
+        let mut fresh = Vec::new();
+        let mut number = 0;
+        for (index, half) in self.halves.iter().enumerate().filter(|(_, half)| !keeps && half.http.is_some()) {
+            let ip = self.shared.look(|state| state.addresses.on(half.side).http.ip());
+            let listener = match ports::tcp(SocketAddr::new(ip, number)).await {
+                // Taken over IPv6, where another number does as well.
+                Err(_) if number != 0 => ports::tcp(SocketAddr::new(ip, 0)).await?,
+                other => other?,
+            };
+            number = listener.local_addr()?.port();
+            fresh.push((index, listener));
+        }
         self.shared.with(|state| state.reboot());
         self.shared.settle().await;
-        if let Some(listener) = fresh {
+        for (index, listener) in fresh {
+            let half = &mut self.halves[index];
             let http_address = listener.local_addr()?;
-            close_unless(false, &mut self.http).await;
-            self.shared.with(|state| {
-                state.addresses.http_address = http_address;
-                state.addresses.description_url = description_url(http_address);
-            });
-            self.http = Some(self.serve_http(listener));
+            close_unless(false, &mut half.http).await;
+            self.shared.with(|state| state.addresses.move_http(half.side, http_address));
+            half.http = Some(serve_http(&self.shared, half.side, listener));
         }
         self.shared.with(|state| {
             let addresses = state.addresses.clone();
@@ -249,7 +258,7 @@ async fn close_unless(wanted: bool, server: &mut Option<Server>) {
 
 /// Returns when the next lease may have run out, or the table has changed.
 async fn next_expiry(shared: &Shared) {
-    let at = shared.look(|state| state.table.next_expiry());
+    let at = shared.look(|state| state.next_expiry());
     let due = async {
         match at {
             Some(at) => sleep_until(Instant::from_std(at)).await,

@@ -12,6 +12,8 @@ use tokio::sync::{Notify, broadcast, watch};
 
 use crate::faults::count_down;
 use crate::forward::Forwarder;
+use crate::pinhole::{Pinholes, Prefix};
+use crate::side::Side;
 use crate::ssdp::Heard;
 use crate::table::Table;
 use crate::{Addresses, Counters, Event, Faults, GatewayConfig, GatewayState, Mapping, Mode, Protocol};
@@ -49,6 +51,9 @@ pub(crate) struct State {
     pub(crate) faults: Faults,
     pub(crate) counters: Counters,
     pub(crate) table: Table,
+    pub(crate) pinholes: Pinholes,
+    /// The only addresses inside that the firewall for IPv6 serves; `None` until the inside is renumbered.
+    pub(crate) inside: Option<Prefix>,
     pub(crate) addresses: Addresses,
     pub(crate) external: Option<Ipv4Addr>,
     epoch_base: u32,
@@ -67,6 +72,8 @@ impl Shared {
             faults: config.faults.clone(),
             counters: Counters::default(),
             table: Table::default(),
+            pinholes: Pinholes::default(),
+            inside: None,
             addresses,
             external: config.external_address,
             epoch_base: config.epoch,
@@ -98,7 +105,14 @@ impl Shared {
     }
 
     fn expire(&self, state: &mut State) {
-        let expired = state.table.expire(Instant::now());
+        let now = Instant::now();
+        let mut expired = state.table.expire(now);
+        for id in state.pinholes.expired(now) {
+            if let Some((view, forwarder)) = state.pinholes.remove(id) {
+                state.table.closing.push(forwarder);
+                expired.push(Event::Expired(view));
+            }
+        }
         if expired.is_empty() {
             return;
         }
@@ -187,22 +201,25 @@ impl Shared {
         });
     }
 
-    /// Counts a message that has arrived, unless a switch loses it: then false.
+    /// Counts a message that has arrived, unless a switch loses it, or its sender is inside no more: then false.
     pub(crate) fn arrived(&self, kind: &str, from: SocketAddr, lossy: bool) -> bool {
         self.with(|state| {
-            if lossy && state.loses_request() {
+            if lossy && (state.is_stranger(from) || state.loses_request()) {
                 state.counters.add("dropped_by_fault");
                 return false;
             }
             state.counters.add(kind);
+            if self.config.ipv6 && from.is_ipv6() {
+                state.counters.add("over_ipv6");
+            }
             state.emit(Event::Request { kind: kind.to_owned(), from });
             true
         })
     }
 
-    /// Whether PCP and NAT-PMP are spoken, by config and switches.
-    pub(crate) fn datagram_modes(&self) -> (Mode, Mode) {
-        self.look(|state| state.datagram_modes(&self.config))
+    /// Whether PCP and NAT-PMP are spoken on one side, by config and switches.
+    pub(crate) fn datagram_modes(&self, side: Side) -> (Mode, Mode) {
+        self.look(|state| state.datagram_modes(&self.config, side))
     }
 }
 
@@ -222,16 +239,39 @@ impl State {
 
     pub(crate) fn view(&self) -> GatewayState {
         GatewayState {
-            mappings: self.mappings(),
+            mappings: self.mappings_and_pinholes(),
             counters: self.counters.clone(),
             external_address: self.external_address(),
             epoch: self.epoch(),
         }
     }
 
+    pub(crate) fn mappings_and_pinholes(&self) -> Vec<Mapping> {
+        let mut all = self.mappings();
+        all.extend(self.pinholes.views(Instant::now()));
+        all
+    }
+
+    /// Those of IPv4, of which alone WANIPConnection knows.
     pub(crate) fn mappings(&self) -> Vec<Mapping> {
         let now = Instant::now();
         self.table.iter().map(|(key, entry)| entry.view(key, now)).collect()
+    }
+
+    /// When the next lease runs out.
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        self.table.next_expiry().into_iter().chain(self.pinholes.next_expiry()).min()
+    }
+
+    /// Takes all out, without a word.
+    pub(crate) fn clear(&mut self) {
+        self.table.clear();
+        self.table.closing.extend(self.pinholes.clear());
+    }
+
+    /// Whether an address is inside no more.
+    pub(crate) fn is_stranger(&self, from: SocketAddr) -> bool {
+        self.inside.is_some_and(|prefix| !prefix.contains(from.ip()))
     }
 
     /// Seconds since the router started, or claims to have (RFC 6887, 8.5).
@@ -242,7 +282,7 @@ impl State {
 
     /// What a reboot does to the state; the sockets are the caller's part.
     pub(crate) fn reboot(&mut self) {
-        self.table.clear();
+        self.clear();
         self.epoch_base = 0;
         self.boots = self.boots.wrapping_add(1);
         self.up_since = Instant::now();
@@ -264,13 +304,18 @@ impl State {
         self.emit(Event::ExternalAddress { address });
     }
 
-    pub(crate) fn datagram_modes(&self, config: &GatewayConfig) -> (Mode, Mode) {
+    pub(crate) fn datagram_modes(&self, config: &GatewayConfig, side: Side) -> (Mode, Mode) {
         let effective = |on: bool, mode: Mode| match mode {
             Mode::Silent => Mode::Silent,
             _ if !on => Mode::Off,
             other => other,
         };
-        (effective(config.pcp, self.faults.pcp), effective(config.nat_pmp, self.faults.nat_pmp))
+        let pcp = effective(config.pcp, self.faults.pcp_mode(side));
+        match side {
+            Side::Nat => (pcp, effective(config.nat_pmp, self.faults.nat_pmp)),
+            // NAT-PMP is for IPv4 alone (RFC 6886, 1).
+            Side::Firewall => (pcp, Mode::Off),
+        }
     }
 
     /// Draws whether one datagram is lost.

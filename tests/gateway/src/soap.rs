@@ -13,6 +13,9 @@ pub(crate) struct Call {
     pub(crate) arguments: BTreeMap<String, String>,
 }
 
+/// The values of an answer, by their names.
+pub(crate) type Values = Vec<(&'static str, String)>;
+
 const ENVELOPE: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 
 /// Reads a call. The SOAPAction header must name the action of the body (3.2.1).
@@ -45,6 +48,16 @@ pub(crate) fn parse(header: Option<&str>, body: &[u8]) -> Result<Call, Error> {
     Ok(call)
 }
 
+/// The text of an argument, which must be there.
+pub(crate) fn argument<'a>(call: &'a Call, name: &str) -> Result<&'a str, Error> {
+    call.arguments.get(name).map(|value| value.trim()).ok_or(INVALID_ARGS)
+}
+
+/// A number among the arguments.
+pub(crate) fn number<T: std::str::FromStr>(call: &Call, name: &str) -> Result<T, Error> {
+    argument(call, name)?.parse().map_err(|_| INVALID_ARGS)
+}
+
 /// A UPnP error: its code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Error(pub(crate) u16);
@@ -53,6 +66,15 @@ pub(crate) const INVALID_ACTION: Error = Error(401);
 pub(crate) const INVALID_ARGS: Error = Error(402);
 pub(crate) const ACTION_FAILED: Error = Error(501);
 pub(crate) const NOT_AUTHORIZED: Error = Error(606);
+pub(crate) const PINHOLE_SPACE_EXHAUSTED: Error = Error(701);
+pub(crate) const FIREWALL_DISABLED: Error = Error(702);
+pub(crate) const INBOUND_PINHOLE_NOT_ALLOWED: Error = Error(703);
+pub(crate) const NO_SUCH_PINHOLE: Error = Error(704);
+pub(crate) const PROTOCOL_NOT_SUPPORTED: Error = Error(705);
+pub(crate) const INTERNAL_PORT_WILDCARD: Error = Error(706);
+pub(crate) const PROTOCOL_WILDCARD: Error = Error(707);
+pub(crate) const SOURCE_WILDCARD: Error = Error(708);
+pub(crate) const NO_PACKET_SENT: Error = Error(709);
 pub(crate) const INDEX_INVALID: Error = Error(713);
 pub(crate) const NO_SUCH_ENTRY: Error = Error(714);
 pub(crate) const WILDCARD_EXTERNAL_PORT: Error = Error(716);
@@ -62,13 +84,22 @@ pub(crate) const REMOTE_HOST_WILDCARD: Error = Error(726);
 pub(crate) const NO_PORT_MAPS: Error = Error(728);
 
 impl Error {
-    /// The description in the standards (UDA 1.1, 3.2.2; WANIPConnection:2, 2.5).
+    /// The description in the standards (UDA 1.1, 3.2.2; WANIPConnection:2, 2.5; WANIPv6FirewallControl:1, 2.5).
     fn text(self) -> &'static str {
         match self.0 {
             401 => "Invalid Action",
             402 => "Invalid Args",
             501 => "Action Failed",
             606 => "Action not authorized",
+            701 => "PinholeSpaceExhausted",
+            702 => "FirewallDisabled",
+            703 => "InboundPinholeNotAllowed",
+            704 => "NoSuchEntry",
+            705 => "ProtocolNotSupported",
+            706 => "InternalPortWildcardingNotAllowed",
+            707 => "ProtocolWildcardingNotAllowed",
+            708 => "WildCardNotPermittedInSrcIP",
+            709 => "NoPacketSent",
             713 => "SpecifiedArrayIndexInvalid",
             714 => "NoSuchEntryInArray",
             715 => "WildCardNotPermittedInSrcIP",

@@ -1,7 +1,7 @@
 //! The search side of UPnP (UPnP Device Architecture 1.1, section 1.3).
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +12,14 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::datagram::{Delivery, Outbox};
 use crate::layout::{self, Device};
 use crate::shared::Shared;
+use crate::side::Side;
 use crate::{Faults, Mode};
 
 /// Where multicast searches go.
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 255, 250);
+/// The same over IPv6: on the link, and in the site (UPnP Device Architecture 1.1, annex A).
+const IPV6_GROUPS: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xc), Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 0xc)];
 pub(crate) const PORT: u16 = 1900;
 const BUFFER: usize = 4096;
 const SERVER: &str = concat!("portlease-gateway/", env!("CARGO_PKG_VERSION"), " UPnP/1.1");
@@ -59,6 +63,10 @@ fn parse(packet: &[u8], multicast: bool) -> Result<Search<'_>, &'static str> {
 /// A UDP socket on `address`; a shared one can have its port beside others on this machine.
 pub(crate) fn socket(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        // Beside the one for IPv4 with the same number.
+        socket.set_only_v6(true)?;
+    }
     socket.set_reuse_address(shared)?;
     socket.bind(&address.into())?;
     socket.set_nonblocking(true)?;
@@ -67,25 +75,48 @@ pub(crate) fn socket(address: SocketAddr, shared: bool) -> io::Result<UdpSocket>
 
 /// A socket that hears multicast searches on the interface of `address`.
 pub(crate) fn multicast_socket(address: IpAddr) -> io::Result<UdpSocket> {
-    let IpAddr::V4(interface) = address else {
-        return Err(io::Error::new(io::ErrorKind::Unsupported, "multicast searches are heard on IPv4 only"));
-    };
     // Other UPnP programs on this machine listen there too.
-    let socket = socket((Ipv4Addr::UNSPECIFIED, PORT).into(), true)?;
-    socket.join_multicast_v4(GROUP, interface)?;
-    Ok(socket)
+    match address {
+        IpAddr::V4(interface) => {
+            let socket = socket((Ipv4Addr::UNSPECIFIED, PORT).into(), true)?;
+            socket.join_multicast_v4(GROUP, interface)?;
+            Ok(socket)
+        }
+        IpAddr::V6(address) => {
+            let interface = interface_of(address);
+            let socket = socket((Ipv6Addr::UNSPECIFIED, PORT).into(), true)?;
+            for group in IPV6_GROUPS {
+                socket.join_multicast_v6(&group, interface)?;
+            }
+            Ok(socket)
+        }
+    }
+}
+
+/// The index of the interface that has this address, or 0, which leaves the choice to the system.
+fn interface_of(address: Ipv6Addr) -> u32 {
+    if cfg!(any(target_os = "linux", target_os = "android")) {
+        // One address a line: 32 digits, then the index, both in hexadecimal.
+        let table = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+        let digits = format!("{:032x}", address.to_bits());
+        let line = table.lines().find_map(|line| line.strip_prefix(&digits));
+        let index = line.and_then(|rest| u32::from_str_radix(rest.split_whitespace().next()?, 16).ok());
+        return index.unwrap_or(0);
+    }
+    // What macOS and Windows have for their loopback interface.
+    u32::from(address.is_loopback())
 }
 
 /// A search as it came, and who sent it.
 pub(crate) type Heard = (Vec<u8>, SocketAddr);
 
 /// Answers searches that come to `socket`, to the group's socket or to a neighbour, all from `socket`, until dropped.
-pub(crate) async fn serve(shared: Arc<Shared>, socket: Arc<UdpSocket>, group: Option<UdpSocket>) {
-    let unicast = hear(shared.clone(), socket.clone(), socket.clone(), false);
-    let passed_on = hear_neighbours(shared.clone(), socket.clone());
+pub(crate) async fn serve(shared: Arc<Shared>, side: Side, socket: Arc<UdpSocket>, group: Option<UdpSocket>) {
+    let unicast = hear(shared.clone(), side, socket.clone(), socket.clone(), false);
+    let passed_on = hear_neighbours(shared.clone(), side, socket.clone());
     match group {
         Some(group) => {
-            tokio::join!(unicast, passed_on, hear(shared, Arc::new(group), socket, true));
+            tokio::join!(unicast, passed_on, hear(shared, side, Arc::new(group), socket, true));
         }
         None => {
             tokio::join!(unicast, passed_on);
@@ -94,12 +125,14 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: Arc<UdpSocket>, group: Op
 }
 
 /// Answers the searches that arrived at other gateways of the same LAN.
-async fn hear_neighbours(shared: Arc<Shared>, answer_from: Arc<UdpSocket>) {
+async fn hear_neighbours(shared: Arc<Shared>, side: Side, answer_from: Arc<UdpSocket>) {
     let mut searches = shared.searches.subscribe();
-    let mut outbox = Outbox::new(shared.clone(), answer_from);
+    let mut outbox = Outbox::new(shared.clone(), answer_from.clone());
     loop {
         match searches.recv().await {
-            Ok((packet, peer)) => answer_search(&shared, &mut outbox, &packet, peer, false).await,
+            // The router's other side hears those.
+            Ok((_, peer)) if answer_from.local_addr().is_ok_and(|own| own.is_ipv6() != peer.is_ipv6()) => {}
+            Ok((packet, peer)) => answer_search(&shared, side, &mut outbox, &packet, peer, false).await,
             // As if they had been lost on the way.
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
@@ -107,7 +140,7 @@ async fn hear_neighbours(shared: Arc<Shared>, answer_from: Arc<UdpSocket>) {
     }
 }
 
-async fn hear(shared: Arc<Shared>, socket: Arc<UdpSocket>, answer_from: Arc<UdpSocket>, multicast: bool) {
+async fn hear(shared: Arc<Shared>, side: Side, socket: Arc<UdpSocket>, answer_from: Arc<UdpSocket>, multicast: bool) {
     let mut outbox = Outbox::new(shared.clone(), answer_from);
     let mut buffer = [0; BUFFER];
     loop {
@@ -124,11 +157,18 @@ async fn hear(shared: Arc<Shared>, socket: Arc<UdpSocket>, answer_from: Arc<UdpS
             // The group reaches its members by itself.
             shared.pass_on(packet, peer);
         }
-        answer_search(&shared, &mut outbox, packet, peer, multicast).await;
+        answer_search(&shared, side, &mut outbox, packet, peer, multicast).await;
     }
 }
 
-async fn answer_search(shared: &Shared, outbox: &mut Outbox, packet: &[u8], peer: SocketAddr, multicast: bool) {
+async fn answer_search(
+    shared: &Shared,
+    side: Side,
+    outbox: &mut Outbox,
+    packet: &[u8],
+    peer: SocketAddr,
+    multicast: bool,
+) {
     let search = parse(packet, multicast);
     let kind = if search.is_ok() { "ssdp_search" } else { "malformed" };
     if !shared.arrived(kind, peer, true) {
@@ -138,8 +178,9 @@ async fn answer_search(shared: &Shared, outbox: &mut Outbox, packet: &[u8], peer
     // The socket's own buffer is the queue.
     let turn = shared.turn_at_processor().await;
     drop(turn);
-    let (faults, http, boots) = shared.look(|state| (state.faults.clone(), state.addresses.http_address, state.boots));
-    if faults.ssdp_mode() != Mode::Normal || faults.ssdp_only_st.as_ref().is_some_and(|only| only != search.target) {
+    let (faults, http, boots) = shared.look(|state| (state.faults.clone(), state.addresses.on(side).http, state.boots));
+    if faults.ssdp_mode(side) != Mode::Normal || faults.ssdp_only_st.as_ref().is_some_and(|only| only != search.target)
+    {
         return;
     }
     let delivery = Delivery {
@@ -153,7 +194,7 @@ async fn answer_search(shared: &Shared, outbox: &mut Outbox, packet: &[u8], peer
             for number in 1..=faults.ssdp_bogus_locations {
                 outbox.send(bogus_answer(&faults, &device, &target, http, number), peer, delivery);
             }
-            let location = faults.location.clone().unwrap_or_else(|| device.location(http));
+            let location = device.told_location(&faults, side, http);
             let true_answer = answer(&faults, &device.uuid, &target, &location, boots);
             // Behind the bogus ones even when all are sent at once.
             let behind = Duration::from_millis(if faults.ssdp_bogus_locations > 0 { 5 } else { 0 });

@@ -26,11 +26,7 @@ pub(crate) struct Entry {
 impl Entry {
     /// Seconds left, rounded up; `None` when permanent.
     pub(crate) fn remaining(&self, now: Instant) -> Option<u32> {
-        self.expires_at.map(|at| {
-            let left = at.saturating_duration_since(now);
-            let whole = u32::try_from(left.as_secs()).unwrap_or(u32::MAX);
-            whole.saturating_add(u32::from(left.subsec_nanos() > 0))
-        })
+        remaining(self.expires_at, now)
     }
 
     pub(crate) fn view(&self, (transport, external_port): Key, now: Instant) -> Mapping {
@@ -42,7 +38,8 @@ impl Entry {
             description: self.description.clone(),
             expires_in: self.remaining(now),
             reach: self.forwarder.reach(),
-            nonce: self.nonce.map(|nonce| nonce.iter().map(|byte| format!("{byte:02x}")).collect()),
+            nonce: self.nonce.map(hex),
+            unique_id: None,
         }
     }
 }
@@ -80,6 +77,8 @@ pub(crate) enum Refusal {
     PortTaken,
     /// There is no room.
     Full,
+    /// It is there, and cannot be renewed.
+    CannotRenew,
 }
 
 /// The rules by which the table grants, apart from the switches.
@@ -230,6 +229,20 @@ impl Table {
         let above = wish.max(LOWEST).checked_add(1).unwrap_or(LOWEST);
         (above..=u16::MAX).chain(LOWEST..above).find(|port| free(*port)).ok_or(Refusal::Full)
     }
+}
+
+/// Seconds left, rounded up; `None` when permanent.
+pub(crate) fn remaining(expires_at: Option<Instant>, now: Instant) -> Option<u32> {
+    expires_at.map(|at| {
+        let left = at.saturating_duration_since(now);
+        let whole = u32::try_from(left.as_secs()).unwrap_or(u32::MAX);
+        whole.saturating_add(u32::from(left.subsec_nanos() > 0))
+    })
+}
+
+/// A nonce as text.
+pub(crate) fn hex(nonce: Nonce) -> String {
+    nonce.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// When a lease that is granted now runs out.
