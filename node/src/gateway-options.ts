@@ -108,7 +108,10 @@ export interface Faults {
   pcpLoseAnswers?: number | undefined;
   /** The same for NAT-PMP. */
   natPmpLoseAnswers?: number | undefined;
-  /** The same for AddPortMapping, AddAnyPortMapping and DeletePortMapping: the connection stays open without a word. */
+  /**
+   * The same for AddPortMapping, AddAnyPortMapping, DeletePortMapping, AddPinhole, UpdatePinhole and DeletePinhole: the
+   * connection stays open without a word.
+   */
   httpLoseAnswers?: number | undefined;
   /**
    * Milliseconds that the router's only processor spends on each request, of whatever protocol, one after another. Up
@@ -218,7 +221,7 @@ export interface Faults {
   scpdMissing?: boolean | undefined;
   /** Actions are answered with 404. */
   controlMissing?: boolean | undefined;
-  /** The LOCATION in SSDP answers; default the true one. */
+  /** The LOCATION in SSDP answers over IPv4; default the true one. */
   location?: string | null | undefined;
   /**
    * This many answers with a LOCATION on the router that leads nowhere come before each true one, from the same
@@ -257,6 +260,34 @@ export interface Faults {
   paddedDescription?: boolean | undefined;
   /** The description holds this many elements nested in one another. */
   nesting?: number | undefined;
+  /** PCP over IPv6 alone. */
+  pcpIpv6?: Mode | undefined;
+  /** UPnP over IPv6 alone: SSDP and the web server. */
+  upnpIpv6?: Mode | undefined;
+  /** The LOCATION in SSDP answers over IPv6; default the true one. */
+  locationIpv6?: string | null | undefined;
+  /** The description has no WANIPv6FirewallControl. */
+  noFirewallService?: boolean | undefined;
+  /** The firewall is off: GetFirewallStatus says so, and every other action on it is answered with 702. */
+  firewallDisabled?: boolean | undefined;
+  /**
+   * Clients are not allowed to open pinholes: GetFirewallStatus says so, actions on pinholes are answered with 703, and
+   * PCP's requests to map with NOT_AUTHORIZED.
+   */
+  inboundPinholesRefused?: boolean | undefined;
+  /** A pinhole cannot be renewed: PCP NO_RESOURCES, UPnP 501 (miniupnpd with pf does this). */
+  pinholeRenewalRefused?: boolean | undefined;
+  /**
+   * A renewal, by whatever protocol, makes the router forget the pinhole's nonce: from then on PCP renews it for every
+   * nonce and answers every delete with NOT_AUTHORIZED (miniupnpd 2.3.1 with nftables does this).
+   */
+  pinholeRenewalForgetsNonce?: boolean | undefined;
+  /** PCP's answer to a renewal repeats the suggested external port, 0 included (miniupnpd does this). */
+  pinholeRenewalEchoesPort?: boolean | undefined;
+  /** AddPinhole for a pinhole that exists gives it another UniqueID each time; the old one is 704 from then on. */
+  newUniqueIds?: boolean | undefined;
+  /** AddPinhole answers with a UniqueID that no pinhole has. */
+  wrongUniqueIds?: boolean | undefined;
   /** A reboot keeps the HTTP port. */
   rebootKeepsHttpPort?: boolean | undefined;
 }
@@ -273,7 +304,10 @@ export interface GatewayOptions {
   ssdpPort?: number | undefined;
   /** TCP port of the UPnP web server; 0 takes any free port, and another one after each reboot. */
   httpPort?: number | undefined;
-  /** Also joins 239.255.255.250:1900 on the interface of `bind`, so that multicast searches are heard. */
+  /**
+   * Also joins 239.255.255.250:1900 on the interface of `bind`, so that multicast searches are heard. With `ipv6` also
+   * `ff02::c` and `ff05::c` on the interface of `ipv6Bind`; Linux sends no multicast to its loopback interface.
+   */
   ssdpMulticast?: boolean | undefined;
   /**
    * The external address that clients are told; null means that the router has none. Default 192.0.1.1, which is in no
@@ -312,6 +346,19 @@ export interface GatewayOptions {
    * answers 718 as miniupnpd does, true overwrites as WANIPConnection:1 has it.
    */
   upnpOverwrite?: boolean | undefined;
+  /**
+   * Whether the router also has a firewall for IPv6, in which PCP (RFC 6887) and UPnP (WANIPv6FirewallControl:1) open
+   * pinholes. It listens on the port numbers of IPv4. If this machine has no IPv6 on loopback, the gateway runs without
+   * the firewall and says why. Default false.
+   */
+  ipv6?: boolean | undefined;
+  /** The router's IPv6 address on its LAN side. Default ::1. */
+  ipv6Bind?: string | undefined;
+  /**
+   * The IPv6 address on which pinholes really listen, at the port of the pinhole. If the host inside has this address
+   * too, which is so on most machines, they listen at any other port. Default ::1.
+   */
+  ipv6ExternalBind?: string | undefined;
   /** The friendly name of the UPnP device. */
   friendlyName?: string | undefined;
   /**
@@ -462,6 +509,17 @@ export const faultForms: Readonly<Record<keyof Faults, Form>> = {
   downConnectionFirst: { name: 'down_connection_first', reads: 'flag' },
   paddedDescription: { name: 'padded_description', reads: 'flag' },
   nesting: { name: 'nesting', reads: 'count', most: 9007199254740991 },
+  pcpIpv6: { name: 'pcp_ipv6', reads: 'word', words: MODE, code: 'refuse' },
+  upnpIpv6: { name: 'upnp_ipv6', reads: 'word', words: MODE, code: 'refuse' },
+  locationIpv6: { name: 'location_ipv6', reads: 'text', nullable: true },
+  noFirewallService: { name: 'no_firewall_service', reads: 'flag' },
+  firewallDisabled: { name: 'firewall_disabled', reads: 'flag' },
+  inboundPinholesRefused: { name: 'inbound_pinholes_refused', reads: 'flag' },
+  pinholeRenewalRefused: { name: 'pinhole_renewal_refused', reads: 'flag' },
+  pinholeRenewalForgetsNonce: { name: 'pinhole_renewal_forgets_nonce', reads: 'flag' },
+  pinholeRenewalEchoesPort: { name: 'pinhole_renewal_echoes_port', reads: 'flag' },
+  newUniqueIds: { name: 'new_unique_ids', reads: 'flag' },
+  wrongUniqueIds: { name: 'wrong_unique_ids', reads: 'flag' },
   rebootKeepsHttpPort: { name: 'reboot_keeps_http_port', reads: 'flag' },
 };
 
@@ -486,6 +544,9 @@ export const gatewayForms: Readonly<Record<keyof GatewayOptions, Form>> = {
   epoch: { name: 'epoch', reads: 'seconds' },
   secureMode: { name: 'secure_mode', reads: 'flag' },
   upnpOverwrite: { name: 'upnp_overwrite', reads: 'flag' },
+  ipv6: { name: 'ipv6', reads: 'flag' },
+  ipv6Bind: { name: 'ipv6_bind', reads: 'text' },
+  ipv6ExternalBind: { name: 'ipv6_external_bind', reads: 'text' },
   friendlyName: { name: 'friendly_name', reads: 'text' },
   seed: { name: 'seed', reads: 'count', most: 9007199254740991 },
   faults: { name: 'faults', reads: 'faults' },

@@ -55,6 +55,8 @@ export interface GatewayMapping {
   readonly reach: string;
   /** The PCP nonce in hex. */
   readonly nonce: string | null;
+  /** UPnP's UniqueID of a pinhole in the IPv6 firewall; a mapping of IPv4 has none. */
+  readonly uniqueId?: number;
 }
 
 /** The gateway at one moment. */

@@ -16,6 +16,7 @@ const AFTER_HELP: &str = "\
 Examples:
   portlease gateway --pcp-port 5351 --ssdp-port 1900 --keep-running
   PORTLEASE_GATEWAY=127.0.0.1,pcp=5351,ssdp=1900 portlease map 4000/udp
+  portlease gateway --ipv6      also with a firewall for IPv6, on [::1]
 
 Lines for stdin:
   {\"set\":{\"cgnat\":true}}     change a switch

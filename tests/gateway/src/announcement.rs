@@ -14,12 +14,12 @@ use crate::{Event, layout, natpmp, pcp, ssdp};
 #[serde(rename_all = "snake_case")]
 pub enum Announcement {
     /// PCP's ANNOUNCE with the present epoch (RFC 6887, 14.1). Real routers send it to 224.0.0.1:5350 and
-    /// [ff02::1]:5350.
+    /// `[ff02::1]:5350`.
     Pcp,
     /// NAT-PMP's answer about the external address, unasked (RFC 6886, 3.2.1). Sent to the same address as PCP's.
     NatPmp,
     /// NOTIFY `ssdp:alive` for each device and service type, with BOOTID.UPNP.ORG (UPnP Device Architecture 1.1,
-    /// 1.2.2). Real routers send it to 239.255.255.250:1900 and [ff02::c]:1900.
+    /// 1.2.2). Real routers send it to 239.255.255.250:1900 and `[ff02::c]:1900`.
     SsdpAlive,
     /// NOTIFY `ssdp:byebye`, for the same types (1.2.3).
     SsdpByebye,

@@ -59,6 +59,7 @@ impl Gateway {
             lifetime,
             ..NewMapping::new(transport, external_port, internal)
         };
+        self.check(&mapping)?;
         self.write(mapping, |shared, ask| shared.map(ask).map(|_| ()))
     }
 
@@ -69,6 +70,7 @@ impl Gateway {
     /// # Errors
     /// [`GatewayError::Mapping`] when the table is full or the port cannot be opened.
     pub fn put_mapping(&self, mapping: NewMapping) -> Result<Mapping, GatewayError> {
+        self.check(&mapping)?;
         // The old entry's port is closed first, so that the new one can have it.
         if self.is_pinhole(mapping.internal) {
             self.remove_pinhole(mapping.transport, mapping.internal);
@@ -78,19 +80,23 @@ impl Gateway {
         self.write(mapping, Shared::put)
     }
 
+    fn check(&self, mapping: &NewMapping) -> Result<(), GatewayError> {
+        if mapping.external_port == 0 || mapping.internal.port() == 0 {
+            return Err(GatewayError::Mapping("ports must be at least 1".into()));
+        }
+        if self.is_pinhole(mapping.internal) && mapping.external_port != mapping.internal.port() {
+            return Err(GatewayError::Mapping("the external port of a pinhole is the internal port".into()));
+        }
+        Ok(())
+    }
+
     fn write(
         &self,
         mapping: NewMapping,
         into_table: impl FnOnce(&Shared, Ask) -> Result<(), Refusal>,
     ) -> Result<Mapping, GatewayError> {
         let NewMapping { protocol, transport, external_port, internal, description, lifetime } = mapping;
-        if external_port == 0 || internal.port() == 0 {
-            return Err(GatewayError::Mapping("ports must be at least 1".into()));
-        }
         if self.is_pinhole(internal) {
-            if external_port != internal.port() {
-                return Err(GatewayError::Mapping("the external port of a pinhole is the internal port".into()));
-            }
             return self.write_pinhole(protocol, transport, internal, lifetime.unwrap_or(0));
         }
         let ask = Ask {

@@ -35,7 +35,7 @@ pub struct Options {
     /// TCP port of the UPnP web server; 0 takes a free one
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     pub http_port: u16,
-    /// Also answer multicast searches (239.255.255.250:1900; for IPv6 [ff02::c] and [ff05::c])
+    /// Also answer multicast searches (239.255.255.250:1900; over IPv6 ff02::c and ff05::c)
     #[arg(long)]
     pub ssdp_multicast: bool,
     /// External address that clients are told, or `none`
@@ -53,7 +53,7 @@ pub struct Options {
     /// Version of the UPnP InternetGatewayDevice
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
     pub igd_version: u8,
-    /// Have a firewall for IPv6, whose pinholes PCP and UPnP open, with the same port numbers
+    /// Also run a firewall for IPv6, in which PCP and UPnP open pinholes, on the same port numbers
     #[arg(long)]
     pub ipv6: bool,
     /// IPv6 address of the router on its LAN side

@@ -25,7 +25,7 @@ pub struct GatewayConfig {
     /// TCP port of the UPnP web server; 0 takes any free port, and another one after each reboot.
     pub http_port: u16,
     /// Also joins 239.255.255.250:1900 on the interface of `bind`, so that multicast searches are heard. With `ipv6` also
-    /// [ff02::c]:1900 and [ff05::c]:1900, if the interface of `ipv6_bind` has multicast; few loopback interfaces do.
+    /// `ff02::c` and `ff05::c` on the interface of `ipv6_bind`; Linux sends no multicast to its loopback interface.
     pub ssdp_multicast: bool,
     /// The external address that clients are told; `None` means that the router has none.
     /// Default 192.0.1.1, which is in no reserved range and so counts as public.
@@ -56,14 +56,14 @@ pub struct GatewayConfig {
     /// AddPortMapping for an external port that the same host already has with another internal port:
     /// false (default) answers 718 as miniupnpd does, true overwrites as WANIPConnection:1 has it.
     pub upnp_overwrite: bool,
-    /// Whether the router also has a firewall for IPv6, whose pinholes PCP (RFC 6887) and UPnP's
-    /// WANIPv6FirewallControl:1 open. Its ports have the numbers of those for IPv4. A machine without IPv6 on loopback
-    /// starts a gateway without it, which says why. Default false.
+    /// Whether the router also has a firewall for IPv6, in which PCP (RFC 6887) and UPnP (WANIPv6FirewallControl:1) open
+    /// pinholes. It listens on the port numbers of IPv4. If this machine has no IPv6 on loopback, the gateway runs without
+    /// the firewall and says why. Default false.
     pub ipv6: bool,
     /// The router's IPv6 address on its LAN side. Default ::1.
     pub ipv6_bind: IpAddr,
-    /// The IPv6 address on which pinholes really listen: at the port of the pinhole, or at any other if the host has this
-    /// address too, because most machines have no other IPv6 address on loopback than ::1. Default ::1.
+    /// The IPv6 address on which pinholes really listen, at the port of the pinhole. If the host inside has this address
+    /// too, which is so on most machines, they listen at any other port. Default ::1.
     pub ipv6_external_bind: IpAddr,
     /// The friendly name of the UPnP device.
     pub friendly_name: String,

@@ -302,13 +302,13 @@ pub struct Faults {
     pub no_firewall_service: bool,
     /// The firewall is off: GetFirewallStatus says so, and every other action on it is answered with 702.
     pub firewall_disabled: bool,
-    /// Clients may open no pinholes: GetFirewallStatus says so, other actions are answered with 703, and PCP's requests to
-    /// map with NOT_AUTHORIZED.
+    /// Clients are not allowed to open pinholes: GetFirewallStatus says so, actions on pinholes are answered with 703, and
+    /// PCP's requests to map with NOT_AUTHORIZED.
     pub inbound_pinholes_refused: bool,
     /// A pinhole cannot be renewed: PCP NO_RESOURCES, UPnP 501 (miniupnpd with pf does this).
     pub pinhole_renewal_refused: bool,
-    /// A renewal, by whatever protocol, makes the router forget the pinhole's nonce: then PCP renews it with any nonce and
-    /// deletes it with none, which is NOT_AUTHORIZED (miniupnpd 2.3.1 with nftables does this).
+    /// A renewal, by whatever protocol, makes the router forget the pinhole's nonce: from then on PCP renews it for every
+    /// nonce and answers every delete with NOT_AUTHORIZED (miniupnpd 2.3.1 with nftables does this).
     pub pinhole_renewal_forgets_nonce: bool,
     /// PCP's answer to a renewal repeats the suggested external port, 0 included (miniupnpd does this).
     pub pinhole_renewal_echoes_port: bool,

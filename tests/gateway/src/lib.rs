@@ -16,12 +16,12 @@
 //! ```
 //!
 //! # Layout
-//! `gateway` is the handle, `by_hand` its methods on the table, `router` its thread, `shared` the state that both and all listeners use. `table` holds
-//! the rules of granting, `grant` applies them, `pinhole` and `pinhole_grant` are
-//! the same for the firewall for IPv6, `forward` has the open ports. `ports` opens those of the servers, of which each
-//! `side`, IPv4 and IPv6, has its own. `datagram` serves the port of `pcp` and `natpmp`; `ssdp`, `http`,
-//! `layout`, `description`, `soap`, `control` and `firewall` make up the UPnP device. `json` is the line protocol for other
-//! languages, `cli` the command.
+//! `gateway` is the handle, `by_hand` its methods on the table, `router` its thread, `shared` the state that both and all
+//! listeners use. `table` holds the rules of granting, `grant` applies them; `pinhole` and `pinhole_grant` are the same for
+//! the firewall for IPv6. `forward` has the open ports of mappings and pinholes, `ports` those of the servers, of which each
+//! `side` of the router has its own. `datagram` serves the port of `pcp` and `natpmp`; `ssdp`, `http`, `layout`,
+//! `description`, `soap`, `control` and `firewall` make up the UPnP device. `json` is the line protocol for other languages,
+//! `cli` the command.
 
 mod announcement;
 mod by_hand;

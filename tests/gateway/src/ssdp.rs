@@ -96,8 +96,8 @@ pub(crate) fn multicast_socket(address: IpAddr) -> io::Result<UdpSocket> {
 /// The index of the interface that has this address, or 0, which leaves the choice to the system.
 fn interface_of(address: Ipv6Addr) -> u32 {
     if cfg!(any(target_os = "linux", target_os = "android")) {
-        // One address a line: 32 digits, then the index, both in hexadecimal.
-        let table = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+        // That of this thread's network. One address a line: 32 digits, then the index, both in hexadecimal.
+        let table = std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap_or_default();
         let digits = format!("{:032x}", address.to_bits());
         let line = table.lines().find_map(|line| line.strip_prefix(&digits));
         let index = line.and_then(|rest| u32::from_str_radix(rest.split_whitespace().next()?, 16).ok());

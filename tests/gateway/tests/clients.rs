@@ -139,16 +139,10 @@ mod real_port {
 /// Programs of the distribution, which Windows does not have.
 #[cfg(unix)]
 mod programs {
-    use std::io::Write;
     use std::path::Path;
     use std::process::{Command, Output};
 
     use super::*;
-
-    /// Says on the terminal itself, which the test harness does not capture, that something was not tested, and why.
-    fn skip(why: &str) {
-        std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes()).unwrap();
-    }
 
     /// Runs a program of the distribution; `None`, with a line that says so, where it is not installed.
     fn tool(name: &str, arguments: &[&str]) -> Option<Output> {
@@ -226,6 +220,25 @@ mod programs {
         natpmpc(&["-a", "0", "4006", "tcp", "0"]).unwrap();
         assert!(gateway.wait_for(std::time::Duration::from_secs(1), |state| state.mappings.is_empty()));
         assert_eq!(gateway.counters().get("natpmp_delete"), 1);
+    }
+
+    #[test]
+    fn upnpc_opens_updates_checks_and_closes_a_pinhole_over_ipv6() {
+        let Some(gateway) = ipv6::firewall() else { return };
+        let url = ipv6::over_ipv6(&gateway).description_url;
+        let upnpc = |arguments: &[&str]| tool("upnpc", &[&["-6", "-u", &url], arguments].concat());
+        let Some(status) = upnpc(&["-S"]) else { return };
+        assert!(text(&status).contains("FirewallEnabled: 1 & Inbound Pinhole Allowed: 1"), "{}", text(&status));
+        let open = |lease: &str| upnpc(&["-A", "empty", "0", "::1", "4000", "UDP", lease]).unwrap();
+        let opened = open("600");
+        let pinhole = ipv6::udp_pinhole(&gateway, 4000).unwrap_or_else(|| panic!("{}", text(&opened)));
+        let id = pinhole.unique_id.unwrap().to_string();
+        let updated = upnpc(&["-U", &id, "1200"]).unwrap();
+        assert!(ipv6::udp_pinhole(&gateway, 4000).unwrap().expires_in > Some(600), "{}", text(&updated));
+        let packets = upnpc(&["-K", &id]).unwrap();
+        assert!(text(&packets).contains("PinholePackets = 0"), "{}", text(&packets));
+        let closed = upnpc(&["-D", &id]).unwrap();
+        assert!(gateway.mappings().is_empty(), "{}", text(&closed));
     }
 
     /// Multicast needs an interface of its own: a fresh network namespace has only its loopback.

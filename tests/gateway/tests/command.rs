@@ -219,6 +219,26 @@ fn flags_are_settings() {
 }
 
 #[test]
+fn the_firewall_for_ipv6_is_a_flag() {
+    let (mut program, started) = Program::start(&["--ipv6", "--faults", r#"{"refuse_port_zero":true}"#]);
+    let Some(there) = started.get("ipv6") else {
+        return skip(&format!("no IPv6 here: {}", started["no_ipv6"]));
+    };
+    assert_eq!((&there["gateway"], &there["pcp_port"]), (&json!("::1"), &started["pcp_port"]));
+    let socket = UdpSocket::bind("[::1]:0").unwrap();
+    socket
+        .connect((std::net::Ipv6Addr::LOCALHOST, u16::try_from(there["pcp_port"].as_u64().unwrap()).unwrap()))
+        .unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    ask(&socket, &ipv6::map(17, 4000, 600, NONCE));
+    let mapped = program.event("mapped");
+    assert_eq!((&mapped["internal"], &mapped["external_port"]), (&json!("[::1]:4000"), &json!(4000)));
+    assert!(mapped["unique_id"].is_number());
+    let (_without, started) = Program::start(&[]);
+    assert!(started.get("ipv6").is_none() && started.get("no_ipv6").is_none());
+}
+
+#[test]
 fn bad_usage_ends_with_2_and_a_taken_port_with_1() {
     let code = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_portlease-gateway"))
@@ -231,6 +251,7 @@ fn bad_usage_ends_with_2_and_a_taken_port_with_1() {
     for arguments in [
         &["--bind", "router"][..],
         &["--igd-version", "3"],
+        &["--ipv6-bind", "127.0.0.1"],
         &["--faults", "{"],
         &["--config", "{\"x\":1}"],
         &["--nonsense"],

@@ -71,6 +71,8 @@ class GatewayMapping:
     """The loopback address and port where traffic for this mapping really enters."""
     nonce: str | None
     """The PCP nonce in hex, 24 digits."""
+    unique_id: int | None = None
+    """UPnP's UniqueID of a pinhole in the IPv6 firewall; `None` for a mapping of IPv4."""
 
 
 def _endpoint(text: str) -> Endpoint:

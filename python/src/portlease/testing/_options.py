@@ -74,8 +74,8 @@ class SwitchesBesideSettings(TypedDict, total=False):
     nat_pmp_lose_answers: int
     """The same for NAT-PMP."""
     http_lose_answers: int
-    """The same for AddPortMapping, AddAnyPortMapping and DeletePortMapping: the connection stays open without a
-    word."""
+    """The same for AddPortMapping, AddAnyPortMapping, DeletePortMapping, AddPinhole, UpdatePinhole and DeletePinhole:
+    the connection stays open without a word."""
     service_ms: int
     """Milliseconds that the router's only processor spends on each request, of whatever protocol, one after another. Up
     to 256 datagrams wait for it, as in a socket's buffer; the ones beyond are lost."""
@@ -189,7 +189,7 @@ class SwitchesBesideSettings(TypedDict, total=False):
 
     # SSDP
     location: str | None
-    """The LOCATION in SSDP answers; default the true one."""
+    """The LOCATION in SSDP answers over IPv4; default the true one."""
     ssdp_bogus_locations: int
     """This many answers with a LOCATION on the router that leads nowhere come before each true one, from the same
     address."""
@@ -228,6 +228,32 @@ class SwitchesBesideSettings(TypedDict, total=False):
     nesting: int
     """The description holds this many elements nested in one another."""
 
+    # IPv6 firewall
+    pcp_ipv6: Mode
+    """PCP over IPv6 alone."""
+    upnp_ipv6: Mode
+    """UPnP over IPv6 alone: SSDP and the web server."""
+    location_ipv6: str | None
+    """The LOCATION in SSDP answers over IPv6; default the true one."""
+    no_firewall_service: bool
+    """The description has no WANIPv6FirewallControl."""
+    firewall_disabled: bool
+    """The firewall is off: GetFirewallStatus says so, and every other action on it is answered with 702."""
+    inbound_pinholes_refused: bool
+    """Clients are not allowed to open pinholes: GetFirewallStatus says so, actions on pinholes are answered with 703,
+    and PCP's requests to map with NOT_AUTHORIZED."""
+    pinhole_renewal_refused: bool
+    """A pinhole cannot be renewed: PCP NO_RESOURCES, UPnP 501 (miniupnpd with pf does this)."""
+    pinhole_renewal_forgets_nonce: bool
+    """A renewal, by whatever protocol, makes the router forget the pinhole's nonce: from then on PCP renews it for
+    every nonce and answers every delete with NOT_AUTHORIZED (miniupnpd 2.3.1 with nftables does this)."""
+    pinhole_renewal_echoes_port: bool
+    """PCP's answer to a renewal repeats the suggested external port, 0 included (miniupnpd does this)."""
+    new_unique_ids: bool
+    """AddPinhole for a pinhole that exists gives it another UniqueID each time; the old one is 704 from then on."""
+    wrong_unique_ids: bool
+    """AddPinhole answers with a UniqueID that no pinhole has."""
+
     # Reboot
     reboot_keeps_http_port: bool
     """A reboot keeps the HTTP port."""
@@ -258,7 +284,8 @@ class GatewayOptions(SwitchesBesideSettings, total=False):
     http_port: int
     """TCP port of the UPnP web server; 0 takes any free port, and another one after each reboot."""
     ssdp_multicast: bool
-    """Also joins 239.255.255.250:1900 on the interface of `bind`, so that multicast searches are heard."""
+    """Also joins 239.255.255.250:1900 on the interface of `bind`, so that multicast searches are heard. With `ipv6`
+    also `ff02::c` and `ff05::c` on the interface of `ipv6_bind`; Linux sends no multicast to its loopback interface."""
     external_address: str | IPv4Address | None
     """The external address that clients are told; `None` means that the router has none. Default 192.0.1.1, which is in
     no reserved range and so counts as public."""
@@ -288,6 +315,15 @@ class GatewayOptions(SwitchesBesideSettings, total=False):
     upnp_overwrite: bool
     """AddPortMapping for an external port that the same host already has with another internal port: false (default)
     answers 718 as miniupnpd does, true overwrites as WANIPConnection:1 has it."""
+    ipv6: bool
+    """Whether the router also has a firewall for IPv6, in which PCP (RFC 6887) and UPnP (WANIPv6FirewallControl:1) open
+    pinholes. It listens on the port numbers of IPv4. If this machine has no IPv6 on loopback, the gateway runs without
+    the firewall and says why. Default false."""
+    ipv6_bind: str | IPv4Address | IPv6Address
+    """The router's IPv6 address on its LAN side. Default ::1."""
+    ipv6_external_bind: str | IPv4Address | IPv6Address
+    """The IPv6 address on which pinholes really listen, at the port of the pinhole. If the host inside has this address
+    too, which is so on most machines, they listen at any other port. Default ::1."""
     friendly_name: str
     """The friendly name of the UPnP device."""
     seed: int

@@ -1,6 +1,8 @@
 //! What the tests share: raw messages written by hand from the RFCs, a raw HTTP client, apps behind the router.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod ipv6;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
@@ -23,6 +25,11 @@ pub(crate) fn start(change: impl FnOnce(&mut GatewayConfig)) -> Gateway {
     let mut config = GatewayConfig::default();
     change(&mut config);
     Gateway::start(config).unwrap()
+}
+
+/// Says on the terminal itself, which the test harness does not capture, that something was not tested, and why.
+pub(crate) fn skip(why: &str) {
+    std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes()).unwrap();
 }
 
 /// A client's socket, connected to the PCP port.
@@ -214,7 +221,11 @@ pub(crate) fn udp_app() -> u16 {
 
 /// An app behind the router that answers a whole TCP request with `echo:` before it. Ends with the process.
 pub(crate) fn tcp_app() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    tcp_app_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+}
+
+pub(crate) fn tcp_app_at(address: SocketAddr) -> u16 {
+    let listener = TcpListener::bind(address).unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for stream in listener.incoming() {

@@ -143,7 +143,8 @@ public class Faults {
     public fun natPmpLoseAnswers(natPmpLoseAnswers: Int): Faults = apply { json.put("nat_pmp_lose_answers", natPmpLoseAnswers) }
 
     /**
-     * The same for AddPortMapping, AddAnyPortMapping and DeletePortMapping: the connection stays open without a word.
+     * The same for AddPortMapping, AddAnyPortMapping, DeletePortMapping, AddPinhole, UpdatePinhole and DeletePinhole:
+     * the connection stays open without a word.
      */
     public fun httpLoseAnswers(httpLoseAnswers: Int): Faults = apply { json.put("http_lose_answers", httpLoseAnswers) }
 
@@ -302,7 +303,7 @@ public class Faults {
     /** Actions are answered with 404. */
     public fun controlMissing(controlMissing: Boolean): Faults = apply { json.put("control_missing", controlMissing) }
 
-    /** The LOCATION in SSDP answers; default the true one. */
+    /** The LOCATION in SSDP answers over IPv4; default the true one. */
     public fun location(location: String?): Faults = apply { json.put("location", location) }
 
     /**
@@ -359,6 +360,45 @@ public class Faults {
     /** The description holds this many elements nested in one another. */
     public fun nesting(nesting: Int): Faults = apply { json.put("nesting", nesting) }
 
+    /** PCP over IPv6 alone. */
+    public fun pcpIpv6(pcpIpv6: Mode): Faults = apply { json.put("pcp_ipv6", pcpIpv6) }
+
+    /** UPnP over IPv6 alone: SSDP and the web server. */
+    public fun upnpIpv6(upnpIpv6: Mode): Faults = apply { json.put("upnp_ipv6", upnpIpv6) }
+
+    /** The LOCATION in SSDP answers over IPv6; default the true one. */
+    public fun locationIpv6(locationIpv6: String?): Faults = apply { json.put("location_ipv6", locationIpv6) }
+
+    /** The description has no WANIPv6FirewallControl. */
+    public fun noFirewallService(noFirewallService: Boolean): Faults = apply { json.put("no_firewall_service", noFirewallService) }
+
+    /** The firewall is off: GetFirewallStatus says so, and every other action on it is answered with 702. */
+    public fun firewallDisabled(firewallDisabled: Boolean): Faults = apply { json.put("firewall_disabled", firewallDisabled) }
+
+    /**
+     * Clients are not allowed to open pinholes: GetFirewallStatus says so, actions on pinholes are answered with 703,
+     * and PCP's requests to map with NOT_AUTHORIZED.
+     */
+    public fun inboundPinholesRefused(inboundPinholesRefused: Boolean): Faults = apply { json.put("inbound_pinholes_refused", inboundPinholesRefused) }
+
+    /** A pinhole cannot be renewed: PCP NO_RESOURCES, UPnP 501 (miniupnpd with pf does this). */
+    public fun pinholeRenewalRefused(pinholeRenewalRefused: Boolean): Faults = apply { json.put("pinhole_renewal_refused", pinholeRenewalRefused) }
+
+    /**
+     * A renewal, by whatever protocol, makes the router forget the pinhole's nonce: from then on PCP renews it for
+     * every nonce and answers every delete with NOT_AUTHORIZED (miniupnpd 2.3.1 with nftables does this).
+     */
+    public fun pinholeRenewalForgetsNonce(pinholeRenewalForgetsNonce: Boolean): Faults = apply { json.put("pinhole_renewal_forgets_nonce", pinholeRenewalForgetsNonce) }
+
+    /** PCP's answer to a renewal repeats the suggested external port, 0 included (miniupnpd does this). */
+    public fun pinholeRenewalEchoesPort(pinholeRenewalEchoesPort: Boolean): Faults = apply { json.put("pinhole_renewal_echoes_port", pinholeRenewalEchoesPort) }
+
+    /** AddPinhole for a pinhole that exists gives it another UniqueID each time; the old one is 704 from then on. */
+    public fun newUniqueIds(newUniqueIds: Boolean): Faults = apply { json.put("new_unique_ids", newUniqueIds) }
+
+    /** AddPinhole answers with a UniqueID that no pinhole has. */
+    public fun wrongUniqueIds(wrongUniqueIds: Boolean): Faults = apply { json.put("wrong_unique_ids", wrongUniqueIds) }
+
     /** A reboot keeps the HTTP port. */
     public fun rebootKeepsHttpPort(rebootKeepsHttpPort: Boolean): Faults = apply { json.put("reboot_keeps_http_port", rebootKeepsHttpPort) }
 }
@@ -387,7 +427,10 @@ public class GatewaySettings {
     /** TCP port of the UPnP web server; 0 takes any free port, and another one after each reboot. */
     public fun httpPort(httpPort: Int): GatewaySettings = apply { json.put("http_port", httpPort) }
 
-    /** Also joins 239.255.255.250:1900 on the interface of `bind`, so that multicast searches are heard. */
+    /**
+     * Also joins 239.255.255.250:1900 on the interface of `bind`, so that multicast searches are heard. With `ipv6`
+     * also `ff02::c` and `ff05::c` on the interface of `ipv6_bind`; Linux sends no multicast to its loopback interface.
+     */
     public fun ssdpMulticast(ssdpMulticast: Boolean): GatewaySettings = apply { json.put("ssdp_multicast", ssdpMulticast) }
 
     /**
@@ -437,6 +480,22 @@ public class GatewaySettings {
      * answers 718 as miniupnpd does, true overwrites as WANIPConnection:1 has it.
      */
     public fun upnpOverwrite(upnpOverwrite: Boolean): GatewaySettings = apply { json.put("upnp_overwrite", upnpOverwrite) }
+
+    /**
+     * Whether the router also has a firewall for IPv6, in which PCP (RFC 6887) and UPnP (WANIPv6FirewallControl:1) open
+     * pinholes. It listens on the port numbers of IPv4. If this machine has no IPv6 on loopback, the gateway runs
+     * without the firewall and says why. Default false.
+     */
+    public fun ipv6(ipv6: Boolean): GatewaySettings = apply { json.put("ipv6", ipv6) }
+
+    /** The router's IPv6 address on its LAN side. Default ::1. */
+    public fun ipv6Bind(ipv6Bind: String): GatewaySettings = apply { json.put("ipv6_bind", ipv6Bind) }
+
+    /**
+     * The IPv6 address on which pinholes really listen, at the port of the pinhole. If the host inside has this address
+     * too, which is so on most machines, they listen at any other port. Default ::1.
+     */
+    public fun ipv6ExternalBind(ipv6ExternalBind: String): GatewaySettings = apply { json.put("ipv6_external_bind", ipv6ExternalBind) }
 
     /** The friendly name of the UPnP device. */
     public fun friendlyName(friendlyName: String): GatewaySettings = apply { json.put("friendly_name", friendlyName) }
