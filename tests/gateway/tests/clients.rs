@@ -262,4 +262,31 @@ mod programs {
         }
         assert!(text(&output).contains("4207->127.0.0.1:4007"), "{}", text(&output));
     }
+
+    /// The same over IPv6, which needs an interface with multicast.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn upnpc_finds_the_firewall_by_multicast_over_ipv6() {
+        let script = format!(
+            "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad; \
+             ip link set lo up && ip link add v6lan type veth peer name v6peer && ip link set v6lan up && \
+             ip link set v6peer up && ip -6 address add fd00::1/64 dev v6lan && ip address add 10.9.9.1/24 dev v6lan \
+             || exit 77; \
+             sleep 30 | {} --ipv6 --ipv6-bind fd00::1 --ssdp-multicast --ssdp-port 1900 --bind 10.9.9.1 >/dev/null & \
+             for try in 1 2 3 4 5; do upnpc -6 -m v6lan -S && break; done; \
+             upnpc -6 -m v6lan -A empty 0 fd00::1 4000 UDP 600",
+            env!("CARGO_BIN_EXE_portlease-gateway")
+        );
+        let Some(output) = tool("unshare", &["--net", "--pid", "--fork", "--kill-child", "sh", "-c", &script]) else {
+            return;
+        };
+        if tool("upnpc", &["-h"]).is_none() {
+            return;
+        }
+        if output.status.code() == Some(77) || text(&output).contains("unshare failed") {
+            return skip("no network namespace can be made here");
+        }
+        let text = text(&output);
+        assert!(text.contains("http://[fd00::1]:") && text.contains("Pinhole ID = 1"), "{text}");
+    }
 }
