@@ -157,7 +157,8 @@ pub struct Ipv6Addresses {
     pub http_address: SocketAddr,
     /// The URL of the device description.
     pub description_url: String,
-    /// Whether multicast searches are heard.
+    /// Whether the groups `ff02::c` and `ff05::c` have been joined. On Linux they can be on the loopback interface too, but
+    /// nobody can send to them there.
     pub multicast: bool,
 }
 

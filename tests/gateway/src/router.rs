@@ -121,7 +121,7 @@ fn serve_searches(shared: &Arc<Shared>, side: Side, socket: UdpSocket) -> Result
             };
             Some(ssdp::multicast_socket(bind).map_err(failed)?)
         }
-        // Not every interface has multicast over IPv6; whether this one does, the addresses say.
+        // Not every interface has multicast over IPv6: the addresses say whether the groups have been joined.
         Side::Firewall if shared.config.ssdp_multicast => ssdp::multicast_socket(shared.config.ipv6_bind).ok(),
         _ => None,
     };
