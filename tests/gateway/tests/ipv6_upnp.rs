@@ -6,26 +6,13 @@ mod common;
 use std::net::{SocketAddr, UdpSocket};
 
 use common::ipv6::*;
-use common::{NONCE, PATIENCE, QUIET, ask, element, error_code, http_raw, pcp_answer};
+use common::{NONCE, PATIENCE, QUIET, ask, element, error_code, http_raw, pcp_answer, search_at};
 use portlease_gateway::{Gateway, Protocol, Transport};
 
-fn search_to(to: SocketAddr, from: SocketAddr, st: &str) -> Vec<String> {
-    let socket = UdpSocket::bind(from).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let message =
-        format!("M-SEARCH * HTTP/1.1\r\nHOST: [FF02::C]:1900\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: {st}\r\n\r\n");
-    socket.send_to(message.as_bytes(), to).unwrap();
-    let mut buffer = [0; 2048];
-    std::iter::from_fn(|| {
-        let length = socket.recv_from(&mut buffer).ok()?.0;
-        socket.set_read_timeout(Some(QUIET)).unwrap();
-        Some(String::from_utf8(buffer[..length].to_vec()).unwrap())
-    })
-    .collect()
-}
-
-fn search(gateway: &Gateway, st: &str) -> Vec<String> {
-    search_to(over_ipv6(gateway).ssdp_address, here(0), st)
+/// Searches; as many answers as are expected, and what else comes soon after.
+fn search(gateway: &Gateway, st: &str, expected: usize) -> Vec<String> {
+    let answers = search_at(here(0), over_ipv6(gateway).ssdp_address, st, expected);
+    answers.into_iter().map(|(_, text)| text).collect()
 }
 
 fn get(gateway: &Gateway, path: &str) -> String {
@@ -53,7 +40,7 @@ fn added(gateway: &Gateway, port: u16, protocol: u8, lease: u32) -> String {
 #[test]
 fn a_search_over_ipv6_is_answered_with_a_location_over_ipv6() {
     let Some(gateway) = firewall() else { return };
-    let answers = search(&gateway, FIREWALL);
+    let answers = search(&gateway, FIREWALL, 1);
     assert_eq!(answers.len(), 1, "{answers:?}");
     assert!(answers[0].contains(&format!("\r\nLOCATION: {}\r\n", over_ipv6(&gateway).description_url)), "{answers:?}");
     // One over IPv4 finds the service too, at the address of IPv4.
@@ -70,7 +57,7 @@ fn a_neighbour_hears_searches_over_its_own_protocol() {
     gateway.add_neighbour(&neighbour);
     gateway.add_neighbour(&common::gateway());
     let events = neighbour.events();
-    let mut answers = search(&gateway, "upnp:rootdevice");
+    let mut answers = search(&gateway, "upnp:rootdevice", 2);
     answers.retain(|answer| answer.contains(&over_ipv6(&neighbour).description_url));
     assert_eq!(answers.len(), 1, "{answers:?}");
     assert_eq!(neighbour.counters().get("ssdp_search"), 1);
@@ -93,9 +80,9 @@ fn multicast_searches_are_heard_where_the_interface_has_multicast() {
     let index = shown.split(':').next().unwrap();
     for group in ["ff02::c", "ff05::c"] {
         let to = format!("[{group}%{}]:1900", index).parse().unwrap();
-        let answers = search_to(to, SocketAddr::new(bind, 0), FIREWALL);
+        let answers = search_at(SocketAddr::new(bind, 0), to, FIREWALL, 1);
         assert_eq!(answers.len(), 1, "{group}: {answers:?}");
-        assert!(answers[0].contains("LOCATION: http://[fd00::1]:"), "{answers:?}");
+        assert!(answers[0].1.contains("LOCATION: http://[fd00::1]:"), "{answers:?}");
     }
 }
 

@@ -263,7 +263,12 @@ pub(crate) fn tcp_from_outside(reach: SocketAddr) -> Option<String> {
 /// Searches and returns the answers in their order, each with its sender: as soon as `most` have come, or when nothing
 /// comes any more.
 pub(crate) fn search_from(to: SocketAddr, st: &str, most: usize) -> Vec<(SocketAddr, String)> {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    search_at((Ipv4Addr::LOCALHOST, 0).into(), to, st, most)
+}
+
+/// The same from a socket at this address.
+pub(crate) fn search_at(at: SocketAddr, to: SocketAddr, st: &str, most: usize) -> Vec<(SocketAddr, String)> {
+    let socket = UdpSocket::bind(at).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let message = format!("M-SEARCH * HTTP/1.1\r\nHOST: x\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: {st}\r\n\r\n");
     socket.send_to(message.as_bytes(), to).unwrap();
