@@ -174,6 +174,9 @@ typedef enum portlease_address_class {
 /// The address family of a mapping.
 typedef enum portlease_family {
   PORTLEASE_FAMILY_IPV4 = 0, ///< An IPv4 port mapping through NAT.
+  /// An IPv6 pinhole: the router's firewall lets packets from the internet through to a port of this machine's own
+  /// global address.
+  PORTLEASE_FAMILY_IPV6 = 1,
 } portlease_family;
 
 /// A reader of a mapper's events. Each reader gets every event, whoever else reads them. It does not keep the mapper
@@ -200,7 +203,9 @@ typedef struct portlease_request {
   size_t struct_size; ///< sizeof(portlease_request)
   portlease_transport transport; ///< UDP or TCP.
   uint16_t internal_port; ///< The local port, 1 to 65535.
-  uint16_t external_port; ///< The external port to ask for, 1 to 65535. Default: the internal port.
+  /// The external port to ask for, 1 to 65535. Default: the internal port. With IPv6 the port outside is the port
+  /// inside, so no other one is allowed.
+  uint16_t external_port;
   bool exact; ///< Whether only this external port will do: any other answer is PORTLEASE_REFUSED.
   portlease_family family; ///< The address family.
   double ttl; ///< The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper.
@@ -212,8 +217,14 @@ typedef struct portlease_request {
 /// The configuration of a mapper. Zero, NULL and "" mean the default, which suits a home. Text is copied.
 typedef struct portlease_config {
   size_t struct_size; ///< sizeof(portlease_config)
-  const char *gateway; ///< The gateway's address. Default: the gateway of the default route with the lowest metric.
-  /// The local address to which the gateway forwards. Default: the one from which the gateway is reached.
+  /// The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of
+  /// its own family alone, and those of the other family go by the default route. But a loopback address counts for
+  /// both: with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs `interface`
+  /// beside it, unless a default route leads to it.
+  const char *gateway;
+  /// The local address to which the gateway forwards. Default: the one from which the gateway is reached. For IPv6 it
+  /// is the address that is opened, by default the stable one (not a temporary one of RFC 8981) of the prefix that
+  /// the system prefers. It counts for leases of its own family alone.
   const char *local_address;
   /// The name of the interface whose default route is used. Default: that of the default route with the lowest
   /// metric.
@@ -234,6 +245,7 @@ typedef struct portlease_config {
   /// Default `portlease`.
   const char *description;
   /// The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
+  /// It counts for the families that `gateway` would count for.
   const char *ssdp_address;
   /// A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
   /// and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many

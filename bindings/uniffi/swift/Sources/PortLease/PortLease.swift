@@ -2020,6 +2020,7 @@ public struct Config: Equatable, Hashable {
     public let pcpPort: Port?
     /**
      * The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
+     * It counts for the families that `gateway` would count for.
      */
     public let ssdpAddress: String?
     /**
@@ -2072,6 +2073,7 @@ public struct Config: Equatable, Hashable {
          */pcpPort: Port? = nil,
         /**
          * The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
+         * It counts for the families that `gateway` would count for.
          */ssdpAddress: String? = nil,
         /**
          * A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
@@ -2969,16 +2971,18 @@ public struct MapRequest: Equatable, Hashable {
      */
     public let transport: Transport
     /**
-     * The external port to ask for, 1 to 65535. Default: the internal port.
+     * The external port to ask for, 1 to 65535. Default: the internal port. With IPv6 the port outside is the port
+     * inside, so no other one is allowed.
      */
     public let externalPort: Port?
     /**
      * Whether only this external port will do: any other answer is `refused`. By default the gateway may grant
-     * another.
+     * another. With IPv6 it never does.
      */
     public let exact: Bool
     /**
-     * The address family. Default: IPv4.
+     * The address family: an IPv4 port mapping, or an IPv6 pinhole for this machine's own global address. Default:
+     * IPv4.
      */
     public let family: AddressFamily?
     /**
@@ -3001,14 +3005,16 @@ public struct MapRequest: Equatable, Hashable {
          * UDP or TCP.
          */transport: Transport,
         /**
-         * The external port to ask for, 1 to 65535. Default: the internal port.
+         * The external port to ask for, 1 to 65535. Default: the internal port. With IPv6 the port outside is the port
+         * inside, so no other one is allowed.
          */externalPort: Port? = nil,
         /**
          * Whether only this external port will do: any other answer is `refused`. By default the gateway may grant
-         * another.
+         * another. With IPv6 it never does.
          */exact: Bool = false,
         /**
-         * The address family. Default: IPv4.
+         * The address family: an IPv4 port mapping, or an IPv6 pinhole for this machine's own global address. Default:
+         * IPv4.
          */family: AddressFamily? = nil,
         /**
          * The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default: that of the mapper's `Config`.
@@ -3889,6 +3895,11 @@ public enum AddressFamily: Equatable, Hashable, CustomStringConvertible {
      * An IPv4 port mapping through NAT.
      */
     case ipv4
+    /**
+     * An IPv6 pinhole: the router's firewall lets packets from the internet through to a port of this machine's own
+     * global address.
+     */
+    case ipv6
 
 
 
@@ -3923,6 +3934,8 @@ public struct FfiConverterTypeAddressFamily: FfiConverterRustBuffer {
 
         case 1: return .ipv4
 
+        case 2: return .ipv6
+
         default: throw UniffiInternalError.unexpectedEnumCase
         }
     }
@@ -3933,6 +3946,10 @@ public struct FfiConverterTypeAddressFamily: FfiConverterRustBuffer {
 
         case .ipv4:
             writeInt(&buf, Int32(1))
+
+
+        case .ipv6:
+            writeInt(&buf, Int32(2))
 
         }
     }
