@@ -15,6 +15,9 @@ import (
 // mostLines is how many lines of a router's table the library reads.
 const mostLines = 1024
 
+// families are those that can be asked for.
+const families = "IPv4 or IPv6"
+
 func report(from *answer) GatewayReport {
 	return gatewayReport(&from.report, from.protocols[:min(from.report.protocol_count, C.PORTLEASE_MAX_PROTOCOLS)])
 }
@@ -90,6 +93,20 @@ func Probe(ctx context.Context, config ...Config) (GatewayReport, error) {
 	begin := func(options *C.portlease_config) begin {
 		return func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
 			return C.portlease_waits_probe(w, options, token, failed)
+		}
+	}
+	return ask(ctx, config, begin, report)
+}
+
+// ProbeFamily is [Probe] of the gateway of one family: [Start] and [Mapper.ProbeFamily] in one call.
+func ProbeFamily(ctx context.Context, family AddressFamily, config ...Config) (GatewayReport, error) {
+	var given values
+	if given.oneOf("family", family, families); given.err != nil {
+		return GatewayReport{}, given.err
+	}
+	begin := func(options *C.portlease_config) begin {
+		return func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
+			return C.portlease_waits_probe_of(w, options, C.portlease_family(family), token, failed)
 		}
 	}
 	return ask(ctx, config, begin, report)

@@ -414,7 +414,7 @@ const (
 	IPv4 AddressFamily = 0
 	// An IPv6 pinhole: the router's firewall lets packets from the internet through to a port of this machine's own
 	// global address.
-	Ipv6 AddressFamily = 1
+	IPv6 AddressFamily = 1
 )
 
 // String is the stable string, the same in every language.
@@ -422,7 +422,7 @@ func (v AddressFamily) String() string {
 	switch v {
 	case IPv4:
 		return "ipv4"
-	case Ipv6:
+	case IPv6:
 		return "ipv6"
 	}
 	return "AddressFamily(" + strconv.Itoa(int(v)) + ")"
@@ -437,7 +437,7 @@ func (v *AddressFamily) UnmarshalText(text []byte) error {
 	case "ipv4":
 		*v = IPv4
 	case "ipv6":
-		*v = Ipv6
+		*v = IPv6
 	default:
 		return invalid("family", "`%s` is not one of ipv4, ipv6", text)
 	}

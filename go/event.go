@@ -15,6 +15,8 @@ type Event struct {
 	Lease uint64 `json:"lease,omitzero"`
 	// Transport is the lease's; zero if the event is about no lease.
 	Transport Transport `json:"transport,omitzero"`
+	// Family is the lease's, [IPv4] for a port mapping, [IPv6] for a pinhole; it says nothing if the event is about no lease.
+	Family AddressFamily `json:"family"`
 	// InternalPort is the lease's local port; 0 if the event is about no lease.
 	InternalPort uint16 `json:"internal_port,omitzero"`
 	// External is the external address and port; not valid if there is no mapping or the gateway does not know its address.
@@ -42,6 +44,7 @@ func (e Event) LogValue() slog.Value {
 		attributes = append(attributes,
 			slog.Uint64("lease", e.Lease),
 			slog.String("transport", e.Transport.String()),
+			slog.String("family", e.Family.String()),
 			slog.Int("internal_port", int(e.InternalPort)),
 		)
 	}

@@ -261,6 +261,23 @@ func (m *Mapper) Probe(ctx context.Context) (GatewayReport, error) {
 	return report, err
 }
 
+// ProbeFamily is Probe of the gateway of one family. For [IPv6] it tells by which protocols the router could be asked for
+// pinholes; whether its firewall lets packets through without them, nobody can tell.
+//
+// It fails as Probe does; with [ErrUnavailable] also if this machine has no global IPv6 address.
+func (m *Mapper) ProbeFamily(ctx context.Context, family AddressFamily) (GatewayReport, error) {
+	var given values
+	if given.oneOf("family", family, families); given.err != nil {
+		return GatewayReport{}, given.err
+	}
+	begin := func(w *C.portlease_waits, token C.uint64_t, failed *C.portlease_error) C.portlease_kind {
+		return C.portlease_waits_mapper_probe_of(w, m.c, C.portlease_family(family), token, failed)
+	}
+	report, err := await(ctx, m.waits, begin, report)
+	runtime.KeepAlive(m)
+	return report, err
+}
+
 // NetworkChanged tells that the machine's network may have changed, for hosts that know before portlease does: phones tell
 // their apps, and sandboxes hide the network from them. Every lease looks again at once, and none waits for its next attempt.
 // It does not wait, and does nothing once the mapper is stopped. It is needed nowhere else: portlease watches the network

@@ -52,6 +52,11 @@ func (m *Mapper) Delete(context.Context, Transport, uint16, bool) (*TableEntry, 
 // Probe fails with [ErrUnavailable].
 func Probe(context.Context, ...Config) (GatewayReport, error) { return GatewayReport{}, errNoCgo }
 
+// ProbeFamily fails with [ErrUnavailable].
+func ProbeFamily(context.Context, AddressFamily, ...Config) (GatewayReport, error) {
+	return GatewayReport{}, errNoCgo
+}
+
 // ExternalAddress fails with [ErrUnavailable].
 func ExternalAddress(context.Context, ...Config) (netip.Addr, error) { return netip.Addr{}, errNoCgo }
 
@@ -68,6 +73,11 @@ func (m *Mapper) Events(context.Context) iter.Seq2[Event, error] {
 
 // Probe fails with [ErrUnavailable].
 func (m *Mapper) Probe(context.Context) (GatewayReport, error) { return GatewayReport{}, errNoCgo }
+
+// ProbeFamily fails with [ErrUnavailable].
+func (m *Mapper) ProbeFamily(context.Context, AddressFamily) (GatewayReport, error) {
+	return GatewayReport{}, errNoCgo
+}
 
 // NetworkChanged does nothing.
 func (m *Mapper) NetworkChanged() {}

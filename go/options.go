@@ -32,7 +32,7 @@ func (r *Request) options(given *values) C.portlease_request {
 	options.transport = C.portlease_transport(r.Transport)
 	options.external_port = C.uint16_t(r.ExternalPort)
 	options.exact = C.bool(r.Exact)
-	given.oneOf("Family", r.Family, "IPv4 or Ipv6")
+	given.oneOf("Family", r.Family, "IPv4 or IPv6")
 	options.family = C.portlease_family(r.Family)
 	options.ttl = C.double(r.TTL.Seconds())
 	options.description = given.text("description", r.Description)

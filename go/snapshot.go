@@ -25,6 +25,8 @@ type LeaseSnapshot struct {
 	InternalPort uint16 `json:"internal_port"`
 	// Transport is [UDP] or [TCP].
 	Transport Transport `json:"transport"`
+	// Family is [IPv4] for a port mapping, [IPv6] for a pinhole.
+	Family AddressFamily `json:"family"`
 	// Protocol is what made the mapping; zero while not active.
 	Protocol Protocol `json:"protocol,omitzero"`
 	// Lifetime is what the gateway granted; zero while not active or if the mapping is permanent.
@@ -53,6 +55,7 @@ func (s LeaseSnapshot) LogValue() slog.Value {
 		slog.Uint64("id", s.ID),
 		slog.String("state", s.State.String()),
 		slog.String("transport", s.Transport.String()),
+		slog.String("family", s.Family.String()),
 		slog.Int("internal_port", int(s.InternalPort)),
 	}
 	if s.Active {
@@ -71,7 +74,7 @@ func (s LeaseSnapshot) LogValue() slog.Value {
 
 // MapperSnapshot is a mapper at one moment. It is a copy: it does not change.
 type MapperSnapshot struct {
-	// Gateway is the router, once it was looked for and found; not valid before.
+	// Gateway is the router, once it was looked for and found; not valid before. A link-local address has its zone.
 	Gateway netip.Addr `json:"gateway,omitzero"`
 	// LocalAddress is the address to which the gateway forwards; not valid until it is known.
 	LocalAddress netip.Addr `json:"local_address,omitzero"`
@@ -105,13 +108,13 @@ func (s MapperSnapshot) LogValue() slog.Value {
 
 // GatewayReport is what a gateway offers, asked without mapping anything.
 type GatewayReport struct {
-	// Gateway is the router's address.
+	// Gateway is the router's address; a link-local one has its zone.
 	Gateway netip.Addr `json:"gateway,omitzero"`
 	// LocalAddress is the address from which the gateway is reached.
 	LocalAddress netip.Addr `json:"local_address,omitzero"`
 	// Interface is that of the default route, empty if it is not known.
 	Interface string `json:"interface,omitzero"`
-	// Protocols has one entry for each configured protocol, in that order.
+	// Protocols has one entry for each configured protocol that has the family (NAT-PMP has no IPv6), in that order.
 	Protocols []ProtocolReport `json:"protocols"`
 }
 

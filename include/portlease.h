@@ -59,8 +59,8 @@
 /// Each call's own default time-out.
 #define PORTLEASE_DEFAULT_TIMEOUT (-1.0)
 
-/// The size of an address as text with its end: as INET6_ADDRSTRLEN.
-#define PORTLEASE_ADDRESS_SIZE 46
+/// The size of an address as text with its end: INET6_ADDRSTRLEN, `%`, and an interface's name of 15 bytes.
+#define PORTLEASE_ADDRESS_SIZE 62
 
 /// The size of an error message with its end.
 #define PORTLEASE_MESSAGE_SIZE 508
@@ -159,6 +159,14 @@ typedef enum portlease_transport {
   PORTLEASE_TRANSPORT_TCP = 2, ///< TCP.
 } portlease_transport;
 
+/// The address family of a mapping.
+typedef enum portlease_family {
+  PORTLEASE_FAMILY_IPV4 = 0, ///< An IPv4 port mapping through NAT.
+  /// An IPv6 pinhole: the router's firewall lets packets from the internet through to a port of this machine's own
+  /// global address.
+  PORTLEASE_FAMILY_IPV6 = 1,
+} portlease_family;
+
 /// The class of an external address: only a public one can be reached from the whole internet.
 typedef enum portlease_address_class {
   PORTLEASE_ADDRESS_UNKNOWN = 0, ///< No address is known: none was granted, or the gateway has none.
@@ -170,14 +178,6 @@ typedef enum portlease_address_class {
   /// Loopback, documentation, multicast and the like: no host on the internet has it.
   PORTLEASE_ADDRESS_RESERVED = 4,
 } portlease_address_class;
-
-/// The address family of a mapping.
-typedef enum portlease_family {
-  PORTLEASE_FAMILY_IPV4 = 0, ///< An IPv4 port mapping through NAT.
-  /// An IPv6 pinhole: the router's firewall lets packets from the internet through to a port of this machine's own
-  /// global address.
-  PORTLEASE_FAMILY_IPV6 = 1,
-} portlease_family;
 
 /// A reader of a mapper's events. Each reader gets every event, whoever else reads them. It does not keep the mapper
 /// running.
@@ -219,8 +219,8 @@ typedef struct portlease_config {
   size_t struct_size; ///< sizeof(portlease_config)
   /// The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of
   /// its own family alone, and those of the other family go by the default route. But a loopback address counts for
-  /// both: with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs `interface`
-  /// beside it, unless a default route leads to it.
+  /// both: with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs its interface, as
+  /// its scope (`fe80::1%eth0`) or in `interface`, unless a default route leads to it.
   const char *gateway;
   /// The local address to which the gateway forwards. Default: the one from which the gateway is reached. For IPv6 it
   /// is the address that is opened, by default the stable one (not a temporary one of RFC 8981) of the prefix that
@@ -278,6 +278,7 @@ typedef struct portlease_lease_snapshot {
   /// The external address; "" while not active or if the gateway does not know its address.
   char external_address[PORTLEASE_ADDRESS_SIZE];
   portlease_transport transport; ///< UDP or TCP.
+  portlease_family family; ///< IPv4 for a port mapping, IPv6 for a pinhole.
   portlease_protocol protocol; ///< What made the mapping; absent while not active.
   double lifetime; ///< The granted lifetime in seconds; negative while not active or if the mapping is permanent.
   double expires_in; ///< Seconds until the gateway ends the mapping if it is not renewed; negative as for `lifetime`.
@@ -292,7 +293,8 @@ typedef struct portlease_lease_snapshot {
 /// A mapper at one moment.
 typedef struct portlease_mapper_snapshot {
   size_t struct_size; ///< sizeof(portlease_mapper_snapshot)
-  char gateway[PORTLEASE_ADDRESS_SIZE]; ///< The gateway, once it was looked for and found; else "".
+  /// The gateway, once it was looked for and found; else "". A link-local address has its scope, "fe80::1%eth0".
+  char gateway[PORTLEASE_ADDRESS_SIZE];
   /// The local address to which the gateway forwards, once known; else "".
   char local_address[PORTLEASE_ADDRESS_SIZE];
   portlease_protocol protocols[PORTLEASE_MAX_PROTOCOLS]; ///< The protocols by which the gateway has answered so far.
@@ -312,6 +314,8 @@ typedef struct portlease_event {
   uint64_t lease;
   portlease_event_kind kind; ///< What happened.
   portlease_transport transport; ///< UDP or TCP; absent if the event is about no lease.
+  /// IPv4 for a port mapping, IPv6 for a pinhole; says nothing if the event is about no lease.
+  portlease_family family;
   portlease_protocol protocol; ///< What made the mapping; absent if there is no mapping.
   portlease_address_class address_class; ///< The class of the external address.
   uint16_t internal_port; ///< The local port; 0 if the event is about no lease.
@@ -327,7 +331,8 @@ typedef struct portlease_event {
 /// What a gateway offers, asked without mapping anything.
 typedef struct portlease_gateway_report {
   size_t struct_size; ///< sizeof(portlease_gateway_report)
-  char gateway[PORTLEASE_ADDRESS_SIZE]; ///< The gateway's address, or "".
+  /// The gateway's address, or "". A link-local one has its scope, "fe80::1%eth0".
+  char gateway[PORTLEASE_ADDRESS_SIZE];
   char local_address[PORTLEASE_ADDRESS_SIZE]; ///< The local address from which it is reached, or "".
   char interface_name[PORTLEASE_NAME_SIZE]; ///< The interface of the default route, or "" if it is not known.
   size_t protocol_count; ///< How many protocols were asked, also if fewer fit into the caller's array.
@@ -400,7 +405,8 @@ typedef struct portlease_completion {
   /// From portlease_waits_lease_ready, portlease_waits_lease_changed and portlease_waits_lease_repair.
   portlease_lease_snapshot *snapshot;
   portlease_event *event; ///< From portlease_waits_mapper_next_event and portlease_waits_events_next.
-  portlease_gateway_report *report; ///< From portlease_waits_mapper_probe and portlease_waits_probe.
+  /// From portlease_waits_mapper_probe, portlease_waits_probe, and these two with `_of`.
+  portlease_gateway_report *report;
   portlease_protocol_report *protocols; ///< From the same: an array.
   size_t protocols_capacity; ///< How many fit into `protocols`.
   /// From portlease_waits_lease_stop, portlease_waits_lease_detach and portlease_waits_mapper_stop.
@@ -431,6 +437,7 @@ const char *portlease_release_name(portlease_release value);
 const char *portlease_event_kind_name(portlease_event_kind value);
 const char *portlease_protocol_name(portlease_protocol value);
 const char *portlease_transport_name(portlease_transport value);
+const char *portlease_family_name(portlease_family value);
 const char *portlease_address_class_name(portlease_address_class value);
 
 /// Maps one port and waits for the mapping: start, map and ready in one call. `config` and `snapshot` may be NULL. Waits
@@ -485,6 +492,12 @@ portlease_kind portlease_mapper_next_event(portlease_mapper *mapper, double time
 /// has an offer, with PORTLEASE_TRANSPORT, and with PORTLEASE_STOPPED.
 portlease_kind portlease_mapper_probe(portlease_mapper *mapper, portlease_gateway_report *report,
     portlease_protocol_report *protocols, size_t capacity, portlease_error *error);
+
+/// portlease_mapper_probe, of the gateway of one family. For IPv6 it tells by which protocols the router could be asked for
+/// pinholes; whether its firewall lets packets through without them, nobody can tell. Fails as portlease_mapper_probe
+/// does; with PORTLEASE_UNAVAILABLE also if this machine has no global IPv6 address.
+portlease_kind portlease_mapper_probe_of(portlease_mapper *mapper, portlease_family family,
+    portlease_gateway_report *report, portlease_protocol_report *protocols, size_t capacity, portlease_error *error);
 
 /// Tells that the network may have changed: every lease looks again at once. Only for hosts that know before portlease,
 /// which watches the network itself: phones tell their apps, and sandboxes hide the network. Does not block. Does nothing
@@ -588,6 +601,10 @@ portlease_kind portlease_mapper_delete(portlease_mapper *mapper, portlease_trans
 portlease_kind portlease_probe(const portlease_config *config, portlease_gateway_report *report,
     portlease_protocol_report *protocols, size_t capacity, portlease_error *error);
 
+/// portlease_mapper_probe_of with an engine of its own. `config` may be NULL.
+portlease_kind portlease_probe_of(const portlease_config *config, portlease_family family,
+    portlease_gateway_report *report, portlease_protocol_report *protocols, size_t capacity, portlease_error *error);
+
 /// portlease_mapper_external_address with an engine of its own. `config` may be NULL.
 portlease_kind portlease_external_address(const portlease_config *config, double timeout_seconds, char *address,
     portlease_error *error);
@@ -684,6 +701,10 @@ void portlease_waits_free(portlease_waits *waits);
 portlease_kind portlease_waits_mapper_probe(portlease_waits *waits, portlease_mapper *mapper, uint64_t token,
     portlease_error *error);
 
+/// Begins portlease_mapper_probe_of.
+portlease_kind portlease_waits_mapper_probe_of(portlease_waits *waits, portlease_mapper *mapper,
+    portlease_family family, uint64_t token, portlease_error *error);
+
 /// Begins portlease_mapper_external_address.
 portlease_kind portlease_waits_mapper_external_address(portlease_waits *waits, portlease_mapper *mapper,
     double timeout_seconds, uint64_t token, portlease_error *error);
@@ -699,6 +720,10 @@ portlease_kind portlease_waits_mapper_delete(portlease_waits *waits, portlease_m
 /// Begins portlease_probe.
 portlease_kind portlease_waits_probe(portlease_waits *waits, const portlease_config *config, uint64_t token,
     portlease_error *error);
+
+/// Begins portlease_probe_of.
+portlease_kind portlease_waits_probe_of(portlease_waits *waits, const portlease_config *config,
+    portlease_family family, uint64_t token, portlease_error *error);
 
 /// Begins portlease_external_address.
 portlease_kind portlease_waits_external_address(portlease_waits *waits, const portlease_config *config,

@@ -8,6 +8,7 @@ use crate::builders::builders;
 use crate::error::{PortMappingError, check};
 pub use crate::mapping::MAX_DESCRIPTION_LENGTH;
 use crate::mapping::{AddressFamily, Protocol, check_description, check_ttl};
+use crate::net::scoped::ScopedAddr;
 pub use crate::schedule::{
     DEFAULT_CHECK_INTERVAL, DEFAULT_FAILURE_THRESHOLD, DEFAULT_RENEWAL_INTERVAL, DEFAULT_STOP_TIMEOUT, DEFAULT_TTL,
     MAX_RETRY_BACKOFF, MAX_TTL, MIN_CHECK_INTERVAL, MIN_TTL, RETRY_BACKOFF_MAX, RETRY_BACKOFF_MIN,
@@ -70,9 +71,9 @@ impl Default for RetryPolicy {
 pub struct Config {
     /// The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of its own
     /// family alone, and those of the other family go by the default route. But a loopback address counts for both: with
-    /// `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs `interface` beside it, unless a
-    /// default route leads to it.
-    pub gateway: Option<IpAddr>,
+    /// `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs its interface, as its scope
+    /// (`fe80::1%eth0`) or in `interface`, unless a default route leads to it.
+    pub gateway: Option<ScopedAddr>,
     /// The local address to which the gateway forwards. Default: the one from which the gateway is reached. For IPv6 it is the
     /// address that is opened, by default the stable one (not a temporary one of RFC 8981) of the prefix that the system
     /// prefers. It counts for leases of its own family alone.
@@ -130,7 +131,6 @@ impl Default for Config {
 
 impl Config {
     builders! {
-        gateway(impl Into<Option<IpAddr>>),
         local_address(impl Into<Option<IpAddr>>),
         protocols(impl Into<Vec<Protocol>>),
         ttl(Duration),
@@ -141,6 +141,13 @@ impl Config {
         description(impl Into<String>),
         pcp_port(u16),
         ssdp_address(impl Into<Option<SocketAddr>>),
+    }
+
+    /// Sets [`gateway`](Self#structfield.gateway).
+    #[must_use]
+    pub fn gateway(mut self, address: impl Into<ScopedAddr>) -> Self {
+        self.gateway = Some(address.into());
+        self
     }
 
     /// Sets [`interface`](Self#structfield.interface).
@@ -172,7 +179,7 @@ impl Config {
     /// Reads what [`GATEWAY_VARIABLE`] says.
     fn at(mut self, place: &str) -> Result<Self, PortMappingError> {
         let mut parts = place.split(',').map(str::trim);
-        let gateway = parse_address(GATEWAY_VARIABLE, parts.next().unwrap_or_default())?;
+        let gateway = ScopedAddr::read(GATEWAY_VARIABLE, parts.next().unwrap_or_default())?;
         self.gateway = Some(gateway);
         for part in parts {
             let complaint = || {
@@ -184,24 +191,29 @@ impl Config {
             let (name, value) = part.split_once('=').ok_or_else(complaint)?;
             // The simulated gateway tells its SSDP address whole.
             let port = match value.parse::<SocketAddr>() {
-                Ok(address) if address.ip() == gateway => address.port(),
+                Ok(address) if address.ip() == gateway.ip() => address.port(),
                 _ => value.parse().map_err(|_| complaint())?,
             };
             match name {
                 _ if port == 0 => return Err(complaint()),
                 "pcp" => self.pcp_port = port,
-                "ssdp" => self.ssdp_address = Some((gateway, port).into()),
+                "ssdp" => self.ssdp_address = Some((gateway.ip(), port).into()),
                 _ => return Err(complaint()),
             }
         }
-        check_address(GATEWAY_VARIABLE, self.gateway)?;
+        check_address(GATEWAY_VARIABLE, Some(gateway.ip()))?;
         Ok(self)
     }
 
     /// The gateway that is configured for `family`. Whoever names a loopback address means a simulated gateway, which has both
     /// families, and never the router of this network.
     pub(crate) fn gateway_of(&self, family: AddressFamily) -> Option<IpAddr> {
-        for_family(self.gateway?, family)
+        for_family(self.gateway?.ip(), family)
+    }
+
+    /// The interface that leads to the gateway: the one that the configuration names, or the scope of the gateway.
+    pub(crate) fn gateway_interface(&self) -> Option<&str> {
+        self.interface.as_deref().or_else(|| self.gateway.as_ref()?.scope())
     }
 
     /// The address for searches of `family`, likewise.
@@ -217,7 +229,8 @@ impl Config {
 
     /// Checks every field. Fails with kind `invalid`, naming the field and what is allowed.
     pub fn validate(&self) -> Result<(), PortMappingError> {
-        check_address("gateway", self.gateway)?;
+        check_address("gateway", self.gateway.map(|gateway| gateway.ip()))?;
+        self.check_scope()?;
         check_address("local_address", self.local_address)?;
         let link_local = matches!(self.local_address, Some(IpAddr::V6(address)) if address.is_unicast_link_local());
         check("local_address", !link_local, || "a link-local address cannot be reached from the internet".to_owned())?;
@@ -233,6 +246,15 @@ impl Config {
         })?;
         check("ssdp_address", self.ssdp_address.is_none_or(|address| address.port() != 0), || {
             "the port must be between 1 and 65535, not 0".to_owned()
+        })
+    }
+
+    /// A number is compared when the interface is looked for.
+    fn check_scope(&self) -> Result<(), PortMappingError> {
+        let (Some(gateway), Some(interface)) = (&self.gateway, &self.interface) else { return Ok(()) };
+        let other = |scope: &str| scope != interface && scope.parse::<u32>().is_err();
+        check("gateway", !gateway.scope().is_some_and(other), || {
+            format!("the scope of {gateway} is not the interface `{interface}`; give one of them, or the same twice")
         })
     }
 
@@ -299,6 +321,11 @@ pub fn parse_address(argument: &'static str, text: &str) -> Result<IpAddr, PortM
             format!("`{text:.64}` is not an IP address; give one such as 192.168.1.1 (names are not looked up)"),
         )
     })
+}
+
+/// Reads an IP address that may have a scope, `fe80::1%eth0`, likewise. Fails with kind `invalid` about `argument`.
+pub fn parse_scoped_address(argument: &'static str, text: &str) -> Result<ScopedAddr, PortMappingError> {
+    ScopedAddr::read(argument, text)
 }
 
 /// Reads an IP address with a port, `address:port`, likewise. Fails with kind `invalid` about `argument`.

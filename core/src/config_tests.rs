@@ -126,3 +126,17 @@ fn a_gateway_and_a_local_address_count_for_their_own_family_and_a_simulated_gate
     let error = local("fe80::5").validate().unwrap_err();
     assert_eq!(error.to_string(), "local_address: a link-local address cannot be reached from the internet");
 }
+
+#[test]
+fn a_gateway_with_a_scope_needs_no_interface_and_must_not_contradict_it() {
+    let scoped = || Config::default().gateway("fe80::1%eth0".parse::<ScopedAddr>().unwrap());
+    scoped().validate().unwrap();
+    assert_eq!(scoped().gateway_interface(), Some("eth0"));
+    scoped().interface("eth0").validate().unwrap();
+    let error = scoped().interface("eth1").validate().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let message = "gateway: the scope of fe80::1%eth0 is not the interface `eth1`; give one of them, or the same twice";
+    assert_eq!(error.to_string(), message);
+    let at = Config::default().at("fe80::1%eth0,pcp=40001").unwrap();
+    assert_eq!((at.gateway, at.pcp_port), (scoped().gateway, 40001));
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::ErrorReport;
-use crate::mapping::{Protocol, Transport};
+use crate::mapping::{AddressFamily, Protocol, Transport};
 use crate::net::address::AddressClass;
 
 /// What happened.
@@ -76,6 +76,8 @@ pub struct Event {
     pub lease: Option<u64>,
     /// UDP or TCP, if the event is about a lease.
     pub transport: Option<Transport>,
+    /// IPv4 for a port mapping, IPv6 for a pinhole, if the event is about a lease.
+    pub family: Option<AddressFamily>,
     /// The local port, if the event is about a lease.
     pub internal_port: Option<u16>,
     /// The external address and port, if there is a mapping and the gateway knows its address.
@@ -103,6 +105,7 @@ impl Event {
             kind,
             lease: None,
             transport: None,
+            family: None,
             internal_port: None,
             external: None,
             external_port: None,

@@ -74,7 +74,8 @@ pub use log::{LogLevel, LogReader, LogRecord};
 pub use mapper::{Events, Mapper};
 pub use mapping::{AddressFamily, MapRequest, PortMapping, Protocol, ProtocolToken, Transport};
 pub use net::address::AddressClass;
-pub use open::{OpenPort, external_address, open, open_with, probe};
+pub use net::scoped::ScopedAddr;
+pub use open::{OpenPort, external_address, open, open_with, probe, probe_of};
 pub use snapshot::{
     GatewayReport, LeaseSnapshot, LeaseState, MapperSnapshot, NatClass, ProtocolOffer, ProtocolReport, Release,
     TableEntry,

@@ -19,6 +19,7 @@ use crate::event::Event;
 use crate::event_log::{EventLog, EventReader, PulledEvent};
 use crate::lease::{Lease, WeakLease};
 use crate::mapping::{AddressFamily, MapRequest, Transport, whole_seconds};
+use crate::net::route::NetworkPath;
 use crate::schedule::{DEFAULT_STOP_TIMEOUT, STOP_TIMEOUT_PER_LEASE};
 use crate::sink::MappingSink;
 use crate::sleep::SleepWatch;
@@ -328,7 +329,7 @@ impl Mapper {
             (snapshots, leases.past_renewals)
         };
         MapperSnapshot {
-            gateway: view.path.as_ref().and_then(|path| path.gateway),
+            gateway: view.path.as_ref().and_then(NetworkPath::scoped_gateway),
             local_address: view.path.map(|path| path.local_address),
             protocols: view.protocols,
             active: leases.iter().filter(|lease| lease.active).count(),
@@ -370,6 +371,16 @@ impl Mapper {
     /// with `transport`, and with `stopped`.
     pub async fn probe(&self) -> Result<GatewayReport, PortMappingError> {
         let report = self.report().await?;
+        report.require_offer()?;
+        Ok(report)
+    }
+
+    /// As [`probe`](Self::probe), for the gateway of one family. For IPv6 it tells by what the router could be asked for pinholes, and
+    /// not whether its firewall lets packets through without them.
+    ///
+    /// Fails as [`probe`](Self::probe) does; with `unavailable` also if this machine has no global IPv6 address.
+    pub async fn probe_of(&self, family: AddressFamily) -> Result<GatewayReport, PortMappingError> {
+        let report = self.report_of(family).await?;
         report.require_offer()?;
         Ok(report)
     }

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::error::PortMappingError;
 use crate::lease::Lease;
 use crate::mapper::Mapper;
-use crate::mapping::{MapRequest, Transport};
+use crate::mapping::{AddressFamily, MapRequest, Transport};
 use crate::snapshot::{GatewayReport, LeaseSnapshot, Release};
 
 /// A lease together with a mapper that serves only this lease; both end together.
@@ -132,6 +132,14 @@ pub async fn open_with(
 pub async fn probe(config: Config) -> Result<GatewayReport, PortMappingError> {
     let mapper = Mapper::start(config)?;
     mapper.probe().await
+}
+
+/// As [`probe`], for the gateway of one family.
+///
+/// Fails as [`Mapper::start`] and [`Mapper::probe_of`] do.
+pub async fn probe_of(config: Config, family: AddressFamily) -> Result<GatewayReport, PortMappingError> {
+    let mapper = Mapper::start(config)?;
+    mapper.probe_of(family).await
 }
 
 /// The address at which the internet sees this machine, asked with an engine of its own. Waits at most for `timeout`.

@@ -404,6 +404,7 @@ impl MappingSink {
         Event {
             lease: Some(self.id),
             transport: Some(self.request.transport),
+            family: Some(self.request.family),
             internal_port: Some(self.request.internal_port),
             external: snapshot.external(),
             external_port: snapshot.external_port(),

@@ -10,6 +10,7 @@ use crate::error::{ErrorDetail, ErrorKind, ErrorReport, PortMappingError, reason
 use crate::mapping::{AddressFamily, MapRequest, PortMapping, Protocol, Transport};
 use crate::net::address::AddressClass;
 use crate::net::route::NetworkPath;
+use crate::net::scoped::ScopedAddr;
 
 /// Where a lease stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -237,8 +238,9 @@ impl LeaseSnapshot {
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct MapperSnapshot {
-    /// The gateway, once it was looked for and found.
-    pub gateway: Option<IpAddr>,
+    /// The gateway, once it was looked for and found; IPv4's if there is one. A link-local address has its scope,
+    /// `fe80::1%eth0`.
+    pub gateway: Option<ScopedAddr>,
     /// The local address to which the gateway forwards, once known.
     pub local_address: Option<IpAddr>,
     /// The protocols by which the gateway has answered so far.
@@ -261,13 +263,13 @@ pub struct MapperSnapshot {
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct GatewayReport {
-    /// The gateway's address.
-    pub gateway: Option<IpAddr>,
+    /// The gateway's address; a link-local one has its scope, `fe80::1%eth0`.
+    pub gateway: Option<ScopedAddr>,
     /// The local address from which it is reached.
     pub local_address: Option<IpAddr>,
     /// The interface of the default route, where it is known.
     pub interface: Option<String>,
-    /// One entry for each configured protocol, in the configured order.
+    /// One entry for each configured protocol that has the family (NAT-PMP has no IPv6), in the configured order.
     pub protocols: Vec<ProtocolReport>,
 }
 
@@ -311,9 +313,9 @@ impl ProtocolOffer {
 impl GatewayReport {
     /// A report about the gateway at the end of `path`, without protocols.
     pub fn new(path: Option<NetworkPath>) -> Self {
-        let (gateway, local_address) = path.as_ref().map(|path| (path.gateway, path.local_address)).unzip();
-        let interface = path.and_then(|path| path.interface);
-        Self { gateway: gateway.flatten(), local_address, interface, protocols: Vec::new() }
+        let gateway = path.as_ref().and_then(NetworkPath::scoped_gateway);
+        let (local_address, interface) = path.map(|path| (path.local_address, path.interface)).unzip();
+        Self { gateway, local_address, interface: interface.flatten(), protocols: Vec::new() }
     }
 
     builders! {
@@ -333,7 +335,11 @@ impl GatewayReport {
         }
         let failures = || self.protocols.iter().filter_map(|report| report.outcome.as_ref().err());
         let gateway = self.gateway.map_or_else(String::new, |gateway| format!(" {gateway}"));
-        let message = format!("gateway{gateway} offers no port mapping: {}", reasons(failures()));
+        let offers = match self.gateway.is_some_and(|gateway| gateway.ip().is_ipv6()) {
+            true => "opens no pinholes",
+            false => "offers no port mapping",
+        };
+        let message = format!("gateway{gateway} {offers}: {}", reasons(failures()));
         let error = match failures().any(|error| error.kind() == ErrorKind::Refused) {
             true => PortMappingError::refused(message),
             false => PortMappingError::unavailable(message),

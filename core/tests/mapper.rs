@@ -485,7 +485,7 @@ async fn a_probe_maps_nothing_and_tells_the_external_address() {
     let asked = [Protocol::Pcp, Protocol::NatPmp, Protocol::Upnp];
     let mapper = Mapper::start(config(&gateway).protocols(asked)).unwrap();
     let report = mapper.probe().await.unwrap();
-    assert_eq!(report.gateway, Some(gateway.address()));
+    assert_eq!(report.gateway, Some(gateway.address().into()));
     let offers: Vec<_> = report.protocols.iter().map(|r| (r.protocol, r.outcome.as_ref().unwrap())).collect();
     assert_eq!(offers.iter().map(|(protocol, _)| *protocol).collect::<Vec<_>>(), asked);
     let addresses: Vec<_> = offers.iter().map(|(_, offer)| offer.external_address).collect();

@@ -18,8 +18,8 @@ export interface MapperOptions {
   /**
    * The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of
    * its own family alone, and those of the other family go by the default route. But a loopback address counts for
-   * both: with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs `interface` beside
-   * it, unless a default route leads to it.
+   * both: with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs its interface, as
+   * its scope (`fe80::1%eth0`) or in `interface`, unless a default route leads to it.
    */
   gateway?: string | undefined;
   /**

@@ -18,7 +18,7 @@ export { LOG_CHANNEL, type LogRecord } from './logs';
 export { Mapper } from './mapper';
 export {
   AddressClass,
-  type AddressFamily,
+  AddressFamily,
   ErrorKind,
   EventKind,
   LeaseState,
@@ -34,6 +34,7 @@ export type {
   ChangedOptions,
   DeleteOptions,
   ExternalAddressOptions,
+  FamilyOptions,
   OpenOptions,
   ProbeOptions,
   SignalOptions,

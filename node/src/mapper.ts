@@ -21,6 +21,8 @@ import type { EntryView, EventsHandle, LeaseHandle, MapperHandle } from './nativ
 import {
   type DeleteOptions,
   deletion,
+  type FamilyOptions,
+  familyOf,
   limits,
   request,
   type SignalOptions,
@@ -208,13 +210,17 @@ export class Mapper extends Attentive<Events> {
   }
 
   /**
-   * Asks by every configured protocol what the gateway offers; maps nothing.
+   * Asks by every configured protocol what the gateway of `family`, by default IPv4, offers; maps nothing. For IPv6 it
+   * tells by which protocols the router could be asked for pinholes; whether its firewall lets packets through without
+   * them, nobody can tell.
    *
    * Rejects with `unavailable` or `refused` if no protocol has an offer (the message names each one's reason),
-   * with `transport`, `stopped`, and with the reason of `signal`.
+   * with `transport`, `stopped`, and with the reason of `signal`; for IPv6 with `unavailable` also if this machine has no
+   * global address.
    */
-  async probe(options?: SignalOptions | AbortSignal): Promise<GatewayReport> {
-    return promised((token) => this.#handle.probe(token), signalOf(options), fromReportView);
+  async probe(options?: FamilyOptions | AbortSignal): Promise<GatewayReport> {
+    const { family, signal } = familyOf(options);
+    return promised((token) => this.#handle.probe(token, family), signal, fromReportView);
   }
 
   /**

@@ -111,8 +111,8 @@ export declare class MapperHandle {
   snapshot(): MapperView
   /** A reader that gets the events that nobody has read yet, and then every event. */
   events(): EventsHandle
-  /** Asks what the gateway offers. */
-  probe(token: number): void
+  /** Asks what the gateway of a family offers, by default IPv4. */
+  probe(token: number, family?: string | undefined | null): void
   /** Asks for the external address. */
   externalAddress(token: number, timeout?: number | undefined | null): void
   /** Reads the router's table. */
@@ -224,6 +224,8 @@ export interface EventView {
   lease?: number
   /** UDP or TCP. */
   transport?: string
+  /** IPv4 or IPv6. */
+  family?: string
   /** The local port. */
   internalPort?: number
   /** The external address and port. */

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import { type MapOptions, type MapperOptions, mapOptions, mapperOptions, type Reading } from './config';
 import { invalid } from './errors';
-import type { Transport } from './names';
+import type { AddressFamily, Transport } from './names';
 import type { LeaseSnapshot } from './snapshot';
 
 /** For calls that wait. */
@@ -21,8 +21,14 @@ export interface ChangedOptions extends WaitOptions {
   since?: LeaseSnapshot | number | undefined;
 }
 
+/** For `Mapper.probe`. */
+export interface FamilyOptions extends SignalOptions {
+  /** The family whose gateway is asked. Default `ipv4`. */
+  family?: AddressFamily | undefined;
+}
+
 /** The options of the module's `probe`: of the mapper and of the wait together. */
-export interface ProbeOptions extends MapperOptions, SignalOptions {}
+export interface ProbeOptions extends MapperOptions, FamilyOptions {}
 
 /** The options of the module's `externalAddress`: of the mapper and of the wait together. */
 export interface ExternalAddressOptions extends MapperOptions, WaitOptions {}
@@ -161,6 +167,7 @@ export function request(options: MapOptions): object {
 
 const SIGNAL_READERS = { signal: abortSignal };
 const LIMIT_READERS = { timeout, ...SIGNAL_READERS };
+const PROBE_READERS = { family: text, ...SIGNAL_READERS };
 
 /** A signal alone stands for options that have nothing else. */
 function withSignal<T extends object>(options: T | AbortSignal | undefined): T | SignalOptions | undefined {
@@ -202,23 +209,30 @@ function part(found: Record<string, unknown>, readers: object): Record<string, u
   return bare(Object.fromEntries(Object.entries(found).filter(([name]) => Object.hasOwn(readers, name))));
 }
 
-/** What a mapper is started with for one wait, and the limits of that. */
+/** What a mapper is started with for one wait, and the options of that. */
 function asking<T extends object>(
-  options: T | AbortSignal | undefined,
+  options: object | AbortSignal | undefined,
   limitReaders: Record<string, Reader>,
-): { settings: object; limits: WaitOptions } {
+): { settings: object; limits: T } {
   const all = { ...SETTING_READERS, ...limitReaders };
   const found = read<object>('options', withSignal(options), all);
-  return { settings: part(found, SETTING_READERS), limits: part(found, limitReaders) };
+  return { settings: part(found, SETTING_READERS), limits: part(found, limitReaders) as T };
+}
+
+/** What a probe is given. */
+export function familyOf(options: FamilyOptions | AbortSignal | undefined): FamilyOptions {
+  return read<FamilyOptions>('options', withSignal(options), PROBE_READERS) as FamilyOptions;
 }
 
 /** What the module's `probe` is given. */
-export function probing(options: ProbeOptions | AbortSignal | undefined): ReturnType<typeof asking> {
-  return asking(options, SIGNAL_READERS);
+export function probing(options: ProbeOptions | AbortSignal | undefined): ReturnType<typeof asking<FamilyOptions>> {
+  return asking(options, PROBE_READERS);
 }
 
 /** What the module's `externalAddress` is given. */
-export function addressing(options: ExternalAddressOptions | AbortSignal | undefined): ReturnType<typeof asking> {
+export function addressing(
+  options: ExternalAddressOptions | AbortSignal | undefined,
+): ReturnType<typeof asking<WaitOptions>> {
   return asking(options, LIMIT_READERS);
 }
 

@@ -1,10 +1,21 @@
 import { type ErrorReport, report } from './errors';
-import { AddressClass, type EventKind, LeaseState, MappingProtocol, NatClass, type Protocol, Transport } from './names';
+import {
+  AddressClass,
+  AddressFamily,
+  type EventKind,
+  LeaseState,
+  MappingProtocol,
+  NatClass,
+  type Protocol,
+  Transport,
+} from './names';
 import type { EntryView, ErrorView, EventView, LeaseView, MapperView, ReportView } from './native';
 
-/** An address and a port. As text, in a template or in JSON, it is `address:port`. */
+/**
+ * An address and a port. As text, in a template or in JSON, it is `address:port`, with brackets around an IPv6 address.
+ */
 export class Endpoint {
-  /** The address, `203.0.113.7`. */
+  /** The address, `203.0.113.7` or `2001:db8::7`. */
   readonly address: string;
   /** The port. */
   readonly port: number;
@@ -12,14 +23,14 @@ export class Endpoint {
   /** Takes an endpoint apart that is written `address:port`. */
   constructor(text: string) {
     const colon = text.lastIndexOf(':');
-    this.address = text.slice(0, colon);
+    this.address = text.slice(0, colon).replace(/^\[(.*)\]$/, '$1');
     this.port = Number(text.slice(colon + 1));
     Object.freeze(this);
   }
 
   /** `address:port`. */
   toString(): string {
-    return `${this.address}:${this.port}`;
+    return this.address.includes(':') ? `[${this.address}]:${this.port}` : `${this.address}:${this.port}`;
   }
 
   /** `address:port`. */
@@ -44,6 +55,8 @@ interface CommonLeaseSnapshot {
   readonly internalPort: number;
   /** `udp` or `tcp`. */
   readonly transport: Transport;
+  /** `ipv4` for a port mapping, `ipv6` for a pinhole. */
+  readonly family: AddressFamily;
   /** What made the mapping. */
   readonly protocol: MappingProtocol | null;
   /** The granted lifetime in milliseconds; null if the mapping is permanent. */
@@ -96,7 +109,7 @@ export type LeaseSnapshot = ActiveLeaseSnapshot | InactiveLeaseSnapshot;
 
 /** A mapper at one moment. Plain and frozen. */
 export interface MapperSnapshot {
-  /** The gateway, once it was looked for and found. */
+  /** The gateway, once it was looked for and found. A link-local address has its scope, `fe80::1%eth0`. */
   readonly gateway: string | null;
   /** The local address to which the gateway forwards, once known. */
   readonly localAddress: string | null;
@@ -146,13 +159,13 @@ export type ProtocolReport = Offer | NoOffer;
 
 /** What a gateway offers, asked without mapping anything. Plain and frozen. */
 export interface GatewayReport {
-  /** The gateway's address. */
+  /** The gateway's address; a link-local one has its scope, `fe80::1%eth0`. */
   readonly gateway: string | null;
   /** The local address from which it is reached. */
   readonly localAddress: string | null;
   /** The interface of the default route, where it is known. */
   readonly interface: string | null;
-  /** One entry for each configured protocol, in the configured order. */
+  /** One entry for each configured protocol that has the family (NAT-PMP has no IPv6), in the configured order. */
   readonly protocols: readonly ProtocolReport[];
 }
 
@@ -186,6 +199,8 @@ interface CommonEvent<K extends EventKind> {
   readonly lease: number | null;
   /** `udp` or `tcp`. */
   readonly transport: Transport | null;
+  /** `ipv4` for a port mapping, `ipv6` for a pinhole; null where the event is about no lease. */
+  readonly family: AddressFamily | null;
   /** The local port. */
   readonly internalPort: number | null;
   /** The external address and port, if there is a mapping and the gateway knows its address. */
@@ -209,6 +224,7 @@ interface CommonEvent<K extends EventKind> {
 interface LeaseEvent<K extends EventKind> extends CommonEvent<K> {
   readonly lease: number;
   readonly transport: Transport;
+  readonly family: AddressFamily;
   readonly internalPort: number;
 }
 
@@ -254,6 +270,7 @@ export interface ExitedEvent extends LeaseEvent<'exited'> {
 export interface NetworkChangedEvent extends CommonEvent<'network-changed'> {
   readonly lease: null;
   readonly transport: null;
+  readonly family: null;
   readonly internalPort: null;
   readonly external: null;
   readonly externalPort: null;
@@ -298,8 +315,9 @@ const TRANSPORTS = Object.values(Transport);
 const PROTOCOLS = Object.values(MappingProtocol);
 const NAT_CLASSES = Object.values(NatClass);
 const ADDRESS_CLASSES = Object.values(AddressClass);
+const FAMILIES = Object.values(AddressFamily);
 /** How many numbers a lease's snapshot has. */
-export const NUMBERS = 16;
+export const NUMBERS = 17;
 
 /** The texts of a snapshot, which seldom change. */
 export interface SnapshotTexts {
@@ -323,6 +341,7 @@ export function leaseSnapshot(numbers: ArrayLike<number>, { external, lastError 
     externalPort: present(numbers[15] as number),
     internalPort: numbers[3],
     transport: TRANSPORTS[numbers[4] as number],
+    family: FAMILIES[numbers[16] as number],
     protocol: active ? PROTOCOLS[numbers[5] as number] : null,
     lifetime: present(numbers[6] as number),
     expiresIn: present(numbers[7] as number),
@@ -368,6 +387,7 @@ export function fromEventView(view: EventView): MapperEvent {
     kind: view.kind,
     lease: view.lease ?? null,
     transport: view.transport ?? null,
+    family: view.family ?? null,
     internalPort: view.internalPort ?? null,
     external: endpoint(view.external),
     externalPort: view.externalPort ?? null,

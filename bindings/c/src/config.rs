@@ -9,8 +9,8 @@ use portlease::{Config, MapRequest, PortMappingError, Transport};
 use crate::memory::{Caller, Options, growing, truth};
 use crate::names::{self, portlease_family, portlease_protocol, portlease_transport};
 use crate::values::{
-    PORTLEASE_MAX_PROTOCOLS, address, nonzero, path, protocols, retry, seconds, seconds_or_never, set, socket_address,
-    text,
+    PORTLEASE_MAX_PROTOCOLS, address, nonzero, path, protocols, retry, scoped_address, seconds, seconds_or_never, set,
+    socket_address, text,
 };
 
 /// The configuration of a mapper. Zero, NULL and "" mean the default, which suits a home. Text is copied.
@@ -22,8 +22,8 @@ pub struct portlease_config {
     pub struct_size: usize,
     /// The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of
     /// its own family alone, and those of the other family go by the default route. But a loopback address counts for
-    /// both: with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs `interface`
-    /// beside it, unless a default route leads to it.
+    /// both: with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs its interface, as
+    /// its scope (`fe80::1%eth0`) or in `interface`, unless a default route leads to it.
     pub gateway: *const c_char,
     /// The local address to which the gateway forwards. Default: the one from which the gateway is reached. For IPv6 it
     /// is the address that is opened, by default the stable one (not a temporary one of RFC 8981) of the prefix that
@@ -105,7 +105,7 @@ pub(crate) fn read_config(caller: Caller<'_>, pointer: *const portlease_config) 
     let Some(given) = caller.optional_read("config", pointer)? else {
         return Ok(config);
     };
-    set(&mut config.gateway, address(caller, "gateway", given.gateway)?.map(Some));
+    set(&mut config.gateway, scoped_address(caller, "gateway", given.gateway)?.map(Some));
     set(&mut config.local_address, address(caller, "local_address", given.local_address)?.map(Some));
     set(&mut config.interface, text(caller, "interface", given.interface_name)?.map(Some));
     set(&mut config.protocols, protocols("protocols", &given.protocols)?);

@@ -9,7 +9,9 @@ use crate::error::{portlease_error, put_report};
 use crate::latest;
 use crate::memory::place::PORTLEASE_ADDRESS_SIZE;
 use crate::memory::{To, field, fill, growing};
-use crate::names::{portlease_address_class, portlease_event_kind, portlease_protocol, portlease_transport};
+use crate::names::{
+    portlease_address_class, portlease_event_kind, portlease_family, portlease_protocol, portlease_transport,
+};
 use crate::snapshot::seconds;
 
 /// Something that happened to a lease, or to all of them at once.
@@ -25,6 +27,8 @@ pub struct portlease_event {
     pub kind: portlease_event_kind,
     /// UDP or TCP; absent if the event is about no lease.
     pub transport: portlease_transport,
+    /// IPv4 for a port mapping, IPv6 for a pinhole; says nothing if the event is about no lease.
+    pub family: portlease_family,
     /// What made the mapping; absent if there is no mapping.
     pub protocol: portlease_protocol,
     /// The class of the external address.
@@ -53,6 +57,7 @@ pub(crate) fn put_event(to: To<'_, portlease_event>, event: &Event) {
         lease: event.lease.unwrap_or_default(),
         kind: event.kind.into(),
         transport: event.transport.into(),
+        family: event.family.unwrap_or_default().into(),
         protocol: event.protocol.into(),
         address_class: event.address_class.into(),
         internal_port: event.internal_port.unwrap_or_default(),

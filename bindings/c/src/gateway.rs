@@ -20,7 +20,7 @@ pub const PORTLEASE_NAME_SIZE: usize = 128;
 pub struct portlease_gateway_report {
     /// sizeof(portlease_gateway_report)
     pub struct_size: usize,
-    /// The gateway's address, or "".
+    /// The gateway's address, or "". A link-local one has its scope, "fe80::1%eth0".
     pub gateway: [c_char; PORTLEASE_ADDRESS_SIZE],
     /// The local address from which it is reached, or "".
     pub local_address: [c_char; PORTLEASE_ADDRESS_SIZE],
@@ -77,7 +77,7 @@ impl<'c> ReportOut<'c> {
 }
 
 fn put_gateway(to: To<'_, portlease_gateway_report>, report: &GatewayReport) {
-    field!(to, gateway).set_address(report.gateway);
+    field!(to, gateway).set_scoped_address(report.gateway);
     field!(to, local_address).set_address(report.local_address);
     field!(to, interface_name).set_text(report.interface.as_deref().unwrap_or_default());
     field!(to, protocol_count).set(report.protocols.len());

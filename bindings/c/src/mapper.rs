@@ -1,5 +1,6 @@
 //! The handle on one engine, and the call that opens a port with an engine of its own.
 
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use portlease::{Mapper, OpenPort, PortMappingError};
@@ -11,7 +12,7 @@ use crate::fork;
 use crate::gateway::{ReportOut, portlease_gateway_report, portlease_protocol_report};
 use crate::lease::portlease_lease;
 use crate::memory::Caller;
-use crate::names::{portlease_kind, portlease_release};
+use crate::names::{portlease_family, portlease_kind, portlease_release, read_family};
 use crate::snapshot::{portlease_lease_snapshot, portlease_mapper_snapshot, put_lease, put_mapper};
 use crate::thread::{living, wait, without_signals};
 use crate::values::timeout;
@@ -229,6 +230,28 @@ pub unsafe extern "C" fn portlease_mapper_probe(
         let engine = &caller.handle("mapper", mapper)?.mapper;
         let out = ReportOut::new(caller, report, protocols, capacity)?;
         out.put(&wait(engine.probe())?);
+        Ok(())
+    };
+    // SAFETY: the header's rules.
+    unsafe { guard(error, body) }
+}
+
+/// portlease_mapper_probe, of the gateway of one family. For IPv6 it tells by which protocols the router could be asked for
+/// pinholes; whether its firewall lets packets through without them, nobody can tell. Fails as portlease_mapper_probe
+/// does; with PORTLEASE_UNAVAILABLE also if this machine has no global IPv6 address.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_mapper_probe_of(
+    mapper: *mut portlease_mapper,
+    family: MaybeUninit<portlease_family>,
+    report: *mut portlease_gateway_report,
+    protocols: *mut portlease_protocol_report,
+    capacity: usize,
+    error: *mut portlease_error,
+) -> portlease_kind {
+    let body = |caller: Caller<'_>| {
+        let engine = &caller.handle("mapper", mapper)?.mapper;
+        let out = ReportOut::new(caller, report, protocols, capacity)?;
+        out.put(&wait(engine.probe_of(read_family("family", family)?))?);
         Ok(())
     };
     // SAFETY: the header's rules.

@@ -152,3 +152,15 @@ fn addresses_are_written_as_the_standard_library_writes_them() {
         assert_eq!(written::<PORTLEASE_ADDRESS_SIZE>(|to| to.set_address(text.parse().ok())), text);
     }
 }
+
+#[test]
+fn the_longest_address_fits_with_the_longest_scope() {
+    // The longest text of an address by INET6_ADDRSTRLEN; the standard library writes it shorter.
+    let widest = "0000:0000:0000:0000:0000:ffff:255.255.255.255%lan-with-15-let";
+    assert_eq!(widest.len() + 1, PORTLEASE_ADDRESS_SIZE);
+    let longest = "fe80:1111:2222:3333:4444:5555:6666:7777%lan-with-15-let";
+    for text in [longest, "fe80::1%eth0", "fe80::1", "192.168.1.1", ""] {
+        let scoped = text.parse::<portlease::ScopedAddr>().ok();
+        assert_eq!(written::<PORTLEASE_ADDRESS_SIZE>(|to| to.set_scoped_address(scoped)), text);
+    }
+}

@@ -489,6 +489,17 @@ pub extern "C" fn portlease_transport_name(value: MaybeUninit<portlease_transpor
 
 /// As above.
 #[unsafe(no_mangle)]
+pub extern "C" fn portlease_family_name(value: MaybeUninit<portlease_family>) -> *const c_char {
+    let name = match number(value) {
+        0 => c"ipv4",
+        1 => c"ipv6",
+        _ => c"",
+    };
+    name.as_ptr()
+}
+
+/// As above.
+#[unsafe(no_mangle)]
 pub extern "C" fn portlease_address_class_name(value: MaybeUninit<portlease_address_class>) -> *const c_char {
     let name = match number(value) {
         0 => c"unknown",

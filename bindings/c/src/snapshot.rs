@@ -9,7 +9,8 @@ use crate::error::{portlease_error, put_report};
 use crate::memory::place::PORTLEASE_ADDRESS_SIZE;
 use crate::memory::{To, field, fill, growing};
 use crate::names::{
-    portlease_address_class, portlease_nat_class, portlease_protocol, portlease_state, portlease_transport,
+    portlease_address_class, portlease_family, portlease_nat_class, portlease_protocol, portlease_state,
+    portlease_transport,
 };
 use crate::values::PORTLEASE_MAX_PROTOCOLS;
 
@@ -38,6 +39,8 @@ pub struct portlease_lease_snapshot {
     pub external_address: [c_char; PORTLEASE_ADDRESS_SIZE],
     /// UDP or TCP.
     pub transport: portlease_transport,
+    /// IPv4 for a port mapping, IPv6 for a pinhole.
+    pub family: portlease_family,
     /// What made the mapping; absent while not active.
     pub protocol: portlease_protocol,
     /// The granted lifetime in seconds; negative while not active or if the mapping is permanent.
@@ -65,7 +68,7 @@ pub struct portlease_lease_snapshot {
 pub struct portlease_mapper_snapshot {
     /// sizeof(portlease_mapper_snapshot)
     pub struct_size: usize,
-    /// The gateway, once it was looked for and found; else "".
+    /// The gateway, once it was looked for and found; else "". A link-local address has its scope, "fe80::1%eth0".
     pub gateway: [c_char; PORTLEASE_ADDRESS_SIZE],
     /// The local address to which the gateway forwards, once known; else "".
     pub local_address: [c_char; PORTLEASE_ADDRESS_SIZE],
@@ -105,6 +108,7 @@ pub(crate) fn put_lease(to: To<'_, portlease_lease_snapshot>, lease: &LeaseSnaps
         internal_port: lease.internal_port,
         external_port: lease.external_port().unwrap_or_default(),
         transport: lease.transport.into(),
+        family: lease.family.into(),
         protocol: lease.protocol().into(),
         lifetime: seconds(lease.lifetime),
         expires_in: seconds(lease.expires_in),
@@ -120,7 +124,7 @@ pub(crate) fn put_lease(to: To<'_, portlease_lease_snapshot>, lease: &LeaseSnaps
 
 /// Fills in a mapper without its leases.
 pub(crate) fn put_mapper(to: To<'_, portlease_mapper_snapshot>, mapper: &MapperSnapshot) {
-    field!(to, gateway).set_address(mapper.gateway);
+    field!(to, gateway).set_scoped_address(mapper.gateway);
     field!(to, local_address).set_address(mapper.local_address);
     fill!(to, {
         protocols: std::array::from_fn(|slot| mapper.protocols.get(slot).copied().into()),

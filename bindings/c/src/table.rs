@@ -11,7 +11,7 @@ use crate::gateway::{PORTLEASE_NAME_SIZE, ReportOut, portlease_gateway_report, p
 use crate::mapper::portlease_mapper;
 use crate::memory::place::PORTLEASE_ADDRESS_SIZE;
 use crate::memory::{Caller, OutArray, To, field, fill, growing, truth};
-use crate::names::{portlease_kind, portlease_transport, read_transport};
+use crate::names::{portlease_family, portlease_kind, portlease_transport, read_family, read_transport};
 use crate::snapshot::seconds;
 use crate::thread::{quiet, wait};
 use crate::values::{address_out, timeout};
@@ -170,6 +170,26 @@ pub unsafe extern "C" fn portlease_probe(
     let body = |caller: Caller<'_>| {
         let out = ReportOut::new(caller, report, protocols, capacity)?;
         out.put(&wait(quiet(portlease::probe(read_config(caller, config)?)))?);
+        Ok(())
+    };
+    // SAFETY: the header's rules.
+    unsafe { guard(error, body) }
+}
+
+/// portlease_mapper_probe_of with an engine of its own. `config` may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_probe_of(
+    config: *const portlease_config,
+    family: MaybeUninit<portlease_family>,
+    report: *mut portlease_gateway_report,
+    protocols: *mut portlease_protocol_report,
+    capacity: usize,
+    error: *mut portlease_error,
+) -> portlease_kind {
+    let body = |caller: Caller<'_>| {
+        let out = ReportOut::new(caller, report, protocols, capacity)?;
+        let family = read_family("family", family)?;
+        out.put(&wait(quiet(portlease::probe_of(read_config(caller, config)?, family)))?);
         Ok(())
     };
     // SAFETY: the header's rules.

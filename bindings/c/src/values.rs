@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portlease::config::{MAX_DESCRIPTION_LENGTH, parse_address, parse_socket_address};
-use portlease::{PortMappingError, Protocol, RetryPolicy};
+use portlease::config::{MAX_DESCRIPTION_LENGTH, parse_address, parse_scoped_address, parse_socket_address};
+use portlease::{PortMappingError, Protocol, RetryPolicy, ScopedAddr};
 
 use crate::memory::place::PORTLEASE_ADDRESS_SIZE;
 use crate::memory::{Caller, To, number, truth};
@@ -76,6 +76,16 @@ pub(crate) fn path(caller: Caller<'_>, argument: &'static str, pointer: *const c
 pub(crate) fn address(caller: Caller<'_>, argument: &'static str, pointer: *const c_char) -> Result<Option<IpAddr>> {
     let text = caller.text(argument, pointer, MAX_ADDRESS_BYTES)?;
     text.map(|text| parse_address(argument, text)).transpose()
+}
+
+/// An address that may have a scope.
+pub(crate) fn scoped_address(
+    caller: Caller<'_>,
+    argument: &'static str,
+    pointer: *const c_char,
+) -> Result<Option<ScopedAddr>> {
+    let text = caller.text(argument, pointer, MAX_ADDRESS_BYTES)?;
+    text.map(|text| parse_scoped_address(argument, text)).transpose()
 }
 
 /// An address with a port.

@@ -59,7 +59,7 @@ pub struct portlease_completion {
     pub snapshot: *mut portlease_lease_snapshot,
     /// From portlease_waits_mapper_next_event and portlease_waits_events_next.
     pub event: *mut portlease_event,
-    /// From portlease_waits_mapper_probe and portlease_waits_probe.
+    /// From portlease_waits_mapper_probe, portlease_waits_probe, and these two with `_of`.
     pub report: *mut portlease_gateway_report,
     /// From the same: an array.
     pub protocols: *mut portlease_protocol_report,

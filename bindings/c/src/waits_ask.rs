@@ -7,7 +7,7 @@ use crate::config::{portlease_config, read_config};
 use crate::error::{guard, portlease_error};
 use crate::mapper::portlease_mapper;
 use crate::memory::Caller;
-use crate::names::{portlease_kind, portlease_transport};
+use crate::names::{portlease_family, portlease_kind, portlease_transport, read_family};
 use crate::table::entry_to_delete;
 use crate::thread::quiet;
 use crate::values::timeout;
@@ -25,6 +25,25 @@ pub unsafe extern "C" fn portlease_waits_mapper_probe(
         let waits = &caller.handle("waits", waits)?.waits;
         let mapper = Arc::clone(&caller.handle("mapper", mapper)?.mapper);
         waits.begin(token, async move { mapper.probe().await.map(Answer::Report) })
+    };
+    // SAFETY: the header's rules.
+    unsafe { guard(error, body) }
+}
+
+/// Begins portlease_mapper_probe_of.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_waits_mapper_probe_of(
+    waits: *mut portlease_waits,
+    mapper: *mut portlease_mapper,
+    family: MaybeUninit<portlease_family>,
+    token: u64,
+    error: *mut portlease_error,
+) -> portlease_kind {
+    let body = |caller: Caller<'_>| {
+        let waits = &caller.handle("waits", waits)?.waits;
+        let mapper = Arc::clone(&caller.handle("mapper", mapper)?.mapper);
+        let family = read_family("family", family)?;
+        waits.begin(token, async move { mapper.probe_of(family).await.map(Answer::Report) })
     };
     // SAFETY: the header's rules.
     unsafe { guard(error, body) }
@@ -102,6 +121,24 @@ pub unsafe extern "C" fn portlease_waits_probe(
         let waits = &caller.handle("waits", waits)?.waits;
         let config = read_config(caller, config)?;
         waits.begin(token, quiet(async move { portlease::probe(config).await.map(Answer::Report) }))
+    };
+    // SAFETY: the header's rules.
+    unsafe { guard(error, body) }
+}
+
+/// Begins portlease_probe_of.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_waits_probe_of(
+    waits: *mut portlease_waits,
+    config: *const portlease_config,
+    family: MaybeUninit<portlease_family>,
+    token: u64,
+    error: *mut portlease_error,
+) -> portlease_kind {
+    let body = |caller: Caller<'_>| {
+        let waits = &caller.handle("waits", waits)?.waits;
+        let (config, family) = (read_config(caller, config)?, read_family("family", family)?);
+        waits.begin(token, quiet(async move { portlease::probe_of(config, family).await.map(Answer::Report) }))
     };
     // SAFETY: the header's rules.
     unsafe { guard(error, body) }

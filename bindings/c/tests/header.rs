@@ -7,7 +7,7 @@ use cbindgen::{Builder, Config, DocumentationStyle, EnumConfig, Language, Style}
 const PROLOGUE: &str = include_str!("../src/prologue.h");
 const EPILOGUE: &str = include_str!("../src/epilogue.h");
 /// More is not read in one sitting.
-const MOST_LINES: usize = 730;
+const MOST_LINES: usize = 750;
 /// No line of the header is longer, but for what cannot be broken.
 const LINE_LENGTH: usize = 118;
 /// Where the public items are, in the order in which the header has them; `waits` comes last.

@@ -24,7 +24,7 @@ const FIELDS: [(&str, &str, &[&str]); 8] = [
 const SIZES: [(&str, i64); 6] = [
     ("PORTLEASE_ADVICE_SIZE", 512),
     ("PORTLEASE_LOG_MESSAGE_SIZE", 1020),
-    ("PORTLEASE_ADDRESS_SIZE", 46),
+    ("PORTLEASE_ADDRESS_SIZE", 62),
     ("PORTLEASE_MESSAGE_SIZE", 508),
     ("PORTLEASE_MAX_PROTOCOLS", 8),
     ("PORTLEASE_NAME_SIZE", 128),
@@ -32,7 +32,7 @@ const SIZES: [(&str, i64); 6] = [
 
 /// What every language has in its own way, and C by functions: the ends of handles, names, the version, reasons of failures,
 /// logs, readers of events, waits.
-const OF_C: [&str; 41] = [
+const OF_C: [&str; 46] = [
     "portlease_version",
     "portlease_kind_name",
     "portlease_log_level_name",
@@ -40,9 +40,13 @@ const OF_C: [&str; 41] = [
     "portlease_event_kind_name",
     "portlease_protocol_name",
     "portlease_transport_name",
+    "portlease_family_name",
     "portlease_nat_class_name",
     "portlease_address_class_name",
     "portlease_release_name",
+    // Probes of one family, which other languages take as an argument.
+    "portlease_mapper_probe_of",
+    "portlease_probe_of",
     "portlease_mapper_free",
     "portlease_lease_free",
     "portlease_error_get_report",
@@ -69,11 +73,13 @@ const OF_C: [&str; 41] = [
     "portlease_waits_mapper_next_event",
     "portlease_waits_events_next",
     "portlease_waits_mapper_probe",
+    "portlease_waits_mapper_probe_of",
     "portlease_waits_mapper_stop",
     "portlease_waits_mapper_external_address",
     "portlease_waits_mapper_table",
     "portlease_waits_mapper_delete",
     "portlease_waits_probe",
+    "portlease_waits_probe_of",
     "portlease_waits_external_address",
 ];
 
@@ -132,6 +138,7 @@ fn enums_have_the_names_of_the_file() {
         ("/events", "portlease_event_kind", "PORTLEASE_EVENT_"),
         ("/protocols_of_mappings", "portlease_protocol", "PORTLEASE_PROTOCOL_"),
         ("/transports", "portlease_transport", "PORTLEASE_TRANSPORT_"),
+        ("/families", "portlease_family", "PORTLEASE_FAMILY_"),
         ("/nat_classes", "portlease_nat_class", "PORTLEASE_NAT_"),
         ("/address_classes", "portlease_address_class", "PORTLEASE_ADDRESS_"),
         ("/releases", "portlease_release", "PORTLEASE_"),

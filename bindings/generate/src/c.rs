@@ -84,15 +84,12 @@ fn names(model: &Model, data: &Data) -> Result<String> {
         if read.contains(&one.name) {
             out += &reader(&one.name, &own, &values);
         }
-        // The one address family that there is needs no name.
-        if one.name != "AddressFamily" {
-            let docs = match functions.is_empty() {
-                true => &data.docs("c", "*_name", "As above."),
-                false => "As above.",
-            };
-            functions += &wrap(docs, "/// ", WIDTH);
-            functions += &name_function(&own, &values);
-        }
+        let docs = match functions.is_empty() {
+            true => &data.docs("c", "*_name", "As above."),
+            false => "As above.",
+        };
+        functions += &wrap(docs, "/// ", WIDTH);
+        functions += &name_function(&own, &values);
     }
     Ok(out + functions.trim_end() + "\n")
 }
@@ -189,6 +186,7 @@ fn option(model: &Model, data: &Data, of: &Struct, field: &Field) -> Result<(Vec
     let pointed = |reader: &str| (one(pointer, ""), format!("{reader}(caller, \"{argument}\", given.{name})?"));
     let (fields, read) = match kind {
         Kind::Ip => pointed("address"),
+        Kind::ScopedIp => pointed("scoped_address"),
         Kind::Socket => pointed("socket_address"),
         Kind::Text => pointed("text"),
         Kind::Path => pointed("path"),
@@ -235,7 +233,7 @@ fn config(model: &Model, data: &Data) -> Result<String> {
     out += "use portlease::{Config, MapRequest, PortMappingError, Transport};\n\n";
     out += "use crate::memory::{Caller, Options, growing, truth};\n";
     out += "use crate::names::{self, portlease_family, portlease_protocol, portlease_transport};\n";
-    out += "use crate::values::{PORTLEASE_MAX_PROTOCOLS, address, nonzero, path, protocols, retry, seconds, seconds_or_never, set, socket_address, text};\n\n";
+    out += "use crate::values::{PORTLEASE_MAX_PROTOCOLS, address, nonzero, path, protocols, retry, scoped_address, seconds, seconds_or_never, set, socket_address, text};\n\n";
     let mut functions = String::new();
     for rust in ["Config", "MapRequest"] {
         let of = model.structure(rust)?;

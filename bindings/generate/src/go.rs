@@ -29,6 +29,7 @@ fn go_name(name: &str) -> String {
     let words = name.split(['_', '-']).map(|word| match word {
         "upnp" => "UPnP".to_owned(),
         "ipv4" => "IPv4".to_owned(),
+        "ipv6" => "IPv6".to_owned(),
         "id" | "udp" | "tcp" | "pcp" | "nat" | "pmp" | "ssdp" | "ttl" | "cgnat" => word.to_uppercase(),
         word => crate::model::capital(word),
     });
@@ -127,7 +128,7 @@ fn option(model: &Model, data: &Data, of: &Struct, field: &Field, own: &str) -> 
         Kind::U32 => set("uint32", format!("C.uint32_t({own})")),
         Kind::Duration => set("time.Duration", format!("C.double({own}.Seconds())")),
         Kind::Text | Kind::Path => set("string", format!("given.text(\"{argument}\", {own})")),
-        Kind::Ip => set("netip.Addr", format!("given.text(\"{argument}\", addressText({own}))")),
+        Kind::Ip | Kind::ScopedIp => set("netip.Addr", format!("given.text(\"{argument}\", addressText({own}))")),
         Kind::Socket => set("netip.AddrPort", format!("given.text(\"{argument}\", endpointText({own}))")),
         Kind::Enum(name) => {
             // The library's own message about a wrong number names constants of C.

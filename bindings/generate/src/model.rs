@@ -112,6 +112,8 @@ pub(crate) enum Kind {
     Path,
     Duration,
     Ip,
+    /// An address that may have a scope.
+    ScopedIp,
     Ipv4,
     Socket,
     Retry,
@@ -265,6 +267,7 @@ impl Reader {
             ("PathBuf", []) => Kind::Path,
             ("Duration", []) => Kind::Duration,
             ("IpAddr", []) => Kind::Ip,
+            ("ScopedAddr", []) => Kind::ScopedIp,
             ("Ipv4Addr", []) => Kind::Ipv4,
             ("SocketAddr", []) => Kind::Socket,
             ("RetryPolicy", []) => Kind::Retry,

@@ -162,7 +162,9 @@ impl Node<'_> {
             }
             Kind::Bool => "reads: 'flag'".to_owned(),
             Kind::F64 => "reads: 'number'".to_owned(),
-            Kind::Text | Kind::Path | Kind::Ip | Kind::Ipv4 | Kind::Socket => "reads: 'text'".to_owned(),
+            Kind::Text | Kind::Path | Kind::Ip | Kind::ScopedIp | Kind::Ipv4 | Kind::Socket => {
+                "reads: 'text'".to_owned()
+            }
             Kind::Map(_, value) => format!("reads: 'record', most: {}", most(value)?),
             Kind::Struct(name) if name == "Faults" => "reads: 'faults'".to_owned(),
             Kind::Enum(name) => {
@@ -277,7 +279,7 @@ fn kind_type(kind: &Kind) -> Option<String> {
     Some(match kind {
         Kind::Bool => "boolean".to_owned(),
         Kind::U8 | Kind::U16 | Kind::U32 | Kind::U64 | Kind::Usize | Kind::F64 | Kind::Duration => "number".to_owned(),
-        Kind::Text | Kind::Path | Kind::Ip | Kind::Ipv4 | Kind::Socket => "string".to_owned(),
+        Kind::Text | Kind::Path | Kind::Ip | Kind::ScopedIp | Kind::Ipv4 | Kind::Socket => "string".to_owned(),
         Kind::Retry => "RetryPolicy".to_owned(),
         Kind::Enum(name) | Kind::Struct(name) => name.clone(),
         Kind::Option(inner) => format!("{} | null", kind_type(inner)?),
@@ -294,7 +296,7 @@ fn reading(kind: &Kind) -> Option<&'static str> {
         Kind::U16 => "port",
         Kind::U32 => "count",
         Kind::F64 | Kind::Duration => "number",
-        Kind::Text | Kind::Path | Kind::Ip | Kind::Ipv4 | Kind::Socket | Kind::Enum(_) => "text",
+        Kind::Text | Kind::Path | Kind::Ip | Kind::ScopedIp | Kind::Ipv4 | Kind::Socket | Kind::Enum(_) => "text",
         Kind::Retry => "retry",
         Kind::Option(inner) => return reading(inner),
         Kind::List(inner) => return (reading(inner) == Some("text")).then_some("list"),

@@ -130,14 +130,15 @@ impl<'a> Python<'a> {
     fn config(&self) -> Result<String> {
         let mut out = module("The settings of a mapper, each with a default that a home user never changes.");
         out += "from collections.abc import Sequence\nfrom typing import Literal\n\n";
-        out += "from portlease._names import Protocol, Transport\nfrom portlease._typing import TypedDict\n";
+        out += "from portlease._names import AddressFamily, Protocol, Transport\nfrom portlease._typing import TypedDict\n";
         out += "from portlease._values import Address, Backoff, Path, Seconds, SocketAddress\n\n";
         out +=
             "# What arguments may be. The extension module checks the values, and names the argument in its error.\n";
-        for name in ["Protocol", "Transport"] {
+        for name in ["Protocol", "Transport", "AddressFamily"] {
             let variants = &self.model.enumeration(name)?.variants;
             let texts = literal(variants.iter().filter(|it| it.listed).map(|it| &it.text));
-            out += &format!("{name}Name = {name} | {texts}\n");
+            let alias = name.strip_prefix("Address").unwrap_or(name);
+            out += &format!("{alias}Name = {name} | {texts}\n");
         }
         let fields = &self.model.structure("Config")?.fields;
         out += "\n\nclass Config(TypedDict, total=False):\n    \"\"\"The keyword arguments of `Mapper` and of `open`. ";
@@ -306,9 +307,9 @@ fn kind_type(kind: &Kind, place: Place) -> Option<String> {
         (Kind::Text, _) => "str",
         (Kind::Path, Place::Argument) => "Path",
         (Kind::Duration, Place::Argument) => "Seconds",
-        (Kind::Ip | Kind::Ipv4, Place::Argument) => "Address",
-        (Kind::Ip, Place::View) => "IPv4Address | IPv6Address",
-        (Kind::Ip, Place::Option) => "str | IPv4Address | IPv6Address",
+        (Kind::Ip | Kind::ScopedIp | Kind::Ipv4, Place::Argument) => "Address",
+        (Kind::Ip | Kind::ScopedIp, Place::View) => "IPv4Address | IPv6Address",
+        (Kind::Ip | Kind::ScopedIp, Place::Option) => "str | IPv4Address | IPv6Address",
         (Kind::Ipv4, Place::View) => "IPv4Address",
         (Kind::Ipv4, Place::Option) => "str | IPv4Address",
         (Kind::Socket, Place::Argument) => "SocketAddress",

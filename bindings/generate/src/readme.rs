@@ -49,7 +49,7 @@ fn value(model: &Model, kind: &Kind) -> Result<String> {
         Kind::Bool => "boolean".to_owned(),
         Kind::U8 | Kind::U16 | Kind::U32 | Kind::U64 | Kind::Usize | Kind::F64 => "number".to_owned(),
         Kind::Text => "text".to_owned(),
-        Kind::Ip | Kind::Ipv4 => "address".to_owned(),
+        Kind::Ip | Kind::ScopedIp | Kind::Ipv4 => "address".to_owned(),
         Kind::Enum(name) if name == "Mode" => "mode".to_owned(),
         Kind::Enum(name) => {
             let variants = model.enumeration(name)?.variants.iter();

@@ -18,6 +18,7 @@ pub(crate) fn write(model: &Model, data: &Data) -> Result<Output> {
         ("protocols", texts("Protocol", false)?),
         ("protocols_of_mappings", texts("Protocol", true)?),
         ("transports", texts("Transport", true)?),
+        ("families", texts("AddressFamily", true)?),
         ("nat_classes", texts("NatClass", true)?),
         ("address_classes", texts("AddressClass", true)?),
         ("releases", texts("Release", true)?),

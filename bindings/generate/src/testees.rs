@@ -37,7 +37,7 @@ fn set_c(data: &Data, field: &Field) -> Option<String> {
     let name = data.name("c", &format!("Config.{}", field.name)).unwrap_or(&field.name);
     let kind = if let Kind::Option(kind) = &field.kind { kind } else { &field.kind };
     let value = match kind {
-        Kind::Text | Kind::Path | Kind::Ip | Kind::Socket => "json_string_value(value)",
+        Kind::Text | Kind::Path | Kind::Ip | Kind::ScopedIp | Kind::Socket => "json_string_value(value)",
         Kind::Duration => "json_number_value(value)",
         Kind::U16 => "(uint16_t)json_integer_value(value)",
         Kind::U32 => "(uint32_t)json_integer_value(value)",
@@ -59,7 +59,7 @@ fn read_rust(kind: &Kind) -> Option<String> {
     Some(match kind {
         Kind::Text => "value.as_str().map(str::to_owned)".to_owned(),
         Kind::Path => "value.as_str().map(Into::into)".to_owned(),
-        Kind::Ip | Kind::Socket | Kind::Enum(_) => "value.as_str()?.parse().ok()".to_owned(),
+        Kind::Ip | Kind::ScopedIp | Kind::Socket | Kind::Enum(_) => "value.as_str()?.parse().ok()".to_owned(),
         Kind::Duration => "seconds(value)".to_owned(),
         Kind::U16 | Kind::U32 => "value.as_u64()?.try_into().ok()".to_owned(),
         Kind::Bool => "value.as_bool()".to_owned(),

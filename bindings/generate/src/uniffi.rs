@@ -79,7 +79,7 @@ fn option(data: &Data, of: &str, field: &Field) -> Result<(String, bool)> {
         Kind::U16 => "Port",
         Kind::U32 => "i32",
         Kind::Duration => "Seconds",
-        Kind::Text | Kind::Path | Kind::Ip | Kind::Socket => "String",
+        Kind::Text | Kind::Path | Kind::Ip | Kind::ScopedIp | Kind::Socket => "String",
         Kind::Enum(name) => name,
         Kind::List(of) if **of == Kind::Enum("Protocol".to_owned()) => "Vec<Protocol>",
         Kind::Retry => "RetryPolicy",

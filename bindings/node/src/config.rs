@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use napi::bindgen_prelude::{FromNapiValue, Object};
 use napi_derive::napi;
-use portlease::config::{parse_address, parse_socket_address};
-use portlease::{AddressFamily, PortMappingError, Protocol, RetryPolicy, Transport};
+use portlease::config::{parse_address, parse_scoped_address, parse_socket_address};
+use portlease::{AddressFamily, PortMappingError, Protocol, RetryPolicy, ScopedAddr, Transport};
 
 /// What fails with an error of core.
 pub(crate) type Result<T> = std::result::Result<T, PortMappingError>;
@@ -83,6 +83,14 @@ impl Setting for IpAddr {
 
     fn read(argument: &'static str, raw: String) -> Result<Self> {
         parse_address(argument, &raw)
+    }
+}
+
+impl Setting for ScopedAddr {
+    type Raw = String;
+
+    fn read(argument: &'static str, raw: String) -> Result<Self> {
+        parse_scoped_address(argument, &raw)
     }
 }
 

@@ -15,6 +15,8 @@ pub struct EventView {
     pub lease: Option<f64>,
     /// UDP or TCP.
     pub transport: Option<String>,
+    /// IPv4 or IPv6.
+    pub family: Option<String>,
     /// The local port.
     pub internal_port: Option<u16>,
     /// The external address and port.
@@ -41,6 +43,7 @@ impl From<&Event> for EventView {
             kind: event.kind.to_string(),
             lease: event.lease.map(|lease| lease as f64),
             transport: event.transport.map(|transport| transport.to_string()),
+            family: event.family.map(|family| family.to_string()),
             internal_port: event.internal_port,
             external: event.external.map(|external| external.to_string()),
             external_port: event.external_port,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
-use portlease::{Events, Lease, Mapper};
+use portlease::{AddressFamily, Events, Lease, Mapper};
 
 use crate::config::{self, limit};
 use crate::error::{Failure, failure};
@@ -84,11 +84,12 @@ impl MapperHandle {
         EventsHandle { events: self.mapper.events(), waits: Arc::clone(&self.shared.waits) }
     }
 
-    /// Asks what the gateway offers.
+    /// Asks what the gateway of a family offers, by default IPv4.
     #[napi(catch_unwind)]
-    pub fn probe(&self, token: f64) -> Result<(), Failure> {
-        let mapper = Arc::clone(&self.mapper);
-        begin(&self.shared.waits, token, async move { mapper.probe().await.map(Answer::Report) })
+    pub fn probe(&self, token: f64, family: Option<String>) -> Result<(), Failure> {
+        let family = family.map_or(Ok(AddressFamily::default()), |family| config::name("family", &family));
+        let (mapper, family) = (Arc::clone(&self.mapper), family.map_err(|error| failure(&error))?);
+        begin(&self.shared.waits, token, async move { mapper.probe_of(family).await.map(Answer::Report) })
     }
 
     /// Asks for the external address.

@@ -8,7 +8,7 @@ use portlease::{GatewayReport, LeaseSnapshot, MapperSnapshot, ProtocolReport, Ta
 use crate::error::{ErrorView, milliseconds};
 
 /// How many numbers a lease's snapshot has.
-const LENGTH: usize = 16;
+const LENGTH: usize = 17;
 /// What is absent.
 const NONE: f64 = -1.0;
 
@@ -33,6 +33,7 @@ pub(crate) fn numbers(snapshot: &LeaseSnapshot) -> [f64; LENGTH] {
         f64::from(snapshot.address_class as u8),
         snapshot.revision as f64,
         snapshot.external_port().map_or(NONE, f64::from),
+        f64::from(snapshot.family as u8),
     ]
 }
 

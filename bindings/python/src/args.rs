@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portlease::{AddressFamily, PortMappingError, Protocol, RetryPolicy, Transport, config};
+use portlease::{AddressFamily, PortMappingError, Protocol, RetryPolicy, ScopedAddr, Transport, config};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDelta, PyDict, PyFloat, PyList, PyString, PyTuple};
@@ -143,19 +143,29 @@ macro_rules! names {
 
 names! { AddressFamily Protocol Transport }
 
-/// Text, or an object of `ipaddress`.
+/// The text of an address, which may be an object of `ipaddress`.
+fn address(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
+    if value.is_instance_of::<PyString>() {
+        return text(argument, value);
+    }
+    if value.hasattr("packed")? {
+        return Ok(value.str()?.to_string());
+    }
+    let message = format!("a str or an address of ipaddress is expected, not {}", kind(value));
+    Err(wrong_type(value.py(), argument, &message))
+}
+
 impl Argument for IpAddr {
     fn read(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let py = value.py();
-        let text = if value.is_instance_of::<PyString>() {
-            text(argument, value)?
-        } else if value.hasattr("packed")? {
-            value.str()?.to_string()
-        } else {
-            let message = format!("a str or an address of ipaddress is expected, not {}", kind(value));
-            return Err(wrong_type(py, argument, &message));
-        };
-        config::parse_address(argument, &text).map_err(|error| refused(py, argument, &error))
+        let text = address(argument, value)?;
+        config::parse_address(argument, &text).map_err(|error| refused(value.py(), argument, &error))
+    }
+}
+
+impl Argument for ScopedAddr {
+    fn read(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let text = address(argument, value)?;
+        config::parse_scoped_address(argument, &text).map_err(|error| refused(value.py(), argument, &error))
     }
 }
 

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portlease::{Events as CoreEvents, Mapper as Core, Release, Transport, wait, wait_for};
+use portlease::{AddressFamily, Events as CoreEvents, Mapper as Core, Release, Transport, wait, wait_for};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -75,10 +75,10 @@ impl Mapper {
         Events(Handle::from(self.0.events()))
     }
 
-    /// Asks what the gateway offers: a `GatewayReport`.
-    fn probe(&self) -> Wait {
-        let core = self.0.share();
-        Wait::new(async move { Outcome::Report(core.probe().await) })
+    /// Asks what the gateway of a family offers: a `GatewayReport`.
+    fn probe(&self, family: &Bound<'_, PyAny>) -> PyResult<Wait> {
+        let (core, family) = (self.0.share(), AddressFamily::read("family", family)?);
+        Ok(Wait::new(async move { Outcome::Report(core.probe_of(family).await) }))
     }
 
     /// Asks for the external address, at most for `timeout` seconds.

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use portlease::OpenPort as Core;
+use portlease::{AddressFamily, OpenPort as Core};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::args;
+use crate::args::{self, Argument};
 use crate::config::config;
 use crate::error::Raise;
 use crate::fork::Handle;
@@ -40,11 +40,11 @@ impl OpenPort {
     }
 }
 
-/// Asks what the gateway offers, with an engine that ends with the wait: a `GatewayReport`.
+/// Asks what the gateway of a family offers, with an engine that ends with the wait: a `GatewayReport`.
 #[pyfunction]
-pub(crate) fn begin_probe(given: &Bound<'_, PyDict>) -> PyResult<Wait> {
-    let config = config(given)?;
-    Ok(Wait::new(async move { Outcome::Report(portlease::probe(config).await) }))
+pub(crate) fn begin_probe(given: &Bound<'_, PyDict>, family: &Bound<'_, PyAny>) -> PyResult<Wait> {
+    let (config, family) = (config(given)?, AddressFamily::read("family", family)?);
+    Ok(Wait::new(async move { Outcome::Report(portlease::probe_of(config, family).await) }))
 }
 
 /// Asks for the external address, with an engine that ends with the wait.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portlease::PortMappingError;
+use portlease::{PortMappingError, ScopedAddr};
 use pyo3::IntoPyObjectExt;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -143,6 +143,16 @@ show_as_converted! { bool u16 u32 u64 usize f64 String IpAddr }
 impl Show for Duration {
     fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         any(py, self.as_secs_f64())
+    }
+}
+
+/// An object of `ipaddress`, whose IPv6 addresses may have a scope.
+impl Show for ScopedAddr {
+    fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        if self.scope().is_none() {
+            return self.ip().show(py);
+        }
+        py.import(intern!(py, "ipaddress"))?.getattr(intern!(py, "IPv6Address"))?.call1((self.to_string(),))
     }
 }
 

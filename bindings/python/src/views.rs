@@ -100,7 +100,8 @@ view! {
 view! {
     /// A mapper at one moment.
     MapperSnapshot(portlease::MapperSnapshot) {
-        /// The gateway, once it was looked for and found.
+        /// The gateway, once it was looked for and found; IPv4's if there is one. A link-local address has its scope,
+        /// `fe80::1%eth0`.
         gateway: |of| of.gateway,
         /// The local address to which the gateway forwards, once known.
         local_address: |of| of.local_address,
@@ -124,13 +125,13 @@ view! {
 view! {
     /// What a gateway offers, asked without mapping anything.
     GatewayReport(portlease::GatewayReport) {
-        /// The gateway's address.
+        /// The gateway's address; a link-local one has its scope, `fe80::1%eth0`.
         gateway: |of| of.gateway,
         /// The local address from which it is reached.
         local_address: |of| of.local_address,
         /// The interface of the default route, where it is known.
         interface: |of| of.interface,
-        /// One entry for each configured protocol, in the configured order.
+        /// One entry for each configured protocol that has the family (NAT-PMP has no IPv6), in the configured order.
         protocols: |of| of.protocols,
     }
 }
@@ -185,6 +186,8 @@ view! {
         lease: |of| of.lease,
         /// UDP or TCP, if the event is about a lease.
         transport: |of| of.transport,
+        /// IPv4 for a port mapping, IPv6 for a pinhole, if the event is about a lease.
+        family: |of| of.family,
         /// The local port, if the event is about a lease.
         internal_port: |of| of.internal_port,
         /// The external address and port, if there is a mapping and the gateway knows its address.

@@ -7,10 +7,15 @@ use crate::value::{Port, RetryPolicy, Seconds, set, set_some};
 /// How a mapper behaves. Each field has a default that a home user never changes.
 #[derive(Debug, Clone, Default, uniffi::Record)]
 pub struct Config {
-    /// The gateway's address, as text. Default: the gateway of the default route with the lowest metric.
+    /// The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of
+    /// its own family alone, and those of the other family go by the default route. But a loopback address counts for
+    /// both: with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs its interface, as
+    /// its scope (`fe80::1%eth0`) or in `interface`, unless a default route leads to it.
     #[uniffi(default = None)]
     pub gateway: Option<String>,
-    /// The local address to which the gateway forwards, as text. Default: the one from which the gateway is reached.
+    /// The local address to which the gateway forwards. Default: the one from which the gateway is reached. For IPv6 it
+    /// is the address that is opened, by default the stable one (not a temporary one of RFC 8981) of the prefix that
+    /// the system prefers. It counts for leases of its own family alone.
     #[uniffi(default = None)]
     pub local_address: Option<String>,
     /// The name of the interface whose default route is used. Default: that of the default route with the lowest

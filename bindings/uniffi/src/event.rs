@@ -6,7 +6,7 @@ use std::time::Duration;
 use portlease::{Events, PortMappingError, PulledEvent};
 
 use crate::error::ErrorReport;
-use crate::names::{AddressClass, EventKind, PortLeaseError, Protocol, Transport};
+use crate::names::{AddressClass, AddressFamily, EventKind, PortLeaseError, Protocol, Transport};
 use crate::relay::Relay;
 use crate::snapshot::text;
 use crate::value::{Port, Seconds, count};
@@ -21,6 +21,8 @@ pub struct Event {
     pub lease: Option<i64>,
     /// UDP or TCP, if the event is about a lease.
     pub transport: Option<Transport>,
+    /// IPv4 for a port mapping, IPv6 for a pinhole, if the event is about a lease.
+    pub family: Option<AddressFamily>,
     /// The local port, if the event is about a lease.
     pub internal_port: Option<Port>,
     /// The external address and port, `address:port`, if there is a mapping and the gateway knows its address.
@@ -47,6 +49,7 @@ impl From<portlease::Event> for Event {
             kind: event.kind.into(),
             lease: event.lease.map(count),
             transport: event.transport.map(Into::into),
+            family: event.family.map(Into::into),
             internal_port: event.internal_port.map(Into::into),
             external: text(event.external),
             external_port: event.external_port.map(Into::into),

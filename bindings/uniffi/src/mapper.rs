@@ -8,7 +8,7 @@ use crate::config::{Config, MapRequest};
 use crate::event::{Event, EventReader, Source};
 use crate::exit;
 use crate::lease::Lease;
-use crate::names::{PortLeaseError, Release, Transport};
+use crate::names::{AddressFamily, PortLeaseError, Release, Transport};
 use crate::relay::Relay;
 use crate::snapshot::{GatewayReport, MapperSnapshot, TableEntry};
 use crate::value::{Port, Read, Seconds};
@@ -105,11 +105,16 @@ impl Mapper {
         Arc::new(EventReader::new(Source::Log(self.core.events()), &self.relay))
     }
 
-    /// Asks by every configured protocol what the gateway offers; maps nothing.
+    /// Asks by every configured protocol what the gateway of `family`, by default IPv4, offers; maps nothing. For IPv6 it
+    /// tells by which protocols the router could be asked for pinholes; whether its firewall lets packets through without
+    /// them, nobody can tell.
     ///
-    /// Fails with `unavailable` or `refused` if no protocol has an offer, with `transport`, and with `stopped`.
-    pub async fn probe(&self) -> Result<GatewayReport, PortLeaseError> {
-        Ok(self.relay.wait(&self.core, |core| async move { core.probe().await }).await?.into())
+    /// Fails with `unavailable` or `refused` if no protocol has an offer, with `transport`, and with `stopped`; for IPv6
+    /// with `unavailable` also if this machine has no global address.
+    #[uniffi::method(default(family = None))]
+    pub async fn probe(&self, family: Option<AddressFamily>) -> Result<GatewayReport, PortLeaseError> {
+        let family = family.map(Into::into).unwrap_or_default();
+        Ok(self.relay.wait(&self.core, |core| async move { core.probe_of(family).await }).await?.into())
     }
 
     /// The address at which the internet sees this machine, without a lease. Waits at most for `timeout`; without one,
@@ -187,9 +192,9 @@ pub fn start_mapper(config: Config) -> Result<Arc<Mapper>, PortLeaseError> {
 /// Asks the gateway what it offers by each protocol, with an engine of its own; maps nothing.
 ///
 /// Fails as `Mapper.start` and `Mapper.probe` do.
-#[uniffi::export(default(config = None))]
-pub async fn probe(config: Option<Config>) -> Result<GatewayReport, PortLeaseError> {
-    Mapper::start(config.unwrap_or_default())?.probe().await
+#[uniffi::export(default(config = None, family = None))]
+pub async fn probe(config: Option<Config>, family: Option<AddressFamily>) -> Result<GatewayReport, PortLeaseError> {
+    Mapper::start(config.unwrap_or_default())?.probe(family).await
 }
 
 /// The address at which the internet sees this machine, asked with an engine of its own. Waits at most for `timeout`.

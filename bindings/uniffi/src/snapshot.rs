@@ -1,7 +1,7 @@
 //! Leases, mappers and gateways as users see them, on their way out. Addresses are text, as in every language.
 
 use crate::error::ErrorReport;
-use crate::names::{AddressClass, LeaseState, NatClass, Protocol, Transport};
+use crate::names::{AddressClass, AddressFamily, LeaseState, NatClass, Protocol, Transport};
 use crate::value::{Port, Seconds, count};
 
 /// One lease at one moment.
@@ -23,6 +23,8 @@ pub struct LeaseSnapshot {
     pub internal_port: Port,
     /// UDP or TCP.
     pub transport: Transport,
+    /// IPv4 for a port mapping, IPv6 for a pinhole.
+    pub family: AddressFamily,
     /// The protocol that made the mapping, while active.
     pub protocol: Option<Protocol>,
     /// The granted lifetime; absent while not active or if the mapping is permanent.
@@ -56,6 +58,7 @@ impl From<portlease::LeaseSnapshot> for LeaseSnapshot {
             external_port: lease.external_port().map(Into::into),
             internal_port: lease.internal_port.into(),
             transport: lease.transport.into(),
+            family: lease.family.into(),
             protocol: lease.protocol().map(Into::into),
             lifetime: lease.lifetime.map(Into::into),
             expires_in: lease.expires_in.map(Into::into),
@@ -73,7 +76,7 @@ impl From<portlease::LeaseSnapshot> for LeaseSnapshot {
 /// A mapper at one moment.
 #[derive(Debug, Clone, uniffi::Record)]
 pub struct MapperSnapshot {
-    /// The gateway, once it was found.
+    /// The gateway, once it was found. A link-local address has its scope, `fe80::1%eth0`.
     pub gateway: Option<String>,
     /// The local address to which the gateway forwards, once known.
     pub local_address: Option<String>,
@@ -112,13 +115,13 @@ impl From<portlease::MapperSnapshot> for MapperSnapshot {
 /// What a gateway offers, asked without mapping anything.
 #[derive(Debug, Clone, uniffi::Record)]
 pub struct GatewayReport {
-    /// The gateway's address.
+    /// The gateway's address; a link-local one has its scope, `fe80::1%eth0`.
     pub gateway: Option<String>,
     /// The local address from which it is reached.
     pub local_address: Option<String>,
     /// The interface of the default route, if it is known.
     pub interface: Option<String>,
-    /// One entry for each configured protocol, in the configured order.
+    /// One entry for each configured protocol that has the family (NAT-PMP has no IPv6), in the configured order.
     pub protocols: Vec<ProtocolReport>,
 }
 

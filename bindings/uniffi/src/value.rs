@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portlease::PortMappingError;
-use portlease::config::{parse_address, parse_socket_address};
+use portlease::config::{parse_address, parse_scoped_address, parse_socket_address};
+use portlease::{PortMappingError, ScopedAddr};
 
 use crate::names::{AddressFamily, PortLeaseError, Protocol, Transport};
 
@@ -36,6 +36,12 @@ pub(crate) fn set_some<T>(
 impl Read<IpAddr> for String {
     fn read(self, argument: &'static str) -> Result<IpAddr, PortLeaseError> {
         Ok(parse_address(argument, &self)?)
+    }
+}
+
+impl Read<ScopedAddr> for String {
+    fn read(self, argument: &'static str) -> Result<ScopedAddr, PortLeaseError> {
+        Ok(parse_scoped_address(argument, &self)?)
     }
 }
 

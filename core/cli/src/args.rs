@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use portlease::config::{PCP_PORT, parse_address};
+use portlease::config::{PCP_PORT, parse_address, parse_scoped_address};
 use portlease::net::route::{NetworkPath, find_path};
-use portlease::{Config, ErrorKind, PortMappingError, Protocol, Transport};
+use portlease::{Config, ErrorKind, PortMappingError, Protocol, ScopedAddr, Transport};
 
 /// Where the router is.
 #[derive(Debug, Args)]
@@ -16,7 +16,7 @@ use portlease::{Config, ErrorKind, PortMappingError, Protocol, Transport};
 pub(crate) struct PathArgs {
     /// Address of the router; no other router is asked [default: that of the default route with the lowest metric]
     #[arg(long, value_name = "IP", value_parser = gateway_address)]
-    gateway: Option<IpAddr>,
+    gateway: Option<ScopedAddr>,
     /// Network interface whose default route is used [default: that of the lowest metric]
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
@@ -31,8 +31,8 @@ pub(crate) struct PathArgs {
 impl PathArgs {
     /// A configuration with these and every other field at its default.
     pub(crate) fn config(&self) -> Config {
-        let config =
-            Config::default().gateway(self.gateway).local_address(self.local_address).ssdp_address(self.ssdp_address);
+        let mut config = Config::default().local_address(self.local_address).ssdp_address(self.ssdp_address);
+        config.gateway = self.gateway;
         match &self.interface {
             Some(name) => config.interface(name),
             None => config,
@@ -67,8 +67,8 @@ impl ProtocolArgs {
     }
 }
 
-fn gateway_address(text: &str) -> Result<IpAddr, PortMappingError> {
-    parse_address("gateway", text)
+fn gateway_address(text: &str) -> Result<ScopedAddr, PortMappingError> {
+    parse_scoped_address("gateway", text)
 }
 
 fn local_address(text: &str) -> Result<IpAddr, PortMappingError> {

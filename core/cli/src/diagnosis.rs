@@ -153,7 +153,10 @@ impl Findings {
         if matches!(&self.test, Some(Ok(test)) if test.protocol == Protocol::None) {
             return draw(&[app, ("internet", "no router between".to_owned())], &[true], paint);
         }
-        let router = ("router", text(report.and_then(|report| report.gateway)));
+        let router = (
+            "router",
+            report.and_then(|report| report.gateway).map_or_else(|| "?".to_owned(), |gateway| gateway.to_string()),
+        );
         let external = self.external_address();
         let answered = report.is_some() && (self.answers() || self.mappable());
         let class = self.address_class();

@@ -245,7 +245,7 @@ fn as_json(findings: &Findings) -> Value {
     let text = |address: Option<IpAddr>| address.map(|address| address.to_string());
     json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "gateway": text(report.and_then(|report| report.gateway)),
+        "gateway": report.and_then(|report| report.gateway).map(|gateway| gateway.to_string()),
         "interface": report.and_then(|report| report.interface.as_deref()),
         "local_address": text(report.and_then(|report| report.local_address)),
         "error": findings.gateway.as_ref().err().map(|error| failure(&ErrorReport::from(error))),

@@ -175,7 +175,7 @@ mod linux {
             assert_eq!((ready.address_class, ready.family), (AddressClass::Public, AddressFamily::Ipv6));
             assert_eq!(router.open(), ["2600:1::5"]);
             let view = mapper.snapshot();
-            assert_eq!((view.gateway, view.local_address), ("fe80::1".parse().ok(), "2600:1::5".parse().ok()));
+            assert_eq!((view.gateway, view.local_address), ("fe80::1%lan0".parse().ok(), "2600:1::5".parse().ok()));
             assert_eq!(wait(lease.stop(PATIENCE)), Release::Released);
             assert_eq!(router.open(), [""; 0]);
         });

@@ -5,4 +5,5 @@ pub mod address;
 #[cfg(target_os = "linux")]
 pub(crate) mod namespace;
 pub mod route;
+pub mod scoped;
 pub(crate) mod watch;

@@ -15,6 +15,7 @@ use crate::config::{Config, PCP_PORT};
 use crate::error::PortMappingError;
 use crate::mapping::AddressFamily;
 use crate::net::address::AddressClass;
+use crate::net::scoped::ScopedAddr;
 use interfaces::DefaultRoute;
 pub(crate) use interfaces::Network;
 
@@ -49,11 +50,23 @@ impl NetworkPath {
         interface(impl Into<Option<String>>),
     }
 
-    /// The gateway's address as users write it: a link-local one with its interface, `fe80::1%eth0`.
+    /// The gateway's address as users write it: a link-local one with its interface, `fe80::1%eth0`. On Windows, where names
+    /// are long, with the number of the interface.
     pub fn gateway_name(&self) -> Option<String> {
+        Some(self.scoped_gateway()?.to_string())
+    }
+
+    pub(crate) fn scoped_gateway(&self) -> Option<ScopedAddr> {
         let gateway = self.gateway?;
-        let zone = self.interface.as_deref().filter(|_| is_link_local(gateway));
-        Some(zone.map_or_else(|| gateway.to_string(), |zone| format!("{gateway}%{zone}")))
+        let scoped = match gateway {
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => {
+                let name = self.interface.as_deref().filter(|_| !cfg!(windows));
+                let by_number = || (self.index > 0).then(|| ScopedAddr::new(ip, &self.index.to_string())).flatten();
+                name.and_then(|name| ScopedAddr::new(ip, name)).or_else(by_number)
+            }
+            _ => None,
+        };
+        Some(scoped.unwrap_or_else(|| gateway.into()))
     }
 
     /// The gateway's `port`, with the scope that a link-local address needs.
@@ -130,7 +143,7 @@ pub(crate) fn find_paths(config: &Config) -> Result<Vec<NetworkPath>, PortMappin
     match (paths.is_empty(), &interface) {
         (false, _) => Ok(paths),
         (true, Some(name)) => {
-            table::existing_interface(name)?;
+            table::existing_interface("interface", name)?;
             Err(no_path(&routes, Some(name), AddressFamily::Ipv4))
         }
         (true, None) => Err(no_path(&routes, None, AddressFamily::Ipv4)),

@@ -23,7 +23,7 @@ except ImportError as error:
 from portlease import _errors, _names
 from portlease._base_error import PortLeaseError
 from portlease._blocking import Events, Lease, Mapper, OpenPort, external_address, open, probe
-from portlease._config import Config, TransportName
+from portlease._config import Config, FamilyName, TransportName
 from portlease._errors import *
 from portlease._logging import disable_logging, enable_logging
 from portlease._names import *
@@ -54,6 +54,7 @@ __all__ = [
     "ErrorReport",
     "Event",
     "Events",
+    "FamilyName",
     "GatewayReport",
     "Lease",
     "LeaseSnapshot",

@@ -8,7 +8,7 @@ from typing import TypeVar
 from weakref import ref
 
 from portlease import _lifetime, _portlease
-from portlease._config import Config, TransportName
+from portlease._config import Config, FamilyName, TransportName
 from portlease._errors import StoppedError
 from portlease._handles import BaseEvents, BaseLease, BaseMapper, begin_open, rename, request, tell_of_rest
 from portlease._names import Release
@@ -60,12 +60,15 @@ class Mapper(BaseMapper["Lease"]):
         """
         return result(self._handle.next_event(timeout))
 
-    def probe(self) -> GatewayReport:
+    def probe(self, family: FamilyName = "ipv4") -> GatewayReport:
         """Asks by every configured protocol what the gateway offers; maps nothing. Takes 4 s at most.
 
-        Raises `UnavailableError` or `RefusedError` if no protocol has an offer, `TransportError`, `StoppedError`.
+        With `"ipv6"` it tells by which protocols the router could be asked for pinholes. Nobody can tell whether its
+        firewall lets packets through without them.
+        Raises `UnavailableError` or `RefusedError` if no protocol has an offer, `TransportError`, `StoppedError`, and
+        `UnavailableError` for IPv6 also if this machine has no global address.
         """
-        return result(self._handle.probe())
+        return result(self._handle.probe(family))
 
     def external_address(self, timeout: Seconds | None = None) -> IPv4Address | IPv6Address:
         """Asks for the address at which the internet sees this machine, without a lease; waits at most for `timeout`.
@@ -254,7 +257,7 @@ def open(
     *,
     external_port: int | None = None,
     exact: bool = False,
-    family: str = "ipv4",
+    family: FamilyName = "ipv4",
     timeout: Seconds | None = None,
     **config: Unpack[Config],
 ) -> OpenPort:
@@ -274,12 +277,12 @@ def open(
     return OpenPort(opened, mapper)
 
 
-def probe(**config: Unpack[Config]) -> GatewayReport:
+def probe(family: FamilyName = "ipv4", **config: Unpack[Config]) -> GatewayReport:
     """Asks by every configured protocol what the gateway offers, and maps nothing: `Mapper.probe` in one call.
 
-    The arguments are those of `Mapper`. Raises as `Mapper` and `Mapper.probe` do.
+    The other arguments are those of `Mapper`. Raises as `Mapper` and `Mapper.probe` do.
     """
-    return result(_portlease.begin_probe({**config}))
+    return result(_portlease.begin_probe({**config}, family))
 
 
 def external_address(timeout: Seconds | None = None, **config: Unpack[Config]) -> IPv4Address | IPv6Address:

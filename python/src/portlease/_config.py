@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from portlease._names import Protocol, Transport
+from portlease._names import AddressFamily, Protocol, Transport
 from portlease._typing import TypedDict
 from portlease._values import Address, Backoff, Path, Seconds, SocketAddress
 
 # What arguments may be. The extension module checks the values, and names the argument in its error.
 ProtocolName = Protocol | Literal["pcp", "nat-pmp", "upnp"]
 TransportName = Transport | Literal["udp", "tcp"]
+FamilyName = AddressFamily | Literal["ipv4", "ipv6"]
 
 
 class Config(TypedDict, total=False):
@@ -21,8 +22,8 @@ class Config(TypedDict, total=False):
     gateway
         The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of
         its own family alone, and those of the other family go by the default route. But a loopback address counts for
-        both: with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs `interface`
-        beside it, unless a default route leads to it.
+        both: with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs its interface, as
+        its scope (`fe80::1%eth0`) or in `interface`, unless a default route leads to it.
     local_address
         The local address to which the gateway forwards. Default: the one from which the gateway is reached. For IPv6 it
         is the address that is opened, by default the stable one (not a temporary one of RFC 8981) of the prefix that
@@ -63,8 +64,8 @@ class Config(TypedDict, total=False):
     gateway: Address | None
     """The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of
     its own family alone, and those of the other family go by the default route. But a loopback address counts for both:
-    with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs `interface` beside it,
-    unless a default route leads to it."""
+    with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs its interface, as its scope
+    (`fe80::1%eth0`) or in `interface`, unless a default route leads to it."""
     local_address: Address | None
     """The local address to which the gateway forwards. Default: the one from which the gateway is reached. For IPv6 it
     is the address that is opened, by default the stable one (not a temporary one of RFC 8981) of the prefix that the

@@ -8,7 +8,7 @@ from typing import Any, Generic, NoReturn, SupportsIndex, TypeVar
 from weakref import ref
 
 from portlease import _lifetime, _portlease
-from portlease._config import Config, TransportName
+from portlease._config import Config, FamilyName, TransportName
 from portlease._errors import InvalidError
 from portlease._names import AddressClass, LeaseState, Protocol, Release
 from portlease._portlease import LeaseSnapshot, MapperSnapshot
@@ -69,13 +69,15 @@ class BaseMapper(_Handle, Generic[L]):
         *,
         external_port: int | None = None,
         exact: bool = False,
-        family: str = "ipv4",
+        family: FamilyName = "ipv4",
         ttl: Seconds | None = None,
         description: str | None = None,
     ) -> L:
         """Begins to map a local port and returns at once; the lease tells how it goes.
 
-        `external_port` is a wish, by default the port itself; with `exact`, any other port is a `RefusedError`. `ttl`
+        `external_port` is a wish, by default the port itself; with `exact`, any other port is a `RefusedError`. With
+        `family="ipv6"` the lease is a pinhole in the router's IPv6 firewall, for this machine's own global address; the
+        port outside is the port inside then. `ttl`
         and `description` are for this lease what the settings of these names are for all.
         Raises `StoppedError`, and `InvalidError`, also if another lease of this mapper has the port or asks for the
         same external port. A lease that was stopped does not count.
@@ -92,7 +94,7 @@ class BaseMapper(_Handle, Generic[L]):
         *,
         external_port: int | None = None,
         exact: bool = False,
-        family: str = "ipv4",
+        family: FamilyName = "ipv4",
         ttl: Seconds | None = None,
         description: str | None = None,
     ) -> L:
@@ -110,7 +112,7 @@ class BaseMapper(_Handle, Generic[L]):
         *,
         external_port: int | None = None,
         exact: bool = False,
-        family: str = "ipv4",
+        family: FamilyName = "ipv4",
         ttl: Seconds | None = None,
         description: str | None = None,
     ) -> tuple[L, L]:

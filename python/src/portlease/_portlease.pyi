@@ -4,7 +4,17 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final, Generic, TypeVar, final
 
-from portlease._names import AddressClass, ErrorKind, EventKind, LeaseState, NatClass, Protocol, Release, Transport
+from portlease._names import (
+    AddressClass,
+    AddressFamily,
+    ErrorKind,
+    EventKind,
+    LeaseState,
+    NatClass,
+    Protocol,
+    Release,
+    Transport,
+)
 from portlease._values import Endpoint, Seconds
 
 _T_co = TypeVar("_T_co", covariant=True)
@@ -192,7 +202,8 @@ class MapperSnapshot:
 
     @property
     def gateway(self) -> IPv4Address | IPv6Address | None:
-        """The gateway, once it was looked for and found."""
+        """The gateway, once it was looked for and found; IPv4's if there is one. A link-local address has its scope,
+        `fe80::1%eth0`."""
     @property
     def local_address(self) -> IPv4Address | IPv6Address | None:
         """The local address to which the gateway forwards, once known."""
@@ -233,7 +244,7 @@ class GatewayReport:
 
     @property
     def gateway(self) -> IPv4Address | IPv6Address | None:
-        """The gateway's address."""
+        """The gateway's address; a link-local one has its scope, `fe80::1%eth0`."""
     @property
     def local_address(self) -> IPv4Address | IPv6Address | None:
         """The local address from which it is reached."""
@@ -242,7 +253,7 @@ class GatewayReport:
         """The interface of the default route, where it is known."""
     @property
     def protocols(self) -> tuple[ProtocolReport, ...]:
-        """One entry for each configured protocol, in the configured order."""
+        """One entry for each configured protocol that has the family (NAT-PMP has no IPv6), in the configured order."""
     def asdict(self, *, json: bool = False) -> dict[str, Any]:
         """The attributes as a new dict, the views in it as dicts too; with `json`, of nothing but what JSON has."""
     def __eq__(self, other: object, /) -> bool: ...
@@ -337,6 +348,9 @@ class Event:
     @property
     def transport(self) -> Transport | None:
         """UDP or TCP, if the event is about a lease."""
+    @property
+    def family(self) -> AddressFamily | None:
+        """IPv4 for a port mapping, IPv6 for a pinhole, if the event is about a lease."""
     @property
     def internal_port(self) -> int | None:
         """The local port, if the event is about a lease."""
@@ -473,8 +487,8 @@ class Mapper:
         """Waits for the next event of the queue that all calls share, at most for `timeout` seconds: an `Event`."""
     def events(self) -> Events:
         """Begins to read events: those that nobody has read yet, then every one from now on."""
-    def probe(self) -> Wait[GatewayReport]:
-        """Asks what the gateway offers: a `GatewayReport`."""
+    def probe(self, family: str) -> Wait[GatewayReport]:
+        """Asks what the gateway of a family offers: a `GatewayReport`."""
     def external_address(self, timeout: Seconds | None) -> Wait[IPv4Address | IPv6Address]:
         """Asks for the external address, at most for `timeout` seconds."""
     def table(self) -> Wait[list[TableEntry]]:
@@ -527,8 +541,8 @@ def begin_open(
 ) -> tuple[OpenPort, Wait[LeaseSnapshot]]:
     """Checks all arguments, starts an engine and begins to map: the open port, and the wait for its first mapping."""
 
-def begin_probe(given: dict[str, Any]) -> Wait[GatewayReport]:
-    """Asks what the gateway offers, with an engine that ends with the wait: a `GatewayReport`."""
+def begin_probe(given: dict[str, Any], family: str) -> Wait[GatewayReport]:
+    """Asks what the gateway of a family offers, with an engine that ends with the wait: a `GatewayReport`."""
 
 def begin_external_address(given: dict[str, Any], timeout: Seconds | None) -> Wait[IPv4Address | IPv6Address]:
     """Asks for the external address, with an engine that ends with the wait."""

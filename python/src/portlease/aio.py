@@ -13,7 +13,7 @@ from typing import Any
 from weakref import ref
 
 from portlease import _portlease
-from portlease._config import Config, TransportName
+from portlease._config import Config, FamilyName, TransportName
 from portlease._errors import StoppedError
 from portlease._handles import BaseEvents, BaseLease, BaseMapper, begin_open, request, tell_of_rest
 from portlease._names import Release
@@ -44,9 +44,9 @@ class Mapper(BaseMapper["Lease"]):
         """As `portlease.Mapper.next_event`. If the task is cancelled as an event comes, the next call returns it."""
         return await result(self._handle.next_event(timeout))
 
-    async def probe(self) -> GatewayReport:
+    async def probe(self, family: FamilyName = "ipv4") -> GatewayReport:
         """As `portlease.Mapper.probe`."""
-        return await result(self._handle.probe())
+        return await result(self._handle.probe(family))
 
     async def external_address(self, timeout: Seconds | None = None) -> IPv4Address | IPv6Address:
         """As `portlease.Mapper.external_address`."""
@@ -244,7 +244,7 @@ def open(
     *,
     external_port: int | None = None,
     exact: bool = False,
-    family: str = "ipv4",
+    family: FamilyName = "ipv4",
     timeout: Seconds | None = None,
     **config: Unpack[Config],
 ) -> Opening:
@@ -252,9 +252,9 @@ def open(
     return Opening(_open(request(port, transport, external_port, exact, family), timeout, config))
 
 
-async def probe(**config: Unpack[Config]) -> GatewayReport:
+async def probe(family: FamilyName = "ipv4", **config: Unpack[Config]) -> GatewayReport:
     """As `portlease.probe`."""
-    return await result(_portlease.begin_probe({**config}))
+    return await result(_portlease.begin_probe({**config}, family))
 
 
 async def external_address(timeout: Seconds | None = None, **config: Unpack[Config]) -> IPv4Address | IPv6Address:

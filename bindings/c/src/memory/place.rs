@@ -5,8 +5,10 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 
-/// The size of an address as text with its end: as INET6_ADDRSTRLEN.
-pub const PORTLEASE_ADDRESS_SIZE: usize = 46;
+use portlease::ScopedAddr;
+
+/// The size of an address as text with its end: INET6_ADDRSTRLEN, `%`, and an interface's name of 15 bytes.
+pub const PORTLEASE_ADDRESS_SIZE: usize = 62;
 
 /// What can be read from a struct that is otherwise only written.
 ///
@@ -84,6 +86,14 @@ impl<const N: usize> To<'_, [c_char; N]> {
 }
 
 impl To<'_, [c_char; PORTLEASE_ADDRESS_SIZE]> {
+    /// Writes an address with its scope; empty text if there is none.
+    pub(crate) fn set_scoped_address(self, address: Option<ScopedAddr>) {
+        match address.filter(|address| address.scope().is_some()) {
+            Some(address) => self.set_text(&address.to_string()),
+            None => self.set_address(address.map(|address| address.ip())),
+        }
+    }
+
     /// Writes an address; empty text if there is none.
     pub(crate) fn set_address(self, address: Option<IpAddr>) {
         let Some(IpAddr::V4(address)) = address else {

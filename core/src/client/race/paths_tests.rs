@@ -231,10 +231,14 @@ async fn a_report_is_that_of_the_first_gateway_with_an_offer() {
     let (setup, at_home) = tunnel_and_home();
     at_home[0].on_probe(MS, Ok(()));
     let report = setup.race.report().await.unwrap();
-    assert_eq!(report.gateway, home().gateway);
+    assert_eq!(report.gateway, home().scoped_gateway());
     report.require_offer().unwrap();
     let report = setup.race.report().await.unwrap();
-    assert_eq!((report.gateway, report.require_offer().is_err()), (tunnel().gateway, true), "else of the first");
+    assert_eq!(
+        (report.gateway, report.require_offer().is_err()),
+        (tunnel().scoped_gateway(), true),
+        "else of the first"
+    );
 }
 
 #[tokio::test(start_paused = true)]

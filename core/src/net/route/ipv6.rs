@@ -9,6 +9,7 @@ use super::{NetworkPath, along, check_local, is_link_local, no_path, table};
 use crate::config::{Config, PCP_PORT};
 use crate::error::PortMappingError;
 use crate::mapping::AddressFamily;
+use crate::net::scoped::ScopedAddr;
 
 /// An address of the internet: PCP's anycast address (RFC 7723). Nothing is sent to it.
 const BEYOND: Ipv6Addr = Ipv6Addr::new(0x2001, 1, 0, 0, 0, 0, 0, 1);
@@ -37,7 +38,7 @@ pub(super) fn find_paths(config: &Config) -> Result<Vec<NetworkPath>, PortMappin
     match (paths.is_empty(), interface) {
         (false, _) => Ok(paths),
         (true, name) => {
-            name.map_or(Ok(()), |name| table::existing_interface(name).map(drop))?;
+            name.map_or(Ok(()), |name| table::existing_interface("interface", name).map(drop))?;
             Err(no_path(&routes, name, AddressFamily::Ipv6))
         }
     }
@@ -62,15 +63,9 @@ fn to_gateway(
         let local = named.unwrap_or(gateway.into());
         return Ok(path(local, index_of(local)));
     }
-    let of_name = |name: &str| {
-        let is_it = |own: &&Address6| own.interface == name || own.alias.as_deref() == Some(name);
-        addresses.iter().find(is_it).map(|own| (own.interface.clone(), own.index))
-    };
-    let on = match (&config.interface, named) {
-        (Some(name), _) => {
-            table::existing_interface(name)?;
-            of_name(name)
-        }
+    let name = config.gateway_interface();
+    let on = match (name, named) {
+        (Some(_), _) => named_interface(config, addresses)?.map(|own| (own.interface.clone(), own.index)),
         (None, Some(address)) => own(address).map(|own| (own.interface.clone(), own.index)),
         (None, None) if gateway.is_unicast_link_local() => {
             let routes = table::ranked(interfaces::default_routes6(), None);
@@ -83,11 +78,13 @@ fn to_gateway(
         }
     };
     let Some((interface, index)) = on else {
-        return Err(match (&config.interface, gateway.is_unicast_link_local()) {
+        return Err(match (name, gateway.is_unicast_link_local()) {
             (Some(name), _) => no_address(name),
             (None, true) => PortMappingError::invalid(
                 "gateway",
-                format!("{gateway} is link-local and no default route leads to it; name the interface too"),
+                format!(
+                    "{gateway} is link-local and no default route leads to it; name its interface, as in {gateway}%eth0"
+                ),
             ),
             (None, false) => PortMappingError::no_gateway(format!("there is no IPv6 route to gateway {gateway}")),
         });
@@ -97,6 +94,32 @@ fn to_gateway(
     let found = path(local, index);
     // The text of a link-local address needs a name.
     Ok(if is_link_local(gateway.into()) { found.interface(interface) } else { found })
+}
+
+/// The interface that the configuration names, or the scope of its gateway. `None` if it names none, or one without an IPv6
+/// address.
+fn named_interface<'a>(config: &Config, addresses: &'a [Address6]) -> Result<Option<&'a Address6>, PortMappingError> {
+    let by_name = |name: &str| addresses.iter().find(|own| own.interface == name || own.alias.as_deref() == Some(name));
+    let interface = match &config.interface {
+        Some(name) => {
+            table::existing_interface("interface", name)?;
+            by_name(name)
+        }
+        None => None,
+    };
+    let Some(scope) = config.gateway.as_ref().and_then(ScopedAddr::scope) else { return Ok(interface) };
+    let by_number = || scope.parse().ok().and_then(|number: u32| addresses.iter().find(|own| own.index == number));
+    let Some(scoped) = by_name(scope).or_else(by_number) else {
+        return table::existing_interface("gateway", scope).map(|_| None);
+    };
+    match &config.interface {
+        Some(name) if interface.is_none_or(|named| named.index != scoped.index) => {
+            let message =
+                format!("its scope {scope} is the interface `{}`, not `{name}`; give one of them", scoped.interface);
+            Err(PortMappingError::invalid("gateway", message))
+        }
+        _ => Ok(Some(scoped)),
+    }
 }
 
 fn no_address(interface: &str) -> PortMappingError {

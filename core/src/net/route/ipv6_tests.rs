@@ -252,12 +252,54 @@ mod linux {
 
             let error = paths(&config(ROUTER)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid);
-            assert!(error.to_string().contains("name the interface too"), "{error}");
+            assert!(error.to_string().contains("name its interface, as in fe80::1%eth0"), "{error}");
             let expected = [path("fe80::1%lan0", "2001:db8:1::5")];
             assert_eq!(paths(&config(ROUTER).interface("lan0")).unwrap(), expected);
             ip(&format!("-6 route add default via {ROUTER} dev lan0"));
             assert_eq!(paths(&config(ROUTER)).unwrap(), expected);
             assert_eq!(paths(&config("192.168.1.1")).unwrap(), expected);
+        });
+    }
+
+    #[test]
+    fn the_scope_of_a_named_gateway_is_its_interface_by_name_or_by_number() {
+        in_lan(|| {
+            const LONGEST: &str = "lan-with-15-let";
+            lan("lan1");
+            for step in ["down", &format!("name {LONGEST}")] {
+                ip(&format!("link set lan1 {step}"));
+            }
+            ip(&format!("link set {LONGEST} up"));
+            for (number, interface) in ["lan0", LONGEST].iter().enumerate() {
+                ip(&format!("addr add 2001:db8:{number}::5/64 dev {interface} nodad"));
+            }
+            let config = |gateway: &str| Config::default().gateway(gateway.parse::<ScopedAddr>().unwrap());
+            let refused = |config: &Config| paths(config).unwrap_err();
+            let (first, second) =
+                (path("fe80::1%lan0", "2001:db8::5"), path("fe80::1%lan-with-15-let", "2001:db8:1::5"));
+            assert_eq!(paths(&config("fe80::1%lan0")).unwrap(), std::slice::from_ref(&first));
+            assert_eq!(paths(&config("fe80::1%lan-with-15-let")).unwrap(), [second]);
+            let number = interfaces::addresses6().iter().find(|own| own.interface == "lan0").unwrap().index;
+            let by_number = config(&format!("fe80::1%{number}"));
+            assert_eq!(paths(&by_number).unwrap(), std::slice::from_ref(&first));
+            assert_eq!(paths(&by_number.clone().interface("lan0")).unwrap(), [first]);
+
+            let error = refused(&by_number.interface(LONGEST));
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            let message =
+                format!("gateway: its scope {number} is the interface `lan0`, not `{LONGEST}`; give one of them");
+            assert_eq!(error.to_string(), message);
+            for unknown in ["eth9", "4711"] {
+                let error = refused(&config(&format!("fe80::1%{unknown}")));
+                assert_eq!(error.kind(), ErrorKind::Invalid);
+                let message = format!("gateway: there is no interface `{unknown}`; there are ");
+                assert!(error.to_string().starts_with(&message) && error.to_string().contains("lan0"), "{error}");
+            }
+            // A scope says nothing about IPv4.
+            ip("addr add 192.168.1.20/24 dev lan0");
+            ip("route add default via 192.168.1.1 dev lan0");
+            let gateway = find_path(&config("fe80::1%lan-with-15-let")).unwrap().gateway;
+            assert_eq!(gateway, Some([192, 168, 1, 1].into()));
         });
     }
 

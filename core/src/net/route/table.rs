@@ -27,18 +27,18 @@ fn is_bridge(interface: &str) -> bool {
 
 /// This machine's address on the interface with that name: the one in the network of `gateway`, else the first one.
 pub(super) fn address_on(name: &str, gateway: Option<IpAddr>) -> Result<IpAddr, PortMappingError> {
-    address_towards(&existing_interface(name)?.networks, gateway)
+    address_towards(&existing_interface("interface", name)?.networks, gateway)
         .map(IpAddr::V4)
         .ok_or_else(|| PortMappingError::no_gateway(format!("interface {name} has no IPv4 address")))
 }
 
-/// The interface with that name; fails with `invalid` if there is none.
-pub(super) fn existing_interface(name: &str) -> Result<Interface, PortMappingError> {
+/// The interface with that name; fails with `invalid` about `argument` if there is none.
+pub(super) fn existing_interface(argument: &'static str, name: &str) -> Result<Interface, PortMappingError> {
     let mut all = interfaces::all();
     let found = all.iter().position(|interface| interface.name == name || interface.alias.as_deref() == Some(name));
     found.map(|found| all.swap_remove(found)).ok_or_else(|| {
         let names = list(all.iter().map(|interface| &interface.name));
-        PortMappingError::invalid("interface", format!("there is no interface `{name}`; there are {names}"))
+        PortMappingError::invalid(argument, format!("there is no interface `{name}`; there are {names}"))
     })
 }
 

@@ -125,21 +125,28 @@ public class Mapper private constructor(private val handle: MapperHandle) : Auto
     }
 
     /**
-     * Asks by every configured protocol what the gateway offers; maps nothing.
+     * Asks by every configured protocol what the gateway of [family] offers; maps nothing. For IPv6 it tells by which
+     * protocols the router could be asked for pinholes; whether its firewall lets packets through without them, nobody
+     * can tell.
      *
-     * Fails with `unavailable` or `refused` if no protocol has an offer, with `transport`, and with `stopped`.
+     * Fails with `unavailable` or `refused` if no protocol has an offer, with `transport`, and with `stopped`; for IPv6
+     * with `unavailable` also if this machine has no global address.
      */
     @JvmSynthetic
     @Throws(PortLeaseException::class, CancellationException::class)
-    public suspend fun probe(): GatewayReport = guarded { handle.probe() }
+    public suspend fun probe(family: AddressFamily = AddressFamily.IPV4): GatewayReport =
+        guarded { handle.probe(family) }
 
     /** As [probe], but blocks the thread. */
     @JvmName("probe")
+    @JvmOverloads
     @Throws(PortLeaseException::class, InterruptedException::class)
-    public fun probeBlocking(): GatewayReport = blocking { probe() }
+    public fun probeBlocking(family: AddressFamily = AddressFamily.IPV4): GatewayReport = blocking { probe(family) }
 
     /** As [probe], as a future. */
-    public fun probeAsync(): CompletableFuture<GatewayReport> = answer { probe() }
+    @JvmOverloads
+    public fun probeAsync(family: AddressFamily = AddressFamily.IPV4): CompletableFuture<GatewayReport> =
+        answer { probe(family) }
 
     /**
      * The address at which the internet sees this machine, without a lease. Waits at most for [timeout]; without one, until

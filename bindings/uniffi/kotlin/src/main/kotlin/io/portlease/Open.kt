@@ -85,17 +85,22 @@ public fun openAsync(
  */
 @JvmSynthetic
 @Throws(PortLeaseException::class, CancellationException::class)
-public suspend fun probe(config: Config = Config()): GatewayReport = asking(config) { probe() }
+public suspend fun probe(config: Config = Config(), family: AddressFamily = AddressFamily.IPV4): GatewayReport =
+    asking(config) { probe(family) }
 
 /** As [probe], but blocks the thread. */
 @JvmName("probe")
 @JvmOverloads
 @Throws(PortLeaseException::class, InterruptedException::class)
-public fun probeBlocking(config: Config = Config()): GatewayReport = blocking { probe(config) }
+public fun probeBlocking(config: Config = Config(), family: AddressFamily = AddressFamily.IPV4): GatewayReport =
+    blocking { probe(config, family) }
 
 /** As [probe], as a future. */
 @JvmOverloads
-public fun probeAsync(config: Config = Config()): CompletableFuture<GatewayReport> = answer { probe(config) }
+public fun probeAsync(
+    config: Config = Config(),
+    family: AddressFamily = AddressFamily.IPV4,
+): CompletableFuture<GatewayReport> = answer { probe(config, family) }
 
 /**
  * The address at which the internet sees this machine, asked with an engine of its own. Waits at most for [timeout].
