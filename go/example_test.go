@@ -75,6 +75,33 @@ func ExampleStart() {
 	// tcp 8080 is 192.0.1.1:8000 by pcp
 }
 
+// Both address families are two leases. At home the second line is ipv6 [2001:db8::7]:4000, if the router can be asked; this
+// simulated one has no IPv6.
+func ExampleMapper_Map_ipv6() {
+	config, end := simulatedRouter(nil) // at home: portlease.Config{}
+	defer end()
+	mapper, err := portlease.Start(config)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer mapper.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+
+	for _, family := range []portlease.AddressFamily{portlease.IPv4, portlease.IPv6} {
+		lease, err := mapper.Map(portlease.Request{Port: 4000, Transport: portlease.UDP, Family: family})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		if snapshot, err := lease.Ready(ctx); err == nil { // one may fail without the other
+			fmt.Println(snapshot.Family, snapshot.External)
+		}
+	}
+	// Output: ipv4 192.0.1.1:4000
+}
+
 // Events are pulled. The loop ends when the mapper is stopped, and with an error when the context ends.
 func ExampleMapper_Events() {
 	config, end := simulatedRouter(nil)

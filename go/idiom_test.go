@@ -390,7 +390,7 @@ func TestWhatTheLibraryCannotTakeIsInvalidAndNamed(t *testing.T) {
 	for name, config := range map[string]portlease.Config{
 		"interface":        {Interface: "eth\x000"},
 		"description":      {Description: strings.Repeat("x", 1<<20)},
-		"gateway":          {Gateway: netip.MustParseAddr("fe80::1%eth0")},
+		"gateway":          {Gateway: netip.MustParseAddr("fe80::1%a-name-of-16-let")},
 		"ttl":              {TTL: -time.Second},
 		"renewal_interval": {RenewalInterval: -1},
 		"check_interval":   {CheckInterval: time.Millisecond},
@@ -435,9 +435,9 @@ func TestWhatTheLibraryCannotTakeIsInvalidAndNamed(t *testing.T) {
 		"Port: must be ": {Transport: portlease.UDP},
 		"Port: udp port": {Port: 4000, Transport: portlease.UDP, ExternalPort: 5000},
 		"ExternalPort: ": {Port: 4001, Transport: portlease.UDP, ExternalPort: 4000},
-		"Transport: must be UDP or TCP, not the zero value": {Port: 4001},
-		"Transport: must be UDP or TCP, not Transport(7)":   {Port: 4001, Transport: 7},
-		"Family: must be IPv4, not AddressFamily(9)":        {Port: 4001, Transport: portlease.UDP, Family: 9},
+		"Transport: must be UDP or TCP, not the zero value":  {Port: 4001},
+		"Transport: must be UDP or TCP, not Transport(7)":    {Port: 4001, Transport: 7},
+		"Family: must be IPv4 or IPv6, not AddressFamily(9)": {Port: 4001, Transport: portlease.UDP, Family: 9},
 	} {
 		_, err := mapper.Map(request)
 		if !errors.Is(err, portlease.ErrInvalid) || !strings.HasPrefix(err.Error(), "portlease: invalid: "+message) {
@@ -553,23 +553,23 @@ func TestStructsAreJSONAsInOtherLanguagesAndReadBack(t *testing.T) {
 		ExpiresIn: 3599*time.Second + 999999877, RenewsIn: 1500 * time.Millisecond, LastError: failed,
 		NATClass: portlease.NATOpen, AddressClass: portlease.AddressPublic,
 	}
-	idle := portlease.LeaseSnapshot{ID: 2, InternalPort: 4001, Transport: portlease.TCP}
+	idle := portlease.LeaseSnapshot{ID: 2, InternalPort: 4001, Transport: portlease.TCP, Family: portlease.IPv6}
 	for want, value := range map[string]any{
 		`{"id":1,"revision":2,"state":"installed","active":true,"external":"192.0.1.1:4000","external_port":4000,` +
-			`"internal_port":4000,"transport":"udp","protocol":"pcp","permanent":false,"renewals":0,"failures":0,` +
+			`"internal_port":4000,"transport":"udp","family":"ipv4","protocol":"pcp","permanent":false,"renewals":0,"failures":0,` +
 			`"nat_class":"open","address_class":"public","lifetime":3600,"expires_in":3599.999999877,"renews_in":1.5,` +
 			`"last_error":{"kind":"refused","message":"no"}}`: &lease,
-		`{"id":2,"revision":0,"state":"idle","active":false,"internal_port":4001,"transport":"tcp","permanent":false,` +
+		`{"id":2,"revision":0,"state":"idle","active":false,"internal_port":4001,"transport":"tcp","family":"ipv6","permanent":false,` +
 			`"renewals":0,"failures":0,"nat_class":"unknown","address_class":"unknown"}`: &idle,
-		`{"gateway":"192.168.1.1","local_address":"192.168.1.2","protocols":["pcp"],"active":0,"renewals":0,` +
+		`{"gateway":"fe80::1%eth0","local_address":"192.168.1.2","protocols":["pcp"],"active":0,"renewals":0,` +
 			`"events_dropped":0,"leases":[],"stopped":true,"last_error":{"kind":"refused","message":"no"}}`: &portlease.MapperSnapshot{
-			Gateway: netip.MustParseAddr("192.168.1.1"), LocalAddress: netip.MustParseAddr("192.168.1.2"),
+			Gateway: netip.MustParseAddr("fe80::1%eth0"), LocalAddress: netip.MustParseAddr("192.168.1.2"),
 			Protocols: []portlease.Protocol{portlease.PCP}, Leases: []portlease.LeaseSnapshot{}, LastError: failed, Stopped: true,
 		},
 		`{"kind":"failed","lease":1,"transport":"udp","internal_port":4000,"external":"192.0.1.1:4000","external_port":4000,` +
-			`"protocol":"upnp","address_class":"cgnat","dropped":3,"lifetime":0.25,"elapsed":0.5,` +
+			`"protocol":"upnp","address_class":"cgnat","dropped":3,"family":"ipv6","lifetime":0.25,"elapsed":0.5,` +
 			`"error":{"kind":"refused","message":"no"}}`: &portlease.Event{
-			Kind: portlease.EventFailed, Lease: 1, Transport: portlease.UDP, InternalPort: 4000, External: external,
+			Kind: portlease.EventFailed, Lease: 1, Transport: portlease.UDP, Family: portlease.IPv6, InternalPort: 4000, External: external,
 			ExternalPort: 4000, Protocol: portlease.UPnP, Lifetime: 250 * time.Millisecond, AddressClass: portlease.AddressCGNAT,
 			Error: failed, Elapsed: 500 * time.Millisecond, Dropped: 3,
 		},

@@ -72,9 +72,11 @@ type (
 	plainEvent  Event
 	eventInJSON struct {
 		*plainEvent
-		Lifetime seconds `json:"lifetime,omitzero"`
-		Elapsed  seconds `json:"elapsed"`
-		Error    *Error  `json:"error,omitzero"`
+		// The zero value is IPv4, which an event that is about no lease does not have.
+		Family   *AddressFamily `json:"family,omitzero"`
+		Lifetime seconds        `json:"lifetime,omitzero"`
+		Elapsed  seconds        `json:"elapsed"`
+		Error    *Error         `json:"error,omitzero"`
 	}
 
 	plainProtocol  ProtocolReport
@@ -145,7 +147,11 @@ func (s *MapperSnapshot) UnmarshalJSON(text []byte) error {
 }
 
 func (e *Event) inJSON() eventInJSON {
-	return eventInJSON{(*plainEvent)(e), seconds(e.Lifetime), seconds(e.Elapsed), errorInJSON(e.Error)}
+	family := &e.Family
+	if e.Lease == 0 {
+		family = nil
+	}
+	return eventInJSON{(*plainEvent)(e), family, seconds(e.Lifetime), seconds(e.Elapsed), errorInJSON(e.Error)}
 }
 
 // MarshalJSON gives the fields with times in seconds.
@@ -154,6 +160,7 @@ func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.inJSON()) }
 // UnmarshalJSON reads what MarshalJSON gave, as for [LeaseSnapshot].
 func (e *Event) UnmarshalJSON(text []byte) error {
 	read := e.inJSON()
+	read.Family = &e.Family
 	err := json.Unmarshal(text, &read)
 	e.Lifetime, e.Elapsed = time.Duration(read.Lifetime), time.Duration(read.Elapsed)
 	e.Error = errorOf(read.Error)
