@@ -23,7 +23,7 @@ describe('a bad argument', () => {
     stateDir: { stateDir: '' },
     failureThreshold: { failureThreshold: 0 },
     gateway: { gateway: 'router.local' },
-    localAddress: { localAddress: '::1' },
+    localAddress: { localAddress: 'fe80::1' },
     interface: { interface: '' },
     protocols: { protocols: ['pcp', 'ftp'] },
     retry: { retry: 'sometimes' },
@@ -54,7 +54,7 @@ describe('a bad argument', () => {
       ['externalPort', { port: 9001, externalPort: 1.5 }],
       ['transport', { port: 9001, transport: 'sctp' }],
       ['exact', { port: 9001, exact: 1 }],
-      ['family', { port: 9001, family: 'ipv6' }],
+      ['family', { port: 9001, family: 'ipx' }],
       ['prot', { port: 9001, prot: 'udp' }],
     ]) {
       assert.throws(() => mapper.map(options), bad(option));

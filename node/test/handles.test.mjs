@@ -267,7 +267,7 @@ describe('open', () => {
 
   it('says which option is wrong, as it is called here', async (t) => {
     const { config } = await gatewayFor(t);
-    const wrong = { externalPort: 0, exact: 1, transport: 'sctp', family: 'ipv6', ttl: 1, timeout: -1, port: 9001 };
+    const wrong = { externalPort: 0, exact: 1, transport: 'sctp', family: 'ipx', ttl: 1, timeout: -1, port: 9001 };
     for (const [option, value] of Object.entries(wrong)) {
       await assert.rejects(open(9001, { ...config, [option]: value }), (error) => {
         return error.kind === 'invalid' && error.message.startsWith(`${option}: `);

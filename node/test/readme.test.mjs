@@ -13,6 +13,7 @@ const EXAMPLES = [...README.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => cod
 const PRINTED = [
   ['external address: 192.0.1.1:9001'],
   ['192.0.1.1:9001 is public', 'web at 192.0.1.1:80', 'web is over'],
+  ['192.0.1.1:9001', '[::1]:9001'],
   ['TimeoutError'],
   ['external address: 192.0.1.1:9001'],
   [
@@ -36,7 +37,7 @@ const PRINTED = [
  * No hurry, so that what the examples do before there is a mapping is done before. Its external ports are not opened:
  * they would be this machine's, where the examples open their own.
  */
-const ROUTER = { forward: false, faults: { pcpDelayMs: 500, natPmpDelayMs: 600, ssdpDelayMs: 600 } };
+const ROUTER = { forward: false, ipv6: true, faults: { pcpDelayMs: 500, natPmpDelayMs: 600, ssdpDelayMs: 600 } };
 
 const PRELOAD = ['--import', new URL('preload.mjs', import.meta.url).href];
 

@@ -25,6 +25,7 @@ for (const [list, name] of Object.entries({
   protocols: 'Protocol',
   protocols_of_mappings: 'MappingProtocol',
   transports: 'Transport',
+  families: 'AddressFamily',
   nat_classes: 'NatClass',
   address_classes: 'AddressClass',
   releases: 'Release',

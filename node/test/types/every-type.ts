@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import {
   type ActiveLeaseSnapshot,
   AddressClass,
-  type AddressFamily,
+  AddressFamily,
   type ChangedOptions,
   type DeleteOptions,
   Endpoint,
@@ -18,6 +18,7 @@ import {
   type ExternalAddressOptions,
   externalAddress,
   type FailedEvent,
+  type FamilyOptions,
   type GatewayReport,
   type InactiveLeaseSnapshot,
   type Lease,
@@ -97,7 +98,7 @@ same<Transport, 'udp' | 'tcp'>();
 same<NatClass, 'open' | 'unknown'>();
 same<AddressClass, 'public' | 'cgnat' | 'private' | 'reserved' | 'unknown'>();
 same<Release, 'released' | 'unconfirmed' | 'pending'>();
-same<AddressFamily, 'ipv4'>();
+same<AddressFamily, 'ipv4' | 'ipv6'>();
 same<LeaseSnapshot, ActiveLeaseSnapshot | InactiveLeaseSnapshot>();
 same<Extract<ErrorCode, `${string}REFUSED`>, 'ERR_PORTLEASE_REFUSED'>();
 same<MapperEvent['kind'], EventKind>();
@@ -193,7 +194,8 @@ async function main(): Promise<void> {
   const asked: ExternalAddressOptions = { ...options, ...wait };
   const address: string = await externalAddress(asked);
   assert.equal(address, await mapper.externalAddress(wait));
-  const probing: ProbeOptions = { ...options, ...signal };
+  const ofFamily: FamilyOptions = { ...signal, family: AddressFamily.IPV4 };
+  const probing: ProbeOptions = { ...options, ...ofFamily };
   same<Awaited<ReturnType<typeof probe>>, GatewayReport>();
   assert.equal((await probe(probing)).protocols.length, 2);
   const table: readonly TableEntry[] | null = await mapper.table(signal).catch(() => null);
