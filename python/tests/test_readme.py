@@ -18,7 +18,7 @@ COMMANDS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 HOME = """
 import runpy, sys
 from portlease.testing import Gateway
-with Gateway(external_address="203.0.113.7") as home, home.as_default():
+with Gateway(external_address="203.0.113.7", ipv6=True) as home, home.as_default():
     runpy.run_path(sys.argv[1], run_name="__main__")
     assert home.mappings == [], home.mappings
 """
@@ -28,8 +28,9 @@ PRINTED = {
     0: "203.0.113.7:9001\n",
     1: "203.0.113.7:9001 pcp reserved\ninstalled ",
     2: "203.0.113.7\npcp yes\nnat-pmp yes\nupnp portlease simulated gateway\nNone\n",
-    3: "203.0.113.7:9001\n10 ports are open\n",
-    4: "serving on 203.0.113.7:9001\n",
+    3: "ipv4 203.0.113.7:9001\n",
+    4: "203.0.113.7:9001\n10 ports are open\n",
+    5: "serving on 203.0.113.7:9001\n",
 }
 
 

@@ -46,6 +46,7 @@ def same(listed: list[str], ours: Any) -> None:
         ("events", portlease.EventKind),
         ("protocols_of_mappings", portlease.Protocol),
         ("transports", portlease.Transport),
+        ("families", portlease.AddressFamily),
         ("nat_classes", portlease.NatClass),
         ("address_classes", portlease.AddressClass),
         ("releases", portlease.Release),
@@ -59,6 +60,7 @@ def test_every_stable_string_is_a_member_and_no_other(listed: str, enumeration: 
 def test_the_protocols_that_can_be_asked_for_are_those_of_the_type() -> None:
     same(SURFACE["protocols"], get_args(get_args(_config.ProtocolName)[1]))
     same(SURFACE["transports"], get_args(get_args(_config.TransportName)[1]))
+    same(SURFACE["families"], get_args(get_args(_config.FamilyName)[1]))
 
 
 def test_every_kind_has_a_class() -> None:
