@@ -266,7 +266,7 @@ TEST(numbers_that_are_no_enum_are_invalid) {
     CHECK_SAYS(PORTLEASE_INVALID, "transport", portlease_mapper_map(mapper, &request, &lease, &error));
   }
   request.transport = PORTLEASE_TRANSPORT_TCP;
-  memcpy(&request.family, &numbers[1], sizeof numbers[1]);
+  memcpy(&request.family, &numbers[1], sizeof numbers[1]); // neither of the two
   CHECK_SAYS(PORTLEASE_INVALID, "family", portlease_mapper_map(mapper, &request, &lease, &error));
   portlease_config config = PORTLEASE_INIT(portlease_config);
   memcpy(&config.protocols[0], &numbers[3], sizeof numbers[3]);

@@ -18,7 +18,7 @@ import pytest
 
 from conftest import BINDING, HERE, PATIENCE, STRICT, Build, Gateway, need, run
 
-PROGRAMS = ["misuse", "open", "asks", "changes", "events", "threads", "waits", "release", "fork", "exit"]
+PROGRAMS = ["misuse", "open", "ipv6", "asks", "changes", "events", "threads", "waits", "release", "fork", "exit"]
 
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
 SANITIZER_OPTIONS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
@@ -77,6 +77,26 @@ def test_program_under_valgrind(build: Build, gateway_program: Path, name: str) 
     # The child of a fork has memory of threads that did not come along: there it is lost by nature.
     leaks = ["--leak-check=no"] if name == "fork" else []
     clean(run([*VALGRIND, *leaks, build(name, f"{name}.c", "gateway.c"), gateway_program]))
+
+
+# The longest address that a router can call itself by, and the longest name that an interface may have.
+ROUTER, INTERFACE = "fe80:1111:2222:3333:4444:5555:6666:7777", "lan-with-15-let"
+NETWORK = f"""
+ip link add {INTERFACE} type veth peer name far && ip link set {INTERFACE} up && ip link set far up &&
+ip addr add 2600:1::5/64 dev {INTERFACE} nodad && ip -6 route add default via {ROUTER} dev {INTERFACE} && exec "$@"
+"""
+
+
+def test_the_longest_scoped_address_fits(build: Build, gateway_program: Path) -> None:
+    """In a network of its own, whose router never answers."""
+    need("unshare")
+    need("ip")
+    program = build("ipv6", "ipv6.c", "gateway.c")
+    command = ["unshare", "-rn", "sh", "-c", NETWORK, "sh", program, gateway_program, f"{ROUTER}%{INTERFACE}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    if done.returncode != 0 and ("unshare" in done.stderr or "RTNETLINK" in done.stderr):
+        pytest.skip(f"no network of one's own here: {done.stderr.strip()}")
+    assert "ok   a link-local router keeps its scope" in done.stdout, done.stderr
 
 
 def test_a_program_of_threads_under_threadsanitizer(
