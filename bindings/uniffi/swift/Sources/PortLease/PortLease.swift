@@ -1381,11 +1381,14 @@ public protocol MapperProtocol: AnyObject, Sendable {
     func nextEvent(timeout: Seconds?) async throws  -> Event
 
     /**
-     * Asks by every configured protocol what the gateway offers; maps nothing.
+     * Asks by every configured protocol what the gateway of `family`, by default IPv4, offers; maps nothing. For IPv6 it
+     * tells by which protocols the router could be asked for pinholes; whether its firewall lets packets through without
+     * them, nobody can tell.
      *
-     * Fails with `unavailable` or `refused` if no protocol has an offer, with `transport`, and with `stopped`.
+     * Fails with `unavailable` or `refused` if no protocol has an offer, with `transport`, and with `stopped`; for IPv6
+     * with `unavailable` also if this machine has no global address.
      */
-    func probe() async throws  -> GatewayReport
+    func probe(family: AddressFamily?) async throws  -> GatewayReport
 
     /**
      * The present state of the mapper and of every lease that has not exited. Never fails.
@@ -1637,16 +1640,19 @@ open func nextEvent(timeout: Seconds? = nil)async throws  -> Event  {
 }
 
     /**
-     * Asks by every configured protocol what the gateway offers; maps nothing.
+     * Asks by every configured protocol what the gateway of `family`, by default IPv4, offers; maps nothing. For IPv6 it
+     * tells by which protocols the router could be asked for pinholes; whether its firewall lets packets through without
+     * them, nobody can tell.
      *
-     * Fails with `unavailable` or `refused` if no protocol has an offer, with `transport`, and with `stopped`.
+     * Fails with `unavailable` or `refused` if no protocol has an offer, with `transport`, and with `stopped`; for IPv6
+     * with `unavailable` also if this machine has no global address.
      */
-open func probe()async throws  -> GatewayReport  {
+open func probe(family: AddressFamily? = nil)async throws  -> GatewayReport  {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
                 uniffi_portlease_uniffi_fn_method_mapper_probe(
-                        self.uniffiCloneHandle()
+                        self.uniffiCloneHandle(),FfiConverterOptionTypeAddressFamily.lower(family)
                 )
             },
             pollFunc: ffi_portlease_uniffi_rust_future_poll_rust_buffer,
@@ -1970,11 +1976,16 @@ public func FfiConverterTypeSimulatedGateway_lower(_ value: SimulatedGateway) ->
  */
 public struct Config: Equatable, Hashable {
     /**
-     * The gateway's address, as text. Default: the gateway of the default route with the lowest metric.
+     * The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of
+     * its own family alone, and those of the other family go by the default route. But a loopback address counts for
+     * both: with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs its interface, as
+     * its scope (`fe80::1%eth0`) or in `interface`, unless a default route leads to it.
      */
     public let gateway: String?
     /**
-     * The local address to which the gateway forwards, as text. Default: the one from which the gateway is reached.
+     * The local address to which the gateway forwards. Default: the one from which the gateway is reached. For IPv6 it
+     * is the address that is opened, by default the stable one (not a temporary one of RFC 8981) of the prefix that
+     * the system prefers. It counts for leases of its own family alone.
      */
     public let localAddress: String?
     /**
@@ -2034,10 +2045,15 @@ public struct Config: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * The gateway's address, as text. Default: the gateway of the default route with the lowest metric.
+         * The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of
+         * its own family alone, and those of the other family go by the default route. But a loopback address counts for
+         * both: with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs its interface, as
+         * its scope (`fe80::1%eth0`) or in `interface`, unless a default route leads to it.
          */gateway: String? = nil,
         /**
-         * The local address to which the gateway forwards, as text. Default: the one from which the gateway is reached.
+         * The local address to which the gateway forwards. Default: the one from which the gateway is reached. For IPv6 it
+         * is the address that is opened, by default the stable one (not a temporary one of RFC 8981) of the prefix that
+         * the system prefers. It counts for leases of its own family alone.
          */localAddress: String? = nil,
         /**
          * The name of the interface whose default route is used. Default: that of the default route with the lowest
@@ -2388,6 +2404,10 @@ public struct Event: Equatable, Hashable {
      */
     public let transport: Transport?
     /**
+     * IPv4 for a port mapping, IPv6 for a pinhole, if the event is about a lease.
+     */
+    public let family: AddressFamily?
+    /**
      * The local port, if the event is about a lease.
      */
     public let internalPort: Port?
@@ -2438,6 +2458,9 @@ public struct Event: Equatable, Hashable {
          * UDP or TCP, if the event is about a lease.
          */transport: Transport?,
         /**
+         * IPv4 for a port mapping, IPv6 for a pinhole, if the event is about a lease.
+         */family: AddressFamily?,
+        /**
          * The local port, if the event is about a lease.
          */internalPort: Port?,
         /**
@@ -2467,6 +2490,7 @@ public struct Event: Equatable, Hashable {
         self.kind = kind
         self.lease = lease
         self.transport = transport
+        self.family = family
         self.internalPort = internalPort
         self.external = external
         self.externalPort = externalPort
@@ -2497,6 +2521,7 @@ public struct FfiConverterTypeEvent: FfiConverterRustBuffer {
                 kind: FfiConverterTypeEventKind.read(from: &buf),
                 lease: FfiConverterOptionInt64.read(from: &buf),
                 transport: FfiConverterOptionTypeTransport.read(from: &buf),
+                family: FfiConverterOptionTypeAddressFamily.read(from: &buf),
                 internalPort: FfiConverterOptionTypePort.read(from: &buf),
                 external: FfiConverterOptionString.read(from: &buf),
                 externalPort: FfiConverterOptionTypePort.read(from: &buf),
@@ -2513,6 +2538,7 @@ public struct FfiConverterTypeEvent: FfiConverterRustBuffer {
         FfiConverterTypeEventKind.write(value.kind, into: &buf)
         FfiConverterOptionInt64.write(value.lease, into: &buf)
         FfiConverterOptionTypeTransport.write(value.transport, into: &buf)
+        FfiConverterOptionTypeAddressFamily.write(value.family, into: &buf)
         FfiConverterOptionTypePort.write(value.internalPort, into: &buf)
         FfiConverterOptionString.write(value.external, into: &buf)
         FfiConverterOptionTypePort.write(value.externalPort, into: &buf)
@@ -2546,7 +2572,7 @@ public func FfiConverterTypeEvent_lower(_ value: Event) -> RustBuffer {
  */
 public struct GatewayReport: Equatable, Hashable {
     /**
-     * The gateway's address.
+     * The gateway's address; a link-local one has its scope, `fe80::1%eth0`.
      */
     public let gateway: String?
     /**
@@ -2558,7 +2584,7 @@ public struct GatewayReport: Equatable, Hashable {
      */
     public let interface: String?
     /**
-     * One entry for each configured protocol, in the configured order.
+     * One entry for each configured protocol that has the family (NAT-PMP has no IPv6), in the configured order.
      */
     public let protocols: [ProtocolReport]
 
@@ -2566,7 +2592,7 @@ public struct GatewayReport: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * The gateway's address.
+         * The gateway's address; a link-local one has its scope, `fe80::1%eth0`.
          */gateway: String?,
         /**
          * The local address from which it is reached.
@@ -2575,7 +2601,7 @@ public struct GatewayReport: Equatable, Hashable {
          * The interface of the default route, if it is known.
          */interface: String?,
         /**
-         * One entry for each configured protocol, in the configured order.
+         * One entry for each configured protocol that has the family (NAT-PMP has no IPv6), in the configured order.
          */protocols: [ProtocolReport]) {
         self.gateway = gateway
         self.localAddress = localAddress
@@ -2667,6 +2693,10 @@ public struct LeaseSnapshot: Equatable, Hashable {
      */
     public let transport: Transport
     /**
+     * IPv4 for a port mapping, IPv6 for a pinhole.
+     */
+    public let family: AddressFamily
+    /**
      * The protocol that made the mapping, while active.
      */
     public let `protocol`: MappingProtocol?
@@ -2735,6 +2765,9 @@ public struct LeaseSnapshot: Equatable, Hashable {
          * UDP or TCP.
          */transport: Transport,
         /**
+         * IPv4 for a port mapping, IPv6 for a pinhole.
+         */family: AddressFamily,
+        /**
          * The protocol that made the mapping, while active.
          */`protocol`: MappingProtocol?,
         /**
@@ -2772,6 +2805,7 @@ public struct LeaseSnapshot: Equatable, Hashable {
         self.externalPort = externalPort
         self.internalPort = internalPort
         self.transport = transport
+        self.family = family
         self.`protocol` = `protocol`
         self.lifetime = lifetime
         self.expiresIn = expiresIn
@@ -2808,6 +2842,7 @@ public struct FfiConverterTypeLeaseSnapshot: FfiConverterRustBuffer {
                 externalPort: FfiConverterOptionTypePort.read(from: &buf),
                 internalPort: FfiConverterTypePort.read(from: &buf),
                 transport: FfiConverterTypeTransport.read(from: &buf),
+                family: FfiConverterTypeAddressFamily.read(from: &buf),
                 protocol: FfiConverterOptionTypeMappingProtocol.read(from: &buf),
                 lifetime: FfiConverterOptionTypeSeconds.read(from: &buf),
                 expiresIn: FfiConverterOptionTypeSeconds.read(from: &buf),
@@ -2830,6 +2865,7 @@ public struct FfiConverterTypeLeaseSnapshot: FfiConverterRustBuffer {
         FfiConverterOptionTypePort.write(value.externalPort, into: &buf)
         FfiConverterTypePort.write(value.internalPort, into: &buf)
         FfiConverterTypeTransport.write(value.transport, into: &buf)
+        FfiConverterTypeAddressFamily.write(value.family, into: &buf)
         FfiConverterOptionTypeMappingProtocol.write(value.`protocol`, into: &buf)
         FfiConverterOptionTypeSeconds.write(value.lifetime, into: &buf)
         FfiConverterOptionTypeSeconds.write(value.expiresIn, into: &buf)
@@ -3090,7 +3126,7 @@ public func FfiConverterTypeMapRequest_lower(_ value: MapRequest) -> RustBuffer 
  */
 public struct MapperSnapshot: Equatable, Hashable {
     /**
-     * The gateway, once it was found.
+     * The gateway, once it was found. A link-local address has its scope, `fe80::1%eth0`.
      */
     public let gateway: String?
     /**
@@ -3130,7 +3166,7 @@ public struct MapperSnapshot: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * The gateway, once it was found.
+         * The gateway, once it was found. A link-local address has its scope, `fe80::1%eth0`.
          */gateway: String?,
         /**
          * The local address to which the gateway forwards, once known.
@@ -5829,11 +5865,11 @@ public func externalAddress(config: Config? = nil, timeout: Seconds? = nil)async
  *
  * Fails as `Mapper.start` and `Mapper.probe` do.
  */
-public func probe(config: Config? = nil)async throws  -> GatewayReport  {
+public func probe(config: Config? = nil, family: AddressFamily? = nil)async throws  -> GatewayReport  {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
-                uniffi_portlease_uniffi_fn_func_probe(FfiConverterOptionTypeConfig.lower(config)
+                uniffi_portlease_uniffi_fn_func_probe(FfiConverterOptionTypeConfig.lower(config),FfiConverterOptionTypeAddressFamily.lower(family)
                 )
             },
             pollFunc: ffi_portlease_uniffi_rust_future_poll_rust_buffer,
@@ -5865,7 +5901,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_portlease_uniffi_checksum_func_external_address() != 8098) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_func_probe() != 56437) {
+    if (uniffi_portlease_uniffi_checksum_func_probe() != 56034) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_portlease_uniffi_checksum_method_eventreader_next() != 44958) {
@@ -5955,7 +5991,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_portlease_uniffi_checksum_method_mapper_next_event() != 14252) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_method_mapper_probe() != 7679) {
+    if (uniffi_portlease_uniffi_checksum_method_mapper_probe() != 33041) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_portlease_uniffi_checksum_method_mapper_snapshot() != 21942) {

@@ -455,7 +455,7 @@ uint64_t uniffi_portlease_uniffi_fn_method_mapper_next_event(uint64_t ptr, RustB
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_METHOD_MAPPER_PROBE
 #define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_METHOD_MAPPER_PROBE
-uint64_t uniffi_portlease_uniffi_fn_method_mapper_probe(uint64_t ptr
+uint64_t uniffi_portlease_uniffi_fn_method_mapper_probe(uint64_t ptr, RustBuffer family
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_METHOD_MAPPER_SNAPSHOT
@@ -535,7 +535,7 @@ uint64_t uniffi_portlease_uniffi_fn_func_external_address(RustBuffer config, Rus
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_FUNC_PROBE
 #define UNIFFI_FFIDEF_UNIFFI_PORTLEASE_UNIFFI_FN_FUNC_PROBE
-uint64_t uniffi_portlease_uniffi_fn_func_probe(RustBuffer config
+uint64_t uniffi_portlease_uniffi_fn_func_probe(RustBuffer config, RustBuffer family
 );
 #endif
 #ifndef UNIFFI_FFIDEF_FFI_PORTLEASE_UNIFFI_RUSTBUFFER_ALLOC

@@ -2,6 +2,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.portlease.AddressFamily;
 import io.portlease.Config;
 import io.portlease.ErrorKind;
 import io.portlease.EventKind;
@@ -25,6 +26,7 @@ import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 
@@ -78,6 +80,23 @@ class PortsTest {
         gateway.setFaults(new Faults().pcpDelayMs(200).natPmp(Mode.OFF).upnp(Mode.OFF));
         assertTrue(PortLease.openAsync(4004, Transport.UDP, config).cancel(true));
         gateway.waitFor(PATIENCE, state -> state.getMappings().isEmpty());
+    }
+
+    @Test
+    void ipv6IsAFamilyLikeTheOther() throws Exception {
+        try (Gateway router = Gateway.start(new GatewaySettings().ipv6(true)); Mapper mapper = Mapper.start(router.config())) {
+            Lease lease = mapper.map(MapRequest.builder(4010, Transport.UDP).family(AddressFamily.IPV6).build());
+            try {
+                assertEquals("[::1]:4010", lease.ready(PATIENCE).getExternal());
+            } catch (PortLeaseException.Unavailable error) {
+                Assumptions.abort("this machine has no IPv6 on loopback: " + error.getMessage());
+            }
+            assertEquals(AddressFamily.IPV6, mapper.nextEvent(PATIENCE).getFamily());
+            assertEquals("127.0.0.1", mapper.probe().getGateway());
+            assertEquals("::1", mapper.probe(AddressFamily.IPV6).getGateway());
+            assertEquals("::1", PortLease.probe(router.config(), AddressFamily.IPV6).getGateway());
+            assertEquals("::1", PortLease.probeAsync(router.config(), AddressFamily.IPV6).get().getGateway());
+        }
     }
 
     @Test

@@ -76,13 +76,13 @@ class SurfaceTest {
         assertSame("address_classes", AddressClass.entries.map { "$it" })
         assertSame("releases", Release.entries.map { "$it" })
         assertSame("log_levels", LogLevel.entries.map { "$it" })
-        assertEquals(listOf("ipv4"), AddressFamily.entries.map { "$it" })
+        assertSame("families", AddressFamily.entries.map { "$it" })
     }
 
     @Test
     fun `an entry's name is its text in Kotlin's writing`() {
         val entries = ErrorKind.entries + LeaseState.entries + EventKind.entries + Protocol.entries + Transport.entries +
-            NatClass.entries + AddressClass.entries + Release.entries
+            AddressFamily.entries + NatClass.entries + AddressClass.entries + Release.entries
         for (entry in entries) assertEquals("$entry", entry.name.lowercase().replace('_', '-'))
     }
 
