@@ -18,7 +18,7 @@ use crate::error::PortMappingError;
 use crate::event::Event;
 use crate::event_log::{EventLog, EventReader, PulledEvent};
 use crate::lease::{Lease, WeakLease};
-use crate::mapping::{AddressFamily, MapRequest, Transport, whole_seconds};
+use crate::mapping::{AddressFamily, MapRequest, Protocol, Transport, whole_seconds};
 use crate::net::route::NetworkPath;
 use crate::schedule::{DEFAULT_STOP_TIMEOUT, STOP_TIMEOUT_PER_LEASE};
 use crate::sink::MappingSink;
@@ -464,6 +464,25 @@ impl Mapper {
         }
         let client = Arc::clone(&self.client);
         self.engine.call(async move { client.delete_entry(transport, external_port, any_host).await }).await?
+    }
+
+    /// Closes the IPv6 pinhole of this machine's own `port`, for what nobody holds any more, and answers with the protocol that has
+    /// closed it. UPnP closes whatever is open there, and does not tell whether anything was. PCP closes what its nonce is known
+    /// of, which [`state_dir`](Config::state_dir) may have on record. A pinhole that a running program holds comes back when that
+    /// program renews it.
+    ///
+    /// Fails with `invalid` for port 0 and for the port of a lease of this mapper, which is to be stopped instead; with
+    /// `unavailable` if this machine has no IPv6 or no protocol can close it, with `refused`, `transport`, and with `stopped`.
+    pub async fn close_pinhole(&self, transport: Transport, port: u16) -> Result<Protocol, PortMappingError> {
+        self.engine.check()?;
+        PortMappingError::check_port("port", port)?;
+        let key = (AddressFamily::Ipv6, transport, port);
+        if self.snapshot().leases.iter().any(|lease| (lease.family, lease.transport, lease.internal_port) == key) {
+            let message = format!("{port} is held open by this mapper's lease on {transport} port {port}; stop that");
+            return Err(PortMappingError::invalid("port", message));
+        }
+        let client = Arc::clone(&self.client);
+        self.engine.call(async move { client.close_pinhole(transport, port).await }).await?
     }
 
     /// Tells that the machine's network may have changed, for hosts that know before portlease does (Android and iOS tell

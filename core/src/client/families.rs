@@ -11,7 +11,7 @@ use super::port_mapper::{GatewayView, PortMapperClient};
 use super::race::RaceMapper;
 use crate::config::Config;
 use crate::error::PortMappingError;
-use crate::mapping::{AddressFamily, MapRequest, PortMapping, Transport};
+use crate::mapping::{AddressFamily, MapRequest, PortMapping, Protocol, Transport};
 use crate::snapshot::{GatewayReport, TableEntry};
 use crate::state::Store;
 use crate::world::Worlds;
@@ -152,6 +152,10 @@ impl PortMapperClient for Families {
         any_host: bool,
     ) -> Result<Option<TableEntry>, PortMappingError> {
         self.ipv4.delete_entry(transport, external_port, any_host).await
+    }
+
+    async fn close_pinhole(&self, transport: Transport, port: u16) -> Result<Protocol, PortMappingError> {
+        self.of(AddressFamily::Ipv6).close_pinhole(transport, port).await
     }
 
     /// The way of IPv4, if there is one.

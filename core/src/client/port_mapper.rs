@@ -180,6 +180,13 @@ pub trait PortMapperClient: Send + Sync {
         Err(PortMappingError::unavailable("this client cannot read the gateway's table"))
     }
 
+    /// Closes the IPv6 pinhole of this machine's `port`, whoever has opened it, and answers with the protocol that has closed it. By
+    /// default there is no IPv6.
+    async fn close_pinhole(&self, transport: Transport, port: u16) -> Result<Protocol, PortMappingError> {
+        let _ = (transport, port);
+        Err(PortMappingError::unavailable("this client opens no IPv6 pinholes"))
+    }
+
     /// What is known about the gateway; never waits.
     fn view(&self) -> GatewayView {
         GatewayView::default()
@@ -266,6 +273,10 @@ macro_rules! forward {
                 any_host: bool,
             ) -> Result<Option<TableEntry>, PortMappingError> {
                 (**self).delete_entry(transport, external_port, any_host).await
+            }
+
+            async fn close_pinhole(&self, transport: Transport, port: u16) -> Result<Protocol, PortMappingError> {
+                (**self).close_pinhole(transport, port).await
             }
 
             fn view(&self) -> GatewayView {

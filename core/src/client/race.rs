@@ -415,6 +415,10 @@ impl PortMapperClient for RaceMapper {
         deleted.map_err(PortMappingError::told)
     }
 
+    async fn close_pinhole(&self, transport: Transport, port: u16) -> Result<Protocol, PortMappingError> {
+        self.close_here(transport, port).await.map_err(PortMappingError::told)
+    }
+
     async fn attend(&self) {
         self.attend_to_world().await;
     }

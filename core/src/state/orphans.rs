@@ -87,6 +87,20 @@ impl Store {
         self.content().files.iter().find_map(|name| found(name).filter(|_| is_held(name)))
     }
 
+    /// Every record of this port: this mapper's own, those of orphans, which it takes over, and those of processes that live.
+    pub(crate) fn all_of(&self, port: LeaseKey) -> Vec<Record> {
+        self.look();
+        self.adopt(port);
+        let (mut records, found) = self.of_port(port);
+        records.extend(found);
+        for name in self.content().files {
+            // Whoever held it may have deleted it just now.
+            let read = self.folder.read(&name).ok().and_then(|text| read_records(&text));
+            records.extend(read.into_iter().flat_map(|(others, _)| others).filter(|other| other.port() == port));
+        }
+        records
+    }
+
     fn content(&self) -> Content {
         let mut content = self.folder.content().unwrap_or_else(|error| {
             self.warn_io(Trouble::Look, "cannot read the folder", error);

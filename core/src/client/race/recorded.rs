@@ -209,7 +209,7 @@ fn request_of(record: &Record) -> MapRequest {
 }
 
 /// The mapping that a record is about, for PCP and NAT-PMP, whose mappings are known by their internal port.
-fn mapping_of(record: &Record) -> PortMapping {
+pub(super) fn mapping_of(record: &Record) -> PortMapping {
     let request = request_of(record);
     let address = match request.family {
         AddressFamily::Ipv4 => IpAddr::from([0, 0, 0, 0]),
