@@ -288,6 +288,9 @@ impl AddressClass {
             Self::Cgnat => Some(format!(
                 "{address} belongs to the provider's own network (carrier-grade NAT): nobody on the internet can reach it"
             )),
+            Self::Private if address.is_ipv6() => {
+                Some(format!("{address} is an address of the local network alone: nobody on the internet can reach it"))
+            }
             Self::Private => Some(format!(
                 "{address} is a private address, so another router stands before the internet: nobody beyond it can reach it"
             )),

@@ -80,6 +80,7 @@ pub use snapshot::{
     GatewayReport, LeaseSnapshot, LeaseState, MapperSnapshot, NatClass, ProtocolOffer, ProtocolReport, Release,
     TableEntry,
 };
+pub use state::{RecordedPinhole, recorded_pinholes};
 pub use waits::{Completion, WaitEnd, Waits};
 
 /// The README's examples, compiled.

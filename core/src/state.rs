@@ -11,6 +11,7 @@ mod folder;
 mod held;
 mod journal;
 mod orphans;
+mod pinholes;
 mod record;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -26,6 +27,7 @@ pub(crate) use self::device::KnownDevice;
 use self::folder::{Folder, Held, MAX_BYTES, Name};
 pub(crate) use self::journal::Journal;
 use self::orphans::Found;
+pub use self::pinholes::{RecordedPinhole, recorded_pinholes};
 pub(crate) use self::record::{Key, Maker, Record};
 use crate::error::PortMappingError;
 use crate::mapping::LeaseKey;

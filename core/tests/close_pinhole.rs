@@ -5,6 +5,7 @@ mod common;
 use std::path::PathBuf;
 
 use common::{LONG, config_for};
+use portlease::config::DEFAULT_TTL;
 use portlease::{AddressFamily, Config, ErrorKind, MapRequest, Mapper, Protocol, Release, Transport};
 use portlease_gateway::Gateway;
 
@@ -62,9 +63,14 @@ async fn pcp_closes_a_pinhole_by_the_nonce_on_record_and_upnp_without() {
         let config = || folder.config(&gateway, protocol);
         leave(config()).await;
         assert_eq!(gateway.mappings().len(), 1, "{protocol}");
+        let on_record = portlease::recorded_pinholes(&folder.0).unwrap();
+        assert_eq!(on_record.len(), 1, "{on_record:?}");
+        let left = &on_record[0];
+        assert_eq!((left.protocol, left.held, left.detached), (protocol, false, true), "{left:?}");
+        assert!(left.ends_within.is_some_and(|within| within <= DEFAULT_TTL), "{left:?}");
         assert_eq!(close(config()).await, Ok(protocol));
         assert!(gateway.mappings().is_empty(), "{protocol}");
-        assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 0, "{protocol}: nothing is on record any more");
+        assert_eq!(portlease::recorded_pinholes(&folder.0).unwrap(), [], "{protocol}");
     }
 }
 
@@ -85,9 +91,13 @@ async fn what_a_running_mapper_holds_is_closed_too_and_stays_on_its_record() {
     let running = Mapper::start(folder.config(&gateway, Protocol::Pcp)).unwrap();
     let lease = running.map(PINHOLE).unwrap();
     lease.ready(LONG).await.unwrap();
+    let on_record = || portlease::recorded_pinholes(&folder.0).unwrap();
+    let shown: Vec<_> = on_record().iter().map(|one| (one.port, one.address.is_loopback(), one.held)).collect();
+    assert_eq!(shown, [(4000, true, true)]);
     assert_eq!(close(folder.config(&gateway, Protocol::Pcp)).await, Ok(Protocol::Pcp));
-    assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 1);
+    assert_eq!(on_record().len(), 1);
     running.stop(LONG).await;
+    assert_eq!(on_record(), []);
 }
 
 #[tokio::test]

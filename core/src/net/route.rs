@@ -112,7 +112,14 @@ pub fn find_path(config: &Config) -> Result<NetworkPath, PortMappingError> {
     find_paths(config).map(|mut paths| paths.swap_remove(0))
 }
 
-/// The same, all of them, the best one first; never empty.
+/// The same for one family. For IPv6 the local address is the one that would be opened.
+///
+/// Fails as [`find_path`] does; with `unavailable` also if this machine has no global IPv6 address.
+pub fn find_path_of(family: AddressFamily, config: &Config) -> Result<NetworkPath, PortMappingError> {
+    find_paths_of(family, config).map(|mut paths| paths.swap_remove(0))
+}
+
+/// The same as [`find_path`], all of them, the best one first; never empty.
 pub(crate) fn find_paths(config: &Config) -> Result<Vec<NetworkPath>, PortMappingError> {
     let named = config.local_address_of(AddressFamily::Ipv4);
     if let Some(gateway) = config.gateway_of(AddressFamily::Ipv4) {
