@@ -42,15 +42,15 @@ impl Drop for Folder {
 
 /// Opens the pinhole and leaves it open.
 async fn leave(config: Config) {
-    let mapper = Mapper::start(config).unwrap();
-    let lease = mapper.map(PINHOLE).unwrap();
-    lease.ready(LONG).await.unwrap();
+    let mapper = Mapper::start(config).expect("a mapper");
+    let lease = mapper.map(PINHOLE).expect("a lease");
+    lease.ready(LONG).await.expect("a pinhole");
     lease.detach().await;
     assert_eq!(mapper.stop(LONG).await, Release::Released);
 }
 
 async fn close(config: Config) -> Result<Protocol, ErrorKind> {
-    let mapper = Mapper::start(config).unwrap();
+    let mapper = Mapper::start(config).expect("a mapper");
     let closed = mapper.close_pinhole(Transport::Udp, 4000).await.map_err(|error| error.kind());
     assert_eq!(mapper.stop(LONG).await, Release::Released);
     closed
