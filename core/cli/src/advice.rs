@@ -2,6 +2,9 @@
 
 use portlease::{ErrorKind, ErrorReport, Obstacle};
 
+/// What to do if this machine has no IPv6 that leads into the internet.
+pub(crate) const NO_IPV6: &str = "ask the provider for IPv6, or switch it on in the router's settings";
+
 /// What to try after this failure; nothing if there is nothing to do.
 pub(crate) fn next_step(error: &ErrorReport) -> Option<String> {
     if error.kind == ErrorKind::Invalid {
@@ -11,6 +14,17 @@ pub(crate) fn next_step(error: &ErrorReport) -> Option<String> {
     let obstacle = error.obstacle()?;
     let parts = [Some(obstacle.advice()), options(obstacle), doctor(obstacle)];
     Some(parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
+}
+
+/// What to try if IPv6 has failed because there is none here; nothing if the usual advice holds for IPv6 too.
+pub(crate) fn about_ipv6(error: &ErrorReport) -> Option<&'static str> {
+    let nowhere = error.kind == ErrorKind::Unavailable && error.details.is_empty();
+    nowhere.then_some(NO_IPV6)
+}
+
+/// Core's advice, and the options that help.
+pub(crate) fn of(obstacle: Obstacle) -> impl Iterator<Item = &'static str> {
+    [Some(obstacle.advice()), options(obstacle)].into_iter().flatten()
 }
 
 /// What the command line has against it.

@@ -4,23 +4,25 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueEnum};
 use portlease::config::{PCP_PORT, parse_address, parse_scoped_address};
-use portlease::net::route::{NetworkPath, find_path};
-use portlease::{Config, ErrorKind, PortMappingError, Protocol, ScopedAddr, Transport};
+use portlease::net::route::{NetworkPath, find_path_of};
+use portlease::{AddressFamily, Config, ErrorKind, PortMappingError, Protocol, ScopedAddr, Transport};
 
 /// Where the router is.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Router")]
 pub(crate) struct PathArgs {
-    /// Address of the router; no other router is asked [default: that of the default route with the lowest metric]
+    /// Address of the router; no other router is asked. An IPv4 address counts for IPv4 alone, and an IPv6 address for IPv6
+    /// [default: that of the default route with the lowest metric]
     #[arg(long, value_name = "IP", value_parser = gateway_address)]
     gateway: Option<ScopedAddr>,
     /// Network interface whose default route is used [default: that of the lowest metric]
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
-    /// Local address to which the router forwards [default: the one that reaches the router]
+    /// Local address to which the router forwards, or the IPv6 address that is opened [default: the one that reaches the
+    /// router; for IPv6 the stable one of the prefix that the system prefers]
     #[arg(long, value_name = "IP", value_parser = local_address)]
     local_address: Option<IpAddr>,
     /// Where UPnP searches are sent [default: 239.255.255.250:1900, and port 1900 of the router]
@@ -80,14 +82,67 @@ fn protocol_parser() -> impl TypedValueParser<Value = Protocol> {
     PossibleValuesParser::new(Protocol::ALL.map(Protocol::as_str)).try_map(|text| text.parse::<Protocol>())
 }
 
+/// The value of `--family`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Families {
+    /// Port mappings in the router's NAT
+    Ipv4,
+    /// Pinholes in the router's firewall, for this machine's own global address
+    Ipv6,
+    /// One of each
+    Both,
+}
+
+impl Families {
+    pub(crate) const fn all(self) -> &'static [AddressFamily] {
+        match self {
+            Self::Ipv4 => &[AddressFamily::Ipv4],
+            Self::Ipv6 => &[AddressFamily::Ipv6],
+            Self::Both => &AddressFamily::ALL,
+        }
+    }
+
+    pub(crate) fn has(self, family: AddressFamily) -> bool {
+        self.all().contains(&family)
+    }
+}
+
+/// The way to the router, or why there is none.
+pub(crate) type Path = Result<NetworkPath, PortMappingError>;
+
 /// Checks the configuration and that what it names exists on this machine: fails with `invalid` only. A machine
-/// without a network at this moment is no bad usage. Returns it with what the environment adds.
-pub(crate) fn check(config: Config) -> Result<(Config, Result<NetworkPath, PortMappingError>), PortMappingError> {
+/// without a network at this moment is no bad usage. Returns it with what the environment adds, and the way over IPv4.
+pub(crate) fn check(config: Config) -> Result<(Config, Path), PortMappingError> {
     let config = config.with_environment()?;
     config.validate()?;
-    match find_path(&config) {
+    let path = check_path(&config, AddressFamily::Ipv4)?;
+    Ok((config, path))
+}
+
+/// The way of one family. Fails with `invalid` only.
+pub(crate) fn check_path(config: &Config, family: AddressFamily) -> Result<Path, PortMappingError> {
+    match find_path_of(family, config) {
         Err(error) if error.kind() == ErrorKind::Invalid => Err(error),
-        path => Ok((config, path)),
+        path => Ok(path),
+    }
+}
+
+/// Fails with `invalid` if no configured protocol has IPv6.
+pub(crate) fn check_protocols(config: &Config) -> Result<(), PortMappingError> {
+    match config.protocols[..] {
+        [Protocol::NatPmp] => Err(PortMappingError::invalid(
+            "protocol",
+            "nat-pmp has no IPv6; name pcp or upnp for --family ipv6 and both",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A port for people: `4000/udp`, and with its family where that is not clear, `4000/udp (ipv6)`.
+pub(crate) fn port_name(port: u16, transport: Transport, family: Option<AddressFamily>) -> String {
+    match family {
+        Some(family) => format!("{port}/{transport} ({family})"),
+        None => format!("{port}/{transport}"),
     }
 }
 

@@ -103,7 +103,7 @@ async fn map_and_use(
 /// Waits for an event of this kind and puts it into words.
 async fn next(mapper: &Mapper, kind: EventKind) -> Result<String, Failure> {
     let event = mapper.next_event(STEP_DEADLINE).await?;
-    match event::good_news(&event) {
+    match event::good_news(&event, &event::port(&event, None)) {
         Some(news) if event.kind == kind => Ok(news),
         _ => {
             let why = event.error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();

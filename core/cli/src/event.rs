@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use portlease::{ErrorReport, Event, EventKind};
+use portlease::{AddressFamily, ErrorReport, Event, EventKind};
 use serde::Serialize;
+
+use crate::args::port_name;
 
 /// An event as `--json` writes it. Fields that have no meaning for an event are left out.
 #[derive(Debug, Serialize)]
@@ -16,6 +18,8 @@ pub(crate) struct JsonEvent {
     message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     transport: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     internal_port: Option<u16>,
     /// `null` for a mapping of a router that does not know its address.
@@ -36,14 +40,16 @@ pub(crate) struct JsonEvent {
     dropped: Option<u64>,
 }
 
-impl From<&Event> for JsonEvent {
-    fn from(event: &Event) -> Self {
+impl JsonEvent {
+    /// `family` is that of the event's lease, if it has one.
+    pub(crate) fn new(event: &Event, family: Option<AddressFamily>) -> Self {
         let mapped = event.external_port.is_some();
         Self {
             event: event.kind.as_str(),
             kind: event.error.as_ref().map(|error| error.kind.as_str()),
             message: event.error.as_ref().map(|error| error.message.clone()),
             transport: event.transport.map(|transport| transport.as_str()),
+            family: family.map(AddressFamily::as_str),
             internal_port: event.internal_port,
             external: mapped.then_some(event.external.map(|external| external.to_string())),
             external_port: event.external_port,
@@ -84,17 +90,16 @@ pub(crate) fn external(address: Option<SocketAddr>, port: u16) -> String {
     address.map_or_else(|| format!("port {port} of the router (its address is not known)"), |known| known.to_string())
 }
 
-/// A port for people, as on the command line; empty for an event that is about none.
-pub(crate) fn port(event: &Event) -> String {
+/// A port for people, as on the command line; empty for an event that is about none. `family` is named if it is given.
+pub(crate) fn port(event: &Event, family: Option<AddressFamily>) -> String {
     match (event.internal_port, event.transport) {
-        (Some(port), Some(transport)) => format!("{port}/{transport}"),
+        (Some(port), Some(transport)) => port_name(port, transport, family),
         _ => String::new(),
     }
 }
 
-/// What a good event says to people; nothing for a failure.
-pub(crate) fn good_news(event: &Event) -> Option<String> {
-    let port = port(event);
+/// What a good event about `port` says to people; nothing for a failure.
+pub(crate) fn good_news(event: &Event, port: &str) -> Option<String> {
     let verb = match event.kind {
         EventKind::Installed => "mapped to",
         EventKind::Renewed => "renewed:",
@@ -120,11 +125,10 @@ pub(crate) fn warning(event: &Event) -> Option<&str> {
     }
 }
 
-/// The failure of a lease in words for people; nothing for a good event, or for the end of a lease, which follows on a failure
-/// that was told.
-pub(crate) fn bad_news(event: &Event) -> Option<ErrorReport> {
+/// The failure of the lease on `port` in words for people; nothing for a good event, or for the end of a lease, which follows on a
+/// failure that was told.
+pub(crate) fn bad_news(event: &Event, port: &str) -> Option<ErrorReport> {
     let error = event.error.as_ref().filter(|_| event.lease.is_some())?;
-    let port = port(event);
     let message = match (event.kind, event.external_port) {
         (EventKind::Failed, None) => error.message.clone(),
         (EventKind::Failed, Some(_)) => format!("{port} could not be renewed: {}", error.message),
@@ -174,15 +178,27 @@ mod tests {
     }
 
     fn json(event: &Event) -> String {
-        serde_json::to_string(&JsonEvent::from(event)).unwrap()
+        serde_json::to_string(&JsonEvent::new(event, event.lease.map(|_| AddressFamily::Ipv4))).unwrap()
     }
 
     #[test]
     fn an_installed_event_has_the_documented_fields_in_the_documented_order() {
         assert_eq!(
             json(&event(EventKind::Installed)),
-            r#"{"event":"installed","transport":"udp","internal_port":4000,"external":"192.0.1.1:4000","external_port":4000,"protocol":"pcp","ttl":3600,"address_class":"public","elapsed_ms":1.4}"#
+            r#"{"event":"installed","transport":"udp","family":"ipv4","internal_port":4000,"external":"192.0.1.1:4000","external_port":4000,"protocol":"pcp","ttl":3600,"address_class":"public","elapsed_ms":1.4}"#
         );
+    }
+
+    #[test]
+    fn a_pinhole_is_told_with_its_family_and_its_address_in_brackets() {
+        let pinhole = event_with(EventKind::Installed, |event| event.external = "[2001:db8::5]:4000".parse().ok());
+        let name = port(&pinhole, Some(AddressFamily::Ipv6));
+        assert_eq!(
+            good_news(&pinhole, &name).unwrap(),
+            "4000/udp (ipv6) mapped to [2001:db8::5]:4000 by pcp for 1 h (1.4 ms)"
+        );
+        let json = serde_json::to_value(JsonEvent::new(&pinhole, Some(AddressFamily::Ipv6))).unwrap();
+        assert_eq!((&json["family"], &json["external"]), (&"ipv6".into(), &"[2001:db8::5]:4000".into()));
     }
 
     #[test]
@@ -196,7 +212,7 @@ mod tests {
         event.elapsed = Duration::ZERO;
         assert_eq!(
             json(&event),
-            r#"{"event":"failed","kind":"refused","message":"no","transport":"udp","internal_port":4000}"#
+            r#"{"event":"failed","kind":"refused","message":"no","transport":"udp","family":"ipv4","internal_port":4000}"#
         );
     }
 
@@ -210,7 +226,7 @@ mod tests {
         let mut warned = Event::new(EventKind::Failed);
         warned.error = Some(Arc::new(ErrorReport::new(ErrorKind::Internal, "cannot write /state: read-only")));
         assert_eq!(warning(&warned), Some("cannot write /state: read-only"));
-        assert_eq!((bad_news(&warned), good_news(&warned)), (None, None));
+        assert_eq!((bad_news(&warned, ""), good_news(&warned, "")), (None, None));
         assert_eq!(warning(&failed(EventKind::Failed, false)), None);
         assert_eq!(json(&warned), r#"{"event":"failed","kind":"internal","message":"cannot write /state: read-only"}"#);
     }
@@ -218,16 +234,19 @@ mod tests {
     #[test]
     fn people_read_what_is_mapped_where_and_for_how_long() {
         assert_eq!(
-            good_news(&event(EventKind::Installed)).unwrap(),
+            good_news(&event(EventKind::Installed), "4000/udp").unwrap(),
             "4000/udp mapped to 192.0.1.1:4000 by pcp for 1 h (1.4 ms)"
         );
-        assert_eq!(good_news(&event(EventKind::Repaired)).unwrap(), "4000/udp repaired: 192.0.1.1:4000 for 1 h");
-        assert_eq!(good_news(&Event::new(EventKind::NetworkChanged)).unwrap(), "the network changed");
+        assert_eq!(
+            good_news(&event(EventKind::Repaired), "4000/udp").unwrap(),
+            "4000/udp repaired: 192.0.1.1:4000 for 1 h"
+        );
+        assert_eq!(good_news(&Event::new(EventKind::NetworkChanged), "").unwrap(), "the network changed");
         let nowhere = event_with(EventKind::Changed, |event| {
             (event.external, event.external_port, event.lifetime) = (None, Some(4100), None);
         });
         assert_eq!(
-            good_news(&nowhere).unwrap(),
+            good_news(&nowhere, "4000/udp").unwrap(),
             "4000/udp moved to port 4100 of the router (its address is not known) until it is deleted"
         );
     }
@@ -235,9 +254,9 @@ mod tests {
     #[test]
     fn a_failed_renewal_does_not_read_like_a_failed_mapping() {
         let said = |message: &str| Some(ErrorReport::new(ErrorKind::Refused, message));
-        assert_eq!(bad_news(&failed(EventKind::Failed, false)), said("no"));
-        assert_eq!(bad_news(&failed(EventKind::Failed, true)), said("4000/udp could not be renewed: no"));
-        assert_eq!(bad_news(&failed(EventKind::Exited, false)), None);
+        assert_eq!(bad_news(&failed(EventKind::Failed, false), "4000/udp"), said("no"));
+        assert_eq!(bad_news(&failed(EventKind::Failed, true), "4000/udp"), said("4000/udp could not be renewed: no"));
+        assert_eq!(bad_news(&failed(EventKind::Exited, false), "4000/udp"), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use portlease::{LeaseSnapshot, Protocol, Release};
+use portlease::{AddressFamily, LeaseSnapshot, Protocol, Release};
 use serde::Serialize;
 
 use crate::event::span;
@@ -13,6 +13,7 @@ pub(crate) struct JsonLeftover {
     /// `detached`, or the outcome of a release: `unconfirmed` or `pending`.
     event: &'static str,
     transport: &'static str,
+    family: &'static str,
     internal_port: u16,
     /// `null` if the router does not know its address, or if it is not known what it granted.
     external: Option<String>,
@@ -28,17 +29,19 @@ pub(crate) struct JsonLeftover {
 /// A mapping that is or may be left on the router, as the lease showed it last.
 #[derive(Debug)]
 pub(crate) struct Leftover {
+    /// How its port is called.
+    port: String,
     lease: LeaseSnapshot,
     /// When `lease` was looked at, in seconds since 1970.
     seen: u64,
 }
 
 impl Leftover {
-    /// What the lease has on the router now.
-    pub(crate) fn of(lease: LeaseSnapshot) -> Self {
+    /// What the lease on `port` has on the router now.
+    pub(crate) fn of(port: String, lease: LeaseSnapshot) -> Self {
         // A clock before 1970 is no clock.
         let seen = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Self { lease, seen }
+        Self { port, lease, seen }
     }
 
     /// The external port, if a mapping is known.
@@ -55,14 +58,11 @@ impl Leftover {
         self.lease.expires_in.map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0))
     }
 
-    fn port(&self) -> String {
-        format!("{}/{}", self.lease.internal_port, self.lease.transport)
-    }
-
     pub(crate) fn json(&self, event: &'static str) -> JsonLeftover {
         JsonLeftover {
             event,
             transport: self.lease.transport.as_str(),
+            family: self.lease.family.as_str(),
             internal_port: self.lease.internal_port,
             external: self.lease.external().map(|external| external.to_string()),
             external_port: self.external_port(),
@@ -80,7 +80,7 @@ impl Leftover {
             Some(left) => format!("for {} more, {}", span(Duration::from_secs(left)), self.until()),
             None => self.until(),
         };
-        Some(format!("{} stays mapped to {outside} {until}", self.port()))
+        Some(format!("{} stays mapped to {outside} {until}", self.port))
     }
 
     /// What is said if the router did not confirm the delete; `reason` is the failure that the lease ended with. `None`
@@ -92,14 +92,17 @@ impl Leftover {
             Release::Unconfirmed => "the router did not confirm that it is released",
             Release::Pending => "left before the router confirmed that it is released",
         };
-        Some(format!("{}: {what}{reason}; it may stay mapped {}", self.port(), self.until()))
+        Some(format!("{}: {what}{reason}; it may stay mapped {}", self.port, self.until()))
     }
 
     /// The end of the mapping in words, as far as it is known.
     fn until(&self) -> String {
         match (self.external_port(), self.end()) {
             (_, Some(end)) => format!("until {} UTC", clock_time(end)),
-            (Some(port), None) => format!("until it is deleted: portlease unmap {port}/{}", self.lease.transport),
+            (Some(port), None) => {
+                let family = if self.lease.family == AddressFamily::Ipv6 { " --family ipv6" } else { "" };
+                format!("until it is deleted: portlease unmap {port}/{}{family}", self.lease.transport)
+            }
             // No answer of the router was seen, or the mapping was lost before.
             (None, None) => "until the lifetime that the router granted ends".to_owned(),
         }
@@ -131,7 +134,7 @@ mod tests {
             lease.mapping = Some(Arc::new(PublishedMapping::from(&mapping)));
             lease.expires_in = left;
         }
-        Leftover { lease, seen: DAY + 3_600 }
+        Leftover { port: "4000/udp".to_owned(), lease, seen: DAY + 3_600 }
     }
 
     #[test]
@@ -159,6 +162,21 @@ mod tests {
     }
 
     #[test]
+    fn a_pinhole_is_left_with_its_address_in_brackets_and_the_command_that_closes_it() {
+        let request = MapRequest::new(4000, Transport::Udp).family(AddressFamily::Ipv6);
+        let address: std::net::SocketAddr = "[2001:db8::5]:4000".parse().unwrap();
+        let mapping = PortMapping::new(request.clone(), address, Duration::from_secs(60), Protocol::Pcp);
+        let mut lease = LeaseSnapshot::new(1, &request);
+        lease.mapping = Some(Arc::new(PublishedMapping::from(&mapping)));
+        let left = Leftover { port: "4000/udp (ipv6)".to_owned(), lease, seen: DAY };
+        let said = left.detached().unwrap();
+        assert!(said.starts_with("4000/udp (ipv6) stays mapped to [2001:db8::5]:4000 until it is deleted"), "{said}");
+        assert!(said.ends_with("portlease unmap 4000/udp --family ipv6"), "{said}");
+        let json = serde_json::to_value(left.json("detached")).unwrap();
+        assert_eq!((&json["family"], &json["external"]), (&"ipv6".into(), &"[2001:db8::5]:4000".into()));
+    }
+
+    #[test]
     fn of_a_request_that_was_never_answered_no_time_is_claimed() {
         let warning = leftover(false, None).warning(Release::Unconfirmed, None).unwrap();
         assert!(warning.ends_with("until the lifetime that the router granted ends"), "{warning}");
@@ -177,6 +195,6 @@ mod tests {
         let json = serde_json::to_value(leftover(true, Some(Duration::from_secs(60))).json("unconfirmed")).unwrap();
         assert_eq!(json["event"], "unconfirmed");
         assert_eq!((json["expires_in"].as_u64(), json["expires_at"].as_u64()), (Some(60), Some(DAY + 3_660)));
-        assert_eq!(json["external_port"], 4100);
+        assert_eq!((&json["external_port"], &json["family"]), (&4100.into(), &"ipv4".into()));
     }
 }

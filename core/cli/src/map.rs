@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use portlease::{Config, MapRequest, Mapper, PortMappingError, RetryPolicy};
+use portlease::{AddressFamily, Config, MapRequest, Mapper, PortMappingError, RetryPolicy};
 use tokio::time::Instant;
 
-use crate::args::{self, PathArgs, PcpPortArgs, PortSpec, ProtocolArgs};
+use crate::args::{self, Families, PathArgs, PcpPortArgs, PortSpec, ProtocolArgs};
 use crate::log::LogArgs;
 use crate::outcome::Outcome;
 use crate::output::Output;
@@ -22,6 +22,11 @@ Each port is written with its transport. The router is asked for the same port o
 another, unless --exact is given. A router that does not answer, or says no, is asked again after 1 s, 2 s, 4 s and so \
 on up to 5 min: every failure is told, and portlease goes on trying unless --retry never is given.
 
+--family ipv6 opens the port in the router's firewall for this machine's own global IPv6 address, which is the way in for \
+homes without a public IPv4 address. The port outside is the port inside. --family both does both for each port, and each \
+line names its family. It fails only if neither works; a family that fails beside one that works is told once for each \
+reason. An open firewall cannot be told from a closed one by asking.
+
 At the end it waits until the router has confirmed that every port is released; a second Ctrl-C ends the wait. A port \
 that the router did not confirm may stay mapped: a warning names it, with the time when its lifetime ends.
 
@@ -36,6 +41,7 @@ Examples:
   portlease map 4000/udp                        until Ctrl-C
   portlease map 4000/both 8080/tcp              several at once; `both` is UDP and TCP
   portlease map 8080/tcp --external 80 --exact  as port 80, or not at all
+  portlease map 4000/udp --family both          by IPv4 and by IPv6, whatever works
   portlease map 4000/udp --for 10m --json       for ten minutes, one JSON object a line
   portlease map 4000/udp --ttl 2h --detach      for two hours, without staying
   portlease map 4000/udp --log-file map.log     and write down what the router was asked, and what it answered
@@ -43,12 +49,12 @@ Examples:
 JSON events: installed, renewed, changed, failed, revoked, repaired, exited, network-changed; at the end detached with
 --detach, and unconfirmed or pending for a port that may still be mapped. A failed without a port is a warning, for
 instance that the record cannot be written. Such as
-  {\"event\":\"installed\",\"transport\":\"udp\",\"internal_port\":4000,\"external\":\"192.0.1.1:4000\",
-   \"external_port\":4000,\"protocol\":\"pcp\",\"ttl\":3600,\"address_class\":\"public\",\"elapsed_ms\":1.4}
+  {\"event\":\"installed\",\"transport\":\"udp\",\"family\":\"ipv4\",\"internal_port\":4000,
+   \"external\":\"192.0.1.1:4000\",\"external_port\":4000,\"protocol\":\"pcp\",\"ttl\":3600,\"address_class\":\"public\",\"elapsed_ms\":1.4}
 
 Exit status:
   0  at least one port was mapped (with --detach and with --retry never: all of them), and all of them are released, or
-     left on purpose with --detach
+     left on purpose with --detach. With --family both a port is mapped if it is mapped by one of the families
   1  a mapping could not be made, or the router did not confirm at the end that it is released; the kind of failure and
      what to try, or the port that may still be mapped, are on stderr
   2  the command line makes no sense";
@@ -69,7 +75,11 @@ pub(crate) struct MapArgs {
     /// Local port and transport: 4000/udp, 8080/tcp, or 4000/both
     #[arg(required = true, value_name = "PORT/TRANSPORT", value_parser = args::port_spec)]
     ports: Vec<PortSpec>,
-    /// Port to ask for outside; give it once for each port, in the same order [default: the same as inside]
+    /// The way in: IPv4, IPv6, or both for each port
+    #[arg(long, value_name = "FAMILY", default_value = "ipv4")]
+    family: Families,
+    /// Port to ask for outside; give it once for each port, in the same order. With IPv6 it is always the same as inside
+    /// [default: the same as inside]
     #[arg(long, value_name = "PORT")]
     external: Vec<u16>,
     /// Take no other external port than the one asked for
@@ -145,14 +155,16 @@ impl MapArgs {
         let mut requests: Vec<MapRequest> = Vec::new();
         for (place, spec) in self.ports.iter().enumerate() {
             for transport in spec.transports() {
-                let mut request = MapRequest::new(spec.port, transport);
-                request.external_port = self.external.get(place).copied();
-                request.exact = self.exact;
-                request.validate()?;
                 if requests.iter().any(|other| (other.internal_port, other.transport) == (spec.port, transport)) {
                     return Err(PortMappingError::invalid("port", format!("{}/{transport} is given twice", spec.port)));
                 }
-                requests.push(request);
+                for family in self.family.all() {
+                    let mut request = MapRequest::new(spec.port, transport).family(*family);
+                    request.external_port = self.external.get(place).copied();
+                    request.exact = self.exact;
+                    request.validate()?;
+                    requests.push(request);
+                }
             }
         }
         Ok(requests)
@@ -168,6 +180,10 @@ pub(crate) async fn run(args: MapArgs) -> Outcome {
     config.state_dir = args.state.folder(&output);
     // A machine without a network is not bad usage: the lease says so, and waits for one.
     let (config, _) = args::check(config)?;
+    if args.family.has(AddressFamily::Ipv6) {
+        args::check_protocols(&config)?;
+        drop(args::check_path(&config, AddressFamily::Ipv6)?);
+    }
     // Before anything is mapped, so that no signal ends the program with a mapping left behind.
     let mut signals = Signals::listen()?;
     let deadline = args.hold.and_then(|hold| Instant::now().checked_add(hold));
@@ -182,7 +198,7 @@ pub(crate) async fn run(args: MapArgs) -> Outcome {
             }
         }
     }
-    let mut session = Session::new(&output, args.detach);
+    let mut session = Session::new(&output, &leases, args.family, args.detach);
     let end = session.hold(&mapper, &leases, &mut signals, deadline).await;
     output.end_live();
     session.finish(end, &mapper, &leases, &mut signals).await
@@ -213,6 +229,22 @@ mod tests {
                 (8080, Transport::Tcp, Some(80), true)
             ]
         );
+    }
+
+    #[test]
+    fn both_families_are_two_requests_for_each_port() {
+        let asked = |line: &str| -> Vec<_> {
+            let requests = args(line).requests().unwrap();
+            requests.iter().map(|r| format!("{}/{} {}", r.internal_port, r.transport, r.family)).collect()
+        };
+        assert_eq!(asked("4000/udp"), ["4000/udp ipv4"]);
+        assert_eq!(asked("4000/udp --family ipv6"), ["4000/udp ipv6"]);
+        assert_eq!(
+            asked("4000/both --family both"),
+            ["4000/udp ipv4", "4000/udp ipv6", "4000/tcp ipv4", "4000/tcp ipv6"]
+        );
+        let error = args("4000/udp 4000/both --family both").requests().unwrap_err();
+        assert_eq!(error.to_string(), "port: 4000/udp is given twice");
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! One stay of `portlease map`: tells every event, decides when it ends, and leaves nothing behind.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::time::Duration;
 
-use portlease::{AddressClass, ErrorKind, ErrorReport, Event, EventKind, Lease, Mapper, Obstacle, Release};
+use portlease::{
+    AddressClass, AddressFamily, ErrorKind, ErrorReport, Event, EventKind, Lease, LeaseSnapshot, Mapper, Obstacle,
+    Release,
+};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use crate::args::{Families, port_name};
 use crate::event::{self, JsonEvent};
 use crate::leftover::Leftover;
 use crate::outcome::{DONE, FAILED, Outcome};
@@ -37,16 +41,55 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     output: &'a Output,
+    /// The lines name the families.
+    names_families: bool,
+    /// Every lease as it was at first, by its number.
+    leases: HashMap<u64, LeaseSnapshot>,
     /// The leases that were mapped at some time.
     mapped: HashSet<u64>,
+    /// The leases that are over.
+    over: HashSet<u64>,
+    /// The kind of what was told last of a lease that has no mapping now, and the advice.
+    told: HashMap<u64, (ErrorKind, Option<String>)>,
     detaching: bool,
     last_error: Option<ErrorReport>,
 }
 
 impl<'a> Session<'a> {
     /// Nothing was seen yet. `detaching`: it ends when all is mapped, and leaves the mappings.
-    pub(crate) fn new(output: &'a Output, detaching: bool) -> Self {
-        Self { output, mapped: HashSet::new(), detaching, last_error: None }
+    pub(crate) fn new(output: &'a Output, leases: &[Lease], families: Families, detaching: bool) -> Self {
+        let leases = leases.iter().map(|lease| (lease.id(), lease.snapshot()));
+        Self {
+            output,
+            names_families: families.has(AddressFamily::Ipv6),
+            leases: leases.collect(),
+            mapped: HashSet::new(),
+            over: HashSet::new(),
+            told: HashMap::new(),
+            detaching,
+            last_error: None,
+        }
+    }
+
+    fn family(&self, event: &Event) -> Option<AddressFamily> {
+        self.leases.get(&event.lease?).map(|lease| lease.family)
+    }
+
+    /// How the port of a lease is called.
+    fn name(&self, lease: &LeaseSnapshot) -> String {
+        port_name(lease.internal_port, lease.transport, self.names_families.then_some(lease.family))
+    }
+
+    /// How the port of an event is called; empty for an event that is about none.
+    fn name_of(&self, event: &Event) -> String {
+        event::port(event, self.family(event).filter(|_| self.names_families))
+    }
+
+    /// The leases on the port of this one: itself, and that of the other family.
+    fn of_port(&self, lease: u64) -> impl Iterator<Item = u64> {
+        let port = |lease: &LeaseSnapshot| (lease.internal_port, lease.transport);
+        let wanted = self.leases.get(&lease).map(port);
+        self.leases.values().filter(move |other| Some(port(other)) == wanted).map(|other| other.id)
     }
 
     /// Tells every event until something ends it.
@@ -66,7 +109,7 @@ impl<'a> Session<'a> {
                 () = signals.next() => return End::Signal,
                 () = at(deadline) => return End::TimeUp,
                 event = mapper.next_event(None) => match event {
-                    Ok(event) => match self.take(&event, leases.len()) {
+                    Ok(event) => match self.take(&event) {
                         Ok(None) => {}
                         Ok(Some(end)) => return end,
                         Err(error) => return End::OutputClosed(error),
@@ -79,58 +122,88 @@ impl<'a> Session<'a> {
                 _ = clock.tick(), if live => {}
             }
             if live {
-                self.output.draw(leases.iter().map(|lease| status::line(&lease.snapshot(), self.output.paint())));
+                let line = |lease: &LeaseSnapshot| status::line(&self.name(lease), lease, self.output.paint());
+                self.output.draw(leases.iter().map(|lease| line(&lease.snapshot())));
             }
         }
     }
 
     /// Tells one event; answers whether it ends the holding.
-    fn take(&mut self, event: &Event, count: usize) -> io::Result<Option<End>> {
+    fn take(&mut self, event: &Event) -> io::Result<Option<End>> {
         if matches!(event.kind, EventKind::Installed | EventKind::Changed) {
             self.mapped.extend(event.lease);
+            event.lease.and_then(|lease| self.told.remove(&lease));
         }
         self.tell(event)?;
-        if event.kind == EventKind::Installed && self.detaching && self.mapped.len() == count {
-            return Ok(Some(End::AllMapped));
+        if event.kind == EventKind::Exited {
+            // Only a failure ends a lease that nobody has stopped.
+            if let (Some(error), None) = (&event.error, &self.last_error) {
+                self.fail(ErrorReport::clone(error));
+            }
+            self.over.extend(event.lease);
+            // The port may have another lease, that of the other family.
+            if event.lease.is_none_or(|lease| self.of_port(lease).all(|other| self.over.contains(&other))) {
+                return Ok(Some(End::Failed));
+            }
         }
-        if event.kind != EventKind::Exited {
-            return Ok(None);
-        }
-        // Only a failure ends a lease that nobody has stopped.
-        if let (Some(error), None) = (&event.error, &self.last_error) {
-            self.fail(ErrorReport::clone(error));
-        }
-        Ok(Some(End::Failed))
+        let settled = |lease| self.mapped.contains(lease) || self.over.contains(lease);
+        let ends = matches!(event.kind, EventKind::Installed | EventKind::Exited);
+        Ok((ends && self.detaching && self.leases.keys().all(settled)).then_some(End::AllMapped))
     }
 
     fn tell(&mut self, event: &Event) -> io::Result<()> {
+        let name = self.name_of(event);
         if self.output.json() {
-            self.output.object(&JsonEvent::from(event))?;
-        } else if let Some(text) = event::good_news(event) {
+            self.output.object(&JsonEvent::new(event, self.family(event)))?;
+        } else if let Some(text) = event::good_news(event, &name) {
             self.output.line(&text)?;
         }
         if let Some(message) = event::warning(event) {
             self.output.warning(message);
         }
-        if let Some(report) = event::bad_news(event) {
-            // What is lost is mapped anew at once; if that fails too, there is advice.
-            if event.kind == EventKind::Revoked {
-                self.output.setback(&report);
-                self.last_error = Some(report);
-            } else {
-                self.fail(report);
-            }
+        if let Some(report) = event::bad_news(event, &name) {
+            self.tell_bad_news(event, &name, report);
         }
         if matches!(event.kind, EventKind::Installed | EventKind::Changed)
             && let Some(reason) = AddressClass::unreachable(event.external.map(|external| external.ip()))
         {
-            self.output.warning(&format!("{}: {reason}", event::port(event)));
-            if let Some(obstacle) = Obstacle::of_class(event.address_class) {
-                let parts = [Some(obstacle.advice()), advice::options(obstacle)];
-                self.output.note(format!("  try: {}", parts.into_iter().flatten().collect::<Vec<_>>().join("; ")));
-            }
+            self.output.warning(&format!("{name}: {reason}"));
+            let obstacle = Obstacle::of_class(event.address_class);
+            let steps = match self.family(event) {
+                Some(AddressFamily::Ipv6) => vec![advice::NO_IPV6],
+                _ => obstacle.into_iter().flat_map(advice::of).collect(),
+            };
+            self.output.note(format!("  try: {}", steps.join("; ")));
         }
         Ok(())
+    }
+
+    fn tell_bad_news(&mut self, event: &Event, name: &str, mut report: ErrorReport) {
+        // What is lost is mapped anew at once; if that fails too, there is advice.
+        if event.kind == EventKind::Revoked {
+            self.output.setback(&report);
+            self.last_error = Some(report);
+            return;
+        }
+        if let (None, Some(lease)) = (event.external_port, event.lease) {
+            // The message may tell a time that differs.
+            let reason = (report.kind, report.advice.clone());
+            let again = self.told.insert(lease, reason.clone()) == Some(reason);
+            // A family that does not work here, beside one that does, is told once and not for ever.
+            let fails = |other: &u64| self.over.contains(other) || self.told.contains_key(other);
+            if again && self.of_port(lease).any(|other| self.mapped.contains(&other) && !fails(&other)) {
+                return;
+            }
+            if self.names_families {
+                report.message = format!("{name}: {}", report.message);
+            }
+        }
+        let step = match self.family(event) {
+            Some(AddressFamily::Ipv6) => advice::about_ipv6(&report),
+            Some(AddressFamily::Ipv4) | None => None,
+        };
+        self.output.failure_with(&report, step);
+        self.last_error = Some(report);
     }
 
     fn fail(&mut self, error: ErrorReport) {
@@ -154,7 +227,7 @@ impl<'a> Session<'a> {
         };
         // One that failed takes the others with it: then they are released.
         self.detaching &= !failed;
-        let before: Vec<Leftover> = leases.iter().map(|lease| Leftover::of(lease.snapshot())).collect();
+        let before: Vec<Leftover> = leases.iter().map(|lease| self.leftover(lease)).collect();
         if before.iter().any(|lease| lease.external_port().is_some()) && !self.output.json() {
             self.output.note("releasing, Ctrl-C again to leave at once");
         }
@@ -192,6 +265,11 @@ impl<'a> Session<'a> {
         Ok(if failed || self.mapped.is_empty() { FAILED } else { DONE })
     }
 
+    fn leftover(&self, lease: &Lease) -> Leftover {
+        let lease = lease.snapshot();
+        Leftover::of(self.name(&lease), lease)
+    }
+
     /// Tells what happened while the leases were released.
     async fn tell_events_of_the_end(&mut self, mapper: &Mapper) -> io::Result<()> {
         while let Ok(event) = mapper.next_event(Duration::ZERO).await {
@@ -199,7 +277,7 @@ impl<'a> Session<'a> {
             let was_mapped = event.lease.is_some_and(|lease| self.mapped.contains(&lease));
             let released = event.kind == EventKind::Exited && event.error.is_none() && was_mapped && !self.detaching;
             if released && !self.output.json() {
-                self.output.line(format!("{} released", event::port(&event)))?;
+                self.output.line(format!("{} released", self.name_of(&event)))?;
             }
         }
         Ok(())
@@ -234,7 +312,7 @@ impl<'a> Session<'a> {
     async fn detach(&self, leases: &[Lease]) -> io::Result<()> {
         let mut told = Ok(());
         for lease in leases {
-            let leftover = Leftover::of(lease.snapshot());
+            let leftover = self.leftover(lease);
             lease.detach().await;
             // All are detached, also when nobody reads about it.
             if told.is_ok()

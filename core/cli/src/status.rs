@@ -5,9 +5,8 @@ use portlease::{LeaseSnapshot, LeaseState};
 use crate::event::{external, span};
 use crate::text::{Colour, Paint, Shown};
 
-/// `4000/udp  192.0.1.1:4000  pcp  renewal in 29 min 58 s`, or why there is no mapping.
-pub(crate) fn line(lease: &LeaseSnapshot, paint: Paint) -> Shown {
-    let port = format!("{}/{}", lease.internal_port, lease.transport);
+/// `4000/udp  192.0.1.1:4000  pcp  renewal in 29 min 58 s`, or why there is no mapping. `port` is how the lease's port is called.
+pub(crate) fn line(port: &str, lease: &LeaseSnapshot, paint: Paint) -> Shown {
     let port = Shown::from(port) + "  ";
     let Some(mapping) = &lease.mapping else { return port + waiting(lease, paint) };
     let address = paint.colour(Colour::Green, &external(mapping.external, mapping.external_port));
@@ -64,7 +63,7 @@ mod tests {
     }
 
     fn line(lease: &LeaseSnapshot) -> String {
-        super::line(lease, Paint::none()).as_str().to_owned()
+        super::line("4000/udp", lease, Paint::none()).as_str().to_owned()
     }
 
     #[test]

@@ -46,11 +46,11 @@ fn an_installed_event_has_every_documented_field() {
     event["elapsed_ms"] = json!(1.4);
     assert_eq!(
         event,
-        json!({"event": "installed", "transport": "udp", "internal_port": 4000, "external": "192.0.1.1:4000",
+        json!({"event": "installed", "transport": "udp", "family": "ipv4", "internal_port": 4000, "external": "192.0.1.1:4000",
                "external_port": 4000, "protocol": "pcp", "ttl": 600, "address_class": "public", "elapsed_ms": 1.4})
     );
     let ended = running.interrupt();
-    assert_eq!(ended.json(), [json!({"event": "exited", "transport": "udp", "internal_port": 4000})]);
+    assert_eq!(ended.json(), [json!({"event": "exited", "transport": "udp", "family": "ipv4", "internal_port": 4000})]);
     assert_eq!(ended.stderr, "", "for programs, what went well is on stdout alone");
 }
 

@@ -4,7 +4,6 @@
 
 mod common;
 
-use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::*;
@@ -79,17 +78,6 @@ impl Drop for Home {
             ip(&format!("netns del {space}"));
         }
     }
-}
-
-fn ip(arguments: &str) -> bool {
-    Command::new("ip").args(arguments.split(' ')).output().is_ok_and(|output| output.status.success())
-}
-
-/// The command in a namespace.
-fn inside(space: &str) -> Command {
-    let mut command = homeless("ip");
-    command.args(["netns", "exec", space, env!("CARGO_BIN_EXE_portlease")]);
-    command
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 
 /// A command line, and what the message must contain.
-const CASES: [(&str, &str); 50] = [
+const CASES: [(&str, &str); 58] = [
     ("", "Usage: portlease <COMMAND>"),
     ("nosuch", "nosuch"),
     ("map", "PORT/TRANSPORT"),
@@ -18,6 +18,11 @@ const CASES: [(&str, &str); 50] = [
     ("map 4000/udp --external 0", "invalid: external_port: must be between 1 and 65535"),
     ("map 4000/udp --external 70000", "70000"),
     ("map 4000/udp 4001/udp --external 80", "invalid: external: 1 given for 2 ports"),
+    ("map 4000/udp --family ipx", "ipv4, ipv6, both"),
+    ("map 4000/udp --family ipv6 --external 80", "invalid: external_port: must be the internal port 4000 with IPv6"),
+    ("map 4000/udp --family both --external 80 --exact", "invalid: external_port: must be the internal port 4000"),
+    ("map 4000/udp --family both --protocol nat-pmp", "invalid: protocol: nat-pmp has no IPv6; name pcp or upnp"),
+    ("map 4000/udp --family ipv6 --local-address 2600::9", "2600::9 is not an address of this machine"),
     ("map 4000/udp --ttl 0", "invalid: ttl: must be between 1 and 86400 s, not 0 s"),
     ("map 4000/udp --ttl 2d", "invalid: ttl: must be between 1 and 86400 s, not 172800 s"),
     ("map 4000/udp --ttl soon", "`soon` is not a time"),
@@ -51,9 +56,12 @@ const CASES: [(&str, &str); 50] = [
     ("doctor --repair 4000 --no-map", "cannot be used with"),
     ("doctor --state-dir /tmp", "unexpected argument"),
     ("list 4000/udp", "unexpected argument"),
+    ("list --family ipv5", "ipv4, ipv6, both"),
     ("list --interface nosuch0", "there is no interface `nosuch0`"),
     ("unmap", "PORT/TRANSPORT"),
     ("unmap 4000", "4000/udp"),
+    ("unmap 4000/udp --family all", "ipv4, ipv6, both"),
+    ("doctor --local-address 2600::9", "2600::9 is not an address of this machine"),
     ("unmap 4000/udp --pcp-port 0", "invalid: pcp_port: must be between 1 and 65535"),
     ("gateway --external-address nowhere", "must be an IPv4 address or `none`"),
     ("demo now", "unexpected argument"),

@@ -40,6 +40,20 @@ pub fn named_gateway(name: &str) -> Gateway {
     Gateway::start(GatewayConfig { friendly_name: name.to_owned(), ..GatewayConfig::default() }).unwrap()
 }
 
+/// A router that also has a firewall for IPv6; `None`, with a word about it, if this machine has no IPv6.
+pub fn gateway_ipv6() -> Option<Gateway> {
+    gateway_ipv6_with(Faults::default())
+}
+
+pub fn gateway_ipv6_with(faults: Faults) -> Option<Gateway> {
+    let gateway = Gateway::start(GatewayConfig { ipv6: true, faults, ..GatewayConfig::default() }).unwrap();
+    let why_not = gateway.addresses().no_ipv6;
+    if let Some(why) = &why_not {
+        eprintln!("skipped: {why}");
+    }
+    why_not.is_none().then_some(gateway)
+}
+
 /// Every protocol says no.
 pub fn refusing() -> Faults {
     Faults { pcp: Mode::Refuse(2), nat_pmp: Mode::Refuse(2), upnp: Mode::Refuse(606), ..Faults::default() }
@@ -68,6 +82,20 @@ pub fn command(line: &str) -> Command {
 pub fn homeless(program: &str) -> Command {
     let mut command = Command::new(program);
     command.env_remove("HOME").env_remove("XDG_STATE_HOME").env_remove("LOCALAPPDATA");
+    command
+}
+
+/// `ip` with these arguments; whether it succeeded.
+#[cfg(target_os = "linux")]
+pub fn ip(arguments: &str) -> bool {
+    Command::new("ip").args(arguments.split(' ')).output().is_ok_and(|output| output.status.success())
+}
+
+/// The command in a network namespace.
+#[cfg(target_os = "linux")]
+pub fn inside(space: &str) -> Command {
+    let mut command = homeless("ip");
+    command.args(["netns", "exec", space, env!("CARGO_BIN_EXE_portlease")]);
     command
 }
 
