@@ -2,9 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use portlease::{AddressClass, ErrorKind, ErrorReport, GatewayReport, Obstacle, PortMappingError, Protocol, Release};
+use portlease::net::route::NetworkPath;
+use portlease::{
+    AddressClass, AddressFamily, ErrorKind, ErrorReport, GatewayReport, Obstacle, PortMappingError, Protocol, Release,
+};
 
 use crate::advice;
+use crate::diagnosis_ipv6::Ipv6;
 use crate::text::{Colour, Paint, Shown};
 
 /// A port that was mapped to see whether it can be.
@@ -22,9 +26,10 @@ pub(crate) struct TestMapping {
     pub(crate) release: Release,
 }
 
-/// Everything that was seen.
+/// Everything that was seen of one family.
 #[derive(Debug)]
 pub(crate) struct Findings {
+    pub(crate) family: AddressFamily,
     /// The way to the router and what each protocol answered, or why there is none to ask.
     pub(crate) gateway: Result<GatewayReport, PortMappingError>,
     /// `None` where it was not tried.
@@ -41,13 +46,17 @@ impl Findings {
     }
 
     /// Whether the router answers by some protocol.
-    fn answers(&self) -> bool {
+    pub(crate) fn answers(&self) -> bool {
         self.gateway.as_ref().is_ok_and(|report| report.protocols.iter().any(|protocol| protocol.outcome.is_ok()))
     }
 
-    /// The external address, from the mapping that was made or else from what the protocols said.
+    /// The external address, from the mapping that was made or else from what the protocols said. Of IPv6 it is this machine's own.
     pub(crate) fn external_address(&self) -> Option<IpAddr> {
         let of_mapping = self.test.as_ref().and_then(|test| test.as_ref().ok()?.external);
+        if self.family == AddressFamily::Ipv6 {
+            let own = self.gateway.as_ref().ok()?.local_address;
+            return of_mapping.map(|external| external.ip()).or(own);
+        }
         let offers = self.gateway.iter().flat_map(|report| &report.protocols);
         of_mapping
             .map(|external| external.ip())
@@ -76,9 +85,17 @@ impl Findings {
         offers.filter_map(|report| report.outcome.as_ref().ok()?.device.as_deref()).find(|name| !name.is_empty())
     }
 
+    /// The router's address; a link-local one with its interface.
+    pub(crate) fn router(&self) -> Option<String> {
+        let report = self.gateway.as_ref().ok()?;
+        let path = NetworkPath::new(report.gateway?, report.local_address?).interface(report.interface.clone());
+        path.gateway_name()
+    }
+
     /// The conclusion in plain words.
     pub(crate) fn verdict(&self) -> String {
         match (&self.gateway, &self.test) {
+            _ if self.family == AddressFamily::Ipv6 => Ipv6(self).verdict(),
             (Err(error), _) => format!("There is no router to ask: {}.", error.message()),
             (Ok(_), Some(Ok(test))) if test.protocol == Protocol::None => {
                 "This machine has a public address of its own: no mapping is needed.".to_owned()
@@ -113,7 +130,7 @@ impl Findings {
         }
     }
 
-    /// What stands in the way; nothing if a port was mapped that the internet can reach, or if that was not tried.
+    /// What stands in the way; nothing if a port was mapped that the internet can reach, or if that was not tried. Of IPv4.
     pub(crate) fn obstacle(&self) -> Option<Obstacle> {
         match (&self.gateway, &self.test) {
             (Err(error), _) => error.obstacle(),
@@ -126,9 +143,11 @@ impl Findings {
 
     /// What to do now, most useful first.
     pub(crate) fn next_steps(&self) -> Vec<String> {
+        if self.family == AddressFamily::Ipv6 {
+            return Ipv6(self).next_steps();
+        }
         let obstacle = self.obstacle();
-        let advice = obstacle.into_iter().flat_map(|obstacle| [Some(obstacle.advice()), advice::options(obstacle)]);
-        let mut steps: Vec<String> = advice.flatten().map(str::to_owned).collect();
+        let mut steps: Vec<String> = obstacle.into_iter().flat_map(advice::of).map(str::to_owned).collect();
         match (&self.test, obstacle) {
             (Some(Ok(_)), None) => steps.push("portlease map 4000/udp (with the port of your program)".to_owned()),
             (None, None) => steps.push("portlease doctor, without --no-map".to_owned()),
@@ -150,13 +169,13 @@ impl Findings {
         let report = self.gateway.as_ref().ok();
         let text = |address: Option<IpAddr>| address.map_or_else(|| "?".to_owned(), |address| address.to_string());
         let app = ("app", text(report.and_then(|report| report.local_address)));
-        if matches!(&self.test, Some(Ok(test)) if test.protocol == Protocol::None) {
-            return draw(&[app, ("internet", "no router between".to_owned())], &[true], paint);
+        if self.family == AddressFamily::Ipv6 {
+            return Ipv6(self).picture(app, paint);
         }
-        let router = (
-            "router",
-            report.and_then(|report| report.gateway).map_or_else(|| "?".to_owned(), |gateway| gateway.to_string()),
-        );
+        if matches!(&self.test, Some(Ok(test)) if test.protocol == Protocol::None) {
+            return draw(&[app, ("internet", "no router between".to_owned())], &[Link::Whole], paint);
+        }
+        let router = ("router", self.router().unwrap_or_else(|| "?".to_owned()));
         let external = self.external_address();
         let answered = report.is_some() && (self.answers() || self.mappable());
         let class = self.address_class();
@@ -164,25 +183,49 @@ impl Findings {
             AddressClass::Cgnat | AddressClass::Private => {
                 let name = if class == AddressClass::Cgnat { "provider's NAT" } else { "another router" };
                 let between = (name, format!("gave {}", text(external)));
-                draw(&[app, router, between, ("internet", String::new())], &[answered, self.mappable(), false], paint)
+                draw(
+                    &[app, router, between, ("internet", String::new())],
+                    &links(&[answered, self.mappable(), false]),
+                    paint,
+                )
             }
             AddressClass::Public | AddressClass::Reserved | AddressClass::Unknown => {
                 let reached = self.mappable() && class == AddressClass::Public;
                 let seen = external.map(|address| format!("sees {address}")).unwrap_or_default();
-                draw(&[app, router, ("internet", seen)], &[answered, reached], paint)
+                draw(&[app, router, ("internet", seen)], &links(&[answered, reached]), paint)
             }
         }
     }
 }
 
+/// A line between two boxes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    Whole,
+    Cut,
+    /// Nobody can tell.
+    Unknown,
+}
+
+impl Link {
+    pub(crate) const fn of(whole: bool) -> Self {
+        if whole { Self::Whole } else { Self::Cut }
+    }
+}
+
+fn links(whole: &[bool]) -> Vec<Link> {
+    whole.iter().copied().map(Link::of).collect()
+}
+
 /// Boxes in a row, addresses below them, whole or cut lines between them.
-fn draw(stations: &[(&str, String)], links: &[bool], paint: Paint) -> [Shown; 2] {
+pub(crate) fn draw(stations: &[(&str, String)], links: &[Link], paint: Paint) -> [Shown; 2] {
     let (mut top, mut bottom) = (Shown::from("  "), Shown::from("  "));
     for (place, (name, detail)) in stations.iter().enumerate() {
         let width = (name.len() + 4).max(detail.len());
-        let link = links.get(place).map(|whole| match whole {
-            true => paint.colour(Colour::Green, " ------> "),
-            false => paint.colour(Colour::Red, " --X     "),
+        let link = links.get(place).map(|link| match link {
+            Link::Whole => paint.colour(Colour::Green, " ------> "),
+            Link::Cut => paint.colour(Colour::Red, " --X     "),
+            Link::Unknown => paint.colour(Colour::Yellow, " --?     "),
         });
         top = top + format!("{:^width$}", format!("[ {name} ]")) + link.unwrap_or_default();
         bottom = bottom + format!("{detail:^width$}{}", " ".repeat(9));

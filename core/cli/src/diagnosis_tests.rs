@@ -47,7 +47,7 @@ fn refused() -> Option<Result<TestMapping, ErrorReport>> {
 }
 
 fn mapped_behind(address: Ipv4Addr) -> Findings {
-    Findings { gateway: Ok(report(offer(Some(address)))), test: mapped(address) }
+    Findings { family: AddressFamily::Ipv4, gateway: Ok(report(offer(Some(address)))), test: mapped(address) }
 }
 
 /// The picture without its padding.
@@ -94,14 +94,18 @@ fn behind_a_second_router_the_picture_shows_it() {
 
 #[test]
 fn a_refusal_is_told_apart_from_silence() {
-    let findings = Findings { gateway: Ok(report(offer(Some(PUBLIC)))), test: refused() };
+    let findings = Findings { family: AddressFamily::Ipv4, gateway: Ok(report(offer(Some(PUBLIC)))), test: refused() };
     assert!(!findings.mappable());
     assert_eq!(findings.verdict(), "The router answers, but refuses to map a port.");
     assert!(findings.next_steps()[0].contains("allow port mapping"));
     assert!(picture(&findings).contains("[ app ] ------> [ router ] --X [ internet ]"));
 
     let silent = report(silence()).require_offer().unwrap_err();
-    let findings = Findings { gateway: Ok(report(silence())), test: Some(Err(ErrorReport::from(&silent))) };
+    let findings = Findings {
+        family: AddressFamily::Ipv4,
+        gateway: Ok(report(silence())),
+        test: Some(Err(ErrorReport::from(&silent))),
+    };
     assert_eq!(findings.verdict(), "The router answers by none of the protocols, so no port can be mapped.");
     assert!(findings.next_steps()[0].contains("switch on UPnP"));
     assert!(picture(&findings).contains("[ app ] --X [ router ] --X [ internet ]"));
@@ -109,17 +113,18 @@ fn a_refusal_is_told_apart_from_silence() {
 
 #[test]
 fn a_refusal_by_a_router_without_an_address_is_explained_by_that() {
-    let findings = Findings { gateway: Ok(report(offer(None))), test: refused() };
+    let findings = Findings { family: AddressFamily::Ipv4, gateway: Ok(report(offer(None))), test: refused() };
     assert!(findings.verdict().contains("no public address"), "{}", findings.verdict());
     assert!(findings.next_steps()[0].contains("internet connection"), "{:?}", findings.next_steps());
-    let with_address = Findings { gateway: Ok(report(offer(Some(PUBLIC)))), test: refused() };
+    let with_address =
+        Findings { family: AddressFamily::Ipv4, gateway: Ok(report(offer(Some(PUBLIC)))), test: refused() };
     assert!(with_address.verdict().contains("refuses"), "{}", with_address.verdict());
 }
 
 #[test]
 fn without_a_router_there_is_nothing_to_ask() {
     let gateway = Err(PortMappingError::no_gateway("there is no IPv4 default route"));
-    let findings = Findings { gateway, test: None };
+    let findings = Findings { family: AddressFamily::Ipv4, gateway, test: None };
     assert!(!findings.mappable());
     assert_eq!(findings.verdict(), "There is no router to ask: there is no IPv4 default route.");
     assert_eq!(
@@ -131,14 +136,14 @@ fn without_a_router_there_is_nothing_to_ask() {
 
 #[test]
 fn what_was_not_tried_is_not_claimed() {
-    let findings = Findings { gateway: Ok(report(offer(Some(PUBLIC)))), test: None };
+    let findings = Findings { family: AddressFamily::Ipv4, gateway: Ok(report(offer(Some(PUBLIC)))), test: None };
     assert!(findings.mappable());
     assert!(findings.verdict().contains("was not tried"));
 }
 
 #[test]
 fn a_router_without_an_address_is_not_called_reachable() {
-    let findings = Findings { gateway: Ok(report(offer(None))), test: mapped(None) };
+    let findings = Findings { family: AddressFamily::Ipv4, gateway: Ok(report(offer(None))), test: mapped(None) };
     assert_eq!(findings.external_address(), None);
     assert_eq!(findings.address_class(), AddressClass::Unknown);
     assert!(findings.verdict().contains("it is not known whether"), "{}", findings.verdict());
@@ -148,7 +153,8 @@ fn a_router_without_an_address_is_not_called_reachable() {
 fn a_test_mapping_that_may_still_be_there_is_not_called_removed() {
     for release in [Release::Unconfirmed, Release::Pending] {
         let test = TestMapping { release, ..test_mapping(PUBLIC) };
-        let findings = Findings { gateway: Ok(report(offer(Some(PUBLIC)))), test: Some(Ok(test)) };
+        let findings =
+            Findings { family: AddressFamily::Ipv4, gateway: Ok(report(offer(Some(PUBLIC)))), test: Some(Ok(test)) };
         assert!(findings.verdict().contains("did not confirm that it is removed"), "{}", findings.verdict());
     }
 }
@@ -156,7 +162,7 @@ fn a_test_mapping_that_may_still_be_there_is_not_called_removed() {
 #[test]
 fn a_machine_with_a_public_address_needs_no_mapping() {
     let own = TestMapping { protocol: Protocol::None, ..test_mapping(PUBLIC) };
-    let findings = Findings { gateway: Ok(report(silence())), test: Some(Ok(own)) };
+    let findings = Findings { family: AddressFamily::Ipv4, gateway: Ok(report(silence())), test: Some(Ok(own)) };
     assert!(findings.verdict().contains("no mapping is needed"));
     assert!(picture(&findings).contains("[ app ] ------> [ internet ]"));
 }
@@ -170,7 +176,7 @@ fn every_verdict_comes_with_a_next_step() {
     ];
     for gateway in gateways {
         for test in [None, refused(), mapped(PUBLIC), mapped(CGNAT), mapped(None)] {
-            let findings = Findings { gateway: gateway(), test };
+            let findings = Findings { family: AddressFamily::Ipv4, gateway: gateway(), test };
             assert!(!findings.next_steps().is_empty(), "{findings:?}");
             assert!(findings.verdict().ends_with('.'), "{}", findings.verdict());
         }

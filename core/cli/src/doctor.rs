@@ -4,10 +4,9 @@ use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use portlease::net::route::NetworkPath;
 use portlease::{
-    ErrorReport, MapRequest, Mapper, Obstacle, PortMappingError, Protocol, ProtocolReport, Release, RetryPolicy,
-    Transport,
+    AddressFamily, ErrorReport, MapRequest, Mapper, Obstacle, PortMappingError, Protocol, ProtocolReport, Release,
+    RetryPolicy, Transport,
 };
 use serde_json::{Value, json};
 
@@ -29,16 +28,22 @@ const TEST_DEADLINE: Duration = Duration::from_secs(15);
 const LONG_ABOUT: &str = "\
 Find out whether ports can be mapped here, and if not, why.
 
-Shows the default route, the local address, what the router answers by each protocol and how fast, its name, its \
-external address and whether the internet can reach that, a picture of the path, a verdict and what to do next.
+Shows for IPv4 and for IPv6 the default route, the local address, what the router answers by each protocol and how fast, its \
+name, its external address and whether the internet can reach that, a picture of the path, a verdict and what to do next.
 
 To be sure, it maps one UDP port for 120 s and removes the mapping at once: a free port, which it holds itself \
-meanwhile. --no-map leaves that out.
+meanwhile. By IPv6 it opens one in the router's firewall and closes it again, unless the router opens none. --no-map leaves \
+that out.
+
+That IPv6 does not work is no failure. It needs a global address on this machine, a default route, and a router that lets \
+programs open its firewall. Whether that firewall lets packets in already cannot be found out from here: an open firewall \
+cannot be told from a closed one by asking.
 
 --repair is for a router that lists a mapping and does not forward it any more. It makes no report: it deletes the \
 mapping and adds it again by UPnP, with the same ports, description and end, so that the program that holds it goes on. \
 The port is the one outside, as `portlease list` shows it. It must lead to this machine. A mapping that the router \
-shows as made by PCP or NAT-PMP can only be repaired by the program that holds it: stop that and start it again.";
+shows as made by PCP or NAT-PMP can only be repaired by the program that holds it: stop that and start it again. It is for \
+IPv4: no router lists the pinholes of IPv6.";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -49,7 +54,7 @@ Examples:
   portlease doctor --repair 4000           delete the mapping of port 4000 and add it again; also 4000/udp
 
 Exit status:
-  0  a port could be mapped (with --no-map: the router answers; with --repair: the mapping was repaired)
+  0  a port could be mapped by IPv4 or opened by IPv6 (with --no-map: the router answers; with --repair: the mapping was repaired)
   1  it could not, or was not
   2  the command line makes no sense";
 
@@ -90,58 +95,71 @@ pub(crate) async fn run(args: DoctorArgs) -> Outcome {
     if let Some(spec) = args.repair {
         return repair::run(spec, &config, &path?, &output).await;
     }
+    drop(args::check_path(&config, AddressFamily::Ipv6)?);
     let mut signals = Signals::listen()?;
-    let findings = match &path {
-        Err(error) => Findings { gateway: Err(error.clone()), test: None },
-        Ok(path) => {
-            let mapper = Mapper::start(config)?;
-            let findings = tokio::select! {
-                findings = examine(&mapper, path, args.no_map) => Some(findings),
-                () = signals.next() => None,
-            };
-            let release = mapper.stop(None).await;
-            match findings {
-                Some(findings) => findings?,
-                None => {
-                    output.note(match release {
-                        Release::Released => "portlease: interrupted; nothing is left on the router",
-                        Release::Unconfirmed | Release::Pending => {
-                            "portlease: interrupted; the router did not confirm that the test mapping is gone: it ends after 120 s"
-                        }
-                    });
-                    return Ok(FAILED);
-                }
-            }
-        }
+    let mapper = Mapper::start(config)?;
+    let findings = tokio::select! {
+        findings = examine_both(&mapper, args.no_map) => Some(findings),
+        () = signals.next() => None,
     };
+    let release = mapper.stop(None).await;
+    let Some(findings) = findings else {
+        output.note(match release {
+            Release::Released => "portlease: interrupted; nothing is left on the router",
+            Release::Unconfirmed | Release::Pending => {
+                "portlease: interrupted; the router did not confirm that the test mapping is gone: it ends after 120 s"
+            }
+        });
+        return Ok(FAILED);
+    };
+    let (ipv4, ipv6) = findings?;
     if args.json {
-        output.object(&as_json(&findings))?;
+        output.object(&as_json(&ipv4, &ipv6))?;
     } else {
-        show(&findings, &output)?;
+        show(&ipv4, &output)?;
+        output.line("")?;
+        show(&ipv6, &output)?;
     }
-    Ok(if findings.mappable() { DONE } else { FAILED })
+    Ok(if ipv4.mappable() || ipv6.mappable() { DONE } else { FAILED })
 }
 
-async fn examine(mapper: &Mapper, path: &NetworkPath, no_map: bool) -> Result<Findings, PortMappingError> {
-    let gateway = mapper.report().await;
-    let test = match &gateway {
-        Ok(_) if !no_map => Some(map_for_a_moment(mapper, path.local_address).await?),
+/// Both families at once, so that one does not wait for the silence of the other.
+async fn examine_both(mapper: &Mapper, no_map: bool) -> Result<(Findings, Findings), PortMappingError> {
+    let ipv4 = examine(mapper, AddressFamily::Ipv4, no_map);
+    let ipv6 = examine(mapper, AddressFamily::Ipv6, no_map);
+    let (ipv4, ipv6) = tokio::join!(ipv4, ipv6);
+    Ok((ipv4?, ipv6?))
+}
+
+async fn examine(mapper: &Mapper, family: AddressFamily, no_map: bool) -> Result<Findings, PortMappingError> {
+    let gateway = mapper.report_of(family).await;
+    let local = gateway.as_ref().ok().and_then(|report| report.local_address);
+    // A router that opens no pinholes is not asked for one. An IPv4 machine may have a public address of its own.
+    let asks = family == AddressFamily::Ipv4 || gateway.as_ref().is_ok_and(|report| report.require_offer().is_ok());
+    let test = match local {
+        Some(local) if asks && !no_map => Some(map_for_a_moment(mapper, family, local).await?),
         _ => None,
     };
-    Ok(Findings { gateway, test })
+    Ok(Findings { family, gateway, test })
 }
 
 /// Maps a free port and takes the mapping away again.
 async fn map_for_a_moment(
     mapper: &Mapper,
+    family: AddressFamily,
     local: IpAddr,
 ) -> Result<Result<TestMapping, ErrorReport>, PortMappingError> {
     // Held until the mapping is gone, so that nobody else's traffic is led to a program that does not expect it.
     let held = UdpSocket::bind((local, 0)).and_then(|socket| Ok((socket.local_addr()?.port(), socket)));
-    let (port, _socket) =
-        held.map_err(|error| PortMappingError::transport(format_args!("cannot open a UDP port on {local}"), error))?;
+    let (port, _socket) = match held {
+        Ok(held) => held,
+        Err(error) => {
+            let error = PortMappingError::transport(format_args!("cannot open a UDP port on {local}"), error);
+            return Ok(Err(ErrorReport::from(&error)));
+        }
+    };
     let start = Instant::now();
-    let lease = mapper.map(MapRequest::new(port, Transport::Udp))?;
+    let lease = mapper.map(MapRequest::new(port, Transport::Udp).family(family))?;
     let answer = lease.ready(TEST_DEADLINE).await;
     let elapsed = start.elapsed();
     let release = lease.stop(None).await;
@@ -162,6 +180,38 @@ async fn map_for_a_moment(
 }
 
 fn show(findings: &Findings, output: &Output) -> std::io::Result<()> {
+    let paint = output.paint();
+    output.line(family_name(findings.family))?;
+    show_router(findings, output)?;
+    output.line("")?;
+    for line in findings.picture(paint) {
+        output.line(line)?;
+    }
+    output.line("")?;
+    let reachable = Obstacle::of_class(findings.address_class()).is_none();
+    let colour = match (findings.mappable(), findings.family) {
+        (false, AddressFamily::Ipv4) => Colour::Red,
+        // Most machines do without.
+        (false, AddressFamily::Ipv6) => Colour::Yellow,
+        (true, _) if reachable => Colour::Green,
+        (true, _) => Colour::Yellow,
+    };
+    output.line(paint.colour(colour, &findings.verdict()))?;
+    for step in findings.next_steps() {
+        output.line(format!("  next: {step}"))?;
+    }
+    Ok(())
+}
+
+const fn family_name(family: AddressFamily) -> &'static str {
+    match family {
+        AddressFamily::Ipv4 => "IPv4",
+        AddressFamily::Ipv6 => "IPv6",
+    }
+}
+
+/// What was seen of the router.
+fn show_router(findings: &Findings, output: &Output) -> std::io::Result<()> {
     let paint = output.paint();
     let unknown = || "unknown".to_owned();
     let line = |name: &str, text: Shown| output.line(Shown::from(format!("{name:<17}")) + text);
@@ -190,28 +240,13 @@ fn show(findings: &Findings, output: &Output) -> std::io::Result<()> {
         line("External address", findings.external_address().map_or_else(unknown, known).into())?;
     }
     match &findings.test {
-        Some(Ok(test)) => line("Test mapping", test_line(test).into())?,
-        Some(Err(error)) => line("Test mapping", format!("{}: {}", error.kind, error.message).into())?,
-        None => line("Test mapping", "not tried".into())?,
+        Some(Ok(test)) => line("Test mapping", test_line(test, findings.family).into()),
+        Some(Err(error)) => line("Test mapping", format!("{}: {}", error.kind, error.message).into()),
+        None => line("Test mapping", "not tried".into()),
     }
-    output.line("")?;
-    for line in findings.picture(paint) {
-        output.line(line)?;
-    }
-    output.line("")?;
-    let colour = match (findings.mappable(), Obstacle::of_class(findings.address_class())) {
-        (false, _) => Colour::Red,
-        (true, Some(_)) => Colour::Yellow,
-        (true, None) => Colour::Green,
-    };
-    output.line(paint.colour(colour, &findings.verdict()))?;
-    for step in findings.next_steps() {
-        output.line(format!("  next: {step}"))?;
-    }
-    Ok(())
 }
 
-fn test_line(test: &TestMapping) -> String {
+fn test_line(test: &TestMapping, family: AddressFamily) -> String {
     let end = match (test.release, test.ttl) {
         (Release::Released, _) => "and removed".to_owned(),
         (Release::Unconfirmed | Release::Pending, Some(ttl)) => {
@@ -221,7 +256,9 @@ fn test_line(test: &TestMapping) -> String {
             )
         }
         (Release::Unconfirmed | Release::Pending, None) => {
-            format!("but the router did not confirm that it is removed: portlease unmap {}/udp", test.external_port)
+            let family = if family == AddressFamily::Ipv6 { " --family ipv6" } else { "" };
+            let port = test.external_port;
+            format!("but the router did not confirm that it is removed: portlease unmap {port}/udp{family}")
         }
     };
     let outside = external(test.external, test.external_port);
@@ -240,12 +277,22 @@ fn without_name(protocol: Protocol, message: &str) -> String {
     message.strip_prefix(&format!("{protocol}: ")).unwrap_or(message).to_owned()
 }
 
-fn as_json(findings: &Findings) -> Value {
+/// The fields of IPv4 stand beside those of the whole report, because there were no others once.
+fn as_json(ipv4: &Findings, ipv6: &Findings) -> Value {
+    let works = [ipv4, ipv6].into_iter().filter(|findings| findings.mappable());
+    let works: Vec<_> = works.map(|findings| findings.family.as_str()).collect();
+    let mut report = family_json(ipv4);
+    report["version"] = json!(env!("CARGO_PKG_VERSION"));
+    report["families"] = json!(works);
+    report["ipv6"] = family_json(ipv6);
+    report
+}
+
+fn family_json(findings: &Findings) -> Value {
     let report = findings.gateway.as_ref().ok();
     let text = |address: Option<IpAddr>| address.map(|address| address.to_string());
     json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "gateway": report.and_then(|report| report.gateway).map(|gateway| gateway.to_string()),
+        "gateway": findings.router(),
         "interface": report.and_then(|report| report.interface.as_deref()),
         "local_address": text(report.and_then(|report| report.local_address)),
         "error": findings.gateway.as_ref().err().map(|error| failure(&ErrorReport::from(error))),

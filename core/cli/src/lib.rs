@@ -4,7 +4,7 @@
 //!
 //! One module for each subcommand (`map`, `doctor`, `list`, `unmap`, `gateway`, `demo`, `completions`);
 //! `session` is a stay of `map`, `log` writes what `-v` tells, `state` finds the folder for its records, `args` reads what all share, `output` writes plain lines, status lines or JSON, `text` keeps them free of what steers a terminal, `event` and `status` put a mapper's
-//! events and a lease's state into words, `leftover` what is still on the router at the end, `diagnosis` draws conclusions for `doctor`, `repair` is its `--repair`, `advice` says what to try,
+//! events and a lease's state into words, `leftover` what is still on the router at the end, `pinholes` is IPv6 in `list` and `unmap`, `diagnosis` and `diagnosis_ipv6` draw conclusions for `doctor`, `repair` is its `--repair`, `advice` says what to try,
 //! `signals` hears Ctrl-C.
 
 #![warn(clippy::wildcard_enum_match_arm)]
@@ -14,6 +14,7 @@ mod args;
 mod completions;
 mod demo;
 mod diagnosis;
+mod diagnosis_ipv6;
 mod doctor;
 mod event;
 mod gateway;
@@ -25,6 +26,7 @@ mod man_tests;
 mod map;
 mod outcome;
 mod output;
+mod pinholes;
 mod repair;
 mod session;
 mod signals;

@@ -6,30 +6,39 @@ use clap::Args;
 use portlease::TableEntry;
 use portlease::client::{UpnpConfig, UpnpMapper};
 use portlease::net::route::NetworkPath;
-use portlease::{Config, ErrorKind, PortMappingError};
+use portlease::{AddressFamily, Config, ErrorKind, PortMappingError};
 use serde::Serialize;
 
-use crate::args::{self, PathArgs};
+use crate::args::{self, Families, PathArgs};
 use crate::event::span;
 use crate::log::LogArgs;
-use crate::outcome::{DONE, Outcome};
+use crate::outcome::{DONE, Failure, Outcome};
 use crate::output::Output;
+use crate::pinholes;
+use crate::state::RecordArgs;
 
 const LONG_ABOUT: &str = "\
 Show the router's table of mapped ports, whoever made them.
 
 Only UPnP can tell: PCP and NAT-PMP have no way to ask for the table. Many routers list the mappings made by PCP and \
-NAT-PMP there too; ports forwarded by hand are usually left out.";
+NAT-PMP there too; ports forwarded by hand are usually left out.
+
+No router shows the pinholes in its IPv6 firewall. --family ipv6 shows those that `portlease map` has on record on this \
+machine: not those of other programs, and not whether the router has kept them.";
 
 const AFTER_HELP: &str = "\
 Examples:
   portlease list
+  portlease list --family ipv6
   portlease list --json       one object a line:
-    {\"external_port\":4000,\"transport\":\"udp\",\"internal_client\":\"192.168.1.20\",\"internal_port\":4000,
+    {\"family\":\"ipv4\",\"external_port\":4000,\"transport\":\"udp\",\"internal_client\":\"192.168.1.20\",\"internal_port\":4000,
      \"description\":\"portlease\",\"enabled\":true,\"ttl\":3599,\"remote_host\":\"\",\"this_machine\":true}
+  portlease list --family ipv6 --json
+    {\"family\":\"ipv6\",\"external_port\":4000,\"transport\":\"udp\",\"internal_client\":\"2600:1::5\",
+     \"internal_port\":4000,\"protocol\":\"pcp\",\"held\":true,\"detached\":false,\"ttl\":3600,\"this_machine\":true}
 
 Exit status:
-  0  the table was read, even if it is empty
+  0  the table or the record was read, even if it is empty
   1  it could not be read
   2  the command line makes no sense";
 
@@ -37,9 +46,14 @@ Exit status:
 #[derive(Debug, Args)]
 #[command(long_about = LONG_ABOUT, after_help = AFTER_HELP)]
 pub(crate) struct ListArgs {
+    /// IPv4: the router's table. IPv6: the pinholes that `portlease map` has on record on this machine
+    #[arg(long, value_name = "FAMILY", default_value = "ipv4")]
+    family: Families,
     /// Write one JSON object a line
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    record: RecordArgs,
     #[command(flatten)]
     path: PathArgs,
     #[command(flatten)]
@@ -49,6 +63,7 @@ pub(crate) struct ListArgs {
 /// An entry as `--json` writes it.
 #[derive(Debug, Serialize)]
 struct JsonEntry<'a> {
+    family: &'static str,
     external_port: u16,
     transport: &'static str,
     internal_client: &'a str,
@@ -70,14 +85,33 @@ pub(crate) fn upnp(config: &Config, gateway: IpAddr, path: &NetworkPath) -> Upnp
 }
 
 pub(crate) async fn run(args: ListArgs) -> Outcome {
-    let (config, path) = args::check(args.path.config())?;
+    let output = Output::new(args.json);
+    if args.family.has(AddressFamily::Ipv4) {
+        match show_table(&args.path, &output).await {
+            shown if args.family == Families::Ipv4 => return shown,
+            // Of both, one is enough. What went wrong with the other is told.
+            Err(Failure::Mapping(error)) if error.kind() != ErrorKind::Invalid => output.failure(&(&error).into()),
+            shown => {
+                shown?;
+                if !output.json() {
+                    output.line("")?;
+                }
+            }
+        }
+    }
+    pinholes::list(args.record.folder().as_deref(), &output)
+}
+
+/// The router's table, which is that of IPv4.
+async fn show_table(path: &PathArgs, output: &Output) -> Outcome {
+    let (config, path) = args::check(path.config())?;
     let path = path?;
     let gateway = path.require_gateway()?;
     let entries = table(&upnp(&config, gateway, &path)).await?;
-    let output = Output::new(args.json);
-    if args.json {
+    if output.json() {
         for entry in &entries {
             output.object(&JsonEntry {
+                family: AddressFamily::Ipv4.as_str(),
                 external_port: entry.external_port,
                 transport: entry.transport.as_str(),
                 internal_client: &entry.internal_client,
@@ -94,7 +128,7 @@ pub(crate) async fn run(args: ListArgs) -> Outcome {
     if entries.is_empty() {
         output.line(format!("the router at {gateway} has no mapped ports, or shows none"))?;
     }
-    for line in columns(&entries) {
+    for line in rows(&entries) {
         output.line(&line)?;
     }
     Ok(DONE)
@@ -116,33 +150,34 @@ fn explain(error: PortMappingError) -> PortMappingError {
 }
 
 /// The table in columns, with a head.
-fn columns(entries: &[TableEntry]) -> Vec<String> {
-    let mut rows = vec![["PORT", "LEADS TO", "ENDS IN", "DESCRIPTION"].map(str::to_owned)];
-    for entry in entries {
+fn rows(entries: &[TableEntry]) -> Vec<String> {
+    let row = |entry: &TableEntry| {
         let here = if entry.this_machine { " (this machine)" } else { "" };
         let from = match entry.remote_host.is_empty() {
             true => String::new(),
             false => format!(" (only from {})", entry.remote_host),
         };
         let off = if entry.enabled { "" } else { " (off)" };
-        rows.push([
+        [
             format!("{}/{}", entry.external_port, entry.transport),
             format!("{}:{}{here}", entry.internal_client, entry.internal_port),
             entry.lifetime.map_or_else(|| "never".to_owned(), span),
             format!("{}{off}{from}", entry.description).trim_start().to_owned(),
-        ]);
-    }
+        ]
+    };
+    columns(["PORT", "LEADS TO", "ENDS IN", "DESCRIPTION"], entries.iter().map(row))
+}
+
+/// Rows below a head; nothing without rows.
+pub(crate) fn columns(head: [&str; 4], rows: impl Iterator<Item = [String; 4]>) -> Vec<String> {
+    let rows: Vec<_> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
     if rows.len() == 1 {
         return Vec::new();
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2)];
-    rows.iter()
-        .map(|[port, target, end, description]| {
-            let [a, b, c] = widths;
-            format!("{port:<a$}  {target:<b$}  {end:<c$}  {description}").trim_end().to_owned()
-        })
-        .collect()
+    let [a, b, c] = [width(0), width(1), width(2)];
+    let line = |[one, two, three, four]: &[String; 4]| format!("{one:<a$}  {two:<b$}  {three:<c$}  {four}");
+    rows.iter().map(|row| line(row).trim_end().to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -161,13 +196,13 @@ mod tests {
         other.enabled = false;
         other.remote_host = "192.0.1.7".to_owned();
         assert_eq!(
-            columns(&[ours, other]),
+            rows(&[ours, other]),
             [
                 "PORT      LEADS TO                          ENDS IN      DESCRIPTION",
                 "4000/udp  192.168.1.20:4000 (this machine)  59 min 59 s  portlease",
                 "80/tcp    nas:8080                          never        (off) (only from 192.0.1.7)",
             ]
         );
-        assert!(columns(&[]).is_empty());
+        assert!(rows(&[]).is_empty());
     }
 }

@@ -19,6 +19,22 @@ pub(crate) struct StateArgs {
     no_state: bool,
 }
 
+/// The record of what `map` has opened, for commands that read it.
+#[derive(Debug, Args)]
+pub(crate) struct RecordArgs {
+    /// Folder with the record of what `portlease map` has mapped, for IPv6 [default: the one that map has by default]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+impl RecordArgs {
+    /// The folder, if there is any.
+    pub(crate) fn folder(self) -> Option<PathBuf> {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        self.state_dir.or_else(|| default_folder(System::HERE, variable, owner).ok().flatten())
+    }
+}
+
 impl StateArgs {
     /// The folder to use. If there is none for a reason that the user should know, that is told once.
     pub(crate) fn folder(&self, output: &Output) -> Option<PathBuf> {

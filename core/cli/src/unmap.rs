@@ -1,20 +1,25 @@
 //! `portlease unmap`: take a mapping off the router that nobody holds any more.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use clap::Args;
 use portlease::TableEntry;
 use portlease::client::{NatPmpMapper, PortMapperClient, UpnpMapper};
 use portlease::config::DEFAULT_TTL;
 use portlease::net::route::NetworkPath;
-use portlease::{Config, ErrorKind, MapRequest, PortMapping, PortMappingError, Protocol, Transport};
+use portlease::{
+    AddressFamily, Config, ErrorKind, MapRequest, Mapper, PortMapping, PortMappingError, Protocol, Transport,
+};
 use serde::Serialize;
 
-use crate::args::{self, PathArgs, PcpPortArgs, PortSpec};
+use crate::args::{self, Families, PathArgs, PcpPortArgs, PortSpec};
 use crate::list::upnp;
 use crate::log::LogArgs;
 use crate::outcome::{DONE, Failure, Outcome};
 use crate::output::Output;
+use crate::pinholes;
+use crate::state::RecordArgs;
 
 const LONG_ABOUT: &str = "\
 Remove a mapping from the router that no program holds any more: left by --detach, by a crash, or by another program.
@@ -24,16 +29,22 @@ The port is the one outside, as `portlease list` shows it. Only mappings that le
 by NAT-PMP, which knows only ports inside and mappings of this machine. A mapping made by PCP on a router without both \
 cannot be removed without the secret of the program that made it: it ends with its lifetime.
 
+--family ipv6 closes this machine's own pinhole in the router's IPv6 firewall; the port is the one of this machine. PCP closes \
+what `portlease map` has on record on this machine, and UPnP whatever is open there. --family both is for what \
+`portlease map --family both` has left; on a machine without IPv4 or without IPv6 it is the other one alone.
+
 If a running program holds the mapping, it comes back when that program renews it.";
 
 const AFTER_HELP: &str = "\
 Examples:
   portlease unmap 4000/udp
   portlease unmap 4000/both
+  portlease unmap 4000/udp --family ipv6
   portlease unmap 4000/udp --any-host    also if it leads to another machine
 
 Exit status:
-  0  the router has no such mapping any more; by NAT-PMP, which shows no table: the router agreed to remove it
+  0  the router has no such mapping any more; by NAT-PMP and for
+     IPv6, which show no table: the router agreed to remove it
   1  the router did not answer, or refused; or the mapping leads to another machine
   2  the command line makes no sense";
 
@@ -44,12 +55,17 @@ pub(crate) struct UnmapArgs {
     /// External port and transport: 4000/udp, 8080/tcp, or 4000/both
     #[arg(required = true, value_name = "PORT/TRANSPORT", value_parser = args::port_spec)]
     ports: Vec<PortSpec>,
+    /// A mapping in the router's NAT, a pinhole in its firewall for this machine's own IPv6 address, or both
+    #[arg(long, value_name = "FAMILY", default_value = "ipv4")]
+    family: Families,
     /// Also remove a mapping that leads to another machine, or of which the router does not show where it leads
     #[arg(long)]
     any_host: bool,
     /// Write one JSON object a line
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    record: RecordArgs,
     #[command(flatten)]
     path: PathArgs,
     #[command(flatten)]
@@ -64,6 +80,7 @@ struct JsonRemoved {
     /// `removed`, or `absent` if the router's table has no such entry.
     event: &'static str,
     transport: &'static str,
+    family: &'static str,
     external_port: u16,
     protocol: &'static str,
     /// Where it led; `null` if the router did not show it.
@@ -91,20 +108,67 @@ struct Router {
     any_host: bool,
 }
 
+/// The router of IPv6.
+struct Firewall {
+    mapper: Mapper,
+    local_address: IpAddr,
+}
+
 pub(crate) async fn run(args: UnmapArgs) -> Outcome {
     let (config, path) = args::check(args.path.config().pcp_port(args.pcp.pcp_port))?;
-    let path = path?;
     let output = Output::new(args.json);
-    let upnp = upnp(&config, path.require_gateway()?, &path);
-    let table = upnp.mappings().await;
-    let router = Router { config, path, upnp, table, any_host: args.any_host };
+    let path6 = match args.family.has(AddressFamily::Ipv6) {
+        true => Some(args::check_path(&config, AddressFamily::Ipv6)?),
+        false => None,
+    };
+    // With both, one way is enough: where there is no other, nothing can be open.
+    let (path, path6) = match (args.family.has(AddressFamily::Ipv4), path6) {
+        (true, None) => (Some(path?), None),
+        (false, path6) => (None, path6.transpose()?),
+        (true, Some(Err(error))) if path.is_err() => return Err(error.into()),
+        (true, Some(path6)) => (path.ok(), path6.ok()),
+    };
+    let firewall = path6.map(|path| firewall(&config, args.record.folder(), &path)).transpose()?;
+    let router = match path {
+        Some(path) => Some(Router::read(config, path, args.any_host).await?),
+        None => None,
+    };
+    let outcome = remove_all(&args.ports, router.as_ref(), firewall.as_ref(), &output).await;
+    if let Some(Firewall { mapper, .. }) = &firewall {
+        mapper.stop(None).await;
+    }
+    outcome
+}
+
+fn firewall(config: &Config, folder: Option<PathBuf>, path: &NetworkPath) -> Result<Firewall, PortMappingError> {
+    let mut config = config.clone();
+    config.state_dir = folder;
+    Ok(Firewall { mapper: Mapper::start(config)?, local_address: path.local_address })
+}
+
+/// All ports, also after a failure: one failure is told by the caller, those before it here.
+async fn remove_all(
+    ports: &[PortSpec],
+    router: Option<&Router>,
+    firewall: Option<&Firewall>,
+    output: &Output,
+) -> Outcome {
     let mut failed = None;
-    for spec in args.ports {
-        for transport in spec.transports() {
-            match router.remove(transport, spec.port, &output).await {
-                Ok(removed) => tell(&removed, transport, spec.port, &output)?,
+    for (port, transport) in ports.iter().flat_map(|spec| spec.transports().into_iter().map(|one| (spec.port, one))) {
+        let mut outcomes = Vec::new();
+        if let Some(router) = router {
+            outcomes.push(match router.remove(transport, port, output).await {
+                Ok(removed) => tell(&removed, transport, port, output).map_err(Failure::from),
+                Err(failure) => Err(failure),
+            });
+        }
+        if let Some(Firewall { mapper, local_address }) = firewall {
+            outcomes.push(pinholes::close(mapper, transport, port, *local_address, output).await);
+        }
+        for outcome in outcomes {
+            match outcome {
+                Ok(()) => {}
                 Err(Failure::Output(error)) => return Err(error.into()),
-                // The other ports first; one failure is told by the caller, those before it here.
                 Err(Failure::Mapping(error)) => {
                     if let Some(before) = failed.replace(error) {
                         output.failure(&(&before).into());
@@ -120,6 +184,12 @@ pub(crate) async fn run(args: UnmapArgs) -> Outcome {
 }
 
 impl Router {
+    async fn read(config: Config, path: NetworkPath, any_host: bool) -> Result<Self, PortMappingError> {
+        let upnp = upnp(&config, path.require_gateway()?, &path);
+        let table = upnp.mappings().await;
+        Ok(Self { config, path, upnp, table, any_host })
+    }
+
     /// Removes what `external_port` leads to, if that is this machine or may be any.
     async fn remove(&self, transport: Transport, external_port: u16, output: &Output) -> Result<Removed, Failure> {
         let entry = match &self.table {
@@ -236,6 +306,7 @@ fn tell(removed: &Removed, transport: Transport, port: u16, output: &Output) -> 
         return output.object(&JsonRemoved {
             event: if removed.absent { "absent" } else { "removed" },
             transport: transport.as_str(),
+            family: AddressFamily::Ipv4.as_str(),
             external_port: port,
             protocol: removed.protocol.as_str(),
             internal_client: removed.entry.as_ref().map(|entry| entry.internal_client.clone()),
