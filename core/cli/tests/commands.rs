@@ -41,9 +41,11 @@ fn list_writes_one_object_a_line() {
     let ended = list(&gateway, "list --json");
     assert_eq!(
         ended.json(),
-        [json!({"external_port": 80, "transport": "tcp", "internal_client": "127.0.0.9", "internal_port": 8080,
+        [
+            json!({"family": "ipv4", "external_port": 80, "transport": "tcp", "internal_client": "127.0.0.9", "internal_port": 8080,
                 "description": "set in the router", "enabled": true, "ttl": null, "remote_host": "",
-                "this_machine": false})]
+                "this_machine": false})
+        ]
     );
 }
 
@@ -109,7 +111,7 @@ fn unmap_goes_by_the_port_outside() {
     let ended = run_at(&gateway, "unmap 4100/tcp --json");
     assert_eq!(
         ended.json(),
-        [json!({"event": "removed", "transport": "tcp", "external_port": 4100, "protocol": "upnp",
+        [json!({"event": "removed", "transport": "tcp", "family": "ipv4", "external_port": 4100, "protocol": "upnp",
                 "internal_client": "127.0.0.1", "internal_port": 4000})]
     );
     let left: Vec<_> = gateway.mappings().iter().map(|mapping| mapping.transport).collect();

@@ -183,13 +183,15 @@ fn root_writes_nothing_into_the_home_of_a_user() {
 #[test]
 fn commands_that_hold_nothing_record_nothing() {
     let (gateway, home) = (gateway_with(Faults::default()), Folder::new("others"));
-    for line in ["doctor", "unmap 4000/udp", "doctor --repair 4000"] {
+    for line in ["doctor", "unmap 4000/udp", "unmap 4000/udp --family both", "doctor --repair 4000"] {
         let mut command = command(line);
         command.args(flags(&gateway)).env(HOME, home.path());
         start(command).end();
     }
-    let mut list = command("list");
-    list.args(upnp_flags(&gateway)).env(HOME, home.path());
-    start(list).end();
+    for line in ["list", "list --family both"] {
+        let mut list = command(line);
+        list.args(upnp_flags(&gateway)).env(HOME, home.path());
+        start(list).end();
+    }
     assert!(home.names(".").is_empty(), "{:?}", home.names("."));
 }

@@ -7,9 +7,10 @@ use common::*;
 use portlease_gateway::{Faults, GatewayState, Mode};
 use serde_json::Value;
 
-const MAPPED: [&str; 9] = [
+const MAPPED: [&str; 10] = [
     "event",
     "transport",
+    "family",
     "internal_port",
     "external",
     "external_port",
@@ -18,9 +19,10 @@ const MAPPED: [&str; 9] = [
     "address_class",
     "elapsed_ms",
 ];
-const LEFT: [&str; 9] = [
+const LEFT: [&str; 10] = [
     "event",
     "transport",
+    "family",
     "internal_port",
     "external",
     "external_port",
@@ -29,7 +31,10 @@ const LEFT: [&str; 9] = [
     "expires_in",
     "expires_at",
 ];
-const FAILED: [&str; 5] = ["event", "kind", "message", "transport", "internal_port"];
+const FAILED: [&str; 6] = ["event", "kind", "message", "transport", "family", "internal_port"];
+
+const REMOVED: [&str; 7] =
+    ["event", "transport", "family", "external_port", "protocol", "internal_client", "internal_port"];
 
 #[track_caller]
 fn assert_has(object: &Value, names: &[&str]) {
@@ -58,7 +63,7 @@ fn map_tells_of_a_mapping_from_its_beginning_to_its_end() {
     let ended = running.interrupt();
     let exited = ended.json().pop().unwrap();
     assert_eq!(exited["event"], "exited");
-    assert_names(&exited, &["event", "transport", "internal_port"]);
+    assert_names(&exited, &["event", "transport", "family", "internal_port"]);
 }
 
 #[test]
@@ -68,7 +73,7 @@ fn map_tells_of_failures() {
     running.event("installed");
     gateway.set_faults(refusing());
     let renewal = running.event("failed");
-    assert_names(&renewal, &[&FAILED[..], &MAPPED[3..]].concat());
+    assert_names(&renewal, &[&FAILED[..], &MAPPED[4..]].concat());
     assert_names(&running.event("revoked"), &FAILED);
     let attempt = running.event("failed");
     assert_names(&attempt, &[&FAILED[..], &["elapsed_ms"]].concat());
@@ -120,9 +125,12 @@ fn unmap_tells_what_became_of_each_port() {
     for name in ["removed", "absent"] {
         let told = run_at(&gateway, "unmap 4000/udp --json").json().pop().unwrap();
         assert_eq!(told["event"], name);
-        let place = ["event", "transport", "external_port", "protocol", "internal_client", "internal_port"];
-        assert_names(&told, &place);
+        assert_names(&told, &REMOVED);
     }
+    let Some(gateway) = gateway_ipv6() else { return };
+    run_at(&gateway, "map 4000/udp --detach --family ipv6");
+    let told = run_at(&gateway, "unmap 4000/udp --family ipv6 --json").json().pop().unwrap();
+    assert_names(&told, &REMOVED);
 }
 
 #[test]
@@ -132,18 +140,31 @@ fn list_writes_one_object_for_each_entry() {
     let mut list = command("list --json");
     list.args(upnp_flags(&gateway));
     let entries = start(list).end().json();
-    let place = ["external_port", "transport", "internal_client", "internal_port"];
+    let place = ["family", "external_port", "transport", "internal_client", "internal_port"];
     let rest = ["description", "enabled", "ttl", "remote_host", "this_machine"];
     assert_names(&entries[0], &[&place[..], &rest[..]].concat());
+}
+
+#[test]
+fn list_writes_one_object_for_each_pinhole_on_record() {
+    let Some(gateway) = gateway_ipv6() else { return };
+    let folder = Folder::new("list-wire");
+    let record = format!("--state-dir {}", folder.path().display());
+    run_at(&gateway, &format!("map 4000/udp --detach --family ipv6 {record}"));
+    let pinholes = run(&format!("list --json --family ipv6 {record}")).json();
+    let place = ["family", "external_port", "transport", "internal_client", "internal_port"];
+    let rest = ["protocol", "held", "detached", "ttl", "this_machine"];
+    assert_names(&pinholes[0], &[&place[..], &rest[..]].concat());
 }
 
 #[test]
 fn doctor_writes_one_report() {
     let gateway = gateway_with(Faults { nat_pmp: Mode::Refuse(2), ..Faults::default() });
     let report = run_at(&gateway, "doctor --json").json().pop().unwrap();
-    let found = ["version", "gateway", "interface", "local_address", "error", "protocols", "device"];
+    let found = ["gateway", "interface", "local_address", "error", "protocols", "device"];
     let concluded = ["external_address", "address_class", "test_mapping", "mappable", "verdict", "next"];
-    assert_names(&report, &[&found[..], &concluded[..]].concat());
+    assert_names(&report, &[&["version", "families", "ipv6"], &found[..], &concluded[..]].concat());
+    assert_names(&report["ipv6"], &[&found[..], &concluded[..]].concat());
     let of = |protocol| report["protocols"].as_array().unwrap().iter().find(|one| one["protocol"] == protocol).unwrap();
     assert_names(of("upnp"), &["ok", "protocol", "round_trip_ms", "external_address", "device"]);
     assert_names(of("nat-pmp"), &["ok", "protocol", "kind", "message"]);
