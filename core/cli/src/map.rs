@@ -34,7 +34,8 @@ What is mapped is recorded in a small file, so that after a crash the next start
 the mappings that it does not ask for again. The folder is $XDG_STATE_HOME/portlease or else ~/.local/state/portlease; on macOS \
 ~/Library/Application Support/portlease, on Windows %LOCALAPPDATA%\\portlease. Without a home folder nothing is recorded.
 
-portlease does not open the port on this machine: your program does, before or after.";
+portlease does not open the port on this machine: your program does, before or after. With --family ipv6 it must listen on \
+IPv6, for instance on `::`.";
 
 const AFTER_HELP: &str = "\
 Examples:
