@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use portlease::net::route::NetworkPath;
 use portlease::{
     AddressClass, AddressFamily, ErrorKind, ErrorReport, GatewayReport, Obstacle, PortMappingError, Protocol, Release,
 };
@@ -87,9 +86,7 @@ impl Findings {
 
     /// The router's address; a link-local one with its interface.
     pub(crate) fn router(&self) -> Option<String> {
-        let report = self.gateway.as_ref().ok()?;
-        let path = NetworkPath::new(report.gateway?, report.local_address?).interface(report.interface.clone());
-        path.gateway_name()
+        Some(self.gateway.as_ref().ok()?.gateway?.to_string())
     }
 
     /// The conclusion in plain words.
