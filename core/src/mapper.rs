@@ -1,5 +1,8 @@
 //! The handle on one background engine that finds the gateway once and serves many leases.
 
+mod events;
+mod leases;
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -9,15 +12,17 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
+pub use self::events::Events;
+use self::leases::{Leases, LiveLease, clash};
 use crate::client::PortMapperClient;
 use crate::client::families::Families;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::engine::{Engine, EngineRuntime, forked, seconds};
+use crate::engine::{Engine, forked, seconds};
 use crate::error::PortMappingError;
 use crate::event::Event;
-use crate::event_log::{EventLog, EventReader, PulledEvent};
-use crate::lease::{Lease, WeakLease};
+use crate::event_log::{EventLog, PulledEvent};
+use crate::lease::Lease;
 use crate::mapping::{AddressFamily, MapRequest, Protocol, Transport, whole_seconds};
 use crate::net::route::NetworkPath;
 use crate::schedule::{DEFAULT_STOP_TIMEOUT, STOP_TIMEOUT_PER_LEASE};
@@ -61,60 +66,6 @@ struct CloseOnDrop(Arc<EventLog>);
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.close();
-    }
-}
-
-#[derive(Debug, Default)]
-struct Leases {
-    last_id: u64,
-    /// Leases that have not left the gateway. Those that have are removed by the next call that uses the list.
-    live: Vec<LiveLease>,
-    /// Renewals of the leases that were removed.
-    past_renewals: u64,
-    /// Whether one of the leases that were removed may have left something on the gateway.
-    unconfirmed: bool,
-}
-
-#[derive(Debug)]
-struct LiveLease {
-    sink: Arc<MappingSink>,
-    shutdown: Shutdown,
-    lease: WeakLease,
-}
-
-impl LiveLease {
-    /// The lease, unless it [ends](Self::ends).
-    fn lease(&self) -> Option<Lease> {
-        if self.ends() { None } else { self.lease.upgrade() }
-    }
-
-    /// Whether it is over, was told to end, or nobody holds it any more, which tells it to end.
-    fn ends(&self) -> bool {
-        self.shutdown.is_requested() || self.sink.has_exited() || self.lease.is_gone()
-    }
-}
-
-impl Leases {
-    fn sweep(&mut self) {
-        let (past, unconfirmed) = (&mut self.past_renewals, &mut self.unconfirmed);
-        self.live.retain(|lease| {
-            let release = lease.sink.release();
-            if release != Release::Pending {
-                *past += lease.sink.snapshot().renewals;
-                *unconfirmed |= release == Release::Unconfirmed;
-            }
-            release == Release::Pending
-        });
-    }
-
-    /// How all leases of the mapper have left the gateway.
-    fn release(&mut self) -> Release {
-        self.sweep();
-        match (self.live.is_empty(), self.unconfirmed) {
-            (false, _) => Release::Pending,
-            (true, true) => Release::Unconfirmed,
-            (true, false) => Release::Released,
-        }
     }
 }
 
@@ -547,56 +498,4 @@ impl Mapper {
         }
         worst
     }
-}
-
-/// One reader of a mapper's events, see [`Mapper::events`]. It does not keep the mapper running. Its clones share its
-/// place: each event goes to one of them.
-#[derive(Debug, Clone)]
-#[must_use = "a reader does nothing until next or pull is called"]
-pub struct Events {
-    reader: EventReader,
-    /// The wait must not keep the engine: the engine's end ends the wait.
-    runtime: EngineRuntime,
-}
-
-impl Events {
-    /// Waits for the next event, at most for `timeout`. Dropping the future loses no event.
-    ///
-    /// Fails with `timeout`, and with `stopped` once the mapper is stopped and this reader has read its last event.
-    pub async fn next(&self, timeout: impl Into<Option<Duration>>) -> Result<Event, PortMappingError> {
-        Ok(self.pull(timeout).await?.take())
-    }
-
-    /// As [`next`](Self::next), but the event counts as read only when it is taken, see [`PulledEvent`].
-    pub async fn pull(&self, timeout: impl Into<Option<Duration>>) -> Result<PulledEvent, PortMappingError> {
-        let limit = timeout.into();
-        if self.reader.is_foreign() {
-            return Err(forked());
-        }
-        match self.runtime.within(limit, self.reader.pull()).await {
-            Ok(event) => event.ok_or_else(|| PortMappingError::stopped("the mapper is stopped, and no event is left")),
-            Err(alarm) => Err(alarm.error(|| format!("no event within {}", seconds(limit)))),
-        }
-    }
-}
-
-/// The error if two requests would use the same entry of the gateway's table.
-fn clash(live: &MapRequest, new: &MapRequest) -> Option<PortMappingError> {
-    if (live.transport, live.family) != (new.transport, new.family) {
-        return None;
-    }
-    let transport = new.transport;
-    if live.internal_port == new.internal_port {
-        let message =
-            format!("{transport} port {} has a lease of this mapper already; stop that first", new.internal_port);
-        return Some(PortMappingError::invalid("internal_port", message));
-    }
-    (live.suggested_port() == new.suggested_port()).then(|| {
-        let message = format!(
-            "{transport} port {} outside is asked for by this mapper's lease on port {}; name another",
-            new.suggested_port(),
-            live.internal_port
-        );
-        PortMappingError::invalid("external_port", message)
-    })
 }

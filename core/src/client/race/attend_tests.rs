@@ -1,5 +1,6 @@
 //! What is noticed while nobody asks for anything.
 
+use async_trait::async_trait;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 

@@ -1,5 +1,8 @@
 //! Several default routes.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use super::*;
 use crate::net::route::NetworkPath;
 use crate::schedule::PATH_HEDGE;

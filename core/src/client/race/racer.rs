@@ -5,12 +5,15 @@ use std::net::Ipv4Addr;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
+use async_trait::async_trait;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use crate::client::mock::MockPortMapperClient;
+use crate::client::port_mapper::PortMapperClient;
 use crate::client::race::contestant::ProtocolClient;
 use crate::client::race::*;
-use crate::mapping::Transport;
+use crate::mapping::{Protocol, Transport};
 use crate::net::route::NetworkPath;
 use crate::schedule::{NAT_PMP_HEDGE, PCP_DEADLINE, UPNP_HEDGE, UPNP_HEDGE_BEHIND_NAT_PMP};
 use crate::snapshot::ProtocolOffer;

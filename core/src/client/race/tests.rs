@@ -1,13 +1,16 @@
 use std::error::Error;
 use std::io;
+use std::net::IpAddr;
 
 use super::*;
 use crate::advice::Obstacle;
 use crate::client::by::By;
-use crate::error::ErrorDetail;
-use crate::mapping::Transport;
+use crate::client::port_mapper::PortMapperClient;
+use crate::error::{ErrorDetail, ErrorKind};
+use crate::mapping::{Protocol, Transport};
 use crate::net::route::NetworkPath;
 use crate::schedule::{DECIDED_HEAD_START, NAT_PMP_HEDGE, PCP_DEADLINE, PREPARED_FRESH, SSDP_DEADLINE, UPNP_HEDGE};
+use failure::combine;
 use racer::*;
 
 mod address_tests;

@@ -4,6 +4,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use super::decode::MAX_BODY;
 use super::*;
 
 /// Accepts one connection, reads what comes in one read, sends `pieces` and closes. Gives back what it read.

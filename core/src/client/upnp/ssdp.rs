@@ -1,8 +1,8 @@
 //! SSDP: the search for UPnP devices (UPnP Device Architecture 1.1, section 1.3; over IPv6 annex A).
 
+mod message;
 mod sockets;
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::io;
@@ -13,9 +13,10 @@ use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 use url::Url;
 
+use self::message::message;
 use self::sockets::{LINK_GROUP, SITE_GROUP, local_address, open};
 use super::config::UpnpConfig;
-use super::http::{endpoint, scoped, shown};
+use super::http::{scoped, shown};
 use super::soap::BY_UPNP;
 use crate::client::trace;
 use crate::client::udp::{cut_short, is_refusal, receive};
@@ -25,6 +26,8 @@ use crate::escape::Escaped;
 use crate::event_text::Millis;
 use crate::schedule::{SSDP_DEADLINE, SSDP_LATE_DEADLINE, SSDP_REFUSED_GRACE, SSDP_REPEATS};
 
+pub(crate) use self::message::{Answer, parse_response};
+pub(super) use self::message::{MAX_DATAGRAM, boot_id, headers, location_of, text, udn_of};
 pub(super) use self::sockets::{is_elsewhere, open_group, open_group_v6};
 
 /// What is searched for: the gateway devices, the services that map ports, and, for routers that answer to
@@ -44,111 +47,10 @@ pub(super) const PINHOLE_TARGETS: [&str; 4] = [
     "urn:schemas-upnp-org:device:InternetGatewayDevice:1",
     "upnp:rootdevice",
 ];
-/// The longest datagram that is looked at.
-pub(super) const MAX_DATAGRAM: usize = 4096;
 /// Receive errors (Windows reports an ICMP refusal this way) after which the socket counts as broken.
 pub(super) const MAX_RECEIVE_ERRORS: u32 = 64;
 /// Answers that one search tells the log at DEBUG: anybody can send more.
 const MAX_TOLD: usize = 64;
-
-/// An answer to a search.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Answer {
-    /// Where the device's description is.
-    pub location: Url,
-    /// What answered (`ST`); need not be what was searched for.
-    pub target: String,
-    /// The unique service name (`USN`), empty where none was given.
-    pub usn: String,
-    /// Another one after each restart of the device (`BOOTID.UPNP.ORG`); devices by UDA 1.0 have none.
-    pub boot_id: Option<u32>,
-}
-
-impl Answer {
-    /// Whether the description may be fetched: `http`, an IP literal, no credentials, and the responder's own
-    /// address. Anybody on the network can answer a search, and must not be able to send us elsewhere.
-    pub(crate) fn trusted(&self, responder: IpAddr) -> bool {
-        endpoint(&self.location).is_some_and(|address| address.ip() == responder)
-    }
-
-    /// The UDN of the device that answers (`uuid:...`), empty where it is not told.
-    pub(super) fn udn(&self) -> &str {
-        udn_of(&self.usn)
-    }
-
-    /// Whether the answer itself says that it comes from a gateway. Others may still be one.
-    pub(crate) fn names_a_gateway(&self) -> bool {
-        ["InternetGatewayDevice", "WANIPConnection", "WANPPPConnection", "WANIPv6FirewallControl"]
-            .iter()
-            .any(|name| self.target.contains(name) || self.usn.contains(name))
-    }
-}
-
-/// The UDN in a `USN`; empty where there is none.
-pub(super) fn udn_of(usn: &str) -> &str {
-    let udn = usn.split("::").next().unwrap_or_default();
-    if udn.starts_with("uuid:") { udn } else { "" }
-}
-
-/// The part of a datagram that is looked at.
-pub(super) fn text(datagram: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(&datagram[..datagram.len().min(MAX_DATAGRAM)])
-}
-
-/// Names and values of the headers, up to the empty line.
-pub(super) fn headers<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let named = lines.take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':'));
-    named.map(|(name, value)| (name.trim(), value.trim()))
-}
-
-/// The value of `LOCATION`. Some devices name the interface behind a link-local address, in their own words (`[fe80::1%br0]`),
-/// for which a URL has no place, and which mean nothing here.
-pub(super) fn location_of(value: &str) -> Option<Url> {
-    if let Some((scheme, rest)) = value.split_once("://[")
-        && let Some((host, rest)) = rest.split_once(']')
-        && let Some((address, _)) = host.split_once('%')
-    {
-        return Url::parse(&format!("{scheme}://[{address}]{rest}")).ok();
-    }
-    Url::parse(value).ok()
-}
-
-/// The value of `BOOTID.UPNP.ORG`: 31 bits by UDA 1.1 1.2.2, and some devices put the time of their start there.
-pub(super) fn boot_id(value: &str) -> Option<u32> {
-    value.parse().ok()
-}
-
-/// Reads an answer to a search; `None` for anything else. Header names in any case, lines that end in LF alone and
-/// a missing empty line at the end are fine.
-pub(crate) fn parse_response(datagram: &[u8]) -> Option<Answer> {
-    let text = text(datagram);
-    let mut lines = text.lines().map(str::trim);
-    let mut status = lines.next()?.split_ascii_whitespace();
-    let version = status.next()?;
-    if !version.get(..5)?.eq_ignore_ascii_case("HTTP/") || status.next()? != "200" {
-        return None;
-    }
-    let (mut location, mut target, mut usn, mut boot) = (None, String::new(), String::new(), None);
-    for (name, value) in headers(lines) {
-        if name.eq_ignore_ascii_case("LOCATION") {
-            location = location.or_else(|| location_of(value));
-        } else if name.eq_ignore_ascii_case("ST") {
-            target = value.to_owned();
-        } else if name.eq_ignore_ascii_case("USN") {
-            usn = value.to_owned();
-        } else if name.eq_ignore_ascii_case("BOOTID.UPNP.ORG") {
-            boot = boot_id(value);
-        }
-    }
-    Some(Answer { location: location?, target, usn, boot_id: boot })
-}
-
-/// The search message, with the quotes around `ssdp:discover` and the empty line at the end that devices insist on.
-fn message(host: SocketAddr, target: &str) -> String {
-    // Without the interface of a link-local one.
-    let host = SocketAddr::new(host.ip(), host.port());
-    format!("M-SEARCH * HTTP/1.1\r\nHOST: {host}\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: {target}\r\n\r\n")
-}
 
 /// A search that is going on. Dropping it ends it.
 #[derive(Debug)]
