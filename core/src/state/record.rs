@@ -44,6 +44,8 @@ pub(crate) enum Maker {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Key {
     gateway: IpAddr,
+    /// Each IPv6 address of this machine has pinholes of its own, also at routers with the same link-local address.
+    local: Option<IpAddr>,
     protocol: &'static str,
     transport: Transport,
     /// PCP and NAT-PMP have one mapping for each internal port.
@@ -68,16 +70,14 @@ impl Record {
             Maker::Pcp { .. } | Maker::NatPmp => None,
             Maker::Upnp { udn, control_url, .. } => {
                 let device = if udn.is_empty() { control_url } else { udn };
-                let local = self.local_address;
-                // Each IPv6 address of this machine has pinholes of its own.
-                let device = if local.is_ipv6() { format!("{device} {local}") } else { device.clone() };
-                Some((device, self.external_port))
+                Some((device.clone(), self.external_port))
             }
         };
         // At a known external port a device has one entry, whatever it leads to.
         let internal_port = if place.is_some() && self.external_port.is_some() { 0 } else { self.internal_port };
         let protocol = self.maker.protocol().as_str();
-        Key { gateway: self.gateway, protocol, transport: self.transport, internal_port, place }
+        let local = Some(self.local_address).filter(IpAddr::is_ipv6);
+        Key { gateway: self.gateway, local, protocol, transport: self.transport, internal_port, place }
     }
 
     /// What it keeps open. A mapping is of the family of the address to which it leads.
@@ -326,6 +326,20 @@ pub(super) mod tests {
             assert_eq!(read(&line), Some(record), "{line}");
             assert_eq!(line.find('\n'), Some(line.len() - 1), "{line}");
             assert!(line.is_ascii(), "{line}");
+        }
+    }
+
+    #[test]
+    fn each_ipv6_address_has_records_of_its_own_also_at_routers_with_one_link_local_address() {
+        let at = |local: &str, record: Record| Record {
+            gateway: if local.contains(':') { "fe80::1".parse().unwrap() } else { record.gateway },
+            local_address: local.parse().unwrap(),
+            ..record
+        };
+        for record in [record(4000), by_upnp(4000, 4000)] {
+            let key = |local| at(local, record.clone()).key();
+            assert_ne!(key("2001:db8:1::5"), key("2001:db8:2::5"));
+            assert_eq!(key("192.168.1.10"), key("192.168.1.11"));
         }
     }
 
