@@ -30,7 +30,7 @@ use self::orphans::Found;
 pub use self::pinholes::{RecordedPinhole, recorded_pinholes};
 pub(crate) use self::record::{Key, Maker, Record};
 use crate::error::PortMappingError;
-use crate::mapping::LeaseKey;
+use crate::mapping::{AddressFamily, LeaseKey};
 use crate::world::World;
 
 /// The first line of a file.
@@ -226,6 +226,11 @@ impl Store {
     /// What was found in orphans and no request has replaced, without what was left on purpose.
     pub(crate) fn leftovers(&self) -> Vec<Leftover> {
         self.table().slots.values().filter_map(Slot::leftover).collect()
+    }
+
+    /// Whether there are leftovers of this family.
+    pub(crate) fn has_left(&self, family: AddressFamily) -> bool {
+        self.table().slots.values().filter_map(Slot::leftover).any(|leftover| leftover.record.port().0 == family)
     }
 
     /// Whether `leftover` is still one, and nobody has claimed it since.

@@ -61,6 +61,31 @@ impl Families {
         }
     }
 
+    /// Deletes what earlier runs have left of a family that no lease asks for: that it is on record says that there is a way to
+    /// that family's router. The leases come first, so nothing is sent before the first of them has its answer.
+    async fn delete_leftovers(&self) {
+        let ipv6 = async { self.begun().await.has_answered().await };
+        tokio::select! {
+            () = self.ipv4.has_answered() => {}
+            () = ipv6 => {}
+        }
+        let Some(store) = &self.store else { return };
+        store.adopt_all();
+        if store.has_left(AddressFamily::Ipv4) {
+            self.ipv4.delete_leftovers_now();
+        }
+        if store.has_left(AddressFamily::Ipv6) {
+            // Nothing of IPv6 stays open behind this, as it does behind a request.
+            let race = self.ipv6.get_or_init(|| self.make_ipv6());
+            tokio::select! {
+                biased;
+                // From then on it does so by itself.
+                _ = self.begun() => {}
+                () = race.delete_leftovers_alone() => {}
+            }
+        }
+    }
+
     /// The race for IPv6, from the first request for it on.
     async fn begun(&self) -> &RaceMapper {
         // The sender is a field of `self`, so this is no error.
@@ -126,7 +151,7 @@ impl PortMapperClient for Families {
 
     async fn attend(&self) {
         let ipv6 = async { self.begun().await.attend().await };
-        tokio::join!(self.ipv4.attend(), ipv6);
+        tokio::join!(self.ipv4.attend(), ipv6, self.delete_leftovers());
     }
 
     async fn report(&self) -> Result<GatewayReport, PortMappingError> {

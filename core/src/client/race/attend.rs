@@ -48,8 +48,8 @@ impl RaceMapper {
     }
 
     /// Looks at the paths whenever the system says that the network has changed, once it is quiet again, and at once when the
-    /// host says so.
-    async fn attend_to_network(&self) {
+    /// host says so. Never ends.
+    pub(super) async fn attend_to_network(&self) {
         let mut wakes = (self.watch)(self.family);
         // For what changed before the watch began.
         self.look_again();

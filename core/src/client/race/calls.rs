@@ -29,7 +29,9 @@ impl PortMapperClient for RaceMapper {
     }
 
     async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
-        self.install_here(request, ttl).await
+        let installed = self.install_here(request, ttl).await;
+        self.answered();
+        installed
     }
 
     async fn renew(&self, mapping: &PortMapping) -> Result<PortMapping, PortMappingError> {

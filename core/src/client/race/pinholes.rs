@@ -25,9 +25,8 @@ impl RaceMapper {
             return outcome;
         }
         let gateways = self.gateways().all();
-        let at = gateways.iter().filter(|gateway| gateway.path == *maker.at);
-        for other in at.flat_map(|gateway| gateway.contestants.iter()) {
-            if other.protocol != maker.protocol && other.client.close(mapping).await.is_ok() {
+        for gateway in gateways.iter().filter(|gateway| gateway.path == *maker.at) {
+            if close_by_another(gateway, maker, mapping).await {
                 return Ok(());
             }
         }
@@ -91,4 +90,16 @@ async fn close_by(contestant: &Contestant, request: &MapRequest, records: &[Reco
         }
     }
     outcome
+}
+
+/// Has another protocol of the gateway close the pinhole that `maker` may not close. Returns whether that has worked.
+pub(super) async fn close_by_another(gateway: &Gateway, maker: &Contestant, mapping: &PortMapping) -> bool {
+    for other in gateway.contestants.iter().filter(|other| other.protocol != maker.protocol) {
+        if other.client.close(mapping).await.is_ok() {
+            // What it has on record is gone.
+            maker.client.let_go(mapping);
+            return true;
+        }
+    }
+    false
 }

@@ -46,6 +46,7 @@ async fn what_one_protocol_may_not_close_another_one_closes() {
     setup.upnp.closes.store(true, Relaxed);
     setup.race.remove(&opened).await.unwrap();
     assert_eq!((setup.upnp.closed(), setup.pcp.closed()), (1, 0));
+    assert_eq!(setup.pcp.has_let_go(), 1, "nothing of it stays on record");
     assert!(setup.race.holdings.of(&PINHOLE).is_none(), "it is gone");
 }
 
@@ -54,7 +55,7 @@ async fn what_nobody_may_close_is_a_refusal() {
     let setup = setup();
     let opened = refused(&setup).await;
     assert_eq!(setup.race.remove(&opened).await.unwrap_err().to_string(), "pcp NOT_AUTHORIZED");
-    assert_eq!(setup.upnp.closed(), 1);
+    assert_eq!((setup.upnp.closed(), setup.pcp.has_let_go()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]

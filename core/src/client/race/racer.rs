@@ -33,6 +33,8 @@ pub(super) struct Racer {
     settled: AtomicUsize,
     attended: AtomicUsize,
     closed: AtomicUsize,
+    /// How often another client has had what this one has made.
+    let_go: AtomicUsize,
     /// Whether it closes pinholes of other protocols.
     pub(super) closes: AtomicBool,
     pub(super) news: Notify,
@@ -67,6 +69,10 @@ impl Racer {
 
     pub(super) fn closed(&self) -> usize {
         self.closed.load(Relaxed)
+    }
+
+    pub(super) fn has_let_go(&self) -> usize {
+        self.let_go.load(Relaxed)
     }
 
     pub(super) fn settled(&self) -> usize {
@@ -129,6 +135,10 @@ impl ProtocolClient for Racer {
     async fn close(&self, _: &PortMapping) -> Result<(), PortMappingError> {
         self.closed.fetch_add(1, Relaxed);
         self.closes.load(Relaxed).then_some(()).ok_or_else(|| PortMappingError::unavailable("no service"))
+    }
+
+    fn let_go(&self, _: &PortMapping) {
+        self.let_go.fetch_add(1, Relaxed);
     }
 
     async fn attend_to_gateway(&self, unsure: &(dyn Fn() + Send + Sync)) {
