@@ -22,7 +22,7 @@ use super::leads::Lead;
 use super::ledger::Holder;
 use super::notify;
 use super::presence::{Doubt, Presence};
-use super::sought::{Sought, on_link};
+use super::sought::{Sought, is_global_on_link};
 use super::ssdp::{self, MAX_DATAGRAM, MAX_RECEIVE_ERRORS};
 use crate::client::udp::cut_short;
 use crate::schedule::{RECOVERY_PACE, UPNP_LOOK_AGAIN_DEADLINE};
@@ -153,11 +153,13 @@ impl Attendant<'_> {
         matches!(self.mapper.finder.sought, Sought::Pinholes(_))
     }
 
-    /// Whether the sender may be the router that opens pinholes, which announces itself by any of its addresses on the link.
+    /// Whether the sender may be the router that opens pinholes, which announces itself by the address at which it is asked, or by a
+    /// global one on the link.
     fn is_router(&self, from: SocketAddr) -> bool {
         let UpnpMapper { finder, caller, .. } = self.mapper;
         let config = &finder.config;
-        let known = from.ip() == config.gateway || (!config.gateway_only && on_link(from.ip(), config.local_address));
+        let known =
+            from.ip() == config.gateway || (!config.gateway_only && is_global_on_link(from.ip(), config.local_address));
         self.pinholes() && known && !ssdp::is_elsewhere(from, caller.scope)
     }
 

@@ -15,7 +15,7 @@ use super::examine::examine;
 use super::http::shown;
 use super::leads::{Lead, Leads};
 use super::soap::{BY_UPNP, Caller};
-use super::sought::{Sought, on_link};
+use super::sought::{Sought, is_global_on_link, on_link};
 use super::ssdp::{Answer, Found, Route, Search};
 use crate::error::PortMappingError;
 use crate::net::route::{Network, network_of};
@@ -234,12 +234,14 @@ impl Hunt {
         }
     }
 
-    /// Takes the answer of a router that may open pinholes. What is asked is always the default router, so all that others on the
-    /// link can do is to name a port and a path of it. Only the router itself can name another address, and only on the link.
+    /// Takes the answer of a router that may open pinholes: by the address at which it is asked, or by a global one, which any
+    /// host on the link may have. So what is asked is always the default router, and all that a gateway's answer by another
+    /// address can do is to name a port and a path of it. Only the router itself can name another address, and only on the link.
     fn router_heard(&mut self, answer: Answer, from: IpAddr) {
         let (router, local) = (self.config.gateway, self.config.local_address);
         let itself = from == router;
-        if !itself && (self.config.gateway_only || !on_link(from, local)) {
+        let may_be = !self.config.gateway_only && is_global_on_link(from, local) && answer.names_a_gateway();
+        if !itself && !may_be {
             tracing::debug!(%from, "ssdp answer of another host: ignored");
             self.ignored += 1;
             return;

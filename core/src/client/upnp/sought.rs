@@ -65,6 +65,12 @@ pub(super) fn on_link(address: IpAddr, local: Option<IpAddr>) -> bool {
     }
 }
 
+/// The same without link-local addresses. A router has one of those on each link, by which it is known.
+pub(super) fn is_global_on_link(address: IpAddr, local: Option<IpAddr>) -> bool {
+    let link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+    !link_local && on_link(address, local)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,7 +86,10 @@ mod tests {
             ("fd00::1", false),
             ("192.168.1.1", false),
         ] {
-            assert_eq!(on_link(address.parse().unwrap(), local), expected, "{address}");
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(on_link(address, local), expected, "{address}");
+            let global = address.to_string().starts_with("2001");
+            assert_eq!(is_global_on_link(address, local), expected && global, "{address}");
         }
         assert!(!on_link("2001:db8:77::1".parse().unwrap(), None));
     }

@@ -1,17 +1,17 @@
 //! How the router is found, and where it is asked.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::PinholeMapper;
 use super::peer::{HOME, IGD, Router, SERVICE, asking, found_at, has_ipv6, silent};
-use super::{PinholeConfig, PinholeMapper};
 use crate::client::port_mapper::PortMapperClient;
 use crate::client::upnp::UpnpConfig;
-use crate::client::upnp::peer::{IP2, Ssdp, Web, answer, fault, ok};
+use crate::client::upnp::peer::{IP2, Ssdp, Web, answer};
 use crate::client::upnp::sought::{ByIpv4, Sought};
 use crate::error::ErrorKind;
 use crate::mapping::{AddressFamily, MapRequest, Transport};
@@ -38,6 +38,18 @@ async fn the_router_is_asked_at_its_own_address_whatever_its_answer_says() {
         let found = PinholeMapper::new(asking(&ssdp)).search().await.unwrap();
         assert_eq!(found.description_url, router.web.location(), "{host}");
         assert_eq!(found.service_type, SERVICE);
+    }
+}
+
+#[tokio::test]
+async fn a_location_with_credentials_is_not_followed() {
+    let Some(router) = Router::start(|_, _| None).await else { return };
+    let port = router.web.address.port();
+    for location in [format!("http://a:b@[::1]:{port}/desc.xml"), format!("http://a@[::1%25lo]:{port}/desc.xml")] {
+        let ssdp = found_at(&location).await;
+        let error = mapper(&ssdp, None).search().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(router.web.calls().is_empty(), "{location}");
     }
 }
 
@@ -139,7 +151,11 @@ async fn an_announced_restart_puts_the_pinholes_in_doubt_and_an_announcement_by_
 
 #[cfg(target_os = "linux")]
 mod on_a_link {
+    use std::net::Ipv6Addr;
+
     use super::*;
+    use crate::client::upnp::peer::{fault, ok};
+    use crate::client::upnp::pinhole::PinholeConfig;
     use crate::net::namespace::{in_namespace, interface_up, ip};
 
     const ROUTER: &str = "2001:db8:77::1";
@@ -168,6 +184,11 @@ mod on_a_link {
 
     /// Answers searches that come to the link's group, from the router's link-local address.
     fn answers(location: String) -> AbortOnDropHandle<()> {
+        answers_from("fe80::77:1", IGD, location)
+    }
+
+    /// The same, from an address of the far end, in the name of `kind`.
+    fn answers_from(address: &'static str, kind: &'static str, location: String) -> AbortOnDropHandle<()> {
         let far = index("host-far");
         let socket = crate::client::upnp::ssdp::open_group_v6(far).unwrap();
         AbortOnDropHandle::new(tokio::spawn(async move {
@@ -177,9 +198,9 @@ mod on_a_link {
                 let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
                 if text.starts_with("M-SEARCH") && text.contains(IGD) {
                     assert!(text.contains("HOST: [ff02::c]:1900\r\n"), "{text}");
-                    let from = SocketAddr::V6(std::net::SocketAddrV6::new("fe80::77:1".parse().unwrap(), 0, 0, far));
+                    let from = SocketAddr::V6(std::net::SocketAddrV6::new(address.parse().unwrap(), 0, 0, far));
                     let answering = UdpSocket::bind(from).await.unwrap();
-                    answering.send_to(answer(&location, IGD).as_bytes(), client).await.unwrap();
+                    answering.send_to(answer(&location, kind).as_bytes(), client).await.unwrap();
                 }
             }
         }))
@@ -240,6 +261,48 @@ mod on_a_link {
             sender.send_to(b"hello", group).await.unwrap();
             let (length, heard) = socket.recv_from(&mut [0; 64]).await.unwrap();
             assert_eq!((length, heard.ip().to_string().as_str()), (5, "fe80::77:1"));
+        });
+    }
+
+    #[test]
+    fn what_another_machine_on_the_link_answers_is_not_asked_of_the_router() {
+        on_a_cable(async || {
+            for address in ["fe80::77:9", "2001:db8:77::9"] {
+                ip(&format!("addr add {address}/64 dev host-far nodad"));
+            }
+            let any = (Ipv6Addr::UNSPECIFIED, 0).into();
+            let web = Web::start_at(any, &[(SERVICE, "/ctl")], firewall()).await;
+            let of_router = |path: &str| format!("http://[fe80::77:1]:{}/{path}", web.address.port());
+            // A link-local address other than the router's, and one that may be the router's but says nothing of a gateway.
+            let _strangers = [
+                answers_from("fe80::77:9", IGD, of_router("stranger.xml")),
+                answers_from("2001:db8:77::9", "upnp:rootdevice", of_router("television.xml")),
+            ];
+            let mapper = PinholeMapper::searching(&config(), Sought::Pinholes(ByIpv4::new(|| None)));
+            let error = mapper.search().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            assert!(web.calls().is_empty(), "{:?}", web.calls());
+            // By its global address the router may say so itself.
+            let _router = answers_from(ROUTER, IGD, of_router("desc.xml"));
+            mapper.install(&request(), HOUR).await.unwrap();
+        });
+    }
+
+    #[test]
+    fn a_search_on_an_interface_that_goes_away_ends_and_the_next_one_fails_at_once() {
+        on_a_cable(async || {
+            let mapper = PinholeMapper::searching(&config(), Sought::Pinholes(ByIpv4::new(|| None)));
+            let far = crate::client::upnp::ssdp::open_group_v6(index("host-far")).unwrap();
+            let goes = async {
+                far.recv_from(&mut [0; 2048]).await.unwrap();
+                ip("link del host");
+            };
+            let (ended, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(30), mapper.search()), goes);
+            let error = ended.expect("the search ends").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            let started = std::time::Instant::now();
+            mapper.search().await.unwrap_err();
+            assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
         });
     }
 }
