@@ -7,7 +7,7 @@ use socket2::{Domain, Socket, Type};
 use super::interfaces::{self, Address6, DefaultRoute};
 use super::{NetworkPath, along, check_local, is_link_local, no_path, table};
 use crate::config::{Config, PCP_PORT};
-use crate::error::PortMappingError;
+use crate::error::{ErrorKind, PortMappingError};
 use crate::mapping::AddressFamily;
 use crate::net::scoped::ScopedAddr;
 
@@ -27,7 +27,7 @@ pub(super) fn find_paths(config: &Config) -> Result<Vec<NetworkPath>, PortMappin
         (None, Some(address)) => addresses.iter().find(|own| own.address == address).map(|own| &*own.interface),
         (None, None) => None,
     };
-    let routes = table::ranked(interfaces::default_routes6(), interface);
+    let routes = default_routes(interface);
     let local = |route: &DefaultRoute| match (named, route.local) {
         (Some(address), _) | (None, Some(address)) => Ok(address),
         // Nobody would be asked from it.
@@ -61,6 +61,12 @@ fn to_gateway(
     let index_of = |address: IpAddr| own(address).map_or(0, |own| own.index);
     if gateway.is_loopback() {
         let local = named.unwrap_or(gateway.into());
+        check_local(local).map_err(|error| match error.kind() {
+            ErrorKind::Invalid if named.is_some() => error,
+            _ => {
+                PortMappingError::no_gateway(format!("this machine has no IPv6, so nothing can be asked at {gateway}"))
+            }
+        })?;
         return Ok(path(local, index_of(local)));
     }
     let name = config.gateway_interface();
@@ -68,8 +74,7 @@ fn to_gateway(
         (Some(_), _) => named_interface(config, addresses)?.map(|own| (own.interface.clone(), own.index)),
         (None, Some(address)) => own(address).map(|own| (own.interface.clone(), own.index)),
         (None, None) if gateway.is_unicast_link_local() => {
-            let routes = table::ranked(interfaces::default_routes6(), None);
-            let route = routes.into_iter().find(|route| route.gateway == Some(gateway.into()));
+            let route = default_routes(None).into_iter().find(|route| route.gateway == Some(gateway.into()));
             route.map(|route| (route.interface, route.index))
         }
         (None, None) => {
@@ -120,6 +125,15 @@ fn named_interface<'a>(config: &Config, addresses: &'a [Address6]) -> Result<Opt
         }
         _ => Ok(Some(scoped)),
     }
+}
+
+/// The default routes, the best one first; only those of `interface`, if it is given.
+fn default_routes(interface: Option<&str>) -> Vec<DefaultRoute> {
+    /// No router calls itself so: it means any of them (RFC 4291 2.6.1), and macOS has such a route for each of its tunnels.
+    const ANY_ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0);
+    let mut routes = table::ranked(interfaces::default_routes6(), interface);
+    routes.retain(|route| route.gateway != Some(ANY_ROUTER.into()));
+    routes
 }
 
 fn no_address(interface: &str) -> PortMappingError {

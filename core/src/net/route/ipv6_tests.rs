@@ -73,6 +73,8 @@ fn an_interface_without_an_address_of_its_own_sends_with_that_of_another() {
 
 #[cfg(target_os = "linux")]
 mod linux {
+    use std::time::{Duration, Instant};
+
     use super::super::super::{find_path, find_paths_of};
     use super::*;
     use crate::error::ErrorKind;
@@ -127,8 +129,19 @@ mod linux {
         error.to_string()
     }
 
-    fn temporaries() -> Vec<Address6> {
-        interfaces::addresses6().into_iter().filter(|own| own.temporary).collect()
+    /// The temporary address that the kernel makes, once the kernel uses it, which takes it a moment.
+    fn temporary_one() -> Ipv6Addr {
+        /// Longer than any machine takes.
+        const PATIENCE: Duration = Duration::from_secs(30);
+        let begun = Instant::now();
+        loop {
+            let own = interfaces::addresses6().into_iter().filter(|own| own.temporary).collect::<Vec<_>>();
+            match &own[..] {
+                [own] if own.usable => return own.address,
+                own => assert!(begun.elapsed() < PATIENCE, "{own:?}"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[test]
@@ -184,8 +197,8 @@ mod linux {
             ip("addr add fd00::5/64 dev lan0 nodad");
             assert_eq!(local(), "fd00::5");
             ip("addr add 2001:db8:1::5/64 dev lan0 mngtmpaddr nodad valid_lft 86400 preferred_lft 14400");
-            assert_eq!(temporaries().len(), 1, "the kernel has made a temporary address");
-            assert_eq!(picked(Some("lan0"), BEYOND), Some(temporaries()[0].address), "and prefers it");
+            let temporary = temporary_one();
+            assert_eq!(picked(Some("lan0"), BEYOND), Some(temporary), "the kernel prefers it");
             assert_eq!(local(), "2001:db8:1::5");
 
             // A new prefix, then the end of the old one.
@@ -233,6 +246,17 @@ mod linux {
             ip("-6 route add default nexthop via fe80::1 dev lan0 nexthop via fe80::2 dev lan0");
             let local = "2001:db8:1::5";
             assert_eq!(paths(&Config::default()).unwrap(), [path("fe80::1%lan0", local), path("fe80::2%lan0", local)]);
+        });
+    }
+
+    #[test]
+    fn a_route_to_any_router_of_a_tunnel_is_no_route_to_a_router() {
+        in_lan(|| {
+            ip("addr add 2001:db8:1::5/64 dev lan0 nodad");
+            ip("-6 route add default via fe80:: dev lan0 metric 1");
+            assert_eq!(refusal(&Config::default()), "there is no IPv6 default route, so there is no gateway to ask");
+            ip(&format!("-6 route add default via {ROUTER} dev lan0 metric 2"));
+            assert_eq!(paths(&Config::default()).unwrap(), [path("fe80::1%lan0", "2001:db8:1::5")]);
         });
     }
 
@@ -308,7 +332,7 @@ mod linux {
         in_lan(|| {
             ip(&format!("-6 route add default via {ROUTER} dev lan0"));
             ip("addr add 2001:db8:1::5/64 dev lan0 mngtmpaddr nodad valid_lft 86400 preferred_lft 14400");
-            let address = temporaries()[0].address;
+            let address = temporary_one();
             let named = Config::default().local_address(IpAddr::V6(address));
             assert_eq!(paths(&named).unwrap(), [path("fe80::1%lan0", &address.to_string())]);
             // It says nothing about IPv4, and an IPv4 address nothing about IPv6.

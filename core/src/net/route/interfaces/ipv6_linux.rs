@@ -7,6 +7,8 @@ use super::netlink::{ROUTE, attributes, dump, half, name_of, number, split};
 
 /// The fixed part of a message about an address (`struct ifaddrmsg`).
 const ADDRESS: usize = 8;
+/// RTNH_F_DEAD of <linux/rtnetlink.h>: the next hop is gone.
+const DEAD: u32 = 1;
 
 /// The IPv6 addresses of all interfaces, in the kernel's order; none if it does not tell.
 pub(in crate::net::route) fn addresses6() -> Vec<Address6> {
@@ -19,7 +21,10 @@ pub(in crate::net::route) fn addresses6() -> Vec<Address6> {
 }
 
 fn address(message: &[u8]) -> Option<Address6> {
-    let [_, prefix, flags, ..] = message.get(..ADDRESS)? else { return None };
+    let [family, prefix, flags, ..] = message.get(..ADDRESS)? else { return None };
+    if i32::from(*family) != libc::AF_INET6 {
+        return None;
+    }
     let index = number(message, 4);
     let (mut own, mut peer, mut flags) = (None, None, u32::from(*flags));
     for (kind, value) in attributes(&message[ADDRESS..]) {
@@ -60,21 +65,17 @@ pub(in crate::net::route) fn default_routes6() -> Vec<DefaultRoute> {
 
 /// The routes that a message is about, if it is about a default route in use, each with its preference (RFC 4191 2.1).
 fn default_route(message: &[u8]) -> Option<Vec<(i8, DefaultRoute)>> {
-    // RTNH_F_DEAD of <linux/rtnetlink.h>: the next hop is gone.
-    const DEAD: u32 = 1;
     // RTM_F_CLONED: an entry of the kernel's memory, which is no route of its own.
     const CLONED: u32 = 0x200;
     // Of the same header; the crate libc has them only for glibc.
     const RTA_MULTIPATH: u16 = 9;
     const RTA_PREF: u16 = 20;
-    /// `struct rtnexthop`.
-    const NEXT_HOP: usize = 8;
-    let [_, prefix, _, _, table, _, _, kind, flags @ ..] = message.get(..ROUTE)? else { return None };
-    let unused = number(flags, 0) & (DEAD | CLONED) != 0;
+    let [family, prefix, _, _, table, _, _, kind, flags @ ..] = message.get(..ROUTE)? else { return None };
+    let unused = i32::from(*family) != libc::AF_INET6 || number(flags, 0) & (DEAD | CLONED) != 0;
     if *prefix != 0 || *table != libc::RT_TABLE_MAIN || *kind != libc::RTN_UNICAST || unused {
         return None;
     }
-    let (mut metric, mut preference, mut hops) = (0, 0, Vec::new());
+    let (mut metric, mut preference, mut hops) = (0, 0, None);
     let mut single = (0, None);
     for (kind, value) in attributes(&message[ROUTE..]) {
         match kind {
@@ -83,27 +84,31 @@ fn default_route(message: &[u8]) -> Option<Vec<(i8, DefaultRoute)>> {
             libc::RTA_PRIORITY => metric = number(value.get(..4)?, 0),
             // Two bits with a sign.
             RTA_PREF => preference = (value.first()? << 6).cast_signed() >> 6,
-            RTA_MULTIPATH => {
-                let mut rest = value;
-                let head = |head: &[u8]| (u32::from(half(head, 0)), 0);
-                while let Some(index) = rest.get(..NEXT_HOP).map(|hop| number(hop, 4))
-                    && let Some((_, hop)) = split(&mut rest, head, NEXT_HOP)
-                {
-                    let gateway = attributes(hop).find(|(kind, _)| *kind == libc::RTA_GATEWAY);
-                    hops.push((index, gateway.and_then(|(_, value)| ipv6(value))));
-                }
-            }
+            RTA_MULTIPATH => hops = Some(next_hops(value)),
             _ => {}
         }
-    }
-    if hops.is_empty() {
-        hops.push(single);
     }
     let route = |(index, gateway): (u32, Option<Ipv6Addr>)| {
         let (interface, gateway) = (name_of(index)?, gateway.map(Into::into));
         Some((preference, DefaultRoute { interface, alias: None, index, gateway, metric, local: None }))
     };
-    Some(hops.into_iter().filter_map(route).collect())
+    Some(hops.unwrap_or_else(|| vec![single]).into_iter().filter_map(route).collect())
+}
+
+/// The interface and the gateway of each next hop that is there.
+fn next_hops(mut rest: &[u8]) -> Vec<(u32, Option<Ipv6Addr>)> {
+    /// `struct rtnexthop`.
+    const NEXT_HOP: usize = 8;
+    let mut hops = Vec::new();
+    while let Some((flags, index)) = rest.get(..NEXT_HOP).map(|hop| (u32::from(hop[2]), number(hop, 4)))
+        && let Some((_, hop)) = split(&mut rest, |head| (u32::from(half(head, 0)), 0), NEXT_HOP)
+    {
+        if flags & DEAD == 0 {
+            let gateway = attributes(hop).find(|(kind, _)| *kind == libc::RTA_GATEWAY);
+            hops.push((index, gateway.and_then(|(_, value)| ipv6(value))));
+        }
+    }
+    hops
 }
 
 #[cfg(test)]
@@ -135,5 +140,31 @@ mod tests {
                 drop(address(&message[..length]));
             }
         }
+    }
+
+    /// A kernel without IPv6 answers a question about it with what it has of IPv4.
+    #[test]
+    fn what_the_kernel_says_of_ipv4_is_nothing_about_ipv6() {
+        let fixed = |family: i32| [family as u8, 0, 0, 0, libc::RT_TABLE_MAIN, 9, 0, libc::RTN_UNICAST, 0, 0, 0, 0];
+        let out_of = attribute(libc::RTA_OIF, &1_u32.to_ne_bytes());
+        let route = |family| default_route(&[&fixed(family)[..], &out_of].concat());
+        assert_eq!(route(libc::AF_INET6).map(|routes| routes.len()), Some(1));
+        assert_eq!(route(libc::AF_INET), None);
+    }
+
+    #[test]
+    fn a_next_hop_that_is_gone_is_no_way() {
+        let fixed = [10, 0, 0, 0, libc::RT_TABLE_MAIN, 9, 0, libc::RTN_UNICAST, 0, 0, 0, 0];
+        let gateway =
+            |last: u8| attribute(libc::RTA_GATEWAY, &[0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
+        let hop = |flags: u8, last| {
+            let gateway = gateway(last);
+            let head = (8 + gateway.len() as u16).to_ne_bytes();
+            [&head[..], &[flags, 0], &1_u32.to_ne_bytes(), &gateway].concat()
+        };
+        let hops = attribute(9, &[hop(1, 1), hop(0, 2)].concat());
+        let routes = default_route(&[&fixed[..], &hops].concat()).unwrap();
+        let gateways: Vec<_> = routes.iter().map(|(_, route)| route.gateway.unwrap().to_string()).collect();
+        assert_eq!(gateways, ["fe80::2"]);
     }
 }

@@ -14,7 +14,8 @@ use windows_sys::Win32::NetworkManagement::IpHelper::{
 };
 use windows_sys::Win32::NetworkManagement::Ndis::IfOperStatusUp;
 use windows_sys::Win32::Networking::WinSock::{
-    ADDRESS_FAMILY, AF_INET, AF_INET6, AF_UNSPEC, IpDadStatePreferred, IpSuffixOriginRandom, SOCKADDR_IN, SOCKADDR_IN6,
+    ADDRESS_FAMILY, AF_INET, AF_INET6, AF_UNSPEC, IpDadStatePreferred, IpPrefixOriginRouterAdvertisement,
+    IpSuffixOriginRandom, SOCKADDR_IN, SOCKADDR_IN6,
 };
 
 use super::{Address6, DefaultRoute, Interface, Network, address_towards};
@@ -137,8 +138,10 @@ fn address6(
         interface: interface.to_owned(),
         alias: alias.cloned(),
         index,
-        temporary: entry.SuffixOrigin == IpSuffixOriginRandom,
-        usable: entry.DadState == IpDadStatePreferred,
+        // Not what DHCPv6 has given, whose end may look random too.
+        temporary: entry.PrefixOrigin == IpPrefixOriginRouterAdvertisement
+            && entry.SuffixOrigin == IpSuffixOriginRandom,
+        usable: entry.DadState == IpDadStatePreferred && entry.PreferredLifetime != 0,
     })
 }
 
