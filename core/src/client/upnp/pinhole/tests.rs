@@ -44,10 +44,12 @@ async fn a_pinhole_is_for_everybody_and_for_one_port_of_the_address_that_asks() 
 async fn a_pinhole_is_opened_by_one_request_behind_the_search_and_closed_by_one() {
     let Some(router) = Router::start(|_, _| None).await else { return };
     let mapping = router.mapper.install(&request(4000), HOUR).await.unwrap();
+    // On a busy machine a search is repeated before its answer has come.
+    let searches = router.ssdp.searches();
     router.mapper.remove(&mapping).await.unwrap();
     router.mapper.abandon(&request(4000)).await.unwrap();
     assert_eq!(router.actions(), ["AddPinhole 17 4000 3600", "DeletePinhole 1"]);
-    assert_eq!((router.pinholes.count(), router.ssdp.searches()), (0, 1));
+    assert_eq!((router.pinholes.count(), router.ssdp.searches()), (0, searches));
 }
 
 #[tokio::test]
@@ -75,6 +77,7 @@ async fn each_error_code_is_a_refusal_with_the_standards_name() {
     let says = Arc::clone(&code);
     let refuses = move |call: &Call, _: &_| (call.action == "AddPinhole").then(|| fault(says.load(Relaxed)));
     let Some(router) = Router::start(refuses).await else { return };
+    let mut searches = None;
     for (told, name, why) in [
         (401, "InvalidAction", ""),
         (402, "InvalidArgs", ""),
@@ -99,6 +102,8 @@ async fn each_error_code_is_a_refusal_with_the_standards_name() {
         assert_eq!(error.kind(), ErrorKind::Refused, "{told}");
         assert_eq!(error.to_string(), format!("upnp {told} {name}{why}"));
         assert!(!error.mapping_lost());
+        // On a busy machine the first search is repeated before its answer has come.
+        searches = searches.or_else(|| Some(router.ssdp.searches()));
         let [detail] = error.details() else { panic!("{error:?}") };
         assert_eq!((detail.code, detail.name.as_deref()), (Some(told.into()), Some(name)));
         // A refusal has opened nothing, so there is nothing to close.
@@ -108,7 +113,7 @@ async fn each_error_code_is_a_refusal_with_the_standards_name() {
     let error = router.mapper.install(&request(80), HOUR).await.unwrap_err();
     assert!(error.to_string().ends_with("many routers open none below 1024"), "{error}");
     assert!(router.actions().iter().all(|action| action.starts_with("AddPinhole")), "{:?}", router.actions());
-    assert_eq!(router.ssdp.searches(), 1);
+    assert_eq!(Some(router.ssdp.searches()), searches);
 }
 
 #[tokio::test]
