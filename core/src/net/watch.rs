@@ -51,7 +51,8 @@ use crate::schedule::{NETWORK_QUIET, NETWORK_STORM, NETWORK_STORM_PACE};
 pub(crate) struct Watcher(platform::Watcher);
 
 impl Watcher {
-    /// Begins to listen for what happens to `family`, on the current tokio runtime. Fails if the system does not allow that, as Android and sandboxes may.
+    /// Begins to listen for what happens to `family`, on the current tokio runtime. Fails if the system does not allow that, as
+    /// Android and sandboxes may.
     pub(crate) fn new(family: AddressFamily) -> io::Result<Self> {
         platform::Watcher::new(family).map(Self)
     }

@@ -117,8 +117,8 @@ impl Restarts {
         self.doubt.notify_one();
     }
 
-    /// Listens for announcements of `gateway` on the interface of `local`, or for IPv6 with the number `link`. Never ends. If the port is taken by a program that
-    /// does not share it, nothing is heard.
+    /// Listens for announcements of `gateway` on the interface of `local`, or for IPv6 on the one with the number `link`. Never ends.
+    /// If the port is taken by a program that does not share it, nothing is heard.
     pub(super) async fn listen(&self, gateway: SocketAddr, local: Option<IpAddr>, link: u32) {
         let open = || match (gateway, local) {
             (SocketAddr::V4(_), Some(IpAddr::V4(local))) => open(local),
