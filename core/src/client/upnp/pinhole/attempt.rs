@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::action::Hole;
 use super::words::{NO_SUCH_ACTION, NO_SUCH_PINHOLE};
-use super::{Numbering, PinholeMapper, is_fault};
-use crate::client::upnp::action::Entry;
+use super::{Numbering, PinholeMapper, is_fault, is_there};
+use crate::client::upnp::action::{Control, Entry};
 use crate::client::upnp::attempt::whole_seconds;
 use crate::client::upnp::ledger::{Claim, Place, Reservation};
-use crate::client::upnp::soap::CallError;
+use crate::client::upnp::soap::{ACTION_FAILED, CallError, Fault};
 use crate::client::upnp::target::Target;
 use crate::mapping::{MapRequest, PortMapping, Protocol, ProtocolToken};
 use crate::schedule::MAX_TTL;
@@ -60,7 +60,7 @@ impl PinholeMapper {
         let control = target.control(&self.upnp.caller);
         match control.update_pinhole(number, lease_of(ttl)).await {
             Err(error) if is_fault(&error, &[NO_SUCH_PINHOLE]) => {}
-            Err(error) if is_fault(&error, &NO_SUCH_ACTION) => return Ok(None),
+            Err(error) if is_fault(&error, &NO_SUCH_ACTION) || is_fault(&error, &[ACTION_FAILED]) => return Ok(None),
             result => return result.map(|()| None),
         }
         // It has made none, or told the wrong number.
@@ -83,7 +83,10 @@ impl PinholeMapper {
         let place = target.place(mapping.request.transport, mapping.request.internal_port);
         let number = number_of(mapping).filter(|number| self.is_proven(target, &place, *number));
         let Some(number) = number else { return Ok(false) };
-        match target.control(&self.upnp.caller).update_pinhole(number, lease_of(mapping.requested_ttl)).await {
+        let control = target.control(&self.upnp.caller);
+        match control.update_pinhole(number, lease_of(mapping.requested_ttl)).await {
+            // One that cannot renew has it all the same.
+            Err(error) if is_fault(&error, &[ACTION_FAILED]) => is_there(control, number).await,
             Err(CallError::Fault(_) | CallError::Gone(_)) => Ok(false),
             result => result.map(|()| true),
         }
@@ -110,17 +113,13 @@ impl PinholeMapper {
         let claim = Some(Claim { reservation: Arc::clone(&reservation), lease });
         let number = match (control.add_pinhole(hole, lease, claim).await, before.filter(proven)) {
             (Ok(number), _) => number,
-            (Err(CallError::Fault(fault)), Some(number)) => match control.update_pinhole(number, lease).await {
-                // Some routers do not like to be asked for what they have.
-                Ok(()) => number,
-                Err(error) if is_fault(&error, &[NO_SUCH_PINHOLE]) => {
-                    self.forget(place);
-                    let why =
-                        format!("the router has lost the pinhole for port {} and does not open it again", hole.port);
-                    return Err(CallError::LostBy(fault, why));
+            (Err(CallError::Fault(fault)), Some(number)) => {
+                let now = self.extend(control, &reservation, lease, number, fault).await?;
+                if now != number {
+                    return Ok(self.granted(&reservation, lease, now));
                 }
-                Err(_) => return Err(CallError::Fault(fault)),
-            },
+                number
+            }
             (Err(error), _) => return Err(error),
         };
         self.granted(&reservation, lease, number);
@@ -136,6 +135,40 @@ impl PinholeMapper {
             None => {}
         }
         Ok(number)
+    }
+
+    /// The router has answered a request for the pinhole `number` with `fault`. Some routers do not like to be asked for what they
+    /// have, so that it is extended by its number; miniupnpd with pf cannot extend it at all, so that it is closed and opened again.
+    async fn extend(
+        &self,
+        control: Control<'_>,
+        reservation: &Arc<Reservation>,
+        lease: u32,
+        number: u16,
+        fault: Fault,
+    ) -> Result<u16, CallError> {
+        let place = &reservation.place;
+        let hole = self.hole_at(place);
+        let lost = |fault, what| {
+            self.forget(place);
+            let why = format!("the router {what} the pinhole for port {} and does not open it again", hole.port);
+            CallError::LostBy(fault, why)
+        };
+        match control.update_pinhole(number, lease).await {
+            Ok(()) => return Ok(number),
+            Err(error) if is_fault(&error, &[NO_SUCH_PINHOLE]) => return Err(lost(fault, "has lost")),
+            Err(error) if is_fault(&error, &[ACTION_FAILED]) && fault.code == Some(ACTION_FAILED) => {}
+            Err(_) => return Err(CallError::Fault(fault)),
+        }
+        if let Err(error) = control.delete_pinhole(number).await {
+            tracing::debug!(%error, number, "a pinhole that cannot be extended was not closed");
+            return Err(CallError::Fault(fault));
+        }
+        let claim = Some(Claim { reservation: Arc::clone(reservation), lease });
+        match control.add_pinhole(hole, lease, claim).await {
+            Err(CallError::Fault(fault)) => Err(lost(fault, "cannot extend")),
+            opened => opened,
+        }
     }
 
     /// The router has given the pinhole another number than `before`. Either that pinhole is lost, and the number may be that of

@@ -9,7 +9,7 @@ use super::peer::{HOME, Pinholes, Router};
 use crate::client::port_mapper::PortMapperClient;
 use crate::client::upnp::peer::{Call, fault, ok};
 use crate::error::ErrorKind;
-use crate::mapping::{AddressFamily, MapRequest, Transport};
+use crate::mapping::{AddressFamily, MapRequest, PortMapping, Transport};
 use crate::state::tests::Dir;
 use crate::state::{Journal, Store};
 
@@ -132,6 +132,49 @@ async fn a_router_that_has_lost_the_pinhole_and_opens_none_has_lost_it_for_certa
         error.to_string().starts_with("upnp 701 PinholeSpaceExhausted: the router has lost the pinhole"),
         "{error}"
     );
+}
+
+/// A router with pf: it cannot renew, and says so to each of both actions.
+fn cannot_renew(call: &Call, pinholes: &Pinholes) -> bool {
+    call.action == "UpdatePinhole" || (call.action == "AddPinhole" && pinholes.count() > 0)
+}
+
+#[tokio::test]
+async fn a_router_that_cannot_renew_is_asked_to_close_the_pinhole_and_to_open_it_again() {
+    let pf = |call: &Call, pinholes: &Pinholes| cannot_renew(call, pinholes).then(|| fault(501));
+    let Some(router) = Router::start(pf).await else { return };
+    let mapping = router.mapper.install(&request(4000), HOUR).await.unwrap();
+    let renewed = router.mapper.renew(&mapping).await.unwrap();
+    assert_eq!(router.pinholes.of("17 4000"), [(number_of(&renewed).unwrap(), 3600)]);
+    let asked = ["AddPinhole 17 4000 3600", "UpdatePinhole 1 3600", "DeletePinhole 1", "AddPinhole 17 4000 3600"];
+    assert_eq!(router.actions()[1..], asked);
+    router.mapper.remove(&renewed).await.unwrap();
+    assert_eq!(router.pinholes.count(), 0);
+}
+
+#[tokio::test]
+async fn a_look_at_the_pinhole_of_a_router_that_cannot_renew_leaves_it_as_it_is() {
+    let pf = |call: &Call, pinholes: &Pinholes| cannot_renew(call, pinholes).then(|| fault(501));
+    let Some(router) = Router::start(pf).await else { return };
+    let mapping = router.mapper.install(&request(4000), HOUR).await.unwrap();
+    assert_eq!(router.mapper.see(&mapping).await.unwrap(), mapping);
+    assert_eq!(router.mapper.verify(&mapping).await.unwrap(), None);
+    assert!(!router.actions().contains(&"DeletePinhole 1".to_owned()), "{:?}", router.actions());
+}
+
+#[tokio::test]
+async fn a_pinhole_that_could_not_be_renewed_and_is_not_opened_again_is_lost() {
+    // It has room for short leases alone once it has closed the pinhole.
+    let pf = |call: &Call, pinholes: &Pinholes| {
+        let refused = call.action == "AddPinhole" && call.argument("LeaseTime") != "3600";
+        (refused || cannot_renew(call, pinholes)).then(|| fault(501))
+    };
+    let Some(router) = Router::start(pf).await else { return };
+    let mapping = router.mapper.install(&request(4000), HOUR).await.unwrap();
+    let longer = PortMapping { requested_ttl: HOUR * 2, ..mapping };
+    let error = router.mapper.renew(&longer).await.unwrap_err();
+    assert!(error.mapping_lost(), "{error}");
+    assert_eq!(router.pinholes.count(), 0);
 }
 
 #[tokio::test]
