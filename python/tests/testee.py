@@ -32,7 +32,7 @@ def call(face: Any, command: dict[str, Any]) -> Any:
                 settings["retry"] = portlease.Backoff(**settings["retry"])
             mappers[command["mapper"]] = face.Mapper(**settings)
         case "map" | "ensure" as method:
-            wishes = {name: command[name] for name in ("external_port", "exact", "ttl", "description")}
+            wishes = {name: command[name] for name in ("external_port", "exact", "family", "ttl", "description")}
             lease = getattr(mapper, method)(command["port"], command["transport"], **wishes)
             leases[command["lease"]] = lease
             return lease.id if method == "ensure" else None

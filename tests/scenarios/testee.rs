@@ -113,6 +113,8 @@ fn request(command: &Value) -> Result<MapRequest, String> {
     let mut request = MapRequest::new(internal, transport(command)?);
     request.external_port = port(command, "external_port");
     request.exact = command["exact"] == true;
+    request.family =
+        command["family"].as_str().and_then(|name| name.parse().ok()).ok_or_else(|| format!("{command}"))?;
     request.ttl = seconds(&command["ttl"]);
     request.description = command["description"].as_str().map(str::to_owned);
     Ok(request)
@@ -182,6 +184,7 @@ fn lease_result(lease: &LeaseSnapshot) -> Value {
         "external_port": lease.external_port(),
         "internal_port": lease.internal_port,
         "transport": lease.transport.as_str(),
+        "family": lease.family.as_str(),
         "protocol": text(lease.protocol()),
         "lifetime": lease.lifetime.map(|lifetime| lifetime.as_secs_f64()),
         "expires_in": lease.expires_in.map(|time| time.as_secs_f64()),

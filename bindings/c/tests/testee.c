@@ -248,6 +248,10 @@ static bool start(const json_t *command, portlease_error *error) {
   return true;
 }
 
+static portlease_family family(const json_t *command) {
+  return strcmp(words(command, "family"), "ipv6") == 0 ? PORTLEASE_FAMILY_IPV6 : PORTLEASE_FAMILY_IPV4;
+}
+
 static portlease_transport transport(const json_t *command) {
   return strcmp(words(command, "transport"), "tcp") == 0 ? PORTLEASE_TRANSPORT_TCP : PORTLEASE_TRANSPORT_UDP;
 }
@@ -259,6 +263,7 @@ static bool map(const json_t *command, portlease_mapper *mapper, bool ensure, re
   request.external_port = (uint16_t)json_integer_value(json_object_get(command, "external_port"));
   request.exact = json_is_true(json_object_get(command, "exact"));
   request.transport = transport(command);
+  request.family = family(command);
   request.ttl = json_number_value(json_object_get(command, "ttl"));
   request.description = words(command, "description");
   portlease_lease *lease;

@@ -26,6 +26,7 @@ type command struct {
 	Transport         portlease.Transport
 	ExternalPort      uint16 `json:"external_port"`
 	Exact             bool
+	Family            portlease.AddressFamily
 	TTL               float64
 	Description       string
 	AnyHost           bool `json:"any_host"`
@@ -168,8 +169,8 @@ func (c *command) call() (any, error) {
 
 func (c *command) request() portlease.Request {
 	return portlease.Request{
-		Port: c.Port, Transport: c.Transport, ExternalPort: c.ExternalPort, Exact: c.Exact, TTL: seconds(c.TTL),
-		Description: c.Description,
+		Port: c.Port, Transport: c.Transport, ExternalPort: c.ExternalPort, Exact: c.Exact, Family: c.Family,
+		TTL: seconds(c.TTL), Description: c.Description,
 	}
 }
 

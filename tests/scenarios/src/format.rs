@@ -19,7 +19,7 @@ fn arguments(step: &str) -> Option<Value> {
         "start" => json!({"mapper": "mapper", "config": {}}),
         "map" | "ensure" => json!({
             "mapper": "mapper", "lease": "lease", "port": required(0.into()), "transport": "udp", "external_port": null,
-            "exact": false, "ttl": null, "description": null,
+            "exact": false, "family": "ipv4", "ttl": null, "description": null,
         }),
         "delete" => json!({
             "mapper": "mapper", "transport": "udp", "external_port": required(0.into()), "any_host": false,

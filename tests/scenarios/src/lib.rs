@@ -15,6 +15,7 @@ use std::time::Duration;
 use format::Scenario;
 use libtest_mimic::{Arguments, Failed, Trial};
 use play::Failure;
+use portlease_gateway::{Gateway, GatewayConfig};
 use surface::Surface;
 use testee::Testee;
 
@@ -65,11 +66,23 @@ fn trials(testee: &Arc<Testee>) -> Vec<Trial> {
     let wrong = files(&folder.join("must_fail")).into_iter().map(|path| (path, true));
     let all: Vec<(PathBuf, bool)> = right.chain(wrong).collect();
     let counts = (all.iter().filter(|(_, wrong)| !wrong).count(), all.iter().filter(|(_, wrong)| *wrong).count());
-    let mut trials: Vec<Trial> = (1..).zip(all).map(|(number, file)| trial(number, file, testee.clone())).collect();
+    let no_ipv6 = no_ipv6();
+    if let Some(reason) = &no_ipv6 {
+        complain(&format!("those for IPv6 are skipped: {reason}"));
+    }
+    let trial = |(number, file)| trial(number, file, testee.clone(), no_ipv6.is_some());
+    let mut trials: Vec<Trial> = (1..).zip(all).map(trial).collect();
     trials.push(Trial::test("there are scenarios of both sorts", move || {
         if counts.0 < 25 || counts.1 < 5 { Err(format!("found only {counts:?}").into()) } else { Ok(()) }
     }));
     trials
+}
+
+/// Why the simulated gateway has no IPv6 on this machine, if it has none.
+fn no_ipv6() -> Option<String> {
+    let settings = GatewayConfig { ipv6: true, ..GatewayConfig::default() };
+    // If it does not start at all, each scenario says so.
+    Gateway::start(settings).ok()?.addresses().no_ipv6
 }
 
 /// The JSON files of a folder, in the order of their names.
@@ -83,15 +96,17 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// One file as a test, whose name is the file's name and the scenario's sentence.
-fn trial(number: u32, (path, wrong): (PathBuf, bool), testee: Arc<Testee>) -> Trial {
+/// One file as a test, whose name is the file's name and the scenario's sentence. Without IPv6 those that need it are skipped.
+fn trial(number: u32, (path, wrong): (PathBuf, bool), testee: Arc<Testee>, without_ipv6: bool) -> Trial {
     let surface = Surface::read();
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     let scenario = Scenario::parse(&text, &surface);
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let sentence = scenario.as_ref().map_or("cannot be read", |scenario| &scenario.name);
     let title = format!("{}{stem}: {sentence}", if wrong { "must fail: " } else { "" });
-    Trial::test(title, move || {
+    let skipped =
+        without_ipv6 && scenario.as_ref().is_ok_and(|scenario| scenario.gateway.get("ipv6") == Some(&true.into()));
+    let trial = Trial::test(title, move || {
         match (scenario, wrong) {
             (Ok(scenario), false) => {
                 play::play(number, &scenario, &testee, &surface).map_err(|failure| failure.reason.into())
@@ -101,7 +116,8 @@ fn trial(number: u32, (path, wrong): (PathBuf, bool), testee: Arc<Testee>) -> Tr
             // If the file cannot be read, its mistake is noticed already.
             (Err(_), true) => Ok(()),
         }
-    })
+    });
+    trial.with_ignored_flag(skipped)
 }
 
 /// A scenario that says something wrong must fail for that, and at the right place.

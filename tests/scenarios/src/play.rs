@@ -83,6 +83,9 @@ pub(crate) fn play(number: u32, scenario: &Scenario, testee: &Arc<Testee>, surfa
     let settings = serde_json::from_value(Value::Object(scenario.gateway.clone()))
         .map_err(|error| format!("the gateway's settings: {error}"))?;
     let gateway = Gateway::start(settings).map_err(|error| format!("the gateway does not start: {error}"))?;
+    if let Some(reason) = gateway.addresses().no_ipv6 {
+        return Err(format!("the scenario needs IPv6, and the gateway has none: {reason}").into());
+    }
     let mut config = Object::new();
     config.insert("gateway".into(), gateway.address().to_string().into());
     config.insert("pcp_port".into(), gateway.pcp_port().into());

@@ -1,4 +1,5 @@
-//! The runner notices a testee that does wrong. Each of these is Rust's, with sed between it and the runner.
+//! The runner notices a testee that does wrong, and a machine without IPv6. Each testee is Rust's, most with sed between it and the
+//! runner.
 
 use std::process::Command;
 
@@ -118,4 +119,40 @@ fn a_bad_status_at_the_end() {
 fn a_broken_testee_is_not_what_must_fail() {
     let (passed, output) = play(&dying(), "60", "must fail: wrong_value");
     assert!(!passed && output.contains("the testee has ended"), "{output}");
+}
+
+/// Plays a scenario for IPv6 in a network without it. `None`, and a line that says so, if this machine makes no such network.
+fn play_without_ipv6(more: &str) -> Option<(bool, String)> {
+    let disabled = "ip link set lo up && echo 1 >/proc/sys/net/ipv6/conf/lo/disable_ipv6 || exit 77; exec \"$@\"";
+    let runner = env!("CARGO_BIN_EXE_portlease-scenarios");
+    let output = Command::new("unshare")
+        .args(["--net", "sh", "-c", disabled, "sh", runner, "--testee", TESTEE, "pinhole_pcp_udp:"])
+        .args(more.split_whitespace())
+        .output();
+    match output {
+        Ok(output) if output.status.code().is_some_and(|code| code != 77) => {
+            let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            if said.contains("unshare failed") { skipped(&said) } else { Some((output.status.success(), said)) }
+        }
+        other => skipped(&format!("{other:?}")),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn skipped<T>(reason: &str) -> Option<T> {
+    eprintln!("skipped: no network without IPv6: {}", reason.trim());
+    None
+}
+
+#[test]
+fn without_ipv6_what_needs_it_is_skipped_and_the_reason_said() {
+    let Some((passed, output)) = play_without_ipv6("") else { return };
+    assert!(passed && output.contains("1 ignored"), "{output}");
+    assert!(output.contains("scenarios: those for IPv6 are skipped: "), "{output}");
+}
+
+#[test]
+fn without_ipv6_what_needs_it_and_is_played_all_the_same_fails_for_that() {
+    let Some((passed, output)) = play_without_ipv6("--include-ignored") else { return };
+    assert!(!passed && output.contains("the scenario needs IPv6, and the gateway has none: "), "{output}");
 }

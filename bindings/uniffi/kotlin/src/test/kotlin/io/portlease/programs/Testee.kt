@@ -6,6 +6,7 @@ import com.google.gson.JsonNull
 import com.google.gson.JsonObject
 import com.google.gson.JsonParser
 import com.google.gson.JsonPrimitive
+import io.portlease.AddressFamily
 import io.portlease.Config
 import io.portlease.Lease
 import io.portlease.MapRequest
@@ -88,6 +89,7 @@ object Testee {
         transport(command),
         command.int("external_port"),
         command["exact"].asBoolean,
+        AddressFamily.entries.single { "$it" == command.text("family") },
         ttl = command.duration("ttl"),
         description = command.text("description"),
     )
