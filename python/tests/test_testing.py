@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 import portlease
-from portlease.testing import Gateway, GatewayMapping
+from portlease.testing import Announcement, Gateway, GatewayMapping
 
 
 def test_a_router_behind_carrier_grade_nat_without_upnp() -> None:
@@ -115,6 +116,111 @@ def test_mappings_of_others_can_be_added_and_removed(gateway: Gateway) -> None:
         gateway.add_mapping("tcp", 9002, ("nowhere", 80))
     assert gateway.remove_mapping("tcp", 9001) is True
     assert gateway.remove_mapping("tcp", 9001) is False
+
+
+@pytest.fixture
+def firewall() -> Iterator[Gateway]:
+    """A router with an IPv6 firewall, on machines that have IPv6."""
+    with Gateway(ipv6=True) as gateway:
+        if gateway.no_ipv6 is not None:
+            pytest.skip(f"no IPv6 here: {gateway.no_ipv6}")
+        yield gateway
+
+
+def test_an_ipv6_lease_opens_a_pinhole_and_traffic_arrives(firewall: Gateway) -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as app:
+        app.bind(("::1", 0))
+        app.settimeout(5)
+        port = app.getsockname()[1]
+        with portlease.open(port, **firewall.config(), family="ipv6"):
+            [pinhole] = firewall.mappings
+            assert (str(pinhole.internal), pinhole.external_port, pinhole.unique_id) == (f"[::1]:{port}", port, 1)
+            with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as outside:
+                outside.sendto(b"hello", pinhole.reach)
+                assert app.recv(100) == b"hello"
+    assert firewall.mappings == []
+
+
+def test_a_lost_pinhole_is_opened_again(firewall: Gateway) -> None:
+    with portlease.Mapper(**firewall.config()) as mapper:
+        mapper.map(9001, family="ipv6").ready(5)
+        assert firewall.remove_pinhole("udp", ("::1", 9001)) is True
+        assert firewall.remove_pinhole("udp", "[::1]:9001") is False
+        mapper.network_changed()
+        firewall.wait_for(lambda gateway: len(gateway.mappings) == 1)
+
+
+def test_a_new_prefix_closes_the_pinholes_of_the_old_one(firewall: Gateway) -> None:
+    with portlease.Mapper(**firewall.config(), protocols=["pcp"], ttl=2, failure_threshold=1) as mapper:
+        mapper.map(9001, family="ipv6").ready(5)
+        firewall.renumber("2001:db8:1::/64")
+        assert firewall.mappings == []
+        firewall.renumber(ipaddress.IPv6Network("::1/128"))
+        mapper.network_changed()
+        firewall.wait_for(lambda gateway: len(gateway.mappings) == 1)
+    with pytest.raises(portlease.InvalidError, match="prefix"):
+        firewall.renumber("2001:db8:1::")
+
+
+@pytest.mark.parametrize(
+    ("what", "host", "begins"),
+    [
+        ("pcp", "127.0.0.1", b"\2\x80"),
+        ("pcp", "::1", b"\2\x80"),
+        ("nat_pmp", "127.0.0.1", b"\0\x80"),
+        ("ssdp_alive", "127.0.0.1", b"NOTIFY"),
+        ("ssdp_alive", "::1", b"NOTIFY"),
+        ("ssdp_byebye", "::1", b"NOTIFY"),
+    ],
+)
+def test_an_announcement_arrives(firewall: Gateway, what: Announcement, host: str, begins: bytes) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind((host, 0))
+        listener.settimeout(5)
+        firewall.announce(what, (host, listener.getsockname()[1]))
+        assert listener.recv(2000).startswith(begins)
+
+
+def test_an_announcement_that_there_is_not_and_a_place_that_is_none_are_invalid(firewall: Gateway) -> None:
+    with pytest.raises(portlease.InvalidError, match="hello"):
+        firewall.announce("hello", ("127.0.0.1", 1))  # type: ignore[arg-type]
+    with pytest.raises(portlease.InvalidError, match=r"^to: "):
+        firewall.announce("pcp", ("localhost", 1))
+
+
+def test_a_mapper_finds_the_firewall_with_the_settings_for_both_families_and_with_its_own(firewall: Gateway) -> None:
+    own = firewall.ipv6
+    assert own is not None
+    assert own["gateway"] == "::1"
+    assert own["pcp_port"] == firewall.config()["pcp_port"]
+    for settings in (own, firewall.config()):
+        with portlease.Mapper(**settings) as mapper:
+            assert str(mapper.map(9001, family="ipv6").ready(5).external) == "[::1]:9001"
+
+
+def test_a_router_without_the_option_has_no_firewall(gateway: Gateway) -> None:
+    assert gateway.ipv6 is None
+    assert gateway.no_ipv6 is None
+
+
+def test_on_a_machine_without_ipv6_there_is_no_firewall_and_the_reason_is_told() -> None:
+    program = """
+        from portlease.testing import Gateway
+        with Gateway(ipv6=True) as gateway:
+            assert gateway.ipv6 is None
+            print(gateway.no_ipv6, gateway.config()["gateway"])
+        """
+    without = 'ip link set lo up && echo 1 >/proc/sys/net/ipv6/conf/lo/disable_ipv6 || exit 77; exec "$@"'
+    command = ["unshare", "--net", "sh", "-c", without, "sh", sys.executable, "-c", textwrap.dedent(program)]
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    except FileNotFoundError as error:
+        pytest.skip(f"no network without IPv6: {error}")
+    if done.returncode == 77 or "unshare failed" in done.stderr:
+        pytest.skip(f"no network without IPv6: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    assert "::1 cannot be bound" in done.stdout
+    assert "127.0.0.1" in done.stdout
 
 
 def test_waiting_for_the_router_ends_by_its_condition_or_by_time(gateway: Gateway) -> None:

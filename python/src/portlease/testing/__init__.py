@@ -20,19 +20,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from portlease import _portlease
 from portlease._config import TransportName
 from portlease._errors import InvalidError, InvalidTypeError, TimeoutError
 from portlease._names import Transport
 from portlease._typing import Self, TypedDict, Unpack
-from portlease._values import Endpoint, Seconds
+from portlease._values import Endpoint, Seconds, SocketAddress
 from portlease.testing._options import Faults, GatewayOptions
 
-__all__ = ["Faults", "Gateway", "GatewayMapping", "GatewayOptions", "GatewaySettings"]
+__all__ = ["Announcement", "Faults", "Gateway", "GatewayMapping", "GatewayOptions", "GatewaySettings"]
+
+Announcement = Literal["pcp", "nat_pmp", "ssdp_alive", "ssdp_byebye"]
+"""What the router can say unasked. `pcp`: PCP's ANNOUNCE with the present epoch. `nat_pmp`: The external address, as
+NAT-PMP tells it. `ssdp_alive`, `ssdp_byebye`: The UPnP devices and services are there, or go."""
 
 # Names the gateway where a mapper's settings name none.
 _VARIABLE = "PORTLEASE_GATEWAY"
@@ -75,9 +79,22 @@ class GatewayMapping:
     """UPnP's UniqueID of a pinhole in the IPv6 firewall; `None` for a mapping of IPv4."""
 
 
+def _settings(at: dict[str, Any]) -> GatewaySettings:
+    return {"gateway": at["gateway"], "pcp_port": at["pcp_port"], "ssdp_address": at["ssdp_address"]}
+
+
 def _endpoint(text: str) -> Endpoint:
     host, _, port = text.rpartition(":")
     return Endpoint(host.strip("[]"), int(port))
+
+
+def _place(name: str, place: SocketAddress) -> str:
+    if isinstance(place, str):
+        return place
+    try:
+        return str(Endpoint(str(ip_address(place[0])), place[1]))
+    except ValueError as error:
+        raise InvalidError(f"{name}: {error}") from None
 
 
 def _mapping(fields: dict[str, Any]) -> GatewayMapping:
@@ -97,9 +114,25 @@ class Gateway:
         self._native = _portlease.Gateway(_json(options))
 
     def config(self) -> GatewaySettings:
-        """The settings with which a mapper finds this router: `portlease.Mapper(**gateway.config())`."""
-        at = json.loads(self._native.started())
-        return {"gateway": at["gateway"], "pcp_port": at["pcp_port"], "ssdp_address": at["ssdp_address"]}
+        """The settings with which a mapper finds this router: `portlease.Mapper(**gateway.config())`.
+
+        They lead to its IPv6 firewall too, unless `bind` or `ipv6_bind` is not a loopback address; see `ipv6`.
+        """
+        return _settings(self._started())
+
+    @property
+    def ipv6(self) -> GatewaySettings | None:
+        """The settings with which a mapper finds the IPv6 firewall of this router alone; `None` if there is none."""
+        at = self._started().get("ipv6")
+        return None if at is None else _settings(at)
+
+    @property
+    def no_ipv6(self) -> str | None:
+        """Why there is no IPv6 firewall although the option `ipv6` is on; else `None`."""
+        return cast("str | None", self._started().get("no_ipv6"))
+
+    def _started(self) -> dict[str, Any]:
+        return cast("dict[str, Any]", json.loads(self._native.started()))
 
     @contextmanager
     def as_default(self) -> Iterator[None]:
@@ -122,7 +155,7 @@ class Gateway:
 
     @property
     def mappings(self) -> list[GatewayMapping]:
-        """The router's table, by transport and external port."""
+        """The router's table, by transport and external port; then the pinholes of its IPv6 firewall."""
         return [_mapping(each) for each in self.command({"command": "mappings"})["mappings"]]
 
     @property
@@ -162,23 +195,18 @@ class Gateway:
         self,
         transport: TransportName,
         external_port: int,
-        internal: str | Endpoint | tuple[str | IPv4Address | IPv6Address, int],
+        internal: SocketAddress,
         lifetime: int | None = None,
     ) -> GatewayMapping:
         """Adds a mapping that no client asked for, such as another host's; without `lifetime` (s) it is permanent.
 
         Raises `InvalidError` where the port is taken or not allowed, or the table is full.
         """
-        if not isinstance(internal, str):
-            try:
-                internal = str(Endpoint(str(ip_address(internal[0])), internal[1]))
-            except ValueError as error:
-                raise InvalidError(f"internal: {error}") from None
         command = {
             "command": "add_mapping",
             "transport": transport,
             "external_port": external_port,
-            "internal": internal,
+            "internal": _place("internal", internal),
             "lifetime": lifetime,
         }
         return _mapping(self.command(command)["mapping"])
@@ -187,6 +215,27 @@ class Gateway:
         """Takes a mapping out of the table, whoever made it; false where there is none."""
         command = {"command": "remove_mapping", "transport": transport, "external_port": external_port}
         return bool(self.command(command)["removed"])
+
+    def remove_pinhole(self, transport: TransportName, internal: SocketAddress) -> bool:
+        """Closes a pinhole in the IPv6 firewall, as a router that has lost it; false where there is none."""
+        command = {"command": "remove_pinhole", "transport": transport, "internal": _place("internal", internal)}
+        return bool(self.command(command)["removed"])
+
+    def renumber(self, prefix: str | IPv6Network) -> None:
+        """Gives the inside another IPv6 prefix, such as `2001:db8:1::/64`.
+
+        Pinholes for other addresses are closed, and requests from such addresses get no answer. On a machine whose
+        loopback has `::1` alone, such a prefix shuts the machine out, and `::1/128` lets it in again.
+        """
+        self.command({"command": "renumber", "prefix": str(prefix)})
+
+    def announce(self, what: Announcement, to: SocketAddress) -> None:
+        """Sends an announcement to `to`, over IPv6 if that is an IPv6 address.
+
+        Routers send those of PCP and NAT-PMP to 224.0.0.1:5350 and `[ff02::1]:5350`, those of SSDP to
+        239.255.255.250:1900 and `[ff02::c]:1900`.
+        """
+        self.command({"command": "announce", "what": what, "to": _place("to", to)})
 
     def wait_for(self, condition: Callable[[Self], object], timeout: Seconds = 5.0) -> None:
         """Waits until the condition is true, looking after each message and each change of the table.
