@@ -17,6 +17,19 @@ export interface StaticMapping {
   lifetime?: number;
 }
 
+/**
+ * What the router can say unasked. `pcp`: PCP's ANNOUNCE with the present epoch. `natPmp`: the external address, as NAT-PMP
+ * tells it; for IPv4 alone. `ssdpAlive`, `ssdpByebye`: the UPnP devices and services are there, or go.
+ */
+export type Announcement = 'pcp' | 'natPmp' | 'ssdpAlive' | 'ssdpByebye';
+
+const ANNOUNCEMENTS: Readonly<Record<Announcement, string>> = {
+  pcp: 'pcp',
+  natPmp: 'nat_pmp',
+  ssdpAlive: 'ssdp_alive',
+  ssdpByebye: 'ssdp_byebye',
+};
+
 type Forms = Readonly<Record<string, Form>>;
 type Json = Record<string, unknown>;
 
@@ -98,6 +111,20 @@ export function entryToJson({ transport, externalPort }: Pick<StaticMapping, 'tr
     transport: toJson('transport', transport, MAPPING.transport),
     external_port: toJson('externalPort', externalPort, MAPPING.externalPort),
   };
+}
+
+/** Which pinhole is meant. Throws `invalid`, naming the field that is wrong. */
+export function pinholeToJson({ transport, internal }: Pick<StaticMapping, 'transport' | 'internal'>): Json {
+  return {
+    transport: toJson('transport', transport, MAPPING.transport),
+    internal: toJson('internal', internal, MAPPING.internal),
+  };
+}
+
+/** An announcement and where to. Throws `invalid`, naming the argument that is wrong. */
+export function announcementToJson(what: Announcement, to: string): Json {
+  const form: Form = { name: 'what', reads: 'word', words: ANNOUNCEMENTS };
+  return { what: toJson('what', what, form), to: text('to', to) };
 }
 
 /** A mapping for the gateway's table. Throws `invalid`, naming the field that is wrong. */

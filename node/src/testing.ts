@@ -10,11 +10,14 @@ import { addon } from './addon';
 import { calling, invalid, PortLeaseError } from './errors';
 import type { Faults, GatewayOptions } from './gateway-options';
 import {
+  type Announcement,
+  announcementToJson,
   entryToJson,
   faultsFromJson,
   faultsToJson,
   mappingToJson,
   optionsToJson,
+  pinholeToJson,
   type StaticMapping,
   translated,
 } from './gateway-values';
@@ -35,7 +38,7 @@ export type {
   WanService,
 } from './gateway-options';
 
-export type { StaticMapping } from './gateway-values';
+export type { Announcement, StaticMapping } from './gateway-values';
 
 /** One line of the router's table. */
 export interface GatewayMapping {
@@ -61,7 +64,7 @@ export interface GatewayMapping {
 
 /** The gateway at one moment. */
 export interface GatewayState {
-  /** The table, by transport and external port. */
+  /** The table, by transport and external port; then the pinholes of the IPv6 firewall. */
   readonly mappings: readonly GatewayMapping[];
   /** How many messages of each type have arrived, such as `pcpMap`; a type that never came is not there. */
   readonly counters: Readonly<Record<string, number>>;
@@ -83,6 +86,9 @@ export interface GatewayConfig {
 
 interface Addresses extends GatewayConfig {
   readonly descriptionUrl: string;
+  /** Its names are those of the gateway's JSON. */
+  readonly ipv6?: object;
+  readonly noIpv6?: string;
 }
 
 /** How long {@link Gateway.waitFor} waits where no time is given, in milliseconds. */
@@ -98,6 +104,10 @@ function camel(name: string): string {
 /** The same object with names of JavaScript. */
 function camels(object: object): Record<string, unknown> {
   return Object.fromEntries(Object.entries(object).map(([name, item]) => [camel(name), item]));
+}
+
+function gatewayConfig({ gateway, pcpPort, ssdpAddress }: GatewayConfig): GatewayConfig {
+  return { gateway, pcpPort, ssdpAddress };
 }
 
 function gatewayMapping(json: Record<string, unknown>): GatewayMapping {
@@ -146,10 +156,23 @@ export class Gateway {
     }
   }
 
-  /** The options by which a mapper finds this gateway, for `Mapper.start`. After a reboot they are the same. */
+  /**
+   * The options by which a mapper finds this gateway, for `Mapper.start`. After a reboot they are the same. They lead to
+   * its IPv6 firewall too, unless `bind` or `ipv6Bind` is not a loopback address; see {@link ipv6}.
+   */
   get config(): GatewayConfig {
-    const { gateway, pcpPort, ssdpAddress } = this.#addresses();
-    return { gateway, pcpPort, ssdpAddress };
+    return gatewayConfig(this.#addresses());
+  }
+
+  /** The options by which a mapper finds the IPv6 firewall of this gateway alone; null if there is none. */
+  get ipv6(): GatewayConfig | null {
+    const { ipv6 } = this.#addresses();
+    return ipv6 ? gatewayConfig(camels(ipv6) as unknown as GatewayConfig) : null;
+  }
+
+  /** Why there is no IPv6 firewall although the option `ipv6` is on; else null. */
+  get noIpv6(): string | null {
+    return this.#addresses().noIpv6 ?? null;
   }
 
   /** The URL of the UPnP device description. A reboot changes it. */
@@ -212,6 +235,32 @@ export class Gateway {
   removeMapping(transport: Transport, externalPort: number): boolean {
     const entry = entryToJson({ transport, externalPort });
     return this.execute({ command: 'remove_mapping', ...entry }).removed as boolean;
+  }
+
+  /**
+   * Closes a pinhole in the IPv6 firewall, as a router that has lost it. `internal` is `[address]:port`. False where there
+   * is none.
+   */
+  removePinhole(transport: Transport, internal: string): boolean {
+    return this.execute({ command: 'remove_pinhole', ...pinholeToJson({ transport, internal }) }).removed as boolean;
+  }
+
+  /**
+   * Gives the inside another IPv6 prefix, such as `2001:db8:1::/64`. Pinholes for other addresses are closed, and requests
+   * from such addresses get no answer. On a machine whose loopback has `::1` alone, such a prefix shuts the machine out,
+   * and `::1/128` lets it in again. Throws `invalid` for what is no prefix.
+   */
+  renumber(prefix: string): void {
+    this.execute({ command: 'renumber', prefix });
+  }
+
+  /**
+   * Sends an announcement to an `address:port`, over IPv6 if that is an IPv6 address. Routers send those of PCP and NAT-PMP
+   * to `224.0.0.1:5350` and `[ff02::1]:5350`, those of SSDP to `239.255.255.250:1900` and `[ff02::c]:1900`. Throws
+   * `invalid`.
+   */
+  announce(what: Announcement, to: string): void {
+    this.execute({ command: 'announce', ...announcementToJson(what, to) });
   }
 
   /**

@@ -50,8 +50,8 @@ const CALLS = {
 
 /** A request as Node names and measures it; what the runner leaves to the library is null. */
 function request({ port, transport, external_port: externalPort, exact, family, ttl, description }) {
-  const wishes = { externalPort, ttl: ttl && ttl * 1000, description };
-  return { port, transport, exact, family, ...Object.fromEntries(Object.entries(wishes).filter(([, wish]) => wish !== null)) };
+  const wishes = { externalPort, family, ttl: ttl && ttl * 1000, description };
+  return { port, transport, exact, ...Object.fromEntries(Object.entries(wishes).filter(([, wish]) => wish !== null)) };
 }
 
 /** Settings as Node names and measures them. */

@@ -1,6 +1,7 @@
 // The simulated gateway for users' own tests.
 
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { it } from 'node:test';
@@ -31,6 +32,104 @@ it('traffic to the mapping reaches the port behind it', async (t) => {
   client.send('hello', Number(port), address);
   const [message] = await once(server, 'message');
   assert.equal(String(message), 'hello');
+});
+
+/** A router with an IPv6 firewall; null, and the test is skipped, on a machine without IPv6. */
+async function firewallFor(t, options) {
+  const gateway = await gatewayFor(t, { ipv6: true, ...options });
+  if (gateway.noIpv6 === null) return gateway;
+  t.skip(`no IPv6 here: ${gateway.noIpv6}`);
+  return null;
+}
+
+it('an IPv6 lease opens a pinhole, and traffic arrives', async (t) => {
+  const gateway = await firewallFor(t);
+  if (!gateway) return;
+  const server = createSocket('udp6').bind(0, '::1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const { port } = server.address();
+  const mapper = Mapper.start(gateway.config).ref();
+  t.after(() => mapper.stop());
+  await mapper.map({ port, family: 'ipv6' }).ready();
+  const [pinhole] = gateway.mappings();
+  assert.deepEqual([pinhole.internal, pinhole.externalPort, pinhole.uniqueId], [`[::1]:${port}`, port, 1]);
+  const client = createSocket('udp6');
+  t.after(() => client.close());
+  client.send('hello', Number(pinhole.reach.split(']:')[1]), '::1');
+  const [message] = await once(server, 'message');
+  assert.equal(String(message), 'hello');
+  await mapper.stop();
+  assert.deepEqual(gateway.mappings(), []);
+});
+
+it('a pinhole that is lost, and one that another prefix has closed, are opened again', async (t) => {
+  const gateway = await firewallFor(t);
+  if (!gateway) return;
+  const mapper = Mapper.start({ ...gateway.config, protocols: ['pcp'], ttl: 2000, failureThreshold: 1 }).ref();
+  t.after(() => mapper.stop());
+  await mapper.map({ port: 9001, family: 'ipv6' }).ready();
+  assert.equal(gateway.removePinhole('udp', '[::1]:9001'), true);
+  assert.equal(gateway.removePinhole('udp', '[::1]:9001'), false);
+  mapper.networkChanged();
+  await gateway.waitFor(({ mappings }) => mappings.length === 1);
+  gateway.renumber('2001:db8:1::/64');
+  assert.deepEqual(gateway.mappings(), []);
+  gateway.renumber('::1/128');
+  mapper.networkChanged();
+  await gateway.waitFor(({ mappings }) => mappings.length === 1);
+});
+
+it('announcements arrive over IPv4 and IPv6', async (t) => {
+  const gateway = await firewallFor(t);
+  if (!gateway) return;
+  for (const [type, host] of [
+    ['udp4', '127.0.0.1'],
+    ['udp6', '::1'],
+  ]) {
+    for (const [what, first] of Object.entries({ pcp: 2, natPmp: 0, ssdpAlive: 0x4e, ssdpByebye: 0x4e })) {
+      if (what === 'natPmp' && type === 'udp6') continue; // NAT-PMP is for IPv4 alone
+      const listener = createSocket(type).bind(0, host);
+      await once(listener, 'listening');
+      t.after(() => listener.close());
+      const heard = once(listener, 'message');
+      gateway.announce(what, `${type === 'udp6' ? `[${host}]` : host}:${listener.address().port}`);
+      assert.equal((await heard)[0][0], first, `${what} over ${type}`);
+    }
+  }
+});
+
+it('a mapper finds the IPv6 firewall by the options for both families, and by its own', async (t) => {
+  const gateway = await firewallFor(t);
+  if (!gateway) return;
+  assert.deepEqual([gateway.ipv6.gateway, gateway.ipv6.pcpPort], ['::1', gateway.config.pcpPort]);
+  for (const config of [gateway.ipv6, gateway.config]) {
+    const mapper = Mapper.start(config).ref();
+    t.after(() => mapper.stop());
+    assert.equal(`${(await mapper.map({ port: 9001, family: 'ipv6' }).ready()).external}`, '[::1]:9001');
+    await mapper.stop();
+  }
+});
+
+it('a gateway without an IPv6 firewall says so, and why if it should have one', async (t) => {
+  const plain = await gatewayFor(t);
+  assert.deepEqual([plain.ipv6, plain.noIpv6], [null, null]);
+  const program = `
+    import { Gateway } from 'portlease/testing';
+    const gateway = await Gateway.start({ ipv6: true });
+    console.log(gateway.ipv6, gateway.noIpv6, gateway.config.gateway);`;
+  const without = 'ip link set lo up && echo 1 >/proc/sys/net/ipv6/conf/lo/disable_ipv6 || exit 77; exec "$@"';
+  const node = [process.execPath, '--input-type=module', '--eval', program];
+  const { status, stdout, stderr } = spawnSync('unshare', ['--net', 'sh', '-c', without, 'sh', ...node], {
+    cwd: new URL('..', import.meta.url),
+    encoding: 'utf8',
+  });
+  if (status === null || status === 77 || stderr.includes('unshare failed')) {
+    t.skip(`no network without IPv6: ${stderr}`);
+    return;
+  }
+  assert.equal(status, 0, stderr);
+  assert.match(stdout, /^null ::1 cannot be bound: .* 127\.0\.0\.1$/m);
 });
 
 it('it misbehaves on demand, reboots, moves, and has mappings of its own', async (t) => {
@@ -76,6 +175,18 @@ it('what it does not know is invalid and named', async (t) => {
     [{ colour: 'red' }, /^colour: there is no such name in mapping; there are transport, externalPort, /],
   ]) {
     assert.throws(() => gateway.addMapping(mapping), { kind: 'invalid', message });
+  }
+  for (const [call, message] of [
+    [() => gateway.removePinhole('sctp', '[::1]:1'), /^transport: must be one of udp, tcp, not 'sctp'$/],
+    [() => gateway.removePinhole('udp', 1), /^internal: must be a string, not 1$/],
+    [
+      () => gateway.announce('hello', '[::1]:1'),
+      /^what: must be one of pcp, natPmp, ssdpAlive, ssdpByebye, not 'hello'$/,
+    ],
+    [() => gateway.announce('pcp', null), /^to: must be a string, not null$/],
+    [() => gateway.renumber('2001:db8:1::'), /prefix: .* must be an IPv6 address and a length/],
+  ]) {
+    assert.throws(call, { kind: 'invalid', message });
   }
   assert.throws(() => gateway.execute({ command: 'dance' }), { kind: 'invalid', message: /dance/ });
   for (const command of [undefined, () => {}, 'state', []]) {

@@ -71,6 +71,7 @@ import NatAPIByDefault, {
   type PortArguments,
 } from 'portlease/nat-api';
 import {
+  type Announcement,
   type Faults,
   Gateway,
   type GatewayConfig,
@@ -225,6 +226,10 @@ async function main(): Promise<void> {
   const extra: StaticMapping = { transport: 'tcp', externalPort: 80, internal: '127.0.0.9:80' };
   gateway.addMapping(extra);
   const state: GatewayState = await gateway.waitFor(({ mappings }) => mappings.length === 2);
+  const announcement: Announcement = 'ssdpAlive';
+  gateway.announce(announcement, '127.0.0.1:1900');
+  const firewall: GatewayConfig | null = gateway.ipv6;
+  assert.deepEqual([firewall, gateway.noIpv6], [null, null]);
   assert.equal(state.externalAddress, '192.0.1.1');
 
   const whatever: OpenOptions = { ...gateway.config, transport: 'tcp', externalPort: 80, exact: true, retry: 'never' };
