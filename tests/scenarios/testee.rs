@@ -217,6 +217,7 @@ fn event_result(event: &Event) -> Value {
         "kind": event.kind.as_str(),
         "lease": event.lease,
         "transport": text(event.transport),
+        "family": text(event.family),
         "internal_port": event.internal_port,
         "external": text(event.external),
         "external_port": event.external_port,

@@ -113,7 +113,7 @@ static json_t *entry_result(const portlease_table_entry *entry) {
 }
 
 static json_t *lease_result(const portlease_lease_snapshot *lease, const portlease_lease *handle) {
-  return json_pack("{s:I, s:I, s:s, s:b, s:o, s:o, s:i, s:s, s:o, s:o, s:o, s:o, s:b, s:I, s:I, s:o, s:s, s:s}", //
+  return json_pack("{s:I, s:I, s:s, s:b, s:o, s:o, s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:b, s:I, s:I, s:o, s:s, s:s}", //
                    "id", (json_int_t)lease->id,                                                             //
                    "revision", (json_int_t)lease->revision,                                                 //
                    "state", portlease_state_name(lease->state),                                             //
@@ -122,6 +122,7 @@ static json_t *lease_result(const portlease_lease_snapshot *lease, const portlea
                    "external_port", port(lease->external_port),                                             //
                    "internal_port", (int)lease->internal_port,                                              //
                    "transport", portlease_transport_name(lease->transport),                                 //
+                   "family", portlease_family_name(lease->family),                                          //
                    "protocol", text(portlease_protocol_name(lease->protocol)),                              //
                    "lifetime", seconds(lease->lifetime),                                                    //
                    "expires_in", seconds(lease->expires_in),                                                //
@@ -156,10 +157,11 @@ static json_t *mapper_result(const portlease_mapper_snapshot *mapper, const port
 
 static json_t *event_result(const portlease_event *event) {
   bool of_lease = event->lease != 0;
-  return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:f, s:I}",                    //
+  return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:f, s:I}",               //
                    "kind", portlease_event_kind_name(event->kind),                               //
                    "lease", of_lease ? json_integer((json_int_t)event->lease) : json_null(),     //
                    "transport", text(portlease_transport_name(event->transport)),                //
+                   "family", of_lease ? json_string(portlease_family_name(event->family)) : json_null(), //
                    "internal_port", port(event->internal_port),                                  //
                    "external", endpoint(event->external_address, event->external_port),          //
                    "external_port", port(event->external_port),                                  //

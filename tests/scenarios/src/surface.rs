@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use portlease::mapping::AddressFamily;
 use serde_json::Value;
 
 use crate::format::seconds;
@@ -60,7 +59,6 @@ impl Surface {
             "seconds" => seconds(value).is_some(),
             "text" => text.is_some_and(|text| !text.is_empty()),
             "any text" => text.is_some(),
-            "family" => text.is_some_and(|text| AddressFamily::ALL.iter().any(|family| family.as_str() == text)),
             "address" => text.is_some_and(|text| text.parse::<IpAddr>().is_ok()),
             "address and port" => text.is_some_and(|text| text.parse::<SocketAddr>().is_ok()),
             record if value.is_object() => return self.check_record(record, value),
@@ -100,7 +98,8 @@ fn type_of(record: &str, field: &str) -> &'static str {
         (_, "retry_after") => "seconds?",
         ("event", "transport") => "transports?",
         (_, "transport") => "transports",
-        (_, "family") => "family",
+        ("event", "family") => "families?",
+        (_, "family") => "families",
         ("protocol_report", "protocol") => "protocols",
         (_, "protocol") => "protocols_of_mappings?",
         (_, "nat_class") => "nat_classes",
