@@ -23,6 +23,21 @@ pub struct SimulatedAddresses {
     pub ssdp_address: String,
     /// The URL of the UPnP device description. A reboot changes it.
     pub description_url: String,
+    /// Where its firewall for IPv6 listens; absent if it has none.
+    pub ipv6: Option<SimulatedFirewall>,
+    /// Why it has none although the setting `ipv6` is on.
+    pub no_ipv6: Option<String>,
+}
+
+/// Where the IPv6 firewall of a simulated gateway listens.
+#[derive(Debug, Clone, uniffi::Record)]
+pub struct SimulatedFirewall {
+    /// Its address, for `Config.gateway`.
+    pub gateway: String,
+    /// The port of PCP, for `Config.pcpPort`.
+    pub pcp_port: Port,
+    /// Where searches go, for `Config.ssdpAddress`.
+    pub ssdp_address: String,
 }
 
 /// One line of a simulated gateway's table.
@@ -44,6 +59,8 @@ pub struct SimulatedMapping {
     pub reach: String,
     /// The PCP nonce in hex.
     pub nonce: Option<String>,
+    /// UPnP's UniqueID of a pinhole in the IPv6 firewall; absent for a mapping of IPv4.
+    pub unique_id: Option<i32>,
 }
 
 /// A simulated gateway at one moment.
@@ -78,6 +95,7 @@ impl From<Mapping> for SimulatedMapping {
             expires_in: mapping.expires_in.map(seconds),
             reach: mapping.reach.to_string(),
             nonce: mapping.nonce,
+            unique_id: mapping.unique_id.map(Into::into),
         }
     }
 }
@@ -139,6 +157,12 @@ impl SimulatedGateway {
             pcp_port: addresses.pcp_port.into(),
             ssdp_address: addresses.ssdp_address.to_string(),
             description_url: addresses.description_url,
+            ipv6: addresses.ipv6.map(|firewall| SimulatedFirewall {
+                gateway: firewall.gateway.to_string(),
+                pcp_port: firewall.pcp_port.into(),
+                ssdp_address: firewall.ssdp_address.to_string(),
+            }),
+            no_ipv6: addresses.no_ipv6,
         })
     }
 

@@ -42,7 +42,7 @@ pub use config::{Config, MapRequest};
 pub use error::{ErrorDetail, ErrorReport};
 pub use event::{Event, EventReader};
 pub use exit::stop_all;
-pub use gateway::{SimulatedAddresses, SimulatedGateway, SimulatedMapping, SimulatedState};
+pub use gateway::{SimulatedAddresses, SimulatedFirewall, SimulatedGateway, SimulatedMapping, SimulatedState};
 pub use lease::{Lease, begin_open, open};
 pub use log::{LogReader, LogRecord};
 pub use mapper::{Mapper, external_address, probe, start_mapper};

@@ -38,6 +38,8 @@ public data class GatewayMapping(
     val reach: String,
     /** The PCP nonce in hex. */
     val nonce: String?,
+    /** UPnP's UniqueID of a pinhole in the IPv6 firewall; null for a mapping of IPv4. */
+    val uniqueId: Int? = null,
 ) {
     /** [expiresIn] for Java. */
     @JvmName("getExpiresIn")
@@ -46,7 +48,7 @@ public data class GatewayMapping(
 
 /** The simulated router at one moment. */
 public data class GatewayState(
-    /** The table, by transport and external port. */
+    /** The table, by transport and external port; then the pinholes of the IPv6 firewall. */
     val mappings: List<GatewayMapping>,
     /** How many messages of each type have arrived, such as `pcp_map`; a type that never came is not there. */
     val counters: Map<String, Long>,
@@ -58,6 +60,21 @@ public data class GatewayState(
     /** [epoch] for Java. */
     @JvmName("getEpoch")
     public fun javaEpoch(): java.time.Duration = epoch.toJavaDuration()
+}
+
+/** What the router can say unasked, for [Gateway.announce]. */
+public enum class Announcement(internal val json: String) {
+    /** PCP's ANNOUNCE with the present epoch. */
+    PCP("pcp"),
+
+    /** The external address, as NAT-PMP tells it; for IPv4 alone. */
+    NAT_PMP("nat_pmp"),
+
+    /** The UPnP devices and services are there. */
+    SSDP_ALIVE("ssdp_alive"),
+
+    /** They go. */
+    SSDP_BYEBYE("ssdp_byebye"),
 }
 
 /**
@@ -89,11 +106,24 @@ public class Gateway private constructor(private val handle: SimulatedGateway) :
         private val LOOK_INTERVAL = 5.milliseconds
     }
 
-    /** A configuration that leads to this gateway. It stays the same after a reboot. */
+    /**
+     * A configuration that leads to this gateway. It stays the same after a reboot. It leads to the IPv6 firewall too, unless
+     * `bind` or `ipv6Bind` is not a loopback address; see [ipv6].
+     */
     @Throws(PortLeaseException::class)
     public fun config(): Config = guarded { handle.addresses() }.let {
         Config(gateway = it.gateway, pcpPort = it.pcpPort, ssdpAddress = it.ssdpAddress)
     }
+
+    /** A configuration that leads to the IPv6 firewall of this gateway alone; null if there is none. */
+    @Throws(PortLeaseException::class)
+    public fun ipv6(): Config? = guarded { handle.addresses() }.ipv6?.let {
+        Config(gateway = it.gateway, pcpPort = it.pcpPort, ssdpAddress = it.ssdpAddress)
+    }
+
+    /** Why there is no IPv6 firewall although the setting `ipv6` is on; else null. */
+    @Throws(PortLeaseException::class)
+    public fun noIpv6(): String? = guarded { handle.addresses() }.noIpv6
 
     /** The URL of the UPnP device description. A reboot changes it. */
     @Throws(PortLeaseException::class)
@@ -136,6 +166,26 @@ public class Gateway private constructor(private val handle: SimulatedGateway) :
     @Throws(PortLeaseException::class)
     public fun removeMapping(transport: Transport, externalPort: Int): Unit =
         command("remove_mapping", "transport" to "$transport", "external_port" to externalPort)
+
+    /** Closes a pinhole in the IPv6 firewall, as a router that has lost it, if there is one. [internal] is `[address]:port`. */
+    @Throws(PortLeaseException::class)
+    public fun removePinhole(transport: Transport, internal: String): Unit =
+        command("remove_pinhole", "transport" to "$transport", "internal" to internal)
+
+    /**
+     * Gives the inside another IPv6 prefix, such as `2001:db8:1::/64`. Pinholes for other addresses are closed, and requests
+     * from such addresses get no answer. On a machine whose loopback has `::1` alone, such a prefix shuts the machine out, and
+     * `::1/128` lets it in again.
+     */
+    @Throws(PortLeaseException::class)
+    public fun renumber(prefix: String): Unit = command("renumber", "prefix" to prefix)
+
+    /**
+     * Sends an announcement to an `address:port`, over IPv6 if that is an IPv6 address. Routers send those of PCP and NAT-PMP to
+     * `224.0.0.1:5350` and `[ff02::1]:5350`, those of SSDP to `239.255.255.250:1900` and `[ff02::c]:1900`.
+     */
+    @Throws(PortLeaseException::class)
+    public fun announce(what: Announcement, to: String): Unit = command("announce", "what" to what.json, "to" to to)
 
     /**
      * Waits until [condition] holds for the state, at most for [timeout] (default 5 s), and answers with that state. Fails with
@@ -184,5 +234,6 @@ public class Gateway private constructor(private val handle: SimulatedGateway) :
 
     private fun mapping(it: SimulatedMapping) = GatewayMapping(
         it.protocol, it.transport, it.externalPort, it.`internal`, it.description, it.expiresIn, it.reach, it.nonce,
+        it.uniqueId,
     )
 }
