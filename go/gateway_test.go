@@ -52,6 +52,8 @@ type simulated struct {
 	gateway netip.Addr
 	pcpPort uint16
 	ssdp    netip.AddrPort
+	// Why there is no firewall for IPv6 although the settings ask for one.
+	noIPv6 string
 }
 
 // gatewayProgram is the built portlease-gateway: PORTLEASE_GATEWAY_PROGRAM, or what cargo built last.
@@ -107,12 +109,13 @@ func newGateway(settings map[string]any) (*simulated, error) {
 		Gateway netip.Addr
 		PCPPort uint16         `json:"pcp_port"`
 		SSDP    netip.AddrPort `json:"ssdp_address"`
+		NoIPv6  string         `json:"no_ipv6"`
 	}
 	if err := json.Unmarshal(lines.Bytes(), &started); err != nil || started.Event != "started" {
 		g.Close()
 		return nil, fmt.Errorf("the gateway begins with %q: %w", lines.Text(), err)
 	}
-	g.gateway, g.pcpPort, g.ssdp = started.Gateway, started.PCPPort, started.SSDP
+	g.gateway, g.pcpPort, g.ssdp, g.noIPv6 = started.Gateway, started.PCPPort, started.SSDP, started.NoIPv6
 	go func() {
 		defer close(g.replies)
 		for lines.Scan() {
@@ -136,6 +139,17 @@ func startGateway(t testing.TB, settings map[string]any) *simulated {
 		t.Fatal(err)
 	}
 	t.Cleanup(g.Close)
+	return g
+}
+
+// startFirewall starts a gateway with a firewall for IPv6, or skips the test if this machine has no IPv6. The config of such a
+// gateway leads leases of both families to it.
+func startFirewall(t testing.TB) *simulated {
+	t.Helper()
+	g := startGateway(t, map[string]any{"ipv6": true})
+	if g.noIPv6 != "" {
+		t.Skipf("no IPv6 here: %s", g.noIPv6)
+	}
 	return g
 }
 
@@ -182,6 +196,32 @@ func (g *simulated) tell(command any) (map[string]any, error) {
 func (g *simulated) set(t testing.TB, faults map[string]any) {
 	t.Helper()
 	if _, err := g.tell(map[string]any{"set": faults}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// removePinhole closes a pinhole, as a router that has lost it, and tells whether there was one.
+func (g *simulated) removePinhole(t testing.TB, transport portlease.Transport, internal netip.AddrPort) bool {
+	t.Helper()
+	reply, err := g.tell(map[string]any{"command": "remove_pinhole", "transport": transport, "internal": internal})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply["removed"] == true
+}
+
+// renumber gives the network behind the gateway another IPv6 prefix, whose hosts alone may have pinholes.
+func (g *simulated) renumber(t testing.TB, prefix netip.Prefix) {
+	t.Helper()
+	if _, err := g.tell(map[string]any{"command": "renumber", "prefix": prefix}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// announce sends an announcement: "pcp", "nat_pmp", "ssdp_alive" or "ssdp_byebye".
+func (g *simulated) announce(t testing.TB, what string, to netip.AddrPort) {
+	t.Helper()
+	if _, err := g.tell(map[string]any{"command": "announce", "what": what, "to": to}); err != nil {
 		t.Fatal(err)
 	}
 }
