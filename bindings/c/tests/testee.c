@@ -54,7 +54,8 @@ static json_t *text(const char *value) { return value[0] != '\0' ? json_string(v
 static json_t *seconds(double value) { return value >= 0 ? json_real(value) : json_null(); }
 
 static json_t *endpoint(const char *address, uint16_t port) {
-  return address[0] != '\0' ? json_sprintf("%s:%u", address, (unsigned)port) : json_null();
+  const char *form = strchr(address, ':') != NULL ? "[%s]:%u" : "%s:%u";
+  return address[0] != '\0' ? json_sprintf(form, address, (unsigned)port) : json_null();
 }
 
 static json_t *port(uint16_t number) { return number != 0 ? json_integer(number) : json_null(); }
