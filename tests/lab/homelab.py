@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ipaddress
 import json
 import os
 import re
@@ -21,8 +22,10 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 
 LAN_HOST = "192.168.77.10"
+LAN_HOST6 = "2d00:77::10"
 NEIGHBOUR = "192.168.77.11"
 ROUTER = "192.168.77.1"
+ROUTER6 = "fe80::1"
 WAN_ADDRESS = "192.0.1.1"
 # The second router's, where there is one.
 SECOND_ROUTER = "192.168.88.1"
@@ -49,6 +52,8 @@ SLOW_TURN = 0.04
 # The rules that the daemon writes, as nft prints them: one that redirects, one that lets the redirected packet pass.
 REDIRECT = re.compile(r'iif "wan0" @nh,72,8 (0x\w+) th dport (\d+) dnat ip to ([\d.]+):(\d+)')
 TRANSPORTS = {0x11: "udp", 0x6: "tcp"}
+# One that lets packets from everybody pass to a port of an IPv6 host.
+PINHOLE = re.compile(r'iif "wan0" th dport (\d+) @nh,192,128 0x([0-9a-f]{32}) @nh,48,8 (0x\w+) accept')
 UPNPC_LINE = re.compile(r"^\s*\d+ (UDP|TCP)\s+(\d+)->([\d.]+):(\d+)\s", re.MULTILINE)
 
 
@@ -60,6 +65,15 @@ class Entry:
     external_port: int
     host: str
     internal_port: int
+
+
+@dataclass(frozen=True, order=True)
+class Pinhole:
+    """A port of a host that the router's IPv6 firewall leaves open."""
+
+    transport: str
+    host: str
+    port: int
 
 
 class Lab:
@@ -208,6 +222,10 @@ class Lab:
         """How many UDP and TCP packets the LAN's host has sent since `count`, but for its answers to the internet."""
         return int(self.sh("count", "read"))
 
+    def sent6(self) -> int:
+        """How many of them over IPv6, reports about multicast groups included."""
+        return int(self.sh("count", "read6"))
+
     def rules(self) -> list[str]:
         """The rules in the router's firewall that the daemon wrote."""
         listing = self.run(self.router, "nft", "list", "ruleset")
@@ -236,6 +254,16 @@ class Lab:
         assert all(redirects), f"a rule that this test cannot read: {self.rules()}"
         return sorted(
             Entry(TRANSPORTS[int(found[1], 16)], int(found[2]), found[3], int(found[4])) for found in redirects if found
+        )
+
+    def pinholes(self) -> list[Pinhole]:
+        """What the router's IPv6 firewall leaves open."""
+        found = [PINHOLE.fullmatch(rule) for rule in self.rules() if "dnat" not in rule and "@nh,192,128" in rule]
+        assert all(found), f"a rule that this test cannot read: {self.rules()}"
+        return sorted(
+            Pinhole(TRANSPORTS[int(one[3], 16)], str(ipaddress.IPv6Address(int(one[2], 16))), int(one[1]))
+            for one in found
+            if one
         )
 
     def appears(self, entry: Entry, within: float) -> float:

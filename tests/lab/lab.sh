@@ -2,7 +2,7 @@
 # A home router in three network namespaces, with Debian's miniupnpd as the port-mapping daemon.
 #
 #   inet  192.0.1.2  --- veth ---  192.0.1.1   router  192.168.77.1  --- veth ---  192.168.77.10  lan
-#   2001:db8:1::2                  2001:db8:1::1       2001:db8:77::1              2001:db8:77::10
+#   2d00:1::2                      2d00:1::1       2d00:77::1, fe80::1             2d00:77::10
 #
 # lab.sh up|down|status     create, remove, describe; up and down may be repeated
 # lab.sh exec NS CMD...     run CMD in inet, router or lan
@@ -17,7 +17,8 @@
 # lab.sh second             a second router with a LAN and a WAN of its own, beside the first; lan gets no route by it
 #   inet  192.0.3.2  --- veth ---  192.0.3.1   router2  192.168.88.1  --- veth ---  192.168.88.10  lan
 # lab.sh multicast on|off   off: no multicast reaches lan, as in many Wi-Fi networks and containers
-# lab.sh count start|read   packets that lan has sent to the router since the start: UDP and TCP, each
+# lab.sh count start|read|read6   packets that lan has sent to the router since the start, by both families or by IPv6:
+#                           UDP and TCP, each; by IPv6 also MLD, which every multicast socket sends
 # lab.sh private CMD...     run CMD, which calls lab.sh, in namespaces of its own: no names or pids shared with others,
 #                           nothing left behind; with USERNS=1 it needs no root
 # environment: LAB=lab      name prefix; labs with different names live side by side
@@ -30,7 +31,8 @@
 set -u
 PATH=$PATH:/usr/sbin:/sbin
 LAB=${LAB:-lab} MODE=${MODE:-default} WAN=${WAN:-192.0.1}
-LAN4=192.168.77 LAN6=2001:db8:77: WAN6=2001:db8:1:
+# 2d00::/8 belongs to nobody: addresses for documentation would be told from public ones.
+LAN4=192.168.77 LAN6=2d00:77: WAN6=2d00:1:
 STATE=${STATES:-/var/tmp/portlease-lab}/$LAB ROUTER=${ROUTER:-router}
 UUID=12345678-1234-4321-8765-0123456789ab
 case $ROUTER in router) ;; router2) LAN4=192.168.88 WAN=192.0.3 UUID=${UUID%b}c ;; *) echo "ROUTER=$ROUTER?" >&2; exit 2 ;; esac
@@ -90,7 +92,9 @@ router wan0 $WAN.1 $WAN6:1
 lan eth0 $LAN4.10 $LAN6:10
 inet eth0 $WAN.2 $WAN6:2
 END
-  in_ns lan ip route add default via $LAN4.1; in_ns lan ip -6 route add default via $LAN6:1
+  # as a router announces itself: its link-local address is the next hop
+  in_ns router ip addr add fe80::1/64 dev lan0 nodad
+  in_ns lan ip route add default via $LAN4.1; in_ns lan ip -6 route add default via fe80::1 dev eth0
   in_ns router ip route add default via "$WAN.2"; in_ns router ip -6 route add default via $WAN6:2
   in_ns inet ip -6 route add $LAN6:/64 via $WAN6:1        # IPv6 is routed; IPv4 is not: it has to cross the NAT
   in_ns router sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
@@ -237,10 +241,12 @@ multicast() {
 count() { # all that lan sends but its answers to the internet, so that searches by multicast count too
   case ${1:-} in
     start) in_ns lan nft delete table inet count 2>/dev/null
-      in_ns lan nft "table inet count { counter sent { }; chain out { type filter hook output priority 0
-        oifname != lo ip daddr != { 192.0.1.2, 192.0.3.2 } meta l4proto { tcp, udp } counter name sent; }; }" ;;
-    read) in_ns lan nft list counter inet count sent | grep -o 'packets [0-9]*' | cut -d' ' -f2 ;;
-    *) die "count start|read" ;;
+      in_ns lan nft "table inet count { counter sent { }; counter sent6 { }; chain out { type filter hook output priority 0
+        oifname != lo ip daddr != { 192.0.1.2, 192.0.3.2 } meta l4proto { tcp, udp } counter name sent
+        oifname != lo ip6 daddr != $WAN6:2 meta l4proto { tcp, udp } counter name sent counter name sent6
+        oifname != lo icmpv6 type { 131, 132, 143 } counter name sent6; }; }" ;;
+    read|read6) in_ns lan nft list counter inet count "sent${1#read}" | grep -o 'packets [0-9]*' | cut -d' ' -f2 ;;
+    *) die "count start|read|read6" ;;
   esac
 }
 

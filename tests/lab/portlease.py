@@ -37,7 +37,7 @@ class Event:
     @property
     def external_address(self) -> str:
         """The address of `external`."""
-        return str(self["external"]).rsplit(":", 1)[0]
+        return str(self["external"]).rsplit(":", 1)[0].strip("[]")
 
     @property
     def external_port(self) -> int:
@@ -106,6 +106,10 @@ class Mapping:
     def names(self) -> list[str]:
         """The names of all events that were read."""
         return [event.name for event in self.events]
+
+    def moment(self, event: Event) -> float:
+        """When the event came, by the monotonic clock."""
+        return self._started + event.at
 
     def send(self, number: signal.Signals) -> None:
         """Sends a signal."""

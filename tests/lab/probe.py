@@ -1,6 +1,7 @@
 """Small tools that run inside a namespace of the lab, written from the RFCs and not from portlease.
 
-serve ADDR:PORT ...                        echo server, UDP and TCP; prints "ready"; ends when its input does
+serve ADDR:PORT ...                        echo server, UDP and TCP; prints "ready"; ends when its input does. Here and
+                                           below IPv6 addresses come without brackets
 reach udp|tcp ADDR PORT TIMEOUT            one datagram or connection; prints who echoed it; status 1: nobody
 map udp|tcp PORT [-e EXT] [-l LIFE] [-s SOURCE]   one PCP MAP request (RFC 6887 11.1); prints the answer as JSON
 address                                    one NAT-PMP external address request (RFC 6886 3.2), the same
@@ -27,13 +28,18 @@ FIRST_WAIT = 0.25
 TRIES = 3
 
 
+def family_of(address: str) -> socket.AddressFamily:
+    """The family of the sockets for an address."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 def serve(endpoints: list[str]) -> int:
     """A UDP and a TCP socket for each endpoint, bound to its address: answers leave from where they were asked."""
     names: dict[socket.socket, bytes] = {}
     for endpoint in endpoints:
         address, port = endpoint.rsplit(":", 1)
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        udp = socket.socket(family_of(address), socket.SOCK_DGRAM)
+        tcp = socket.socket(family_of(address), socket.SOCK_STREAM)
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         for sock in (udp, tcp):
             sock.bind((address, int(port)))
@@ -61,7 +67,7 @@ def serve(endpoints: list[str]) -> int:
 def reach(transport: str, address: str, port: int, timeout: float) -> int:
     """Sends one message, by a new socket: conntrack lets a flow that is going on pass after its mapping is gone."""
     kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
-    with socket.socket(socket.AF_INET, kind) as sock:
+    with socket.socket(family_of(address), kind) as sock:
         sock.settimeout(timeout)
         try:
             sock.connect((address, port))

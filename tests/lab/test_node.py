@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import MakeLab
-from homelab import LAN_HOST, WAN_ADDRESS, Entry, eventually, only
+from homelab import LAN_HOST, LAN_HOST6, WAN_ADDRESS, Entry, Pinhole, eventually, only
 from languages import CHECKOUT, errors_of, need, running, said
 
 # Where the package is that is tested; it holds its addon, or PORTLEASE_NATIVE names one.
@@ -22,13 +22,28 @@ PORT = 9001
 MAPS_WITHIN = 10.0
 ENDS_WITHIN = 10.0
 
-# One datagram from the internet; prints what came back.
+# One datagram from the internet to the address of its argument; prints what came back.
 ASK = f"""
-import socket
-with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+import socket, sys
+with socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM) as sock:
     sock.settimeout(2)
-    sock.sendto(b"hello", ("{WAN_ADDRESS}", {PORT}))
+    sock.sendto(b"hello", (sys.argv[1], {PORT}))
     print(sock.recv(2048).decode())
+"""
+
+# The README's server over IPv6.
+IPV6 = f"""
+import {{ createSocket }} from 'node:dgram';
+import {{ open }} from 'portlease';
+
+const socket = createSocket('udp6').bind({PORT});
+socket.on('message', (message, from) => socket.send(`echo ${{message}}`, from.port, from.address));
+const port = await open({PORT}, {{ transport: 'udp', family: 'ipv6' }});
+console.log(`external address: ${{port.external}}`);
+process.once('SIGINT', async () => {{
+  await port.stop();
+  socket.close();
+}});
 """
 
 NODE = shutil.which("node")
@@ -62,10 +77,27 @@ def test_the_readme_s_server_is_reached_from_the_internet_and_leaves_nothing_beh
     with running(lab, str(NODE), server) as program:
         assert said(program, MAPS_WITHIN) == f"external address: {WAN_ADDRESS}:{PORT}"
         assert only(lab.table()) == Entry("udp", PORT, LAN_HOST, PORT)
-        asked = lab.run("inet", "python3", "-c", ASK)
+        asked = lab.run("inet", "python3", "-c", ASK, WAN_ADDRESS)
         assert asked.stdout == "echo hello\n", asked.stderr
         program.send_signal(signal.SIGINT)
         assert errors_of(program, ENDS_WITHIN) == ""
         assert program.returncode == 0
     eventually(lambda: not lab.rules(), 2, "nothing is left on the router")
     lab.assert_nothing_is_mapped()
+
+
+@pytest.mark.parametrize("mute", ["off", "5351"], ids=["pcp", "upnp"])
+def test_a_server_is_reached_over_ipv6_and_leaves_no_pinhole_behind(make_lab: MakeLab, server: Path, mute: str) -> None:
+    lab = make_lab()
+    lab.mute(mute)
+    server.write_text(IPV6)
+    with running(lab, str(NODE), server) as program:
+        assert said(program, MAPS_WITHIN) == f"external address: [{LAN_HOST6}]:{PORT}"
+        assert lab.pinholes() == [Pinhole("udp", LAN_HOST6, PORT)]
+        asked = lab.run("inet", "python3", "-c", ASK, LAN_HOST6)
+        assert asked.stdout == "echo hello\n", asked.stderr
+        program.send_signal(signal.SIGINT)
+        assert errors_of(program, ENDS_WITHIN) == ""
+        assert program.returncode == 0
+    assert lab.rules() == []
+    assert lab.run("inet", "python3", "-c", ASK, LAN_HOST6).stdout == ""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from homelab import COMMAND_TIMEOUT, LAN_HOST, WAN_ADDRESS, Entry, Lab
+from homelab import COMMAND_TIMEOUT, LAN_HOST, LAN_HOST6, WAN_ADDRESS, Entry, Lab, Pinhole
 from languages import CHECKOUT, TARGET, enter, errors_of, need, running, said
 from portlease import STOPS_WITHIN
 
@@ -70,6 +70,26 @@ def test_a_packet_arrives_while_the_first_snippet_is_in_its_block_and_nothing_is
         assert lab.reach("udp", PORT) == f"{LAN_HOST}:{PORT}"
         enter(program)
         check_the_end(lab, program)
+
+
+IPV6 = """
+import portlease
+with portlease.open(9001, "udp", family="ipv6", protocols=[{protocol!r}]) as lease:
+    print(lease.external)
+"""
+
+
+@pytest.mark.parametrize("protocol", ["pcp", "upnp"])
+def test_a_packet_arrives_over_ipv6_while_the_block_is_open(lab: Lab, protocol: str) -> None:
+    lab.serve((LAN_HOST6, PORT))
+    assert lab.silent("udp", PORT, address=LAN_HOST6)
+    with snippet(lab, IPV6.format(protocol=protocol)) as program:
+        assert said(program) == f"[{LAN_HOST6}]:{PORT}"
+        assert lab.pinholes() == [Pinhole("udp", LAN_HOST6, PORT)]
+        assert lab.reach("udp", PORT, address=LAN_HOST6) == f"{LAN_HOST6}:{PORT}"
+        enter(program)
+        check_the_end(lab, program)
+    assert lab.silent("udp", PORT, address=LAN_HOST6)
 
 
 def test_the_snippet_with_many_ports_sees_the_router_and_releases_all(lab: Lab) -> None:

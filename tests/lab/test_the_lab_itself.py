@@ -8,6 +8,7 @@ import pytest
 from conftest import MakeLab
 from homelab import (
     LAN_HOST,
+    LAN_HOST6,
     NEIGHBOUR,
     ROUTER,
     SECOND_LAN_HOST,
@@ -128,3 +129,14 @@ def test_a_reserved_wan_address_makes_the_daemon_refuse(make_lab: MakeLab) -> No
     assert json.loads(lab.probe("lan", "address").stdout)["result"] == 3
     assert json.loads(lab.probe("lan", "map", "udp", "4000").stdout)["result"] == 8
     assert lab.table() == []
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_over_ipv6_the_router_lets_only_through_what_its_firewall_was_told(lab: Lab, transport: str) -> None:
+    lab.serve((LAN_HOST6, 4000))
+    assert lab.silent(transport, 4000, address=LAN_HOST6)
+    pinhole = f"add rule inet filter miniupnpd ip6 daddr {LAN_HOST6} {transport} dport 4000 accept"
+    assert lab.run("router", "nft", pinhole).returncode == 0
+    assert lab.reach(transport, 4000, address=LAN_HOST6) == f"{LAN_HOST6}:4000"
+    assert lab.run("router", "nft", "flush chain inet filter miniupnpd").returncode == 0
+    assert lab.silent(transport, 4000, address=LAN_HOST6)
