@@ -7,6 +7,8 @@ map udp|tcp PORT [-e EXT] [-l LIFE] [-s SOURCE]   one PCP MAP request (RFC 6887 
 address                                    one NAT-PMP external address request (RFC 6886 3.2), the same
 announcements INTERFACE_ADDRESS            prints "ready", then what the router announces by multicast: pcp, nat-pmp, ssdp;
                                            ends when its input does
+advertise INTERFACE PREFIX=PREFERRED ...   one router advertisement (RFC 4861 4.2) with /64 prefixes, each preferred for
+                                           so many seconds; hosts make addresses of them
 swallow NAME                               makes the tun device NAME and loses all that is sent there; the same
 """
 
@@ -21,6 +23,7 @@ import struct
 import sys
 
 GATEWAY = ("192.168.77.1", 5351)
+ROUTER6 = "fe80::1"
 PROTOCOL_NUMBERS = {"udp": 17, "tcp": 6}
 # A message is echoed with the address of the server that got it in front, so that a test can tell two servers apart.
 MESSAGE = b"hello"
@@ -143,6 +146,22 @@ def announcements(own: str) -> int:
             print(names[sock] or ("pcp" if message[0] == 2 else "nat-pmp"), flush=True)
 
 
+def advertise(interface: str, prefixes: list[str]) -> int:
+    """A default route for half an hour, and a prefix information option (RFC 4861 4.6.2) for each prefix."""
+    message = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)
+    on_link_and_autonomous, valid = 0xC0, 7200
+    for prefix in prefixes:
+        address, _, preferred = prefix.partition("=")
+        fields = (3, 4, 64, on_link_and_autonomous, valid, int(preferred), 0, ipaddress.IPv6Address(address).packed)
+        message += struct.pack("!BBBBIII16s", *fields)
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as sock:
+        index = socket.if_nametoindex(interface)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+        sock.bind((ROUTER6, 0, 0, index))
+        sock.sendto(message, ("ff02::1", 0, 0, index))
+    return 0
+
+
 def swallow(name: str) -> int:
     """Reads the packets of a tun device (TUNSETIFF, linux/if_tun.h) and drops them."""
     set_interface, tun, no_header = 0x400454CA, 0x1, 0x1000
@@ -183,6 +202,9 @@ def main() -> int:
     mapper.add_argument("-s", "--source")
     commands.add_parser("address")
     commands.add_parser("announcements").add_argument("address")
+    advertiser = commands.add_parser("advertise")
+    advertiser.add_argument("interface")
+    advertiser.add_argument("prefixes", nargs="+")
     commands.add_parser("swallow").add_argument("name")
     arguments = parser.parse_args()
     match arguments.command:
@@ -194,6 +216,8 @@ def main() -> int:
             return pcp_map(arguments)
         case "announcements":
             return announcements(arguments.address)
+        case "advertise":
+            return advertise(arguments.interface, arguments.prefixes)
         case "swallow":
             return swallow(arguments.name)
         case _:

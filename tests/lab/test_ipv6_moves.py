@@ -9,7 +9,7 @@ import time
 import pytest
 
 from conftest import Measured, Start
-from homelab import LAN_HOST6, Lab, Pinhole, eventually
+from homelab import LAN_HOST6, ROUTER6, Lab, Pinhole, eventually
 from portlease import Event, Mapping
 
 PROTOCOLS = ["pcp", "upnp"]
@@ -42,7 +42,7 @@ def followed(mapping: Mapping, host: str, since: float) -> float:
     return mapping.moment(installed) - since
 
 
-def check_that_only_it_is_reached(lab: Lab, host: str) -> None:
+def check_that_it_is_reached(lab: Lab, host: str) -> None:
     """A packet from the internet arrives there."""
     lab.serve((host, 4000))
     assert lab.reach("udp", 4000, address=host) == f"{host}:4000"
@@ -61,7 +61,7 @@ def test_a_new_prefix_is_followed_at_once(lab: Lab, start: Start, measured: Meas
     kind = "deprecated" if old == OLD_PREFIX_IS_DEPRECATED else "gone"
     measured(f"a new prefix is open after the old one is {kind}: {protocol}", after, "s")
     assert hole(NEW_HOST) in lab.pinholes()
-    check_that_only_it_is_reached(lab, NEW_HOST)
+    check_that_it_is_reached(lab, NEW_HOST)
     if old == OLD_PREFIX_IS_DEPRECATED:
         # it can still be closed from the address that it belongs to
         eventually(lambda: lab.pinholes() == [hole(NEW_HOST)], FOLLOWS_WITHIN, "the old prefix is closed")
@@ -131,7 +131,7 @@ def test_of_two_prefixes_with_temporary_addresses_the_stable_address_of_the_pref
     mapping = start(lab, "4000/udp", "--protocol", protocol, *IPV6)
     assert mapping.wait_for("installed")["external"] == f"[{NEW_HOST}]:4000"
     assert lab.pinholes() == [hole(NEW_HOST)]
-    check_that_only_it_is_reached(lab, NEW_HOST)
+    check_that_it_is_reached(lab, NEW_HOST)
     assert mapping.stop() == 0
     assert lab.rules() == []
 
@@ -143,5 +143,36 @@ def test_a_new_temporary_address_changes_nothing(lab: Lab, start: Start) -> None
     lab.ip("lan", f"addr change {LAN_HOST6}/64 dev eth0 mngtmpaddr valid_lft 3600 preferred_lft 1800")
     with pytest.raises(AssertionError, match="no event within"):
         mapping.next_event(1)
+    assert mapping.stop() == 0
+    assert lab.rules() == []
+
+
+def stable(lab: Lab, prefix: str) -> str | None:
+    """The address that the kernel has made of an announced prefix, and keeps."""
+    network = ipaddress.ip_network(prefix)
+    made = [a for a, one in addresses(lab).items() if ipaddress.ip_address(a) in network and not one.get("temporary")]
+    return made[0] if made else None
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_router_that_announces_another_prefix_is_followed_to_the_new_stable_address(
+    lab: Lab, start: Start, measured: Measured, protocol: str
+) -> None:
+    route_the_new_prefix(lab)
+    # all that the host has comes from the router, the route too
+    lab.ip("lan", OLD_PREFIX_IS_GONE, f"route del default via {ROUTER6}")
+    lab.run("lan", "sysctl", "-qw", "net.ipv6.conf.eth0.use_tempaddr=2", "net.ipv6.conf.eth0.accept_ra=1")
+    lab.probe("router", "advertise", "lan0", "2d00:77::=1800")
+    first = eventually(lambda: stable(lab, "2d00:77::/64"), 2, "an address of the first prefix")
+    mapping = start(lab, "4000/udp", "--protocol", protocol, *IPV6)
+    assert mapping.wait_for("installed")["external"] == f"[{first}]:4000"
+    lab.probe("router", "advertise", "lan0", "2d00:77::=0", "2d00:78::=1800")
+    announced = time.monotonic()
+    second = eventually(lambda: stable(lab, "2d00:78::/64"), 2, "an address of the second prefix")
+    after = followed(mapping, second, announced)
+    assert mapping.names() == ["installed", "network-changed", "revoked", "installed"], str(mapping)
+    measured(f"a new prefix that the router announces is open: {protocol}", after, "s")
+    check_that_it_is_reached(lab, second)
+    eventually(lambda: lab.pinholes() == [hole(second)], FOLLOWS_WITHIN, "the old prefix is closed")
     assert mapping.stop() == 0
     assert lab.rules() == []

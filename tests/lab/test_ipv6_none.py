@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conftest import MakeLab, Start
-from homelab import LAN_HOST6, Lab
+from homelab import LAN_HOST6, ROUTER6, Lab
 from portlease import Mapping
 
 IPV6 = ("--family", "ipv6", "--retry", "never")
@@ -28,7 +28,7 @@ def test_a_host_that_has_no_ipv6_is_told_so(lab: Lab, start: Start) -> None:
 
 
 def test_a_host_without_a_router_for_ipv6_is_told_so(lab: Lab, start: Start) -> None:
-    lab.ip("lan", "route del default via fe80::1")
+    lab.ip("lan", f"route del default via {ROUTER6}")
     check_that_it_is_unavailable(start(lab, "4000/udp", *IPV6), "no IPv6 default route")
 
 
