@@ -119,6 +119,18 @@ def nothing_silent(lab, options):
     return contest(options, "nothing, silent", [])
 
 
+def pinholes(lab, options):
+    """The aim is that a pinhole takes at most 1.5 times as long as a mapping; like every time it is not judged."""
+    lab.daemon("default")
+    records = bench("pinholes", "--count", options.count)
+    medians = {(record["row"], record["setting"]): record["value"]["median"] for record in records}
+    for setting in dict.fromkeys(record["setting"] for record in records):
+        ratio = medians["time to a pinhole", setting] / medians["time to a mapping", setting]
+        record = {"row": "pinhole / mapping", "library": "portlease", "setting": setting, "kind": "portlease"}
+        records.append({**record, "value": {"median": ratio, "unit": "x"}, "n": 1, "failures": 0})
+    return records
+
+
 def many_leases(lab, options):
     """Each run is a process of its own, because memory that was used once stays."""
     times = 2 if options.quick else 5
@@ -185,6 +197,7 @@ SECTIONS = {
     "pcp-dropped": pcp_dropped,
     "nothing-refused": nothing_refused,
     "nothing-silent": nothing_silent,
+    "pinholes": pinholes,
     "leases": many_leases,
     "snapshot": snapshot,
     "idle": idle,

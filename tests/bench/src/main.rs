@@ -3,7 +3,7 @@
 //!
 //! # Layout
 //! `clients` holds portlease, its peers and the raw exchanges behind one trait; `contest` lets them map in turns;
-//! `leases`, `snapshot`, `idle` and `packets` measure portlease alone; `gateway` is the simulated gateway as a process;
+//! `pinholes`, `leases`, `snapshot`, `idle` and `packets` measure portlease alone; `gateway` is the simulated gateway as a process;
 //! `turns` is Rust's part beside the programs in `languages/`;
 //! `record` is what is printed, `stats` the arithmetic.
 
@@ -13,6 +13,7 @@ mod gateway;
 mod idle;
 mod leases;
 mod packets;
+mod pinholes;
 mod process;
 mod record;
 mod snapshot;
@@ -28,6 +29,8 @@ use clap::Parser;
 enum Command {
     /// Time from the call to a mapping in hand, for every library and tool, in turns.
     Map(contest::Arguments),
+    /// Time from the call to an IPv6 pinhole, and to an IPv4 mapping, in turns at the lab's router.
+    Pinholes(pinholes::Arguments),
     /// Many leases on one mapper against the simulated gateway: time until all are ready, memory.
     Leases(leases::Arguments),
     /// Reading a snapshot, in nanoseconds.
@@ -45,6 +48,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Map(arguments) => contest::run(&arguments),
+        Command::Pinholes(arguments) => pinholes::run(&arguments),
         Command::Leases(arguments) => leases::run(&arguments),
         Command::Snapshot(arguments) => snapshot::run(&arguments),
         Command::Idle(arguments) => idle::run(&arguments),
