@@ -223,7 +223,7 @@ class Lab:
         return int(self.sh("count", "read"))
 
     def sent6(self) -> int:
-        """How many of them over IPv6, reports about multicast groups included."""
+        """How many of them over IPv6."""
         return int(self.sh("count", "read6"))
 
     def rules(self) -> list[str]:

@@ -17,8 +17,8 @@
 # lab.sh second             a second router with a LAN and a WAN of its own, beside the first; lan gets no route by it
 #   inet  192.0.3.2  --- veth ---  192.0.3.1   router2  192.168.88.1  --- veth ---  192.168.88.10  lan
 # lab.sh multicast on|off   off: no multicast reaches lan, as in many Wi-Fi networks and containers
-# lab.sh count start|read|read6   packets that lan has sent to the router since the start, by both families or by IPv6:
-#                           UDP and TCP, each; by IPv6 also MLD, which every multicast socket sends
+# lab.sh count start|read|read6   packets that lan has sent to the router since the start: UDP and TCP, each; by both
+#                           families, or by IPv6 alone
 # lab.sh private CMD...     run CMD, which calls lab.sh, in namespaces of its own: no names or pids shared with others,
 #                           nothing left behind; with USERNS=1 it needs no root
 # environment: LAB=lab      name prefix; labs with different names live side by side
@@ -244,7 +244,7 @@ count() { # all that lan sends but its answers to the internet, so that searches
       in_ns lan nft "table inet count { counter sent { }; counter sent6 { }; chain out { type filter hook output priority 0
         oifname != lo ip daddr != { 192.0.1.2, 192.0.3.2 } meta l4proto { tcp, udp } counter name sent
         oifname != lo ip6 daddr != $WAN6:2 meta l4proto { tcp, udp } counter name sent counter name sent6
-        oifname != lo icmpv6 type { 131, 132, 143 } counter name sent6; }; }" ;;
+        }; }" ;;
     read|read6) in_ns lan nft list counter inet count "sent${1#read}" | grep -o 'packets [0-9]*' | cut -d' ' -f2 ;;
     *) die "count start|read|read6" ;;
   esac
