@@ -3379,6 +3379,14 @@ public struct SimulatedAddresses: Equatable, Hashable {
      * The URL of the UPnP device description. A reboot changes it.
      */
     public let descriptionUrl: String
+    /**
+     * Where its firewall for IPv6 listens; absent if it has none.
+     */
+    public let ipv6: SimulatedFirewall?
+    /**
+     * Why it has none although the setting `ipv6` is on.
+     */
+    public let noIpv6: String?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -3394,11 +3402,19 @@ public struct SimulatedAddresses: Equatable, Hashable {
          */ssdpAddress: String,
         /**
          * The URL of the UPnP device description. A reboot changes it.
-         */descriptionUrl: String) {
+         */descriptionUrl: String,
+        /**
+         * Where its firewall for IPv6 listens; absent if it has none.
+         */ipv6: SimulatedFirewall?,
+        /**
+         * Why it has none although the setting `ipv6` is on.
+         */noIpv6: String?) {
         self.gateway = gateway
         self.pcpPort = pcpPort
         self.ssdpAddress = ssdpAddress
         self.descriptionUrl = descriptionUrl
+        self.ipv6 = ipv6
+        self.noIpv6 = noIpv6
     }
 
 
@@ -3420,7 +3436,9 @@ public struct FfiConverterTypeSimulatedAddresses: FfiConverterRustBuffer {
                 gateway: FfiConverterString.read(from: &buf),
                 pcpPort: FfiConverterTypePort.read(from: &buf),
                 ssdpAddress: FfiConverterString.read(from: &buf),
-                descriptionUrl: FfiConverterString.read(from: &buf)
+                descriptionUrl: FfiConverterString.read(from: &buf),
+                ipv6: FfiConverterOptionTypeSimulatedFirewall.read(from: &buf),
+                noIpv6: FfiConverterOptionString.read(from: &buf)
         )
     }
 
@@ -3429,6 +3447,8 @@ public struct FfiConverterTypeSimulatedAddresses: FfiConverterRustBuffer {
         FfiConverterTypePort.write(value.pcpPort, into: &buf)
         FfiConverterString.write(value.ssdpAddress, into: &buf)
         FfiConverterString.write(value.descriptionUrl, into: &buf)
+        FfiConverterOptionTypeSimulatedFirewall.write(value.ipv6, into: &buf)
+        FfiConverterOptionString.write(value.noIpv6, into: &buf)
     }
 }
 
@@ -3445,6 +3465,85 @@ public func FfiConverterTypeSimulatedAddresses_lift(_ buf: RustBuffer) throws ->
 #endif
 public func FfiConverterTypeSimulatedAddresses_lower(_ value: SimulatedAddresses) -> RustBuffer {
     return FfiConverterTypeSimulatedAddresses.lower(value)
+}
+
+
+/**
+ * Where the IPv6 firewall of a simulated gateway listens.
+ */
+public struct SimulatedFirewall: Equatable, Hashable {
+    /**
+     * Its address, for `Config.gateway`.
+     */
+    public let gateway: String
+    /**
+     * The port of PCP, for `Config.pcpPort`.
+     */
+    public let pcpPort: Port
+    /**
+     * Where searches go, for `Config.ssdpAddress`.
+     */
+    public let ssdpAddress: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its address, for `Config.gateway`.
+         */gateway: String,
+        /**
+         * The port of PCP, for `Config.pcpPort`.
+         */pcpPort: Port,
+        /**
+         * Where searches go, for `Config.ssdpAddress`.
+         */ssdpAddress: String) {
+        self.gateway = gateway
+        self.pcpPort = pcpPort
+        self.ssdpAddress = ssdpAddress
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension SimulatedFirewall: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSimulatedFirewall: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SimulatedFirewall {
+        return
+            try SimulatedFirewall(
+                gateway: FfiConverterString.read(from: &buf),
+                pcpPort: FfiConverterTypePort.read(from: &buf),
+                ssdpAddress: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: SimulatedFirewall, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.gateway, into: &buf)
+        FfiConverterTypePort.write(value.pcpPort, into: &buf)
+        FfiConverterString.write(value.ssdpAddress, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSimulatedFirewall_lift(_ buf: RustBuffer) throws -> SimulatedFirewall {
+    return try FfiConverterTypeSimulatedFirewall.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSimulatedFirewall_lower(_ value: SimulatedFirewall) -> RustBuffer {
+    return FfiConverterTypeSimulatedFirewall.lower(value)
 }
 
 
@@ -3484,6 +3583,10 @@ public struct SimulatedMapping: Equatable, Hashable {
      * The PCP nonce in hex.
      */
     public let nonce: String?
+    /**
+     * UPnP's UniqueID of a pinhole in the IPv6 firewall; absent for a mapping of IPv4.
+     */
+    public let uniqueId: Int32?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -3511,7 +3614,10 @@ public struct SimulatedMapping: Equatable, Hashable {
          */reach: String,
         /**
          * The PCP nonce in hex.
-         */nonce: String?) {
+         */nonce: String?,
+        /**
+         * UPnP's UniqueID of a pinhole in the IPv6 firewall; absent for a mapping of IPv4.
+         */uniqueId: Int32?) {
         self.`protocol` = `protocol`
         self.transport = transport
         self.externalPort = externalPort
@@ -3520,6 +3626,7 @@ public struct SimulatedMapping: Equatable, Hashable {
         self.expiresIn = expiresIn
         self.reach = reach
         self.nonce = nonce
+        self.uniqueId = uniqueId
     }
 
 
@@ -3545,7 +3652,8 @@ public struct FfiConverterTypeSimulatedMapping: FfiConverterRustBuffer {
                 description: FfiConverterString.read(from: &buf),
                 expiresIn: FfiConverterOptionTypeSeconds.read(from: &buf),
                 reach: FfiConverterString.read(from: &buf),
-                nonce: FfiConverterOptionString.read(from: &buf)
+                nonce: FfiConverterOptionString.read(from: &buf),
+                uniqueId: FfiConverterOptionInt32.read(from: &buf)
         )
     }
 
@@ -3558,6 +3666,7 @@ public struct FfiConverterTypeSimulatedMapping: FfiConverterRustBuffer {
         FfiConverterOptionTypeSeconds.write(value.expiresIn, into: &buf)
         FfiConverterString.write(value.reach, into: &buf)
         FfiConverterOptionString.write(value.nonce, into: &buf)
+        FfiConverterOptionInt32.write(value.uniqueId, into: &buf)
     }
 }
 
@@ -5289,6 +5398,30 @@ fileprivate struct FfiConverterOptionTypeErrorReport: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeErrorReport.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeSimulatedFirewall: FfiConverterRustBuffer {
+    typealias SwiftType = SimulatedFirewall?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeSimulatedFirewall.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeSimulatedFirewall.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
