@@ -14,7 +14,8 @@ func TestAnIPv6LeaseOpensAPinholeAgainIfItIsLostOrAnotherPrefixHasClosedIt(t *te
 	t.Parallel()
 	gateway := startFirewall(t)
 	config := gateway.config()
-	config.Protocols, config.TTL, config.FailureThreshold = []portlease.Protocol{portlease.PCP}, 2*time.Second, 1
+	// Without a look of its own the mapper opens it again only when it is told to look.
+	config.Protocols, config.CheckInterval = []portlease.Protocol{portlease.PCP}, -1
 	mapper, err := portlease.Start(config)
 	if err != nil {
 		t.Fatal(err)

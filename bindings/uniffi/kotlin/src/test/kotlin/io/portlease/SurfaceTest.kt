@@ -131,7 +131,7 @@ class SurfaceTest {
         val expected = "AddressClass AddressFamily Config ConfigBuilder ErrorDetail ErrorKind ErrorReport Event EventKind GatewayReport Lease " +
             "LeaseSnapshot LeaseState MapRequest MapRequestBuilder Mapper MapperSnapshot NatClass PortLease PortLeaseException " +
             "Protocol ProtocolReport Release RetryPolicy RetryPolicy\$Backoff RetryPolicy\$Never TableEntry Transport " +
-            "testing.Faults testing.Gateway testing.GatewayExtension testing.GatewayMapping testing.GatewaySettings " +
+            "testing.Announcement testing.Faults testing.Gateway testing.GatewayExtension testing.GatewayMapping testing.GatewaySettings " +
             "testing.GatewayState testing.HttpBody testing.Mode testing.NameEncoding testing.SecondDevice testing.WanService"
         val exceptions = ErrorKind.entries.map { "PortLeaseException$" + "$it".replaceFirstChar(Char::uppercase) }
         assertEquals((expected.split(" ") + exceptions).sorted(), names.sorted())
