@@ -6,12 +6,12 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{LONG, config, config_for, gateway};
+use common::{LONG, config, config_for, gateway, gateway_with};
 use portlease::client::MockPortMapperClient;
 use portlease::task::Timing;
 use portlease::{
-    AddressClass, Config, ErrorKind, LeaseState, MapRequest, Mapper, PortMappingError, Protocol, RetryPolicy,
-    Transport, wait,
+    AddressClass, AddressFamily, Config, ErrorKind, LeaseState, MapRequest, Mapper, PortMappingError, Protocol,
+    RetryPolicy, Transport, wait,
 };
 
 const UDP_4000: MapRequest = MapRequest::new(4000, Transport::Udp);
@@ -43,6 +43,28 @@ fn what_a_lease_shows_is_there_without_a_snapshot() {
     assert_eq!((lease.protocol(), lease.address_class()), (Some(Protocol::Pcp), AddressClass::Public));
     wait(lease.stop(LONG));
     assert_eq!((lease.state(), lease.external()), (LeaseState::Exited, None));
+}
+
+#[test]
+fn both_families_are_two_leases_and_two_probes_and_events_tell_which() {
+    let gateway = gateway_with(|config| config.ipv6 = true);
+    let mapper = Mapper::start(config(&gateway)).unwrap();
+    match wait(mapper.probe_of(AddressFamily::Ipv6)) {
+        Ok(report) => assert_eq!(report.gateway.unwrap().to_string(), "::1"),
+        Err(error) => return println!("no IPv6 on loopback: {error}"),
+    }
+    assert_eq!(wait(mapper.probe()).unwrap().gateway.unwrap().to_string(), "127.0.0.1");
+    let leases = AddressFamily::ALL.map(|family| mapper.map(MapRequest::new(4000, Transport::Udp).family(family)));
+    let leases = leases.map(Result::unwrap);
+    let shown = leases.each_ref().map(|lease| wait(lease.ready(LONG)).unwrap().external().unwrap().to_string());
+    assert_eq!(shown, ["192.0.1.1:4000", "[::1]:4000"]);
+    assert_eq!((leases[1].external_port(), leases[1].address_class()), (Some(4000), AddressClass::Reserved));
+    for _ in &leases {
+        let event = wait(mapper.next_event(LONG)).unwrap();
+        assert_eq!(event.family, Some(if event.lease == Some(1) { AddressFamily::Ipv4 } else { AddressFamily::Ipv6 }));
+    }
+    wait(mapper.stop(LONG));
+    assert!(gateway.mappings().is_empty());
 }
 
 #[test]
