@@ -230,7 +230,7 @@ mod tests {
             let guid = interface.alias.clone().unwrap();
             assert!(guid.starts_with('{') && !interface.name.starts_with('{'), "{interface:?}");
             for name in [&interface.name, &guid] {
-                assert_eq!(existing_interface(name).unwrap().name, interface.name);
+                assert_eq!(existing_interface("interface", name).unwrap().name, interface.name);
             }
         }
     }
