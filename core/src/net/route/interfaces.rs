@@ -7,6 +7,8 @@ mod platform;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+#[cfg(target_os = "linux")]
+pub(super) use platform::prefer_stable;
 pub(super) use platform::{addresses6, default_routes, default_routes6};
 
 /// An interface at one moment.

@@ -190,9 +190,12 @@ fn shares_prefix(one: &Address6, other: &Address6) -> bool {
     (u128::from(one.address) ^ u128::from(other.address)) & mask == 0
 }
 
-/// The address that the system picks for packets to `towards` by the interface, or by the best one; nothing is sent.
+/// The address that the system picks for packets to `towards` by the interface, or by the best one; on Linux a stable one. Nothing
+/// is sent.
 fn picked(interface: Option<&str>, towards: Ipv6Addr) -> Option<Ipv6Addr> {
     let socket = Socket::new(Domain::IPV6, Type::DGRAM, None).ok()?;
+    #[cfg(target_os = "linux")]
+    interfaces::prefer_stable(&socket);
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if let Some(interface) = interface {
         // Before Linux 5.7 only root may do this. Then it is the choice for the best interface.

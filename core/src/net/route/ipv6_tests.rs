@@ -197,8 +197,8 @@ mod linux {
             ip("addr add fd00::5/64 dev lan0 nodad");
             assert_eq!(local(), "fd00::5");
             ip("addr add 2001:db8:1::5/64 dev lan0 mngtmpaddr nodad valid_lft 86400 preferred_lft 14400");
-            let temporary = temporary_one();
-            assert_eq!(picked(Some("lan0"), BEYOND), Some(temporary), "the kernel prefers it");
+            // The kernel prefers it.
+            temporary_one();
             assert_eq!(local(), "2001:db8:1::5");
 
             // A new prefix, then the end of the old one.
@@ -207,6 +207,28 @@ mod linux {
             assert_eq!(local(), "2001:db8:2::5");
             ip("addr del 2001:db8:2::5/64 dev lan0");
             assert_eq!(local(), "fd00::5");
+        });
+    }
+
+    #[test]
+    fn a_new_temporary_address_of_one_of_two_prefixes_moves_nothing() {
+        in_lan(|| {
+            ip(&format!("-6 route add default via {ROUTER} dev lan0"));
+            // What they have in common with an address of the internet is as long.
+            let prefixes = ["2a01:1::5/64", "2a02:2::5/64"];
+            let for_long = "valid_lft 86400 preferred_lft 14400";
+            for prefix in prefixes {
+                ip(&format!("addr add {prefix} dev lan0 nodad {for_long}"));
+            }
+            let before = local();
+            for prefix in prefixes {
+                ip(&format!("addr change {prefix} dev lan0 mngtmpaddr {for_long}"));
+                // The kernel prefers it, as the newest of all.
+                temporary_one();
+                assert_eq!(local(), before, "{prefix}");
+                // Ends it.
+                ip(&format!("addr change {prefix} dev lan0 {for_long}"));
+            }
         });
     }
 

@@ -10,6 +10,7 @@ mod netlink;
 
 use std::ffi::CStr;
 use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd;
 use std::ptr;
 
 use self::netlink::{ROUTE, attributes, dump, name_of, number};
@@ -53,6 +54,21 @@ fn entries() -> Vec<(String, Option<Network>)> {
     // SAFETY: the list was made above, and nothing points into it any more.
     unsafe { libc::freeifaddrs(first) };
     entries
+}
+
+/// Has the kernel choose a stable address for the socket rather than a temporary one (RFC 5014, `IPV6_PREFER_SRC_PUBLIC`). Without
+/// that it takes the newest temporary one, which is now of this prefix and now of that one.
+pub(in crate::net::route) fn prefer_stable(socket: &socket2::Socket) {
+    let value = libc::IPV6_PREFER_SRC_PUBLIC;
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the value is as long as the call is told, and the socket is open.
+    let failed = unsafe {
+        let value = ptr::from_ref(&value).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IPV6, libc::IPV6_ADDR_PREFERENCES, value, length) != 0
+    };
+    if failed {
+        tracing::debug!(error = %std::io::Error::last_os_error(), "the kernel may choose a temporary address");
+    }
 }
 
 /// # Safety
