@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
 
 /// Runs `test` on a thread in a new network namespace, where only the loopback interface is. Skips it, and says so, if this
 /// machine does not allow that or has no `ip`.
@@ -51,6 +52,23 @@ pub(crate) fn interface_up(name: &str) {
     ip(&format!("link set {name}-far up"));
 }
 
+/// Waits until the interface sends: the kernel drops what is sent before it has seen that the cable is there, which it looks for
+/// once a second at most.
+pub(crate) fn sends(interface: &str) {
+    /// Longer than any machine takes.
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let begun = Instant::now();
+    loop {
+        let shown = Command::new("ip").args(["-o", "link", "show", "dev", interface]).output().expect("`ip` runs");
+        let shown = String::from_utf8_lossy(&shown.stdout);
+        if shown.contains(" state UP ") {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{shown}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// What the neighbour of a test does: it is ready at some time, and goes on until the test has ended.
 pub(crate) struct Neighbour<'a> {
     told: Sender<()>,
@@ -87,6 +105,7 @@ pub(crate) fn with_neighbour(interface: &str, neighbour: impl FnOnce(&Neighbour<
         ip(&format!("link set {interface}-far netns {}", thread.recv().expect("a namespace")));
         there.wait();
         told.recv().expect("the neighbour is ready");
+        sends(interface);
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test));
         running.store(false, Ordering::Relaxed);
         if let Err(panic) = ended {

@@ -156,7 +156,7 @@ mod on_a_link {
     use super::*;
     use crate::client::upnp::peer::{fault, ok};
     use crate::client::upnp::pinhole::PinholeConfig;
-    use crate::net::namespace::{in_namespace, interface_up, ip};
+    use crate::net::namespace::{in_namespace, interface_up, ip, sends};
 
     const ROUTER: &str = "2001:db8:77::1";
     const HOST: &str = "2001:db8:77::10";
@@ -174,6 +174,7 @@ mod on_a_link {
                 std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_dad"), "0").unwrap();
             }
             interface_up("host");
+            sends("host");
             ip(&format!("addr add {HOST}/64 dev host nodad"));
             ip("addr add fe80::77:1/64 dev host-far nodad");
             ip(&format!("addr add {ROUTER}/64 dev host-far nodad"));
