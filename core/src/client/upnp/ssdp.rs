@@ -247,13 +247,11 @@ impl Search {
             }
             let repeat = SSDP_REPEATS.get(self.repeats).map_or(self.until, |after| self.started + *after);
             let received = tokio::select! {
-                received = self.socket.recv_from(&mut buffer) => {
-                    match received {
-                        // Another router, which happens to have the same address.
-                        Ok((_, from)) if is_elsewhere(from, self.scope) => continue,
-                        received => received.map(|(count, from)| (&buffer[..count], from.ip())),
-                    }
-                }
+                received = self.socket.recv_from(&mut buffer) => match received {
+                    // Another router, which happens to have the same address.
+                    Ok((_, from)) if is_elsewhere(from, self.scope) => continue,
+                    received => received.map(|(count, from)| (&buffer[..count], from.ip())),
+                },
                 received = recv(self.sentinel.as_ref(), &mut other) => match received {
                     Ok((count, from)) => Ok((&other[..count], from)),
                     Err(error) if is_refusal(&error) => {
