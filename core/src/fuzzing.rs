@@ -2,19 +2,52 @@
 //!
 //! Only there with `--cfg fuzzing`, which cargo-fuzz sets, and in tests.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use url::Url;
 
-use crate::client::upnp::http::{Decoder, parse_response};
+use crate::client::announcements::{Announced, Announcement};
+use crate::client::upnp::http::{Decoder, at_host, endpoint, parse_response};
+use crate::client::upnp::pinhole::read as pinhole;
 use crate::client::upnp::{description as describe, notify, soap as body, ssdp as search};
 use crate::client::{natpmp, pcp as port_control};
+use crate::clock::Clock;
+use crate::schedule::RECOVERY_PACE;
 
 const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 1));
+const GATEWAY6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
+/// This machine over IPv6.
+const HOST6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10));
 
-/// A PCP datagram from the gateway (RFC 6887 7.2).
+/// A PCP datagram from the gateway (RFC 6887 7.2). What it says of a pinhole is an address and a port.
 pub fn pcp(datagram: &[u8]) {
-    let _ = port_control::wire::parse(datagram);
+    if let Some(port_control::wire::Reply::Response(response)) = port_control::wire::parse(datagram)
+        && let Some(map) = response.map.filter(|map| map.internal_port != 0)
+    {
+        let told = port_control::pinhole::told(map, HOST6);
+        assert!(told.external_port != 0 && told.external_address.is_ipv6() && !told.external_address.is_unspecified());
+        assert_eq!(port_control::pinhole::told(map, GATEWAY), map);
+    }
+}
+
+/// What the gateway sends to all hosts, unasked (RFC 6887 14.1, RFC 6886 3.2.1). Anybody can, so that there is never more than one
+/// doubt in a while.
+pub fn announcement(datagram: &[u8]) {
+    let Some(announcement) = Announcement::parse(datagram) else { return };
+    let mut announced = Announced::default();
+    let start = Clock::system().now();
+    let mut doubts = 0;
+    for second in 0..2 * RECOVERY_PACE.as_secs() {
+        let now = start.after(Duration::from_secs(second));
+        announced.heard(announcement, now);
+        if announced.due().is_some_and(|due| due <= now) {
+            announced.raised(now);
+            announced.settled();
+            doubts += 1;
+        }
+    }
+    assert!((1..=2).contains(&doubts), "{doubts} doubts");
 }
 
 /// A NAT-PMP datagram from the gateway, as the answer to each request (RFC 6886 3).
@@ -30,16 +63,23 @@ pub fn nat_pmp(datagram: &[u8]) {
     }
 }
 
-/// An answer to an SSDP search, or an announcement (UDA 1.1 1.3.3 and 1.2). No datagram is both.
+/// An answer to an SSDP search, or an announcement (UDA 1.1 1.3.3, 1.2 and annex A), over IPv4 and over IPv6. No datagram is both, and
+/// none leads to another host than the one that has sent it.
 pub fn ssdp(datagram: &[u8]) {
-    if let Some(answer) = search::parse_response(datagram) {
-        let _ = (answer.trusted(GATEWAY), answer.names_a_gateway());
-        assert!(notify::parse(datagram).is_none());
-    }
-    if let Some(notification) = notify::parse(datagram) {
-        let host = notification.location.as_ref().and_then(|location| location.host_str());
-        assert!(!notification.trusted(GATEWAY) || host.is_none_or(|host| host == "192.168.1.1"));
-        assert!(notification.udn().is_empty() || notification.udn().starts_with("uuid:"));
+    let (answer, notification) = (search::parse_response(datagram), notify::parse(datagram));
+    assert!(answer.is_none() || notification.is_none());
+    for sender in [GATEWAY, GATEWAY6] {
+        let leads_there = |location: &Url| endpoint(location).is_some_and(|address| address.ip() == sender);
+        if let Some(answer) = &answer {
+            assert_eq!(answer.trusted(sender), leads_there(&answer.location));
+            let _ = answer.names_a_gateway();
+            // The same description, sought at the router's address of the other family.
+            assert!(at_host(&answer.location, sender).is_none_or(|location| leads_there(&location)));
+        }
+        if let Some(notification) = &notification {
+            assert!(!notification.trusted(sender) || notification.location.as_ref().is_none_or(leads_there));
+            assert!(notification.udn().is_empty() || notification.udn().starts_with("uuid:"));
+        }
     }
 }
 
@@ -56,10 +96,14 @@ pub fn description(body: &[u8]) {
     }
 }
 
-/// The body of a SOAP answer.
+/// The body of a SOAP answer, and what it says about a pinhole. What users are told of it is one line of plain text.
 pub fn soap(bytes: &[u8]) {
-    let _ = body::parse_fault(bytes);
-    let _ = body::parse_arguments(bytes);
+    let fault = body::parse_fault(bytes);
+    let errors = [fault.map(pinhole::refusal), body::parse_arguments(bytes).and_then(pinhole::everything)];
+    for error in errors.into_iter().flatten() {
+        assert!(!error.message().chars().any(char::is_control), "{error}");
+        assert!(error.message().len() < 1000, "{error}");
+    }
 }
 
 /// An HTTP answer, whole and byte by byte: both must read the same.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::client::vectors;
 use crate::clock::Clock;
 
 const UP: u32 = 1_000_000;
@@ -11,6 +12,29 @@ fn pcp(epoch: u32) -> Announcement {
 
 fn nat_pmp(epoch: u32, address: Option<Ipv4Addr>) -> Announcement {
     Announcement { rule: Rule::NatPmp, epoch, address }
+}
+
+/// One line about a datagram, as the vectors write it.
+fn read(datagram: &[u8]) -> String {
+    match Announcement::parse(datagram) {
+        None => "ignored".to_owned(),
+        Some(Announcement { rule: Rule::Pcp, epoch, .. }) => format!("pcp epoch {epoch}"),
+        Some(Announcement { rule: Rule::NatPmp, epoch, address }) => {
+            let address = address.map_or_else(|| "none".to_owned(), |address| address.to_string());
+            format!("nat-pmp epoch {epoch} {address}")
+        }
+    }
+}
+
+#[test]
+fn every_vector_reads_as_it_says_and_what_is_cut_off_announces_nothing() {
+    for vector in vectors::read("announcement") {
+        assert_eq!(read(&vector.message), vector.field("expect"), "{}", vector.name);
+        for length in 0..vector.message.len().min(wire::HEADER_LENGTH) {
+            let whole = length == 12 && vector.name.starts_with("nat-pmp");
+            assert!(whole || read(&vector.message[..length]) == "ignored", "{length} of {}", vector.name);
+        }
+    }
 }
 
 /// The seconds at which doubts are raised if these announcements come.

@@ -1,6 +1,6 @@
 //! The trait between the task and the protocols, and its implementations.
 
-mod announcements;
+pub(crate) mod announcements;
 pub(crate) mod by;
 mod epoch;
 pub(crate) mod families;

@@ -2,7 +2,7 @@
 
 mod channel;
 pub(crate) mod nonces;
-mod pinhole;
+pub(crate) mod pinhole;
 mod refusal;
 pub(crate) mod wire;
 mod words;

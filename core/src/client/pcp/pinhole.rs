@@ -20,7 +20,7 @@ pub(super) fn suggesting(map: MapFields, client: IpAddr) -> MapFields {
 }
 
 /// The fields of a grant to `client`. What the router does not tell is the client's own.
-pub(super) fn told(map: MapFields, client: IpAddr) -> MapFields {
+pub(crate) fn told(map: MapFields, client: IpAddr) -> MapFields {
     if client.is_ipv4() {
         return map;
     }

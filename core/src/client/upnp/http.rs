@@ -54,7 +54,7 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 /// The address in a URL that is safe to ask: `http`, an IP literal, a port, no credentials. Names are never looked up.
-pub(super) fn endpoint(url: &Url) -> Option<SocketAddr> {
+pub(crate) fn endpoint(url: &Url) -> Option<SocketAddr> {
     if url.scheme() != "http" || !url.username().is_empty() || url.password().is_some() {
         return None;
     }
@@ -67,7 +67,7 @@ pub(super) fn endpoint(url: &Url) -> Option<SocketAddr> {
 }
 
 /// The same port and path on another host. `None` if that is not safe to ask either.
-pub(super) fn at_host(url: &Url, host: IpAddr) -> Option<Url> {
+pub(crate) fn at_host(url: &Url, host: IpAddr) -> Option<Url> {
     let mut url = url.clone();
     url.set_ip_host(host).ok()?;
     endpoint(&url).is_some().then_some(url)

@@ -25,7 +25,7 @@ mod leads;
 mod ledger;
 mod look;
 pub(crate) mod notify;
-mod pinhole;
+pub(crate) mod pinhole;
 mod presence;
 mod release;
 mod remembered;

@@ -10,6 +10,7 @@
 mod action;
 mod attempt;
 mod config;
+pub(crate) mod read;
 mod release;
 mod words;
 

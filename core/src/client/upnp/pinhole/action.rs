@@ -2,8 +2,8 @@
 
 use std::net::Ipv6Addr;
 
+use super::read;
 use crate::client::upnp::action::Control;
-use crate::client::upnp::http::shown;
 use crate::client::upnp::ledger::Claim;
 use crate::client::upnp::soap::{Answer, CallError, Need};
 use crate::mapping::Transport;
@@ -30,8 +30,7 @@ impl Control<'_> {
     /// GetFirewallStatus (2.5.1). What the answer leaves out counts as the usual: a firewall that may be opened.
     pub(super) async fn firewall_status(&self) -> Result<FirewallStatus, CallError> {
         let answer = self.own_action("GetFirewallStatus", "", Need::Full, None).await?;
-        let is_off = |name| answer.argument(name).is_some_and(is_no);
-        Ok(FirewallStatus { enabled: !is_off("FirewallEnabled"), pinholes_allowed: !is_off("InboundPinholeAllowed") })
+        Ok(read::status(&answer))
     }
 
     /// AddPinhole (2.5.3), which answers with the number of the pinhole. One that is there already is extended and keeps its number,
@@ -47,8 +46,7 @@ impl Control<'_> {
              <InternalPort>{port}</InternalPort><Protocol>{protocol}</Protocol><LeaseTime>{lease}</LeaseTime>"
         );
         let answer = self.own_action("AddPinhole", &arguments, Need::Full, claim).await?;
-        let told = answer.argument("UniqueID").unwrap_or_default();
-        told.parse().map_err(|_| CallError::Nonsense(format!("its number of the pinhole is `{}`", shown(told))))
+        read::number(&answer)
     }
 
     /// UpdatePinhole (2.5.4).
@@ -65,21 +63,16 @@ impl Control<'_> {
     /// CheckPinholeWorking (2.5.7), which routers need not have. Fails with 709 as long as no packet has come through.
     pub(super) async fn is_pinhole_working(&self, number: u16) -> Result<bool, CallError> {
         let answer = self.about("CheckPinholeWorking", number).await?;
-        Ok(!answer.argument("IsWorking").is_some_and(is_no))
+        Ok(read::is_working(&answer))
     }
 
     /// GetPinholePackets (2.5.6). `None`: the answer does not tell.
     pub(super) async fn pinhole_packets(&self, number: u16) -> Result<Option<u32>, CallError> {
         let answer = self.about("GetPinholePackets", number).await?;
-        Ok(answer.argument("PinholePackets").and_then(|told| told.parse().ok()))
+        Ok(read::packets(&answer))
     }
 
     async fn about(&self, action: &str, number: u16) -> Result<Answer, CallError> {
         self.own_action(action, &format!("<UniqueID>{number}</UniqueID>"), Need::Full, None).await
     }
-}
-
-/// Whether a boolean is false in any of the spellings of UDA 1.1 2.3.
-fn is_no(text: &str) -> bool {
-    ["0", "false", "no"].iter().any(|no| text.eq_ignore_ascii_case(no))
 }
