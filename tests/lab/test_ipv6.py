@@ -165,6 +165,8 @@ def test_a_stop_at_any_moment_of_the_race_leaves_no_pinhole(home: Lab, start: St
 
 # So many pinholes are opened and closed, some at a time: with UPnP's TCP connections that takes seconds too.
 CYCLES, BATCH = 1000, 100
+# A batch takes a second; the rest is for a busy machine.
+BATCH_WITHIN = 60.0
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -176,8 +178,8 @@ def test_a_thousand_pinholes_that_were_opened_and_closed_leave_none(
         ports = [f"{port}/udp" for port in range(first, first + BATCH)]
         mapping = start(home, *ports, "--protocol", protocol, *IPV6)
         for _ in ports:
-            mapping.wait_for("installed", 20)
+            mapping.wait_for("installed", BATCH_WITHIN)
         assert len(home.pinholes()) == BATCH
-        assert mapping.stop(within=20) == 0, str(mapping)
+        assert mapping.stop(within=BATCH_WITHIN) == 0, str(mapping)
         assert home.rules() == []
     measured(f"1,000 pinholes opened and closed, {BATCH} at a time: {protocol}", time.monotonic() - began, "s")
