@@ -219,11 +219,10 @@ fn without_ipv6_on_this_machine_a_pinhole_is_unavailable_at_once() {
             (Config::default().interface("lo"), "interface lo has no IPv6 default route"),
         ] {
             let mapper = Mapper::start(config).unwrap();
-            let begun = Instant::now();
             let error = wait(mapper.map(pinhole(5015)).unwrap().ready(PATIENCE)).unwrap_err();
             assert_eq!(error.kind(), crate::error::ErrorKind::Unavailable, "{error}");
             assert!(error.to_string().contains(why), "{error}");
-            assert!(begun.elapsed() < Duration::from_secs(1), "{:?}: {error}", begun.elapsed());
+            assert!(error.details().is_empty(), "nobody was asked, so nothing was waited for: {error:?}");
             assert_eq!(wait(mapper.stop(PATIENCE)), Release::Released);
         }
     });

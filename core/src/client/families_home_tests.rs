@@ -79,23 +79,15 @@ fn two_mappers_of_a_process_share_a_pinhole_and_the_last_one_closes_it() {
 #[test]
 fn what_a_crash_has_left_is_taken_over_by_its_nonce_or_closed() {
     at_home(|router| {
-        let folder = std::env::temp_dir().join(format!("portlease-families-{}", std::process::id()));
-        let config = || Config::default().protocols([Protocol::Pcp]).state_dir(&folder);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        // What is dropped like this deletes nothing, as after a crash.
-        let crash = |request: &MapRequest| {
-            let families = Families::new(config(), &Worlds::default());
-            runtime.block_on(families.install(request, DEFAULT_TTL)).unwrap();
-        };
-        crash(&pinhole(5004));
-        crash(&pinhole(5005));
+        let crashes = Crashes::new("families");
+        crashes.crash(&pinhole(5004));
+        crashes.crash(&pinhole(5005));
         assert_eq!(router.open().len(), 2);
-        let mapper = Mapper::start(config()).unwrap();
+        let mapper = Mapper::start(crashes.config()).unwrap();
         let lease = mapper.map(pinhole(5004)).unwrap();
         mapped(&lease);
         until("nobody wants the other one", || router.open().len() == 1);
         assert_eq!(wait(mapper.stop(PATIENCE)), Release::Released);
         assert_eq!(router.open(), [""; 0]);
-        std::fs::remove_dir_all(&folder).unwrap();
     });
 }
