@@ -62,7 +62,7 @@ class Library:
 
     def map(self, port: int, lease: str = "lease", **arguments: Any) -> dict[str, Any]:
         """Maps a UDP port and waits for the mapping."""
-        self.call("map", lease, port=port, transport="udp", **arguments)
+        self.call("map", lease, port=port, transport="udp", family="ipv4", **arguments)
         mapped: dict[str, Any] = self.call("ready", lease, timeout=MAPS_WITHIN)
         return mapped
 

@@ -179,7 +179,8 @@ def test_a_thousand_pinholes_that_were_opened_and_closed_leave_none(
         mapping = start(home, *ports, "--protocol", protocol, *IPV6)
         for _ in ports:
             mapping.wait_for("installed", BATCH_WITHIN)
-        assert len(home.pinholes()) == BATCH
+        # This router closes a pinhole for an instant when it is told its lifetime again.
+        eventually(lambda: len(home.pinholes()) == BATCH, BATCH_WITHIN, "all are open")
         assert mapping.stop(within=BATCH_WITHIN) == 0, str(mapping)
         assert home.rules() == []
     measured(f"1,000 pinholes opened and closed, {BATCH} at a time: {protocol}", time.monotonic() - began, "s")

@@ -263,7 +263,8 @@ mod programs {
         assert!(text(&output).contains("4207->127.0.0.1:4007"), "{}", text(&output));
     }
 
-    /// The same over IPv6, which needs an interface with multicast.
+    /// The same over IPv6, which needs an interface with multicast. The kernel lets nobody use an IPv6 address before it has seen that
+    /// the cable is there, which it looks for once a second at most.
     #[cfg(target_os = "linux")]
     #[test]
     fn upnpc_finds_the_firewall_by_multicast_over_ipv6() {
@@ -272,6 +273,9 @@ mod programs {
              ip link set lo up && ip link add v6lan type veth peer name v6peer && ip link set v6lan up && \
              ip link set v6peer up && ip -6 address add fd00::1/64 dev v6lan && ip address add 10.9.9.1/24 dev v6lan \
              || exit 77; \
+             for wait in $(seq 600); do \
+               ip -6 address show dev v6lan scope link -tentative | grep -q inet6 && break; sleep 0.05; \
+             done; \
              sleep 30 | {} --ipv6 --ipv6-bind fd00::1 --ssdp-multicast --ssdp-port 1900 --bind 10.9.9.1 >/dev/null & \
              for try in 1 2 3 4 5; do upnpc -6 -m v6lan -S && break; done; \
              upnpc -6 -m v6lan -A empty 0 fd00::1 4000 UDP 600",
