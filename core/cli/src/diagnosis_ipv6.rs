@@ -110,8 +110,10 @@ mod tests {
     }
 
     fn report(outcome: Result<ProtocolOffer, PortMappingError>) -> GatewayReport {
-        let path = NetworkPath::new(address("fe80::1"), address("2600:1::5")).interface("eth0".to_owned());
-        GatewayReport::new(Some(path)).protocols([ProtocolReport::new(Protocol::Upnp, outcome)])
+        let path = NetworkPath::new(address("fe80::1"), address("2600:1::5"));
+        let mut report = GatewayReport::new(Some(path)).protocols([ProtocolReport::new(Protocol::Upnp, outcome)]);
+        report.gateway = "fe80::1%eth0".parse().ok();
+        report
     }
 
     fn offer() -> Result<ProtocolOffer, PortMappingError> {
