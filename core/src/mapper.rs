@@ -321,9 +321,7 @@ impl Mapper {
     /// Fails with `unavailable` or `refused` if no protocol answers with an offer (the message names the reason of each),
     /// with `transport`, and with `stopped`.
     pub async fn probe(&self) -> Result<GatewayReport, PortMappingError> {
-        let report = self.report().await?;
-        report.require_offer()?;
-        Ok(report)
+        self.probe_of(AddressFamily::Ipv4).await
     }
 
     /// As [`probe`](Self::probe), for the gateway of one family. For IPv6 it tells by what the router could be asked for pinholes, and
@@ -341,8 +339,7 @@ impl Mapper {
     ///
     /// Fails with `unavailable` if there is no gateway to ask, with `transport`, and with `stopped`.
     pub async fn report(&self) -> Result<GatewayReport, PortMappingError> {
-        let client = Arc::clone(&self.client);
-        self.engine.call(async move { client.report().await }).await?
+        self.report_of(AddressFamily::Ipv4).await
     }
 
     /// As [`report`](Self::report), for the gateway of one family. For IPv6 it tells what the router would be asked for pinholes

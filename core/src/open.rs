@@ -130,8 +130,7 @@ pub async fn open_with(
 ///
 /// Fails as [`Mapper::start`] and [`Mapper::probe`] do.
 pub async fn probe(config: Config) -> Result<GatewayReport, PortMappingError> {
-    let mapper = Mapper::start(config)?;
-    mapper.probe().await
+    probe_of(config, AddressFamily::Ipv4).await
 }
 
 /// As [`probe`], for the gateway of one family.

@@ -15,21 +15,26 @@ fn attended(test: impl AsyncFnOnce(Changes) + Send) {
             ip(&format!("addr add 192.168.{number}.10/24 dev {interface}"));
         }
         ip("route add default via 192.168.0.1 metric 100");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let world = World::default();
-            let race = Arc::new(RaceMapper::of_family(AddressFamily::Ipv4, Config::default(), None, world.clone()));
-            race.look().unwrap();
-            let changes = world.watch();
-            let attending = {
-                let race = Arc::clone(&race);
-                tokio::spawn(async move { race.attend().await })
-            };
-            tokio::task::yield_now().await;
-            test(changes).await;
-            attending.abort();
-            assert!(attending.await.unwrap_err().is_cancelled());
-        });
+        attend(AddressFamily::Ipv4, async |_, changes| test(changes).await);
+    });
+}
+
+/// Runs `test` while a race for `family`, which has looked at the network, attends to the world.
+fn attend(family: AddressFamily, test: impl AsyncFnOnce(&RaceMapper, Changes)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let world = World::default();
+        let race = Arc::new(RaceMapper::of_family(family, Config::default(), None, world.clone()));
+        race.look().unwrap();
+        let changes = world.watch();
+        let attending = {
+            let race = Arc::clone(&race);
+            tokio::spawn(async move { race.attend().await })
+        };
+        tokio::task::yield_now().await;
+        test(&race, changes).await;
+        attending.abort();
+        assert!(attending.await.unwrap_err().is_cancelled());
     });
 }
 
@@ -76,21 +81,7 @@ fn attended6(test: impl AsyncFnOnce(&RaceMapper, Changes) + Send) {
         ip("addr add fe80::5/64 dev home nodad");
         ip("addr add 2001:db8:1::5/64 dev home nodad");
         ip("-6 route add default via fe80::1 dev home");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let world = World::default();
-            let race = Arc::new(RaceMapper::of_family(AddressFamily::Ipv6, Config::default(), None, world.clone()));
-            race.look().unwrap();
-            let changes = world.watch();
-            let attending = {
-                let race = Arc::clone(&race);
-                tokio::spawn(async move { race.attend().await })
-            };
-            tokio::task::yield_now().await;
-            test(&race, changes).await;
-            attending.abort();
-            assert!(attending.await.unwrap_err().is_cancelled());
-        });
+        attend(AddressFamily::Ipv6, test);
     });
 }
 
