@@ -384,6 +384,35 @@ impl Mapper {
         self.engine.call(async move { client.table().await }).await?
     }
 
+    /// The entry of that table for one external port, whoever made it; nothing if there is none.
+    ///
+    /// Fails with `invalid` for port 0, and as [`table`](Self::table) does.
+    pub async fn entry(
+        &self,
+        transport: Transport,
+        external_port: u16,
+    ) -> Result<Option<TableEntry>, PortMappingError> {
+        self.engine.check()?;
+        PortMappingError::check_port("external_port", external_port)?;
+        let client = Arc::clone(&self.client);
+        self.engine.call(async move { client.entry(transport, external_port).await }).await?
+    }
+
+    /// Adds an entry to the router's table (UPnP alone) that forwards to any host of the network, for as long as its lifetime says,
+    /// which counts in whole seconds; without one until somebody deletes it. Nobody renews it, and no lease holds it: for ports of
+    /// this machine use [`map`](Self::map). An entry that is there and leads to the same port is set anew.
+    ///
+    /// Fails with `invalid` for port 0, a client that is not an IPv4 address, a remote host, a description that is too long, and
+    /// for the external port of a lease of this process; with `refused` for a port that leads elsewhere and where the router says
+    /// no, as most do for other hosts than the one that asks; otherwise as [`table`](Self::table) does.
+    pub async fn add(&self, entry: TableEntry) -> Result<(), PortMappingError> {
+        self.engine.check()?;
+        entry.validate()?;
+        self.check_external_port(entry.transport, entry.external_port)?;
+        let client = Arc::clone(&self.client);
+        self.engine.call(async move { client.add_entry(&entry).await }).await?
+    }
+
     /// Deletes an entry of the router's table (UPnP alone), for what nobody holds any more, and answers with what it was; with
     /// nothing if the table has no such entry. An entry that forwards to another machine is deleted only if `any_host`
     /// is set.
@@ -398,6 +427,13 @@ impl Mapper {
     ) -> Result<Option<TableEntry>, PortMappingError> {
         self.engine.check()?;
         PortMappingError::check_port("external_port", external_port)?;
+        self.check_external_port(transport, external_port)?;
+        let client = Arc::clone(&self.client);
+        self.engine.call(async move { client.delete_entry(transport, external_port, any_host).await }).await?
+    }
+
+    /// Fails with `invalid` for the external port of a lease of this mapper.
+    fn check_external_port(&self, transport: Transport, external_port: u16) -> Result<(), PortMappingError> {
         // A pinhole is in no table of mapped ports.
         let is_it = |lease: &&LeaseSnapshot| {
             lease.family == AddressFamily::Ipv4
@@ -410,8 +446,7 @@ impl Mapper {
                 format!("{external_port} is held by this mapper's lease on {transport} port {port}; stop that");
             return Err(PortMappingError::invalid("external_port", message));
         }
-        let client = Arc::clone(&self.client);
-        self.engine.call(async move { client.delete_entry(transport, external_port, any_host).await }).await?
+        Ok(())
     }
 
     /// Closes the IPv6 pinhole of this machine's own `port`, for what nobody holds any more, and answers with the protocol that has

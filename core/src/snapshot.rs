@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::builders::builders;
-use crate::error::{ErrorDetail, ErrorKind, ErrorReport, PortMappingError, reasons};
-use crate::mapping::{AddressFamily, MapRequest, PortMapping, Protocol, Transport};
+use crate::error::{ErrorDetail, ErrorKind, ErrorReport, PortMappingError, check, reasons};
+use crate::mapping::{AddressFamily, MapRequest, PortMapping, Protocol, Transport, check_description};
 use crate::net::address::AddressClass;
 use crate::net::route::NetworkPath;
 use crate::net::scoped::ScopedAddr;
@@ -398,6 +398,26 @@ impl TableEntry {
             remote_host: String::new(),
             this_machine: false,
         }
+    }
+
+    builders! {
+        description(impl Into<String>),
+        lifetime(impl Into<Option<Duration>>),
+    }
+
+    /// Fails with `invalid` for what cannot be added to a table.
+    pub(crate) fn validate(&self) -> Result<(), PortMappingError> {
+        PortMappingError::check_port("external_port", self.external_port)?;
+        PortMappingError::check_port("internal_port", self.internal_port)?;
+        check("internal_client", self.client().is_some_and(|client| client.is_ipv4()), || {
+            format!("`{:.64}` is not an IPv4 address; give one such as 192.168.1.20", self.internal_client)
+        })?;
+        check("remote_host", self.is_for_everybody(), || {
+            format!("`{:.64}` is not allowed; routers open ports to everybody, so leave it empty", self.remote_host)
+        })?;
+        let lifetime = self.lifetime.is_none_or(|lifetime| lifetime.as_secs() > 0);
+        check("lifetime", lifetime, || "must be at least 1 s, or none, which is without end".to_owned())?;
+        check_description(&self.description)
     }
 
     /// Fails with `refused` unless the entry forwards to this machine.

@@ -170,6 +170,14 @@ impl PortMapperClient for Families {
         self.ipv4.table().await
     }
 
+    async fn entry(&self, transport: Transport, external_port: u16) -> Result<Option<TableEntry>, PortMappingError> {
+        self.ipv4.entry(transport, external_port).await
+    }
+
+    async fn add_entry(&self, entry: &TableEntry) -> Result<(), PortMappingError> {
+        self.ipv4.add_entry(entry).await
+    }
+
     async fn delete_entry(
         &self,
         transport: Transport,

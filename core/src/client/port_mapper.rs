@@ -168,6 +168,18 @@ pub trait PortMapperClient: Send + Sync {
         Err(PortMappingError::unavailable("this client cannot read the gateway's table"))
     }
 
+    /// The entry of that table for one external port; nothing if there is none. By default it is looked for in the whole table.
+    async fn entry(&self, transport: Transport, external_port: u16) -> Result<Option<TableEntry>, PortMappingError> {
+        let entries = self.table().await?;
+        Ok(entries.into_iter().find(|entry| (entry.transport, entry.external_port) == (transport, external_port)))
+    }
+
+    /// Adds an entry to that table, for whatever host it names, which nobody renews. By default that cannot be done.
+    async fn add_entry(&self, entry: &TableEntry) -> Result<(), PortMappingError> {
+        let _ = entry;
+        Err(PortMappingError::unavailable("this client cannot change the gateway's table"))
+    }
+
     /// Deletes an entry of that table, and answers with what it was; with nothing if there is no such entry. One that forwards to
     /// another machine is `refused` unless `any_host` is set.
     async fn delete_entry(
@@ -264,6 +276,18 @@ macro_rules! forward {
 
             async fn table(&self) -> Result<Vec<TableEntry>, PortMappingError> {
                 (**self).table().await
+            }
+
+            async fn entry(
+                &self,
+                transport: Transport,
+                external_port: u16,
+            ) -> Result<Option<TableEntry>, PortMappingError> {
+                (**self).entry(transport, external_port).await
+            }
+
+            async fn add_entry(&self, entry: &TableEntry) -> Result<(), PortMappingError> {
+                (**self).add_entry(entry).await
             }
 
             async fn delete_entry(

@@ -189,6 +189,14 @@ impl PortMapperClient for RaceMapper {
         self.table_client()?.client.table().await.map_err(PortMappingError::told)
     }
 
+    async fn entry(&self, transport: Transport, external_port: u16) -> Result<Option<TableEntry>, PortMappingError> {
+        self.table_client()?.client.entry(transport, external_port).await.map_err(PortMappingError::told)
+    }
+
+    async fn add_entry(&self, entry: &TableEntry) -> Result<(), PortMappingError> {
+        self.table_client()?.client.add_entry(entry).await.map_err(PortMappingError::told)
+    }
+
     async fn delete_entry(
         &self,
         transport: Transport,

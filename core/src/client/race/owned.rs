@@ -40,6 +40,17 @@ impl Owned {
     }
 }
 
+impl Owned {
+    /// Fails with `invalid` for an external port that another mapper of this process has.
+    fn require_free(&self, transport: Transport, external_port: u16) -> Result<(), PortMappingError> {
+        let Some(port) = self.member.taken_for(transport, external_port).first().copied() else { return Ok(()) };
+        let message = format!(
+            "{external_port} is held by another mapper of this process, by its lease on {transport} port {port}; stop that"
+        );
+        Err(PortMappingError::invalid("external_port", message))
+    }
+}
+
 /// A delete that is under way. Its end is told, also if nobody waits for the answer any more.
 struct Deleting<'a>(&'a Member, &'a MapRequest);
 
@@ -133,18 +144,22 @@ impl PortMapperClient for Owned {
         self.client.table().await
     }
 
+    async fn entry(&self, transport: Transport, external_port: u16) -> Result<Option<TableEntry>, PortMappingError> {
+        self.client.entry(transport, external_port).await
+    }
+
+    async fn add_entry(&self, entry: &TableEntry) -> Result<(), PortMappingError> {
+        self.require_free(entry.transport, entry.external_port)?;
+        self.client.add_entry(entry).await
+    }
+
     async fn delete_entry(
         &self,
         transport: Transport,
         external_port: u16,
         any_host: bool,
     ) -> Result<Option<TableEntry>, PortMappingError> {
-        if let Some(port) = self.member.taken_for(transport, external_port).first() {
-            let message = format!(
-                "{external_port} is held by another mapper of this process, by its lease on {transport} port {port}; stop that"
-            );
-            return Err(PortMappingError::invalid("external_port", message));
-        }
+        self.require_free(transport, external_port)?;
         self.client.delete_entry(transport, external_port, any_host).await
     }
 

@@ -315,6 +315,14 @@ impl PortMapperClient for Recorded {
         self.client.table().await
     }
 
+    async fn entry(&self, transport: Transport, external_port: u16) -> Result<Option<TableEntry>, PortMappingError> {
+        self.client.entry(transport, external_port).await
+    }
+
+    async fn add_entry(&self, entry: &TableEntry) -> Result<(), PortMappingError> {
+        self.client.add_entry(entry).await
+    }
+
     async fn delete_entry(
         &self,
         transport: Transport,

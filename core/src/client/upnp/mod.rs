@@ -121,10 +121,7 @@ impl UpnpMapper {
             let caller = self.caller.timed();
             let result = table::read(target.control(&caller)).await;
             if let Some(result) = self.settled(&mut target, result).await {
-                let mut entries = result.map_err(|error| self.failed(error, "GetGenericPortMappingEntry", &target))?;
-                let local = target.control(&caller).local_address().ok();
-                entries.iter_mut().for_each(|entry| entry.this_machine = local.is_some() && entry.client() == local);
-                return Ok(entries);
+                return result.map_err(|error| self.failed(error, "GetGenericPortMappingEntry", &target));
             }
         }
     }
@@ -301,6 +298,30 @@ impl PortMapperClient for UpnpMapper {
 
     async fn table(&self) -> Result<Vec<TableEntry>, PortMappingError> {
         self.mappings().await
+    }
+
+    async fn entry(&self, transport: Transport, external_port: u16) -> Result<Option<TableEntry>, PortMappingError> {
+        let device = self.finder.device().await?;
+        let mut target = Target::of_device(&device);
+        loop {
+            let caller = self.caller.timed();
+            let result = table::entry(target.control(&caller), transport, external_port).await;
+            if let Some(result) = self.settled(&mut target, result).await {
+                return result.map_err(|error| self.failed(error, "GetSpecificPortMappingEntry", &target));
+            }
+        }
+    }
+
+    async fn add_entry(&self, entry: &TableEntry) -> Result<(), PortMappingError> {
+        let device = self.finder.device().await?;
+        let mut target = Target::of_device(&device);
+        loop {
+            let caller = self.caller.timed();
+            let result = table::add(target.control(&caller), entry).await;
+            if let Some(result) = self.settled(&mut target, result).await {
+                return result.map_err(|error| self.failed(error, "AddPortMapping", &target));
+            }
+        }
     }
 
     async fn delete_entry(
