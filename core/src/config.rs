@@ -13,6 +13,7 @@ pub use crate::schedule::{
     DEFAULT_CHECK_INTERVAL, DEFAULT_FAILURE_THRESHOLD, DEFAULT_RENEWAL_INTERVAL, DEFAULT_STOP_TIMEOUT, DEFAULT_TTL,
     MAX_RETRY_BACKOFF, MAX_TTL, MIN_CHECK_INTERVAL, MIN_TTL, RETRY_BACKOFF_MAX, RETRY_BACKOFF_MIN,
 };
+pub use crate::state::default_state_dir;
 
 /// The port on which gateways listen for PCP and NAT-PMP (RFC 6887 19, RFC 6886 3).
 pub const PCP_PORT: u16 = 5351;

@@ -12,6 +12,7 @@ mod held;
 mod journal;
 mod orphans;
 mod pinholes;
+mod place;
 mod record;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -28,6 +29,7 @@ use self::folder::{Folder, Held, MAX_BYTES, Name};
 pub(crate) use self::journal::Journal;
 use self::orphans::Found;
 pub use self::pinholes::{RecordedPinhole, recorded_pinholes};
+pub use self::place::default_state_dir;
 pub(crate) use self::record::{Key, Maker, Record};
 use crate::error::PortMappingError;
 use crate::mapping::{AddressFamily, LeaseKey};

@@ -10,6 +10,13 @@ pub(crate) fn time() -> Duration {
     platform::time()
 }
 
+/// The user whose rights this process has.
+#[cfg(unix)]
+pub(crate) fn user() -> u32 {
+    // SAFETY: it cannot fail and touches no memory.
+    unsafe { libc::geteuid() }
+}
+
 /// Whether the clock of [`std::time::Instant`], and with it that of tokio, runs in sleep. QueryPerformanceCounter does; those of
 /// Linux, Android and Apple do not.
 pub(crate) const INSTANT_RUNS_IN_SLEEP: bool = cfg!(windows);
