@@ -22,7 +22,7 @@ DIRECTORIES := $(DIRECTORY_c) $(DIRECTORY_go) $(DIRECTORY_python) $(DIRECTORY_no
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-rust test-c test-go test-python test-node test-kotlin test-lab test-types lint lint-rust clippy deny generate fmt bench \
-  fuzz semver install uninstall go test-platforms dist version clean
+  fuzz semver install uninstall install-compat uninstall-compat build-compat go test-platforms dist version clean
 
 help: ## Lists these targets
 	@sed -n 's/^\([a-z-]*\)[a-z -]*:.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -52,6 +52,12 @@ test-types:
 
 install uninstall: ## Installs the C library, or removes it again: PREFIX=/usr/local DESTDIR=
 	$(MAKE) --no-print-directory -C bindings/c $@
+
+install-compat uninstall-compat: ## Installs the drop-in libminiupnpc and libnatpmp (build-compat first): PREFIX=/usr/local DESTDIR=
+	$(MAKE) --no-print-directory -C bindings/compat $(@:%-compat=%)
+
+build-compat: ## Builds the drop-in libminiupnpc and libnatpmp
+	$(MAKE) --no-print-directory -C bindings/compat build
 
 go: ## Builds and tests the Go package in this checkout, with nothing installed
 	$(MAKE) --no-print-directory -C go test

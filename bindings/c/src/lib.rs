@@ -15,7 +15,6 @@
 //! | [`reasons`] | failures with what each protocol has answered |
 //! | [`log`] | what portlease tells |
 //! | [`waits`], [`waits_ask`] | many waits at once, that can be cancelled |
-//! | `thread`, `stand_in` | the caller's thread at its end, and the engine's |
 //! | [`memory`] | every pointer that comes from C passes here |
 //!
 //! # `unsafe`
@@ -29,7 +28,6 @@
 pub mod config;
 pub mod error;
 pub mod event;
-mod fork;
 pub mod gateway;
 mod latest;
 pub mod lease;
@@ -40,11 +38,10 @@ pub mod names;
 pub mod reader;
 pub mod reasons;
 pub mod snapshot;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod stand_in;
 pub mod table;
-mod thread;
 pub mod values;
 pub mod version;
 pub mod waits;
 pub mod waits_ask;
+
+use portlease_host::{fork, thread};

@@ -2,7 +2,7 @@
 
 /// Asks the system, once in the life of the process, to be told of forks. Where it will not, core finds out by itself.
 #[cfg(unix)]
-pub(crate) fn watch() {
+pub fn watch() {
     use std::sync::Once;
 
     static ONCE: Once = Once::new();
@@ -21,4 +21,4 @@ pub(crate) fn watch() {
 
 /// There are no forks.
 #[cfg(not(unix))]
-pub(crate) fn watch() {}
+pub fn watch() {}

@@ -17,7 +17,7 @@ impl Drop for Locals {
 }
 
 /// Before the first thread-local of core is used on a thread: from now on [`living`] can tell whether they are gone.
-pub(crate) fn enter() {
+pub fn enter() {
     // Where they are gone already there is nothing to do.
     let _ = LOCALS.try_with(|_| ());
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -27,11 +27,13 @@ pub(crate) fn enter() {
 /// Holds back pthread_cancel(3) as long as it lives: the thread ends at the first opportunity after that. Otherwise it would
 /// be unwound through Rust, which ends the process.
 #[cfg(all(unix, not(target_os = "android")))]
-pub(crate) struct Uncancelled(libc::c_int);
+pub struct Uncancelled(libc::c_int);
 
 #[cfg(all(unix, not(target_os = "android")))]
 impl Uncancelled {
-    pub(crate) fn new() -> Self {
+    /// From now on.
+    #[expect(clippy::new_without_default, reason = "it does something")]
+    pub fn new() -> Self {
         let mut before = 0;
         // SAFETY: the old state can be written.
         unsafe { cancel::pthread_setcancelstate(cancel::DISABLE, &raw mut before) };
@@ -63,18 +65,20 @@ mod cancel {
 
 /// There is no pthread_cancel.
 #[cfg(not(all(unix, not(target_os = "android"))))]
-pub(crate) struct Uncancelled;
+pub struct Uncancelled;
 
 #[cfg(not(all(unix, not(target_os = "android"))))]
 impl Uncancelled {
-    pub(crate) fn new() -> Self {
+    /// Does nothing.
+    #[expect(clippy::new_without_default, reason = "as where it does something")]
+    pub fn new() -> Self {
         Self
     }
 }
 
 /// Runs `body` here, or on a thread of its own where the thread-locals of this one are gone, without which core cannot
 /// wait: in handlers of atexit(3) and in destructors of C++ statics, which run after them.
-pub(crate) fn living<T: Send>(body: impl FnOnce() -> T + Send) -> T {
+pub fn living<T: Send>(body: impl FnOnce() -> T + Send) -> T {
     if LOCALS.try_with(|_| ()).is_ok() {
         return body();
     }
@@ -82,12 +86,12 @@ pub(crate) fn living<T: Send>(body: impl FnOnce() -> T + Send) -> T {
 }
 
 /// Waits for a future of core on this thread, also in its last moments.
-pub(crate) fn wait<F: Future<Output: Send> + Send>(future: F) -> F::Output {
+pub fn wait<F: Future<Output: Send> + Send>(future: F) -> F::Output {
     living(|| portlease::wait(future))
 }
 
 /// A future of core that starts an engine, whose thread takes no signals.
-pub(crate) async fn quiet<F: Future>(future: F) -> F::Output {
+pub async fn quiet<F: Future>(future: F) -> F::Output {
     crate::fork::watch();
     let mut future = pin!(future);
     poll_fn(|context| without_signals(|| future.as_mut().poll(context))).await
@@ -96,7 +100,7 @@ pub(crate) async fn quiet<F: Future>(future: F) -> F::Output {
 /// Runs `body`; threads that it starts take no signals. So a handler of the program runs on none of them, and a program
 /// that waits for a signal, in sigwait(3) or signalfd(2), does not lose it to them.
 #[cfg(unix)]
-pub(crate) fn without_signals<T>(body: impl FnOnce() -> T) -> T {
+pub fn without_signals<T>(body: impl FnOnce() -> T) -> T {
     use std::mem::MaybeUninit;
 
     /// These tell a thread of its own defect: nobody else can take them.
@@ -128,6 +132,6 @@ pub(crate) fn without_signals<T>(body: impl FnOnce() -> T) -> T {
 
 /// There are no signals.
 #[cfg(not(unix))]
-pub(crate) fn without_signals<T>(body: impl FnOnce() -> T) -> T {
+pub fn without_signals<T>(body: impl FnOnce() -> T) -> T {
     body()
 }

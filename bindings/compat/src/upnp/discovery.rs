@@ -1,0 +1,243 @@
+//! Finding the router.
+
+use std::ffi::{c_char, c_int, c_uchar, c_uint};
+use std::ptr;
+
+use super::device::{Device, NO_DATA, Standing};
+use super::router;
+use super::types::{IgdDatas, UpnpDev, UpnpUrls};
+use crate::memory::{free, guard, put, read, size, write};
+
+/// UPNPDISCOVER_SUCCESS, also if there is no device.
+const SUCCESS: c_int = 0;
+/// UPNPDISCOVER_UNKNOWN_ERROR.
+const UNKNOWN_ERROR: c_int = -1;
+/// UPNPDISCOVER_MEMORY_ERROR.
+const MEMORY_ERROR: c_int = -102;
+
+/// upnpDiscover of miniupnpc.h. The list has the router or nothing; it ends as soon as the router has answered by any protocol,
+/// so the delay, the sockets and the TTL do not matter. Over IPv6 no device is found.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn upnpDiscover(
+    _delay: c_int,
+    _multicast_interface: *const c_char,
+    _minissdpd_socket: *const c_char,
+    _local_port: c_int,
+    ipv6: c_int,
+    _ttl: c_uchar,
+    error: *mut c_int,
+) -> *mut UpnpDev {
+    // SAFETY: the caller's.
+    unsafe { discover(ipv6 == 0, error) }
+}
+
+/// upnpDiscoverAll of miniupnpc.h: as upnpDiscover. Other devices than the router are not found.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn upnpDiscoverAll(
+    _delay: c_int,
+    _multicast_interface: *const c_char,
+    _minissdpd_socket: *const c_char,
+    _local_port: c_int,
+    ipv6: c_int,
+    _ttl: c_uchar,
+    error: *mut c_int,
+) -> *mut UpnpDev {
+    // SAFETY: the caller's.
+    unsafe { discover(ipv6 == 0, error) }
+}
+
+/// upnpDiscoverDevice of miniupnpc.h: as upnpDiscover, if the type is one that a router has.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn upnpDiscoverDevice(
+    device: *const c_char,
+    _delay: c_int,
+    _multicast_interface: *const c_char,
+    _minissdpd_socket: *const c_char,
+    _local_port: c_int,
+    ipv6: c_int,
+    _ttl: c_uchar,
+    error: *mut c_int,
+) -> *mut UpnpDev {
+    // SAFETY: the caller's.
+    unsafe {
+        let wanted = ipv6 == 0 && is_of_a_router(device);
+        discover(wanted, error)
+    }
+}
+
+/// upnpDiscoverDevices of miniupnpc.h: the types end with NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn upnpDiscoverDevices(
+    types: *const *const c_char,
+    _delay: c_int,
+    _multicast_interface: *const c_char,
+    _minissdpd_socket: *const c_char,
+    _local_port: c_int,
+    ipv6: c_int,
+    _ttl: c_uchar,
+    error: *mut c_int,
+    _search_all_types: c_int,
+) -> *mut UpnpDev {
+    // SAFETY: the caller's.
+    unsafe {
+        let wanted = ipv6 == 0 && any_of_a_router(types);
+        discover(wanted, error)
+    }
+}
+
+/// # Safety
+/// `error` is NULL or leads to an int.
+unsafe fn discover(wanted: bool, error: *mut c_int) -> *mut UpnpDev {
+    let found = guard(Err(UNKNOWN_ERROR), || {
+        let router = router().map_err(|_| UNKNOWN_ERROR)?;
+        match wanted.then(|| Device::find(router)).flatten().map(|device| device.list()) {
+            Some(list) if list.is_null() => Err(MEMORY_ERROR),
+            found => Ok(found.unwrap_or(ptr::null_mut())),
+        }
+    });
+    // SAFETY: the promise is this function's.
+    unsafe { put(error, found.err().unwrap_or(SUCCESS)) };
+    found.unwrap_or(ptr::null_mut())
+}
+
+/// # Safety
+/// `kind` is NULL or a string.
+unsafe fn is_of_a_router(kind: *const c_char) -> bool {
+    // SAFETY: the promise is this function's.
+    let kind = unsafe { read(kind) }.unwrap_or_default();
+    let names = ["InternetGatewayDevice", "WANIPConnection", "WANPPPConnection", "rootdevice", "ssdp:all"];
+    names.iter().any(|name| kind.contains(name))
+}
+
+/// # Safety
+/// `types` is NULL or a list of strings that ends with NULL.
+unsafe fn any_of_a_router(types: *const *const c_char) -> bool {
+    if types.is_null() {
+        return false;
+    }
+    // SAFETY: the end was not reached, so there is a next one.
+    let all = (0..).map(|at| unsafe { *types.add(at) }).take_while(|kind| !kind.is_null());
+    // SAFETY: each is a string.
+    all.into_iter().any(|kind| unsafe { is_of_a_router(kind) })
+}
+
+/// freeUPNPDevlist of upnpdev.h.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn freeUPNPDevlist(mut devices: *mut UpnpDev) {
+    while !devices.is_null() {
+        // SAFETY: the caller's list, each device of which is one piece of memory of malloc(3).
+        unsafe {
+            let next = (*devices).next;
+            libc::free(devices.cast());
+            devices = next;
+        }
+    }
+}
+
+/// UPNP_GetValidIGD of miniupnpc.h, under a name of its own, because the API 17 and 18 differ: 18 has the external address and
+/// tells an address that the internet does not know from a connection that is down.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portlease_compat_valid_igd(
+    api: c_uint,
+    devices: *mut UpnpDev,
+    urls: *mut UpnpUrls,
+    data: *mut IgdDatas,
+    lan_address: *mut c_char,
+    lan_length: c_int,
+    wan_address: *mut c_char,
+    wan_length: c_int,
+) -> c_int {
+    if devices.is_null() {
+        return 0;
+    }
+    guard(0, || {
+        let Some(device) = router().ok().and_then(Device::find) else { return 0 };
+        // SAFETY: the caller's.
+        unsafe { device.describe(urls, data, lan_address, lan_length) };
+        let (result, address) = match (device.standing, api) {
+            (Standing::Connected(address), _) => (1, address),
+            (Standing::Reserved(address), _) => (2, Some(address)),
+            (Standing::Disconnected, ..18) => (2, None),
+            (Standing::Disconnected, _) => (3, None),
+        };
+        let address = address.map(|address| address.to_string()).unwrap_or_default();
+        // SAFETY: the caller's.
+        unsafe { write(wan_address, size(wan_length), &address) };
+        result
+    })
+}
+
+/// UPNP_GetIGDFromUrl of miniupnpc.h: 1 for a URL of the router, whatever description it leads to, as long as the router answers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn UPNP_GetIGDFromUrl(
+    url: *const c_char,
+    urls: *mut UpnpUrls,
+    data: *mut IgdDatas,
+    lan_address: *mut c_char,
+    lan_length: c_int,
+) -> c_int {
+    guard(0, || {
+        // SAFETY: the caller's.
+        let Some(url) = (unsafe { read(url) }) else { return 0 };
+        match router().ok().and_then(Device::find).filter(|device| device.is_at(&url)) {
+            Some(device) => {
+                // SAFETY: the caller's.
+                unsafe { device.describe(urls, data, lan_address, lan_length) };
+                1
+            }
+            None => 0,
+        }
+    })
+}
+
+/// GetUPNPUrls of miniupnpc.h. The URLs come whole from UPNP_GetValidIGD, so here they are what the description says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn GetUPNPUrls(
+    urls: *mut UpnpUrls,
+    data: *const IgdDatas,
+    description_url: *const c_char,
+    _scope: c_uint,
+) {
+    guard((), || {
+        if urls.is_null() || data.is_null() {
+            return;
+        }
+        // SAFETY: the caller's; the description was filled in by this library, so its texts have their ends.
+        let (data, description) = unsafe { (&*data, read(description_url).unwrap_or_default()) };
+        // SAFETY: likewise.
+        let whole = |text: &[c_char]| unsafe { read(text.as_ptr()) }.unwrap_or_default();
+        let filled = UpnpUrls {
+            control_url: crate::memory::allocate(&whole(&data.first.control_url)),
+            ipcondesc_url: crate::memory::allocate(&whole(&data.first.scpd_url)),
+            control_url_cif: crate::memory::allocate(&whole(&data.cif.control_url)),
+            control_url_6fc: crate::memory::allocate(&whole(&data.ipv6fc.control_url)),
+            rootdesc_url: crate::memory::allocate(&description),
+        };
+        // SAFETY: the caller's.
+        unsafe { put(urls, filled) };
+    });
+}
+
+/// FreeUPNPUrls of miniupnpc.h.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn FreeUPNPUrls(urls: *mut UpnpUrls) {
+    // SAFETY: the caller's: each is NULL or memory of malloc(3).
+    let Some(urls) = (unsafe { urls.as_mut() }) else { return };
+    for url in [
+        &mut urls.control_url,
+        &mut urls.ipcondesc_url,
+        &mut urls.control_url_cif,
+        &mut urls.control_url_6fc,
+        &mut urls.rootdesc_url,
+    ] {
+        // SAFETY: as above.
+        unsafe { free(url) };
+    }
+}
+
+/// parserootdesc of miniupnpc.h: nothing is read out of a description; what is known comes from UPNP_GetValidIGD.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn parserootdesc(_buffer: *const c_char, _size: c_int, data: *mut IgdDatas) {
+    // SAFETY: the caller's.
+    unsafe { put(data, NO_DATA) };
+}
