@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use portlease::config::{MAX_DESCRIPTION_LENGTH, MAX_TTL, MIN_TTL, default_state_dir};
 use portlease::net::route::{NetworkPath, find_path};
 use portlease::{
-    Config, Lease, LeaseSnapshot, LeaseState, MapRequest, Mapper, PortMappingError, Release, TableEntry, Transport,
+    Config, ErrorKind, Lease, LeaseSnapshot, LeaseState, MapRequest, Mapper, PortMappingError, Release, TableEntry,
+    Transport,
 };
 use portlease_host::thread::{wait, without_signals};
 
@@ -18,6 +19,9 @@ use portlease_host::thread::{wait, without_signals};
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// For how long an external address that was told is told again: a program asks for it several times as it begins.
 const ADDRESS_FRESH: Duration = Duration::from_secs(10);
+
+/// For how long a router without UPnP is not searched for it again, which takes seconds each time.
+const WITHOUT_UPNP: Duration = Duration::from_secs(60);
 
 /// Which library a program asks by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +76,8 @@ pub(crate) struct Router {
     mapper: Mapper,
     held: Mutex<HashMap<Port, Held>>,
     told: Mutex<Option<(IpAddr, Instant)>>,
+    /// When the router was searched for UPnP in vain.
+    without_upnp: Mutex<Option<(Instant, PortMappingError)>>,
     /// The table as it was when the program last began to read it.
     kept_table: Mutex<Arc<Vec<TableEntry>>>,
 }
@@ -113,8 +119,8 @@ impl Router {
             config = config.state_dir(folder);
         }
         let mapper = without_signals(|| Mapper::start(config.clone()))?;
-        let (held, told, kept_table) = Default::default();
-        Ok(Self { config, mapper, held, told, kept_table })
+        let (held, told, without_upnp, kept_table) = Default::default();
+        Ok(Self { config, mapper, held, told, without_upnp, kept_table })
     }
 
     /// The way to the gateway by the system's tables.
@@ -208,7 +214,7 @@ impl Router {
 
     /// See [`Mapper::table`].
     pub(crate) fn table(&self) -> Result<Vec<TableEntry>, PortMappingError> {
-        wait(self.mapper.table())
+        self.by_upnp(|| wait(self.mapper.table()))
     }
 
     /// Keeps what a table looked like for a program that reads it line by line.
@@ -223,17 +229,31 @@ impl Router {
 
     /// See [`Mapper::entry`].
     pub(crate) fn entry(&self, transport: Transport, port: u16) -> Result<Option<TableEntry>, PortMappingError> {
-        wait(self.mapper.entry(transport, port))
+        self.by_upnp(|| wait(self.mapper.entry(transport, port)))
     }
 
     /// See [`Mapper::add`].
     pub(crate) fn add(&self, entry: TableEntry) -> Result<(), PortMappingError> {
-        wait(self.mapper.add(entry))
+        self.by_upnp(|| wait(self.mapper.add(entry)))
     }
 
     /// See [`Mapper::delete`]. Whoever asks by hand means the entry, whatever host it leads to.
     pub(crate) fn delete(&self, transport: Transport, port: u16) -> Result<Option<TableEntry>, PortMappingError> {
-        wait(self.mapper.delete(transport, port, true))
+        self.by_upnp(|| wait(self.mapper.delete(transport, port, true)))
+    }
+
+    /// Asks what a router tells by UPnP alone.
+    fn by_upnp<T>(&self, ask: impl FnOnce() -> Result<T, PortMappingError>) -> Result<T, PortMappingError> {
+        let known = || self.without_upnp.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((since, error)) = &*known()
+            && since.elapsed() < WITHOUT_UPNP
+        {
+            return Err(error.clone());
+        }
+        let answer = ask();
+        let silent = answer.as_ref().err().filter(|error| error.kind() == ErrorKind::Unavailable);
+        *known() = silent.map(|error| (Instant::now(), error.clone()));
+        answer
     }
 
     /// Leaves everything to its lifetime and ends the engines; waits for that at most for `patience`.

@@ -121,39 +121,6 @@ pub unsafe extern "C" fn simpleUPnPcommand(
     ptr::null_mut()
 }
 
-/// miniwget of miniwget.h: NULL, a size of 0 and no HTTP status.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn miniwget(
-    _url: *const c_char,
-    size: *mut c_int,
-    _scope: c_uint,
-    status: *mut c_int,
-) -> *mut c_void {
-    // SAFETY: the caller's.
-    unsafe {
-        put(size, 0);
-        put(status, -1);
-    }
-    ptr::null_mut()
-}
-
-/// miniwget_getaddr of miniwget.h: as miniwget, and an empty address.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn miniwget_getaddr(
-    url: *const c_char,
-    size: *mut c_int,
-    address: *mut c_char,
-    length: c_int,
-    scope: c_uint,
-    status: *mut c_int,
-) -> *mut c_void {
-    // SAFETY: the caller's.
-    unsafe {
-        crate::memory::write(address, crate::memory::size(length), "");
-        miniwget(url, size, scope, status)
-    }
-}
-
 /// parseURL of miniwget.h: 0, nothing was parsed.
 #[unsafe(no_mangle)]
 pub extern "C" fn parseURL(

@@ -30,21 +30,16 @@ pub(crate) enum Standing {
 }
 
 /// The router as a device.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Device {
     gateway: Ipv4Addr,
-    pub(crate) local: IpAddr,
-    pub(crate) standing: Standing,
+    local: IpAddr,
 }
 
 impl Device {
     /// Asks the router by all protocols, and takes the first answer. `None` if there is none: no network, no router, or silence.
-    pub(crate) fn find(router: &Router) -> Option<Self> {
-        let address = wait(router.external_address());
-        // Behind the question, which may have waited for a network.
-        let path = router.path().ok()?;
-        let IpAddr::V4(gateway) = path.gateway? else { return None };
-        let standing = match address {
+    pub(crate) fn find(router: &Router) -> Option<(Self, Standing)> {
+        let standing = match wait(router.external_address()) {
             Ok(address) => match AddressClass::of(address) {
                 AddressClass::Public => Standing::Connected(Some(address)),
                 AddressClass::Cgnat | AddressClass::Private | AddressClass::Reserved => Standing::Reserved(address),
@@ -59,7 +54,37 @@ impl Device {
                 _ => return None,
             },
         };
-        Some(Self { gateway, local: path.local_address, standing })
+        // Behind the question, which may have waited for a network.
+        Some((Self::named(router)?, standing))
+    }
+
+    /// The router by the system's tables: nothing is sent.
+    pub(crate) fn named(router: &Router) -> Option<Self> {
+        let path = router.path().ok()?;
+        let IpAddr::V4(gateway) = path.gateway? else { return None };
+        Some(Self { gateway, local: path.local_address })
+    }
+
+    /// The address by which the router knows this machine.
+    pub(crate) const fn local(&self) -> IpAddr {
+        self.local
+    }
+
+    /// What a program finds behind the device's URL: short, and the same as what [`describe`](Self::describe) fills in.
+    pub(crate) fn document(&self) -> String {
+        let services = [(INTERFACE, "WANCommonIFC1"), (CONNECTION, "WANIPConn1")].map(|(kind, id)| {
+            let control = self.url("control");
+            format!(
+                "<service><serviceType>{kind}</serviceType><serviceId>urn:upnp-org:serviceId:{id}</serviceId>\
+                 <controlURL>{control}</controlURL><eventSubURL></eventSubURL><SCPDURL></SCPDURL></service>"
+            )
+        });
+        format!(
+            "<?xml version=\"1.0\"?><root xmlns=\"urn:schemas-upnp-org:device-1-0\"><device>\
+             <deviceType>{DEVICE_TYPE}</deviceType><friendlyName>portlease</friendlyName>\
+             <serviceList>{}</serviceList></device></root>",
+            services.concat()
+        )
     }
 
     fn base(&self) -> String {
@@ -68,6 +93,11 @@ impl Device {
 
     fn url(&self, path: &str) -> String {
         format!("{}/portlease/{path}", self.base())
+    }
+
+    /// Whether its description is at a URL.
+    pub(crate) fn is_described_at(&self, url: &str) -> bool {
+        url == self.url("device.xml")
     }
 
     /// Whether a URL leads to this router.
@@ -113,6 +143,11 @@ impl Device {
         lan_address: *mut c_char,
         length: c_int,
     ) {
+        // SAFETY: the promise is this function's.
+        unsafe {
+            put(data, self.data());
+            write(lan_address, size(length), &self.local.to_string());
+        }
         let control = self.url("control");
         if !urls.is_null() {
             let filled = UpnpUrls {
@@ -125,18 +160,18 @@ impl Device {
             // SAFETY: the promise is this function's.
             unsafe { put(urls, filled) };
         }
+    }
+
+    /// What a description of it says.
+    pub(crate) fn data(&self) -> IgdDatas {
+        let control = self.url("control");
         let service = |kind| IgdService { control_url: text(&control), service_type: text(kind), ..NO_SERVICE };
-        let filled = IgdDatas {
+        IgdDatas {
             url_base: text(&self.base()),
             presentation_url: text(&format!("http://{}/", self.gateway)),
             cif: service(INTERFACE),
             first: service(CONNECTION),
             ..NO_DATA
-        };
-        // SAFETY: the promise is this function's.
-        unsafe {
-            put(data, filled);
-            write(lan_address, size(length), &self.local.to_string());
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Finding the router.
 
-use std::ffi::{c_char, c_int, c_uchar, c_uint};
-use std::ptr;
+use std::ffi::{c_char, c_int, c_uchar, c_uint, c_void};
+use std::{ptr, slice};
 
 use super::device::{Device, NO_DATA, Standing};
 use super::router;
 use super::types::{IgdDatas, UpnpDev, UpnpUrls};
-use crate::memory::{free, guard, put, read, size, write};
+use crate::memory::{allocate, free, guard, put, read, size, write};
 
 /// UPNPDISCOVER_SUCCESS, also if there is no device.
 const SUCCESS: c_int = 0;
@@ -14,6 +14,10 @@ const SUCCESS: c_int = 0;
 const UNKNOWN_ERROR: c_int = -1;
 /// UPNPDISCOVER_MEMORY_ERROR.
 const MEMORY_ERROR: c_int = -102;
+/// The HTTP status of what was found.
+const HTTP_OK: c_int = 200;
+/// No HTTP status at all.
+const NO_HTTP: c_int = -1;
 
 /// upnpDiscover of miniupnpc.h. The list has the router or nothing; it ends as soon as the router has answered by any protocol,
 /// so the delay, the sockets and the TTL do not matter. Over IPv6 no device is found.
@@ -90,7 +94,7 @@ pub unsafe extern "C" fn upnpDiscoverDevices(
 unsafe fn discover(wanted: bool, error: *mut c_int) -> *mut UpnpDev {
     let found = guard(Err(UNKNOWN_ERROR), || {
         let router = router().map_err(|_| UNKNOWN_ERROR)?;
-        match wanted.then(|| Device::find(router)).flatten().map(|device| device.list()) {
+        match wanted.then(|| Device::find(router)).flatten().map(|(device, _)| device.list()) {
             Some(list) if list.is_null() => Err(MEMORY_ERROR),
             found => Ok(found.unwrap_or(ptr::null_mut())),
         }
@@ -151,10 +155,10 @@ pub unsafe extern "C" fn portlease_compat_valid_igd(
         return 0;
     }
     guard(0, || {
-        let Some(device) = router().ok().and_then(Device::find) else { return 0 };
+        let Some((device, standing)) = router().ok().and_then(Device::find) else { return 0 };
         // SAFETY: the caller's.
         unsafe { device.describe(urls, data, lan_address, lan_length) };
-        let (result, address) = match (device.standing, api) {
+        let (result, address) = match (standing, api) {
             (Standing::Connected(address), _) => (1, address),
             (Standing::Reserved(address), _) => (2, Some(address)),
             (Standing::Disconnected, ..18) => (2, None),
@@ -179,8 +183,8 @@ pub unsafe extern "C" fn UPNP_GetIGDFromUrl(
     guard(0, || {
         // SAFETY: the caller's.
         let Some(url) = (unsafe { read(url) }) else { return 0 };
-        match router().ok().and_then(Device::find).filter(|device| device.is_at(&url)) {
-            Some(device) => {
+        match router().ok().and_then(Device::find).filter(|(device, _)| device.is_at(&url)) {
+            Some((device, _)) => {
                 // SAFETY: the caller's.
                 unsafe { device.describe(urls, data, lan_address, lan_length) };
                 1
@@ -207,11 +211,11 @@ pub unsafe extern "C" fn GetUPNPUrls(
         // SAFETY: likewise.
         let whole = |text: &[c_char]| unsafe { read(text.as_ptr()) }.unwrap_or_default();
         let filled = UpnpUrls {
-            control_url: crate::memory::allocate(&whole(&data.first.control_url)),
-            ipcondesc_url: crate::memory::allocate(&whole(&data.first.scpd_url)),
-            control_url_cif: crate::memory::allocate(&whole(&data.cif.control_url)),
-            control_url_6fc: crate::memory::allocate(&whole(&data.ipv6fc.control_url)),
-            rootdesc_url: crate::memory::allocate(&description),
+            control_url: allocate(&whole(&data.first.control_url)),
+            ipcondesc_url: allocate(&whole(&data.first.scpd_url)),
+            control_url_cif: allocate(&whole(&data.cif.control_url)),
+            control_url_6fc: allocate(&whole(&data.ipv6fc.control_url)),
+            rootdesc_url: allocate(&description),
         };
         // SAFETY: the caller's.
         unsafe { put(urls, filled) };
@@ -235,9 +239,62 @@ pub unsafe extern "C" fn FreeUPNPUrls(urls: *mut UpnpUrls) {
     }
 }
 
-/// parserootdesc of miniupnpc.h: nothing is read out of a description; what is known comes from UPNP_GetValidIGD.
+/// miniwget of miniwget.h: the description of the router's device, in memory of malloc(3); NULL for every other URL. Nothing is
+/// fetched.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn parserootdesc(_buffer: *const c_char, _size: c_int, data: *mut IgdDatas) {
+pub unsafe extern "C" fn miniwget(
+    url: *const c_char,
+    length: *mut c_int,
+    scope: c_uint,
+    status: *mut c_int,
+) -> *mut c_void {
     // SAFETY: the caller's.
-    unsafe { put(data, NO_DATA) };
+    unsafe { miniwget_getaddr(url, length, ptr::null_mut(), 0, scope, status) }
+}
+
+/// miniwget_getaddr of miniwget.h: as miniwget, and the address of this machine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn miniwget_getaddr(
+    url: *const c_char,
+    length: *mut c_int,
+    address: *mut c_char,
+    address_length: c_int,
+    _scope: c_uint,
+    status: *mut c_int,
+) -> *mut c_void {
+    guard(ptr::null_mut(), || {
+        // SAFETY: the caller's.
+        let url = unsafe { read(url) }.unwrap_or_default();
+        let device = router().ok().and_then(Device::named).filter(|device| device.is_described_at(&url));
+        let document = device.as_ref().map(Device::document);
+        let local = device.map(|device| device.local().to_string()).unwrap_or_default();
+        let (copy, count) = match &document {
+            Some(document) => (allocate(document), c_int::try_from(document.len()).unwrap_or(0)),
+            None => (ptr::null_mut(), 0),
+        };
+        // SAFETY: the caller's.
+        unsafe {
+            write(address, size(address_length), &local);
+            put(length, count);
+            put(status, if document.is_some() { HTTP_OK } else { NO_HTTP });
+        }
+        copy.cast()
+    })
+}
+
+/// parserootdesc of miniupnpc.h: understands the description that miniwget gives, and no other.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn parserootdesc(buffer: *const c_char, length: c_int, data: *mut IgdDatas) {
+    guard((), || {
+        // SAFETY: the caller's.
+        let given: &[u8] = match buffer.is_null() {
+            true => &[],
+            // SAFETY: the caller's.
+            false => unsafe { slice::from_raw_parts(buffer.cast(), size(length)) },
+        };
+        let device = router().ok().and_then(Device::named);
+        let known = device.filter(|device| device.document().as_bytes() == given);
+        // SAFETY: the caller's.
+        unsafe { put(data, known.map_or(NO_DATA, |device| device.data())) };
+    });
 }

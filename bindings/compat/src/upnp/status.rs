@@ -36,8 +36,8 @@ pub unsafe extern "C" fn UPNP_GetExternalIPAddress(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn UPNPIGD_IsConnected(_urls: *mut UpnpUrls, _data: *mut IgdDatas) -> c_int {
     guard(0, || {
-        let standing = router().ok().and_then(Device::find).map(|device| device.standing);
-        c_int::from(standing.is_some_and(|standing| standing != Standing::Disconnected))
+        let found = router().ok().and_then(Device::find);
+        c_int::from(found.is_some_and(|(_, standing)| standing != Standing::Disconnected))
     })
 }
 
@@ -55,8 +55,8 @@ pub unsafe extern "C" fn UPNP_GetStatusInfo(
         if status.is_null() && uptime.is_null() {
             return upnp::INVALID_ARGS;
         }
-        let Some(device) = router().ok().and_then(Device::find) else { return upnp::HTTP_ERROR };
-        let text = if device.standing == Standing::Disconnected { "Disconnected" } else { "Connected" };
+        let Some((_, standing)) = router().ok().and_then(Device::find) else { return upnp::HTTP_ERROR };
+        let text = if standing == Standing::Disconnected { "Disconnected" } else { "Connected" };
         // SAFETY: the caller's.
         unsafe {
             write(status, TEXT_SIZE, text);
