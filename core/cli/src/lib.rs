@@ -2,9 +2,9 @@
 //!
 //! # Layout
 //!
-//! One module for each subcommand (`map`, `doctor`, `list`, `unmap`, `gateway`, `demo`, `completions`);
+//! One module for each subcommand (`map`, `doctor`, `list`, `unmap`, `run`, `gateway`, `demo`, `completions`);
 //! `session` is a stay of `map`, `log` writes what `-v` tells, `state` finds the folder for its records, `args` reads what all share, `output` writes plain lines, status lines or JSON, `text` keeps them free of what steers a terminal, `event` and `status` put a mapper's
-//! events and a lease's state into words, `leftover` what is still on the router at the end, `pinholes` is IPv6 in `list` and `unmap`, `diagnosis` and `diagnosis_ipv6` draw conclusions for `doctor`, `repair` is its `--repair`, `advice` says what to try,
+//! events and a lease's state into words, `leftover` what is still on the router at the end, `pinholes` is IPv6 in `list` and `unmap`, `diagnosis` and `diagnosis_ipv6` draw conclusions for `doctor`, `repair` is its `--repair`, `advice` says what to try, `drop_in` finds the libraries for `run`,
 //! `signals` hears Ctrl-C.
 
 #![warn(clippy::wildcard_enum_match_arm)]
@@ -16,6 +16,8 @@ mod demo;
 mod diagnosis;
 mod diagnosis_ipv6;
 mod doctor;
+#[cfg(target_os = "linux")]
+mod drop_in;
 mod event;
 mod gateway;
 mod leftover;
@@ -28,6 +30,7 @@ mod outcome;
 mod output;
 mod pinholes;
 mod repair;
+mod run;
 mod session;
 mod signals;
 mod state;
@@ -81,6 +84,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     List(list::ListArgs),
     Unmap(unmap::UnmapArgs),
+    Run(run::RunArgs),
     Gateway(gateway::GatewayArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
@@ -94,17 +98,18 @@ impl Command {
             Self::Doctor(args) => Some(&args.log),
             Self::List(args) => Some(&args.log),
             Self::Unmap(args) => Some(&args.log),
-            Self::Gateway(_) | Self::Demo(_) | Self::Completions(_) => None,
+            Self::Run(_) | Self::Gateway(_) | Self::Demo(_) | Self::Completions(_) => None,
         }
     }
 }
 
 /// Runs the command with these arguments, the program's own name first, and returns the exit status: 0, 1 if it failed
-/// or if something may be left on the router, 2 for bad usage.
+/// or if something may be left on the router, 2 for bad usage. `run` replaces the process, so it returns only if it
+/// could not start the program: 125, 126 or 127.
 ///
 /// Writes to the process's standard output and standard error. While a command holds something on the router, it hears
 /// SIGINT, SIGTERM and, unless that is ignored, SIGHUP; on Windows Ctrl-C, Ctrl-Break, the close of the console, logoff
-/// and shutdown. Never ends the process. Must not be called on a thread that runs a tokio runtime.
+/// and shutdown. Never exits the process itself. Must not be called on a thread that runs a tokio runtime.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
@@ -123,6 +128,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Doctor(args) => block_on(doctor::run(args)),
         Command::List(args) => block_on(list::run(args)),
         Command::Unmap(args) => block_on(unmap::run(args)),
+        Command::Run(args) => run::run(&args),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Gateway(args) => Ok(exit_status(gateway::run(&args))),
         Command::Completions(args) => completions::run(&args, Cli::command()),

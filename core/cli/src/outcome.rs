@@ -10,6 +10,15 @@ pub(crate) const DONE: u8 = 0;
 pub(crate) const FAILED: u8 = 1;
 /// The command line makes no sense.
 pub(crate) const BAD_USAGE: u8 = 2;
+// What `env`, `nohup` and shells return for a program that they cannot start; the others are the program's.
+/// `run` could not get as far as the program.
+pub(crate) const NOT_STARTED: u8 = 125;
+/// The program cannot be executed.
+#[cfg(target_os = "linux")]
+pub(crate) const NOT_EXECUTABLE: u8 = 126;
+/// There is no such program.
+#[cfg(target_os = "linux")]
+pub(crate) const NOT_FOUND: u8 = 127;
 
 /// Why a command did not reach its end.
 #[derive(Debug)]

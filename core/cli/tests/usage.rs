@@ -5,7 +5,7 @@ mod common;
 use common::*;
 
 /// A command line, and what the message must contain.
-const CASES: [(&str, &str); 58] = [
+const CASES: [(&str, &str); 61] = [
     ("", "Usage: portlease <COMMAND>"),
     ("nosuch", "nosuch"),
     ("map", "PORT/TRANSPORT"),
@@ -65,6 +65,9 @@ const CASES: [(&str, &str); 58] = [
     ("unmap 4000/udp --pcp-port 0", "invalid: pcp_port: must be between 1 and 65535"),
     ("gateway --external-address nowhere", "must be an IPv4 address or `none`"),
     ("demo now", "unexpected argument"),
+    ("run", "<PROGRAM>"),
+    ("run --libraries", "a value is required for '--libraries <DIR>'"),
+    ("run --nosuch echo", "unexpected argument '--nosuch'"),
     ("completions", "SHELL"),
     ("completions tcsh", "tcsh"),
 ];
@@ -99,4 +102,12 @@ fn bad_usage_is_status_2_and_names_what_is_wrong() {
 fn an_invalid_argument_says_where_to_read_on() {
     let ended = run("map 4000/udp --gateway 127.0.0.1 --ttl 0");
     assert!(ended.stderr.contains("\n  try: `portlease help`"), "{}", ended.stderr);
+}
+
+#[test]
+#[cfg(not(target_os = "linux"))]
+fn run_says_that_it_works_on_linux_only() {
+    let ended = run("run -- nosuchprogram --help");
+    assert_eq!((ended.status, ended.text().as_str()), (Some(125), ""));
+    assert!(ended.stderr.contains("portlease: run: works on Linux only: "), "{}", ended.stderr);
 }

@@ -193,6 +193,10 @@ fn rest(lines: &Receiver<String>) -> Vec<String> {
 }
 
 impl Running {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The next line of stdout.
     pub fn line(&self) -> String {
         self.line_before(Instant::now() + PATIENCE)
