@@ -15,6 +15,7 @@ CARGO = os.environ.get("CARGO", "cargo")
 # The crates that are linked into what users get, and what readers call them.
 LIBRARIES = {
     "portlease-c": "C and Go",
+    "portlease-compat": "drop-in libminiupnpc and libnatpmp",
     "portlease-python": "Python",
     "portlease-node": "Node",
     "portlease-uniffi": "Kotlin and Swift",
