@@ -55,18 +55,23 @@ fn entries(router: &Router) -> Result<Vec<TableEntry>, c_int> {
     }
 }
 
-/// The entry at an external port.
-fn entry(router: &Router, transport: Transport, external_port: u16) -> Result<TableEntry, c_int> {
+/// The entry at an external port; only one of this process if `own_only`.
+fn entry(router: &Router, transport: Transport, external_port: u16, own_only: bool) -> Result<TableEntry, c_int> {
     let own = router.at(transport, external_port).map(|lease| lease.snapshot()).filter(|lease| lease.active);
     if let Some(lease) = own {
         let local = router.path().map_err(failed)?.local_address;
         return entry_of(&lease, local).ok_or(upnp::NO_SUCH_ENTRY);
     }
+    if own_only {
+        return Err(upnp::NO_SUCH_ENTRY);
+    }
     let told = router.entry(transport, external_port).map_err(without_upnp(upnp::NO_SUCH_ENTRY))?;
     told.ok_or(upnp::NO_SUCH_ENTRY)
 }
 
-/// UPNP_GetSpecificPortMappingEntry of upnpcommands.h. Every place for an answer may be NULL.
+/// UPNP_GetSpecificPortMappingEntry of upnpcommands.h. Every place for an answer may be NULL. A program that does not want to know
+/// where the port leads asks whether it has mapped it (i2pd does): then only what this process keeps mapped counts, because with
+/// an entry that a killed process has left the program would be content, and nobody would renew it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn UPNP_GetSpecificPortMappingEntry(
     _control_url: *const c_char,
@@ -83,7 +88,8 @@ pub unsafe extern "C" fn UPNP_GetSpecificPortMappingEntry(
     guard(upnp::UNKNOWN_ERROR, || {
         // SAFETY: the caller's.
         let place = unsafe { port(external_port).and_then(|port| Ok((transport(protocol)?, port))) };
-        let found = place.and_then(|(transport, port)| entry(router()?, transport, port));
+        let own_only = client.is_null() && internal_port.is_null();
+        let found = place.and_then(|(transport, port)| entry(router()?, transport, port, own_only));
         // SAFETY: the caller's; the sizes are those of the header.
         code(found.map(|entry| unsafe {
             write(client, SHORT_SIZE, &entry.internal_client);
