@@ -79,7 +79,7 @@ func TestAnotherModuleBuildsAgainstWhatIsInstalled(t *testing.T) {
 			if linked.shared {
 				environment = append(environment, "LD_LIBRARY_PATH="+libraries)
 			}
-			said := command(t, folder, environment, program, g.gateway.String(), fmt.Sprint(g.pcpPort), g.ssdp.String())
+			said := command(t, folder, environment, program, g.Address.String(), fmt.Sprint(g.PCPPort), g.SSDP.String())
 			if said != "192.0.1.1:4000" {
 				t.Errorf("it says %q", said)
 			}
