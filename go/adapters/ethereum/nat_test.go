@@ -10,6 +10,7 @@ import (
 
 	portlease "github.com/portlease/portlease/go"
 	"github.com/portlease/portlease/go/adapters/ethereum"
+	"github.com/portlease/portlease/go/internal/shown"
 	"github.com/portlease/portlease/go/internal/simulated"
 )
 
@@ -183,4 +184,10 @@ func TestALifetimeOfZeroOrOutOfRangeIsNoError(t *testing.T) {
 			t.Errorf("the router has %+v", mapped)
 		}
 	}
+}
+
+// TestTheReadmeShowsWhatTheExampleDoes: its code is that of the example, which is tested with go-ethereum.
+func TestTheReadmeShowsWhatTheExampleDoes(t *testing.T) {
+	t.Parallel()
+	shown.Check(t, "README.md", 2, shown.Code(t, "example/main.go"))
 }

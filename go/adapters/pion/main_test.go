@@ -2,12 +2,10 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -16,6 +14,7 @@ import (
 	"github.com/pion/ice/v4"
 	"github.com/pion/webrtc/v4"
 
+	"github.com/portlease/portlease/go/internal/shown"
 	"github.com/portlease/portlease/go/internal/simulated"
 )
 
@@ -155,21 +154,5 @@ func TestARouterThatDoesNotKnowItsAddressIsOfNoUseAndSaysSo(t *testing.T) {
 
 // TestTheReadmeShowsWhatTheExampleDoes: its code is that of main.go, which runs.
 func TestTheReadmeShowsWhatTheExampleDoes(t *testing.T) {
-	var texts [2]string
-	for i, name := range []string{"main.go", "README.md"} {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var lines [][]byte
-		for _, line := range bytes.Split(text, []byte("\n")) {
-			lines = append(lines, bytes.TrimSpace(line))
-		}
-		texts[i] = string(bytes.Join(lines, []byte("\n")))
-	}
-	for _, block := range strings.Split(texts[1], "```go\n")[1:] {
-		if code, _, _ := strings.Cut(block, "\n```"); !strings.Contains(texts[0], code) {
-			t.Errorf("this is not in main.go:\n%s", code)
-		}
-	}
+	shown.Check(t, "README.md", 2, shown.Code(t, "main.go"))
 }
