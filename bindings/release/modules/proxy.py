@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes a folder that the go command takes as a module proxy: the Go package, and a module with the library for each platform.
+"""Writes a folder that the go command takes as a module proxy: the Go package, a module with the library for each platform, and
+the adapters.
 
     proxy.py SLIM OUTPUT      SLIM has libportlease.a in a folder for each triple
     proxy.py --triples        prints the triples
@@ -27,6 +28,8 @@ PLATFORMS = {
     "darwin-amd64": "x86_64-apple-darwin",
     "darwin-arm64": "aarch64-apple-darwin",
 }
+# Packages that stand on modules of others, or are for those who use them: modules in go/adapters.
+ADAPTERS = ("ethereum", "libp2p")
 REPLACED = re.compile(r"\n// [^\n]*\nreplace \(\n[^)]*\)\n")
 LICENCES = ("LICENSE-APACHE", "LICENSE-MIT")
 
@@ -44,10 +47,20 @@ def package():
     required = set(re.findall(rf"{MODULE}/lib/([\w-]+) v", mod := files["go.mod"].decode()))
     if required != set(PLATFORMS):
         sys.exit(f"go/go.mod: requires the platforms {sorted(required)}, and not {sorted(PLATFORMS)}")
-    files["go.mod"] = REPLACED.sub("", mod).encode()
-    if b"replace" in files["go.mod"]:
-        sys.exit("go/go.mod: there is another replacement than that of the platforms")
-    return {**files, "portlease.h": (ROOT / "include" / "portlease.h").read_bytes()}
+    return {**published("go/go.mod", files), "portlease.h": (ROOT / "include" / "portlease.h").read_bytes()}
+
+
+def adapter(name):
+    files = tracked(ROOT / "go" / "adapters" / name)
+    return {**published(f"go/adapters/{name}/go.mod", files), **{licence: (ROOT / licence).read_bytes() for licence in LICENCES}}
+
+
+def published(path, files):
+    """The files of a module whose go.mod names no folder of the repository."""
+    mod = REPLACED.sub("", files["go.mod"].decode()).encode()
+    if b"replace" in mod:
+        sys.exit(f"{path}: there is another replacement than that of the repository's own modules")
+    return {**files, "go.mod": mod}
 
 
 def platform(name, library):
@@ -86,6 +99,8 @@ def main():
     for name, triple in PLATFORMS.items():
         publish(output, f"{MODULE}/lib/{name}", version, platform(name, slim / triple / "libportlease.a"))
     publish(output, MODULE, version, package())
+    for name in ADAPTERS:
+        publish(output, f"{MODULE}/adapters/{name}", version, adapter(name))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from proxy import MODULE, PLATFORMS, ROOT
+from proxy import ADAPTERS, MODULE, PLATFORMS, ROOT
 
 HERE = Path(__file__).parent
 SET_UP = ROOT / "target" / "platforms"
@@ -129,7 +129,8 @@ def is_the_same_from_git(consumer, work):
     repository = work / "repository"
     consumer.run("git", "clone", "--quiet", "--no-checkout", ROOT, repository)
     consumer.run(HERE / "tag", repository)
-    modules = [f"{module}@{VERSION}" for module in (MODULE, *(f"{MODULE}/lib/{platform}" for platform in PLATFORMS))]
+    within = [f"lib/{platform}" for platform in PLATFORMS] + [f"adapters/{name}" for name in ADAPTERS]
+    modules = [f"{module}@{VERSION}" for module in (MODULE, *(f"{MODULE}/{path}" for path in within))]
     sums = []
     for proxy in ("direct", consumer.environment["GOPROXY"]):
         said = consumer.run(
@@ -139,6 +140,17 @@ def is_the_same_from_git(consumer, work):
         sums.append(sorted(line for line in said.splitlines() if 'Sum"' in line))
     if [line.rstrip(",") for line in sums[0]] != [line.rstrip(",") for line in sums[1]]:
         sys.exit(f"go --test: the tags give {sums[0]}, and dist/go has {sums[1]}")
+
+
+def gives_adapters(consumer, work, report):
+    """Each adapter comes with what it stands on, and builds, in a module of its own: it may raise other requirements."""
+    for name in ADAPTERS:
+        folder = work / f"adapter-{name}"
+        folder.mkdir()
+        consumer.run("go", "mod", "init", "example.org/adapter", folder=folder)
+        consumer.run("go", "get", f"{MODULE}/adapters/{name}", folder=folder)
+        consumer.run("go", "build", f"{MODULE}/adapters/{name}", folder=folder)
+        report(f"adapters/{name}", "tested", "go get, and a build on Linux x86-64")
 
 
 def is_told_what_to_do(consumer):
@@ -169,6 +181,7 @@ def main():
                 is_a_good_module(consumer, report)
                 is_told_what_to_do(consumer)
                 is_the_same_from_git(consumer, work)
+                gives_adapters(consumer, work, report)
                 stands_beside_another(consumer)
             builds_and_runs(consumer, [name for name in BUILDS if not words or any(word in name for word in words)], report)
         finally:
