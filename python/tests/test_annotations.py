@@ -12,12 +12,12 @@ from typing import Any, get_type_hints
 import pytest
 
 import portlease
-from portlease import _portlease, aio, testing
+from portlease import _portlease, aio, asgi, testing
 
 
 def functions() -> Iterator[Callable[..., Any]]:
     """Every public function, method and property of every module."""
-    for module in (portlease, aio, testing):
+    for module in (portlease, aio, asgi, testing):
         for name in module.__all__:
             exported = getattr(module, name)
             if inspect.isfunction(exported):

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import pytest
 
 import portlease
-from portlease import _config, _portlease, aio, testing
+from portlease import _config, _portlease, aio, asgi, testing
 
 SURFACE = json.loads((Path(__file__).resolve().parents[2] / "tests" / "surface.json").read_text())
 
@@ -129,7 +129,7 @@ def test_the_options_of_the_simulated_router_are_those_of_rust() -> None:
 
 
 def test_all_that_is_exported_is_there_and_documented() -> None:
-    for module in (portlease, aio, testing):
+    for module in (portlease, aio, asgi, testing):
         for name in module.__all__:
             exported = getattr(module, name)
             alias = not hasattr(exported, "__module__") or exported.__module__ == "typing"

@@ -15,6 +15,7 @@ from typing_extensions import assert_type
 
 import portlease
 from portlease import aio
+from portlease.asgi import Mapped
 from portlease.testing import Faults, Gateway, GatewayMapping, GatewaySettings
 
 
@@ -86,6 +87,10 @@ async def in_asyncio() -> None:
             assert_type(event.kind, portlease.EventKind)
         async for event in mapper.events():
             assert_type(event, portlease.Event)
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    assert_type(Mapped(application, 8000, external_port=80, ttl=600), Mapped)
 
 
 def errors() -> None:

@@ -5,7 +5,8 @@
     with portlease.open(9001) as lease:
         print(lease.external)  # 203.0.113.7:9001, or None if the router does not know its address
 
-`portlease.aio` has the same names for asyncio, `portlease.testing` a simulated router for your own tests.
+`portlease.aio` has the same names for asyncio, `portlease.asgi` maps the port of an ASGI application, and
+`portlease.testing` has a simulated router for your own tests.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from portlease._signals import exit_on_sigterm
 from portlease._values import Backoff, Endpoint, Seconds
 
 if TYPE_CHECKING:
-    from portlease import aio, testing
+    from portlease import aio, asgi, testing
 
 __all__ = [
     "Backoff",
@@ -68,6 +69,7 @@ __all__ = [
     "TransportName",
     "__version__",
     "aio",
+    "asgi",
     "disable_logging",
     "enable_logging",
     "exit_on_sigterm",
@@ -81,8 +83,8 @@ __all__ += _names.__all__
 
 
 def __getattr__(name: str) -> Any:
-    """Loads `portlease.aio` and `portlease.testing` at their first use: asyncio takes longer than all of this."""
-    if name in ("aio", "testing"):
+    """Loads `portlease.aio` and the like at their first use: asyncio takes longer than all of this."""
+    if name in ("aio", "asgi", "testing"):
         import importlib
 
         return importlib.import_module(f"portlease.{name}")
