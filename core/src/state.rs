@@ -193,19 +193,40 @@ impl Store {
         self.restore(key, None);
     }
 
-    /// Makes the record what it was before.
-    pub(crate) fn restore(&self, key: &Key, before: Option<Slot>) {
-        {
+    /// Makes the record what it was before, and answers with what it was until now.
+    pub(crate) fn restore(&self, key: &Key, before: Option<Slot>) -> Option<Slot> {
+        let now = {
             let mut table = self.table();
             let now = match before {
                 Some(before) => table.put(before),
                 None => table.remove(key),
             };
-            let Some(now) = now else { return };
-            let same = table.slots.get(key).is_some_and(|slot| slot.line == now.line);
+            let same = match (table.slots.get(key), &now) {
+                (Some(slot), Some(now)) => slot.line == now.line,
+                (slot, now) => slot.is_none() && now.is_none(),
+            };
             table.version += u64::from(!same);
-        }
+            now
+        };
         self.write();
+        now
+    }
+
+    /// Leaves to another process that lives what both have mapped, and forgets it here. Answers whether there is one.
+    ///
+    /// Two that end at the same moment see each other, and neither would delete the mapping. So each looks again once its own
+    /// record is gone: the later one sees no other. Its record is back then, for as long as the delete takes.
+    pub(crate) fn leave(&self, record: &Record) -> bool {
+        if !self.is_anothers(record) {
+            return false;
+        }
+        let key = record.key();
+        let own = self.restore(&key, None);
+        if self.is_anothers(record) {
+            return true;
+        }
+        self.restore(&key, own);
+        false
     }
 
     /// Marks what is left to its lifetime on purpose.

@@ -69,6 +69,16 @@ impl Journal {
         self.store.forget(key);
     }
 
+    /// Leaves what `record` is about to another process that has it too, if there is one, and forgets it then.
+    pub(crate) fn leave(&self, record: &Record) -> bool {
+        let left = self.store.leave(record);
+        if left {
+            let (transport, port) = (record.transport, record.internal_port);
+            tracing::debug!(%transport, port, "not deleted, because another process has the port too");
+        }
+        left
+    }
+
     /// Makes the record what it was before.
     pub(crate) fn restore(&self, key: &Key, before: Option<Slot>) {
         self.store.restore(key, before);

@@ -256,8 +256,10 @@ impl PortMapperClient for Recorded {
 
     async fn remove(&self, mapping: &PortMapping) -> Result<(), PortMappingError> {
         // Two programs that map one port by PCP or NAT-PMP have one mapping. UPnP's client looks for itself.
-        if self.own_record(mapping).is_some_and(|record| self.is_anothers(&record)) {
-            self.forget(mapping);
+        if let Some(record) = self.own_record(mapping)
+            && self.journal.leave(&record)
+        {
+            self.undeleted().remove(&record.key());
             return Ok(());
         }
         let removed = self.client.remove(mapping).await;

@@ -1,4 +1,5 @@
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -31,7 +32,11 @@ fn program(port: &Arc<GatewayPort>, store: Store) -> (Recorded, Arc<Store>) {
 /// The deletes since the last call.
 fn deletes(requests: &mut UnboundedReceiver<Vec<u8>>) -> usize {
     let requests = std::iter::from_fn(|| requests.try_recv().ok());
-    requests.filter(|request| request.len() == 12 && request[8..] == [0; 4]).count()
+    requests.filter(|request| is_delete(request)).count()
+}
+
+fn is_delete(request: &[u8]) -> bool {
+    request.len() == 12 && request[8..] == [0; 4]
 }
 
 #[tokio::test]
@@ -66,4 +71,29 @@ async fn of_two_programs_with_one_port_the_last_one_deletes_the_mapping() {
     assert_eq!((deletes(&mut requests), dir.files().len()), (0, 1));
     other.remove(&of_other).await.unwrap();
     assert_eq!((deletes(&mut requests), dir.files().len()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_programs_with_one_port_that_end_at_the_same_moment_one_deletes_the_mapping() {
+    for turn in 0..200 {
+        let dir = Dir::new();
+        let heard = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&heard);
+        // Counts before it answers, so that what was answered is counted.
+        let (_requests, port) = FakeGateway::answering(move |request| {
+            counted.fetch_add(usize::from(is_delete(request)), Ordering::SeqCst);
+            grant(request)
+        })
+        .await;
+        let (one, other) = (program(&port, dir.store()).0, program(&port, dir.store()).0);
+        let of_one = one.install(&REQUEST, HOUR).await.unwrap();
+        let of_other = other.install(&REQUEST, HOUR).await.unwrap();
+        let ends = [(one, of_one), (other, of_other)]
+            .map(|(client, mapping)| tokio::spawn(async move { client.remove(&mapping).await.unwrap() }));
+        for end in ends {
+            end.await.unwrap();
+        }
+        assert!(heard.load(Ordering::SeqCst) > 0, "turn {turn}: each has left it to the other");
+        assert!(dir.files().is_empty());
+    }
 }

@@ -85,9 +85,7 @@ impl UpnpMapper {
             // Another lease has mapped the port since, which it could only once it was free.
             return Ok(());
         }
-        if self.ledger.is_anothers(place, internal_port) {
-            tracing::debug!(port = %place.port, "not deleted, because another process has mapped it too");
-            self.ledger.forget(place, internal_port);
+        if self.ledger.leaves(place, internal_port) {
             return Ok(());
         }
         let caller = self.caller.for_deletes();

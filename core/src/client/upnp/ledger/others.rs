@@ -56,10 +56,14 @@ impl Ledger {
         self.owners.as_ref().is_some_and(in_process) || self.record(place, &line, None).is_some_and(elsewhere)
     }
 
-    /// Whether another process of this host has recorded the place too, so that what stands there is its mapping.
-    pub(in crate::client::upnp) fn is_anothers(&self, place: &Place, internal_port: u16) -> bool {
+    /// Leaves what stands at the place to another process of this host that has recorded it too, if there is one.
+    pub(in crate::client::upnp) fn leaves(&self, place: &Place, internal_port: u16) -> bool {
         let Some(line) = self.added(place, internal_port) else { return false };
-        self.record(place, &line, None).is_some_and(|(journal, record)| journal.store().is_anothers(&record))
+        let left = self.record(place, &line, None).is_some_and(|(journal, record)| journal.leave(&record));
+        if left {
+            self.forget(place, internal_port);
+        }
+        left
     }
 
     /// Whether the entry of a line shows what is left of its lease, and not the whole of it.

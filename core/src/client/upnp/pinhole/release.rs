@@ -71,8 +71,7 @@ impl PinholeMapper {
 
     async fn try_release(&self, target: &Target, place: &Place, number: Option<u16>) -> Result<(), CallError> {
         let hole = self.hole_at(place);
-        if self.upnp.ledger.is_anothers(place, hole.port) {
-            tracing::debug!(port = hole.port, "not closed, because another process has opened it too");
+        if self.upnp.ledger.leaves(place, hole.port) {
             self.forget(place);
             return Ok(());
         }
