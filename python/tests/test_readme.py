@@ -1,4 +1,4 @@
-"""Every example of the README runs as it stands, with a simulated router for the user's."""
+"""Every example of the README and of MIGRATION.md runs as it stands, with a simulated router for the user's."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+README, MIGRATION = ((Path(__file__).resolve().parents[1] / name).read_text() for name in ("README.md", "MIGRATION.md"))
+BLOCKS, MIGRATED = (
+    re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) for text in (README, MIGRATION)
+)
 # These run until somebody ends them: test_servers.py.
 SERVERS = [text for text in BLOCKS if "KeyboardInterrupt" in text or "portlease.asgi" in text]
 EXAMPLES = [text for text in BLOCKS if text not in SERVERS]
@@ -36,14 +38,28 @@ PRINTED = {
     5: "serving on 203.0.113.7:9001\n",
 }
 
+# The same for all that those of MIGRATION.md print.
+MIGRATED_PRINT = ["203.0.113.7\n", "203.0.113.7 9001 600.0\n", "8080 tcp 127.0.0.1\n"]
+
 
 def test_there_are_examples() -> None:
     assert len(EXAMPLES) >= 6
+    assert len(SERVERS) >= 3
+    assert len(MIGRATED) == len(MIGRATED_PRINT)
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
 def test_an_example_runs_as_it_stands(number: int, tmp_path: Path) -> None:
-    example = EXAMPLES[number]
+    assert output_of(EXAMPLES[number], tmp_path).startswith(PRINTED.get(number, ""))
+
+
+@pytest.mark.parametrize("number", range(len(MIGRATED)))
+def test_an_example_of_the_migration_page_runs_as_it_stands(number: int, tmp_path: Path) -> None:
+    assert output_of(MIGRATED[number], tmp_path) == MIGRATED_PRINT[number]
+
+
+def output_of(example: str, tmp_path: Path) -> str:
+    """Runs an example, which has to end well, and returns what it printed."""
     script = tmp_path / ("test_example.py" if "def test_" in example else "example.py")
     script.write_text(example)
     runner = (
@@ -58,7 +74,7 @@ def test_an_example_runs_as_it_stands(number: int, tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
-    assert done.stdout.startswith(PRINTED.get(number, ""))
+    return done.stdout
 
 
 def test_the_commands_are_commands() -> None:
