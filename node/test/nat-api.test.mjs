@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import NatAPI, { NatAPI as named } from 'portlease/nat-api';
-import Original from './consumers/node_modules/@silentbot1/nat-api/index.js';
+import Original from './consumers/node_modules/nat-api-original/index.js';
 import { environmentOf, gatewayFor, runWell } from './helpers.mjs';
 
 async function clientFor(t, { gateway: settings, ...options } = {}) {
@@ -160,27 +160,29 @@ describe('NatAPI', () => {
 });
 
 describe('webtorrent', () => {
-  it('has its ports mapped by it, and unmapped when it is destroyed', { timeout: 30_000 }, async (t) => {
-    const gateway = await gatewayFor(t);
-    const child = spawn(process.execPath, ['--import', './register.mjs', 'webtorrent.mjs'], {
-      cwd: new URL('consumers/', import.meta.url),
-      env: { ...process.env, PORTLEASE_GATEWAY: environmentOf(gateway) },
-      stdio: ['pipe', 'pipe', 'inherit'],
+  for (const [how, ...args] of [['unchanged, with nat-api replaced'], ['handed a NatAPI', 'handed']]) {
+    it(`${how}: has its ports mapped by it, and unmapped when it is destroyed`, { timeout: 30_000 }, async (t) => {
+      const gateway = await gatewayFor(t);
+      const child = spawn(process.execPath, ['--import', './register.mjs', 'webtorrent.mjs', ...args], {
+        cwd: new URL('consumers/', import.meta.url),
+        env: { ...process.env, PORTLEASE_GATEWAY: environmentOf(gateway) },
+        stdio: ['pipe', 'pipe', 'inherit'],
+      });
+      t.after(() => child.kill('SIGKILL'));
+      const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+      const { tcp, udp } = JSON.parse((await lines.next()).value);
+      const { mappings } = await gateway.waitFor(({ mappings }) => mappings.length === 2);
+      assert.deepEqual(
+        mappings.map((one) => [one.transport, one.externalPort, one.internal]),
+        [
+          ['udp', udp, `127.0.0.1:${udp}`],
+          ['tcp', tcp, `127.0.0.1:${tcp}`],
+        ],
+      );
+      child.stdin.end();
+      assert.equal((await lines.next()).value, 'destroyed');
+      assert.deepEqual(gateway.mappings(), []);
+      assert.deepEqual(await once(child, 'exit'), [0, null]);
     });
-    t.after(() => child.kill('SIGKILL'));
-    const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
-    const { tcp, udp } = JSON.parse((await lines.next()).value);
-    const { mappings } = await gateway.waitFor(({ mappings }) => mappings.length === 2);
-    assert.deepEqual(
-      mappings.map((one) => [one.transport, one.externalPort, one.internal]),
-      [
-        ['udp', udp, `127.0.0.1:${udp}`],
-        ['tcp', tcp, `127.0.0.1:${tcp}`],
-      ],
-    );
-    child.stdin.end();
-    assert.equal((await lines.next()).value, 'destroyed');
-    assert.deepEqual(gateway.mappings(), []);
-    assert.deepEqual(await once(child, 'exit'), [0, null]);
-  });
+  }
 });

@@ -218,7 +218,7 @@ describe('the types', { concurrency: 2 }, () => {
 
   it('are right for a program that is compiled for an older ECMAScript', { timeout: 60_000 }, async () => {
     const source = join(project, 'older.mts');
-    const all = ['portlease', 'portlease/testing', 'portlease/nat-api', 'portlease/libp2p'];
+    const all = ['portlease', 'portlease/testing', 'portlease/nat-api', 'portlease/nat-upnp', 'portlease/libp2p'];
     writeFileSync(source, all.map((name, index) => `export * as all${index} from '${name}';\n`).join(''));
     const options = ['--strict', '--noEmit', '--target', 'es2020', '--types', 'node', '--module', 'node16'];
     const tsc = join(root, 'node_modules/typescript/bin/tsc');
@@ -226,7 +226,7 @@ describe('the types', { concurrency: 2 }, () => {
   });
 
   it('have a use in the example, each of them', () => {
-    for (const entry of ['index', 'testing', 'nat-api', 'libp2p']) {
+    for (const entry of ['index', 'testing', 'nat-api', 'nat-upnp', 'libp2p']) {
       const source = readFileSync(join(root, `src/${entry}.ts`), 'utf8');
       const lists = [...source.matchAll(/^export (?:type )?\{([^}]*)\}/gm)].flatMap(([, names]) => names.split(','));
       const own = [...source.matchAll(/^export (?:class|function|interface|type|const) (\w+)/gm)].map(

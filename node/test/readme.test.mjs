@@ -1,4 +1,4 @@
-// Every example of the README, as it stands there, on a simulated router.
+// Every example of the README and of MIGRATION.md, as it stands there, on a simulated router.
 
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
@@ -6,10 +6,10 @@ import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { environmentOf, gatewayFor, runWell } from './helpers.mjs';
 
-const README = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
-const EXAMPLES = [...README.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
+const TEXTS = ['README.md', 'MIGRATION.md'].map((name) => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8'));
+const EXAMPLES = [...TEXTS.join('').matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
 
-/** What the examples print, in the order of the README. */
+/** What the examples print, in the order of the two. */
 const PRINTED = [
   ['external address: 192.0.1.1:9001'],
   ['192.0.1.1:9001 is public', 'web at 192.0.1.1:80', 'web is over'],
@@ -31,6 +31,9 @@ const PRINTED = [
     "  protocol: 'UDP'",
     '}',
   ],
+  ['192.0.1.1'],
+  ['true'],
+  ['192.0.1.1 9001'],
 ];
 
 /**
@@ -52,7 +55,7 @@ async function freePort() {
   return free ? String(port) : freePort();
 }
 
-describe('an example of the README does what it says', { concurrency: 4 }, () => {
+describe('an example does what it says', { concurrency: 4 }, () => {
   for (const [index, code] of EXAMPLES.entries()) {
     it(
       code.split('\n').find((line) => !line.startsWith('import') && line !== ''),

@@ -1,12 +1,14 @@
-// A real webtorrent client, which maps its ports by portlease as the README says: listens, says so, and ends with its input.
+// A real webtorrent client: listens, says so, and ends with its input. It is unchanged: the package that maps its ports is
+// replaced by `overrides` in package.json. With an argument it is handed portlease, as the README says.
 
 import WebTorrent from 'webtorrent';
 import NatAPI from '../../dist/nat-api.mjs';
 
 // Nothing of it goes to the internet.
 const local = { dht: { bootstrap: false }, tracker: false, lsd: false, utp: false };
-const client = new WebTorrent({ ...local, natUpnp: false, natPmp: false });
-client.natTraversal = new NatAPI();
+const handed = process.argv.length > 2;
+const client = new WebTorrent(handed ? { ...local, natUpnp: false, natPmp: false } : local);
+if (handed) client.natTraversal = new NatAPI();
 client.on('error', (error) => {
   throw error;
 });

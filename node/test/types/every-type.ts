@@ -70,6 +70,18 @@ import NatAPIByDefault, {
   type NatAPIPort,
   type PortArguments,
 } from 'portlease/nat-api';
+import natUpnp, {
+  Client,
+  type ClientOptions,
+  createClient,
+  type GetMappingsOptions,
+  type Mapping,
+  type MappingOptions,
+  type UnmappingOptions,
+  type Callback as UpnpCallback,
+  type Endpoint as UpnpPort,
+  type Gateway as UpnpRouter,
+} from 'portlease/nat-upnp';
 import {
   type Announcement,
   type Faults,
@@ -253,6 +265,23 @@ async function main(): Promise<void> {
   const args: PortArguments = [port, callback];
   assert.equal(await nat.map(...args), true);
   await nat.destroy();
+
+  const upnpOptions: ClientOptions = gateway.config;
+  const upnp: Client = natUpnp.createClient(upnpOptions);
+  const outside: UpnpPort = { port: 9006 };
+  const wanted: MappingOptions = { public: outside, private: 9006, ttl: 600 };
+  await upnp.createMapping(wanted);
+  const which: GetMappingsOptions = { local: true };
+  const mappings: Mapping[] = await upnp.getMappings(which);
+  assert.ok(mappings.some(({ public: { port } }) => port === 9006));
+  const told: UpnpCallback<string> = (error, address) => assert.deepEqual([error, address], [null, '192.0.1.1']);
+  await new Promise<void>((resolve) => upnp.externalIp((...said) => resolve(told(...said))));
+  const upnpRouter: UpnpRouter = (await upnp.getGateway()).gateway;
+  assert.equal(upnpRouter.description, 'http://127.0.0.1/');
+  const gone: UnmappingOptions = { public: outside };
+  await upnp.removeMapping(gone);
+  upnp.close();
+  assert.deepEqual(natUpnp, { Client, createClient });
 
   const client: PortMappingClient = portMappingClient(gateway.config);
   const protocol: PortProtocol = 'udp';
