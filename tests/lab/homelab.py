@@ -342,6 +342,11 @@ class Lab:
         answer = self.probe("inet", "reach", transport, address, str(port), str(within))
         return answer.stdout.strip() or None
 
+    def ask(self, transport: str, port: int, message: str = "", *, within: float = ARRIVES_WITHIN) -> str | None:
+        """What the mapped server answers to a message from the internet, both in hexadecimal; or None."""
+        answer = self.probe("inet", "ask", transport, WAN_ADDRESS, str(port), str(within), message)
+        return answer.stdout.strip() or None
+
     def silent(self, transport: str, port: int, *, address: str = WAN_ADDRESS) -> bool:
         """Whether a message from the internet reaches nobody."""
         return self.reach(transport, port, address=address, within=ARRIVES_NOT_WITHIN) is None

@@ -3,6 +3,8 @@
 serve ADDR:PORT ...                        echo server, UDP and TCP; prints "ready"; ends when its input does. Here and
                                            below IPv6 addresses come without brackets
 reach udp|tcp ADDR PORT TIMEOUT            one datagram or connection; prints who echoed it; status 1: nobody
+ask udp|tcp ADDR PORT TIMEOUT [HEX]        the same for a server that does not echo: prints its answer to HEX in hexadecimal;
+                                           without HEX only connects, and prints "connected"
 map udp|tcp PORT [-e EXT] [-l LIFE] [-s SOURCE]   one PCP MAP request (RFC 6887 11.1); prints the answer as JSON
 address                                    one NAT-PMP external address request (RFC 6886 3.2), the same
 announcements INTERFACE_ADDRESS            prints "ready", then what the router announces by multicast: pcp, nat-pmp, ssdp;
@@ -84,6 +86,22 @@ def reach(transport: str, address: str, port: int, timeout: float) -> int:
         print(f"{transport} {address}:{port} answered {answer!r}", file=sys.stderr)
         return 1
     print(name.decode())
+    return 0
+
+
+def ask(transport: str, address: str, port: int, timeout: float, message: bytes) -> int:
+    """What a server says to a message, or that it accepts a connection at all."""
+    kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+    with socket.socket(family_of(address), kind) as sock:
+        sock.settimeout(timeout)
+        try:
+            sock.connect((address, port))
+            if message:
+                sock.send(message)
+            print(sock.recv(2048).hex() if message else "connected")
+        except OSError as error:
+            print(f"{transport} {address}:{port} not reached: {error}", file=sys.stderr)
+            return 1
     return 0
 
 
@@ -194,6 +212,12 @@ def main() -> int:
     sender.add_argument("address")
     sender.add_argument("port", type=int)
     sender.add_argument("timeout", type=float)
+    asker = commands.add_parser("ask")
+    asker.add_argument("transport", choices=PROTOCOL_NUMBERS)
+    asker.add_argument("address")
+    asker.add_argument("port", type=int)
+    asker.add_argument("timeout", type=float)
+    asker.add_argument("message", type=bytes.fromhex, nargs="?", default=b"")
     mapper = commands.add_parser("map")
     mapper.add_argument("transport", choices=PROTOCOL_NUMBERS)
     mapper.add_argument("port", type=int)
@@ -212,6 +236,8 @@ def main() -> int:
             return serve(arguments.endpoints)
         case "reach":
             return reach(arguments.transport, arguments.address, arguments.port, arguments.timeout)
+        case "ask":
+            return ask(arguments.transport, arguments.address, arguments.port, arguments.timeout, arguments.message)
         case "map":
             return pcp_map(arguments)
         case "announcements":

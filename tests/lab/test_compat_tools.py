@@ -1,0 +1,110 @@
+"""Debian's upnpc and natpmpc, unmodified, with portlease's libminiupnpc and libnatpmp."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+from conftest import MakeLab
+from homelab import LAN_HOST, ROUTER, WAN_ADDRESS, Entry, Lab, eventually, only
+from test_compat import MODES
+from unmodified import STOCK, libraries
+
+ENTRY = Entry("udp", 4000, LAN_HOST, 4000)
+UPNPC = ("upnpc", "-a", LAN_HOST, "4000", "4000", "UDP")
+NATPMPC = ("natpmpc", "-a", "4000", "4000", "udp")
+# A lifetime that a test can wait for, and how much later the daemon may notice.
+SHORT = "3"
+OVER_WITHIN = 3 + 4.0
+
+
+def tool(lab: Lab, *command: str) -> subprocess.CompletedProcess[str]:
+    """Runs one of the tools on the LAN's host, with the libraries under test."""
+    assert shutil.which(command[0])
+    using = libraries()
+    return lab.run("lan", *(() if using == STOCK else ("env", f"LD_LIBRARY_PATH={using}")), *command)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("command", [UPNPC, NATPMPC], ids=["upnpc", "natpmpc"])
+def test_a_tool_leaves_its_mapping_when_it_ends(make_lab: MakeLab, command: tuple[str, ...], mode: str) -> None:
+    lab = make_lab(mode=mode)
+    for _ in range(2):
+        done = tool(lab, *command, "600")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert WAN_ADDRESS in done.stdout
+        assert only(lab.table()) == ENTRY
+        assert lab.reach("udp", 4000) == f"{LAN_HOST}:4000"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("command", [UPNPC, NATPMPC], ids=["upnpc", "natpmpc"])
+def test_a_mapping_that_a_tool_has_left_ends_with_its_lifetime(
+    make_lab: MakeLab, command: tuple[str, ...], mode: str
+) -> None:
+    lab = make_lab(mode=mode, min_lifetime=2)
+    done = tool(lab, *command, SHORT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    eventually(lambda: lab.table() == [], OVER_WITHIN, f"a mapping for {SHORT} s is over")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("command", "delete"),
+    [(UPNPC, ("upnpc", "-d", "4000", "UDP")), (NATPMPC, (*NATPMPC, "0"))],
+    ids=["upnpc", "natpmpc"],
+)
+def test_a_tool_deletes_what_an_earlier_run_has_left(
+    make_lab: MakeLab, command: tuple[str, ...], delete: tuple[str, ...], mode: str
+) -> None:
+    lab = make_lab(mode=mode)
+    assert tool(lab, *command, "600").returncode == 0
+    assert only(lab.table()) == ENTRY
+    done = tool(lab, *delete)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert lab.table() == []
+
+
+def test_upnpc_without_a_lifetime_leaves_a_finite_mapping(make_lab: MakeLab) -> None:
+    lab = make_lab(mode="upnp")
+    done = tool(lab, *UPNPC)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert only(lab.table()) == ENTRY
+    # another client, with no library of portlease, sees what the router has granted
+    listed = lab.run("lan", "upnpc", "-u", f"http://{ROUTER}:5000/rootDesc.xml", "-l").stdout
+    line = only_line(listed, "UDP  4000->")
+    assert 0 < int(line.split()[-1]) <= 604800
+
+
+@pytest.mark.parametrize("mode", ["default", "upnp"])
+def test_upnpc_lists_the_routers_table(make_lab: MakeLab, mode: str) -> None:
+    lab = make_lab(mode=mode)
+    lab.run("lan", *UPNPC, "600")
+    done = tool(lab, "upnpc", "-l")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "UDP  4000->192.168.77.10:4000" in done.stdout
+    assert "SpecifiedArrayIndexInvalid" in done.stdout
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_upnpc_tells_the_routers_address(make_lab: MakeLab, mode: str) -> None:
+    done = tool(make_lab(mode=mode), "upnpc", "-s")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"ExternalIPAddress = {WAN_ADDRESS}" in done.stdout
+    assert f"Local LAN ip address : {LAN_HOST}" in done.stdout
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_natpmpc_tells_the_routers_address(make_lab: MakeLab, mode: str) -> None:
+    done = tool(make_lab(mode=mode), "natpmpc")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Public IP address : {WAN_ADDRESS}" in done.stdout
+
+
+def only_line(text: str, part: str) -> str:
+    """The one line with this part."""
+    found = [line for line in text.splitlines() if part in line]
+    assert len(found) == 1, text
+    return found[0]
