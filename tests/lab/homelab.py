@@ -111,6 +111,7 @@ class Lab:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="replace",  # the daemon writes into its log what it was sent
             timeout=COMMAND_TIMEOUT,
         )
         assert done.returncode == 0, f"lab.sh {' '.join(arguments)}: {done.stderr}"

@@ -28,6 +28,8 @@ class Program:
     open: bool = True
     # Whether it deletes its mappings when SIGTERM ends it.
     deletes: bool = True
+    # Whether it runs until something ends it.
+    stays: bool = True
     # How long it may take from its start until it asks for its first mapping, on a busy machine.
     asks_within: float = 3.0
     # The name of the process that gets the signals, if it is not the one that is started.
@@ -70,12 +72,22 @@ def i2pd(home: Path) -> list[str]:
     return [f"--datadir={home}", certificates, "--upnp.enabled=1", "--port=14567", proxy, "--log=stdout", *off]
 
 
+def upnpc(home: Path) -> list[str]:
+    """One mapping for ten minutes."""
+    return ["-a", LAN_HOST, "4000", "4000", "UDP", "600"]
+
+
+def natpmpc(home: Path) -> list[str]:
+    """The same."""
+    return ["-a", "4000", "4000", "udp", "600"]
+
+
 def litecoind(home: Path) -> list[str]:
     """A chain of its own, and no search for other nodes."""
     return [f"-datadir={home}", "-regtest", "-dnsseed=0", "-upnp=1", "-port=19333", "-printtoconsole"]
 
 
-def simutrans(home: Path) -> list[str]:  # noqa: ARG001
+def simutrans(home: Path) -> list[str]:
     """`-easyserver` asks the router."""
     data = ["-set_workdir", "/usr/share/games/simutrans/", "-objects", "pak64/"]
     return [*data, "-server", "13353", "-easyserver", "-nosound", "-nomidi", "-lang", "en"]
@@ -90,23 +102,25 @@ def warzone(home: Path) -> list[str]:
     return [f"--configdir={home}", "--autohost=lab.json", "--headless", "--nosound", "--gameport=2100"]
 
 
-def megaglest(home: Path) -> list[str]:  # noqa: ARG001
+def megaglest(home: Path) -> list[str]:
     """A server that nobody is told of."""
     return ["--headless-server-mode=lan", "--server-title=lab", "--use-ports=61357,61357,61355"]
 
 
-# Jami maps nothing before there is an account.
+# Jami maps nothing before there is an account. A call to it before it has its name on the bus would start another one.
 JAMI = """
 /usr/libexec/jamid -c -d & jami=$!
-until dbus-send --session --print-reply --dest=cx.ring.Ring /cx/ring/Ring/ConfigurationManager \
-  cx.ring.Ring.ConfigurationManager.addAccount dict:string:string:Account.type,RING,Account.upnpEnabled,true; do
-  kill -0 $jami || exit
+until dbus-send --session --print-reply --dest=org.freedesktop.DBus / \
+  org.freedesktop.DBus.NameHasOwner string:cx.ring.Ring | grep -q true; do
+  kill -0 $jami && sleep 0.1 || exit
 done
+dbus-send --session --print-reply --dest=cx.ring.Ring /cx/ring/Ring/ConfigurationManager \
+  cx.ring.Ring.ConfigurationManager.addAccount dict:string:string:Account.type,RING,Account.upnpEnabled,true
 wait $jami
 """
 
 
-def jami(home: Path) -> list[str]:  # noqa: ARG001
+def jami(home: Path) -> list[str]:
     """A bus of its own, and an account."""
     return ["--", "sh", "-c", JAMI]
 
@@ -120,6 +134,12 @@ QUICK = {
         "transmission-daemon", "/usr/bin/transmission-daemon", transmission, both(51413), says=UTP_DATA
     ),
     "i2pd": Program("i2pd", "/usr/sbin/i2pd", i2pd, both(14567)),
+}
+
+# These have tests of their own.
+TOOLS = {
+    "upnpc -a": Program("miniupnpc", "/usr/bin/upnpc", upnpc, (both(4000)[1],), stays=False),
+    "natpmpc -a": Program("natpmpc", "/usr/bin/natpmpc", natpmpc, (both(4000)[1],), stays=False),
 }
 
 # What tests/compat/run adds: large, slow, or of a later Debian, whose libminiupnpc is .so.18.
@@ -144,7 +164,7 @@ OTHERS = {
         "jami-daemon",
         "/usr/bin/dbus-run-session",
         jami,
-        ports=12,
+        ports=13,
         open=False,
         asks_within=20,
         process="jamid",
@@ -156,3 +176,8 @@ OTHERS = {
     ),
     "i2pd of Debian 13": Program("i2pd", "/usr/bin/i2pd", i2pd, both(14567), suite="trixie"),
 }
+
+
+def packages() -> list[str]:
+    """What tests/compat/fetch is to fetch, a line for each call: the suite, then the packages."""
+    return [" ".join((one.suite, one.package, *one.with_packages)) for one in (QUICK | OTHERS).values()]

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
-
 from conftest import MakeLab, Measured
 from homelab import Entry, Lab, eventually
 from programs import OTHERS, QUICK, Program

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 
 import pytest
-
 from conftest import MakeLab
 from homelab import LAN_HOST, ROUTER, WAN_ADDRESS, Entry, Lab, eventually, only
 from test_compat import MODES

@@ -10,13 +10,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from homelab import Lab
 from languages import TARGET, need
 from programs import Program
 
 # The drop-in libraries; `stock` tests with Debian's own, which shows what the tests themselves are worth.
-COMPAT = os.environ.get("PORTLEASE_COMPAT") or str(TARGET / "compat/lib/portlease-compat")
+COMPAT = os.environ.get("PORTLEASE_COMPAT") or str(TARGET / "compat/prefix/lib/portlease-compat")
 STOCK = "stock"
 
 # The packages appear in /usr of this program alone: `ip netns exec` has made a mount namespace for it.
