@@ -18,11 +18,12 @@ DIRECTORY_go := go
 DIRECTORY_python := python
 DIRECTORY_node := node
 DIRECTORY_kotlin := bindings/uniffi
-DIRECTORIES := $(DIRECTORY_c) $(DIRECTORY_go) $(DIRECTORY_python) $(DIRECTORY_node) $(DIRECTORY_kotlin)
+DIRECTORY_dropin := bindings/compat
+DIRECTORIES := $(DIRECTORY_c) $(DIRECTORY_dropin) $(DIRECTORY_go) $(DIRECTORY_python) $(DIRECTORY_node) $(DIRECTORY_kotlin)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rust test-c test-go test-python test-node test-kotlin test-lab test-types lint lint-rust clippy deny generate fmt bench \
-  fuzz semver install uninstall install-compat uninstall-compat build-compat go test-platforms dist version clean
+.PHONY: help demo test test-rust test-c test-dropin test-go test-python test-node test-kotlin test-lab test-types lint lint-rust clippy deny generate fmt bench \
+  fuzz semver install uninstall install-compat uninstall-compat build-compat go test-platforms test-compat dist version clean
 
 help: ## Lists these targets
 	@sed -n 's/^\([a-z-]*\)[a-z -]*:.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -30,7 +31,7 @@ help: ## Lists these targets
 demo: ## Builds portlease and maps a port on the built-in simulated gateway
 	$(CARGO) run --quiet --locked -p portlease-cli --bin portlease -- demo
 
-test: test-rust test-c test-go test-python test-node test-kotlin test-lab test-types ## Installs what the tests need and runs all of them
+test: test-rust test-c test-dropin test-go test-python test-node test-kotlin test-lab test-types ## Installs what the tests need and runs all of them
 
 # The tests wait more than they compute, so more of them than there are processors run at once.
 test-rust:
@@ -38,7 +39,7 @@ test-rust:
 	RUST_TEST_THREADS=8 $(CARGO) test --locked --workspace
 
 # Each language has its own Makefile with the targets build, test and lint.
-test-c test-go test-python test-node test-kotlin: test-%:
+test-c test-dropin test-go test-python test-node test-kotlin: test-%:
 	$(MAKE) --no-print-directory -C $(DIRECTORY_$*) test
 
 # Packets through a real router, from every language; wants what the targets above have built.
@@ -92,6 +93,13 @@ semver: $(TOOLS)/bin/cargo-semver-checks ## Compares the public Rust API with th
 	@base=$${SEMVER_BASE:-$$(git describe --tags --abbrev=0 2>/dev/null)}; \
 	if [ -z "$$base" ]; then echo "semver: there is no tag yet to compare with"; exit 0; fi; \
 	PATH="$(abspath $(TOOLS))/bin:$$PATH" $(CARGO) semver-checks -p portlease -p portlease-gateway --baseline-rev "$$base"
+
+# Large modules of others and 600 MB of Debian's programs, so no part of `make test`.
+test-compat: ## Tests the adapters with the real libraries, and Debian's programs with the drop-in libraries, half an hour
+	$(MAKE) --no-print-directory -C go test-compat
+	$(MAKE) --no-print-directory -C core/adapters lint test-compat
+	$(MAKE) --no-print-directory build-compat install-compat PREFIX=$(abspath $(TARGET))/compat/release
+	PORTLEASE_COMPAT=$(abspath $(TARGET))/compat/release/lib/portlease-compat LANGUAGES_REQUIRED=1 tests/compat/run
 
 test-platforms: ## Builds and tests for Windows, arm64, musl, macOS and Android under emulators, half an hour; needs root on Debian 12
 	bindings/release/toolchain
