@@ -2,7 +2,6 @@ package portlease_test
 
 import (
 	"flag"
-	"fmt"
 	"net/netip"
 	"os"
 	"testing"
@@ -98,19 +97,6 @@ func (g *simulated) announce(t testing.TB, what string, to netip.AddrPort) {
 	if _, err := g.tell(map[string]any{"command": "announce", "what": what, "to": to}); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// state is the gateway's table and counters at one moment.
-func (g *simulated) state() (map[string]any, error) {
-	reply, err := g.tell(map[string]any{"command": "state"})
-	if err != nil {
-		return nil, err
-	}
-	state, ok := reply["state"].(map[string]any)
-	if !ok {
-		return nil, fmt.Errorf("a reply without a state: %v", reply)
-	}
-	return state, nil
 }
 
 // mappings is how many entries the gateway's table has.
