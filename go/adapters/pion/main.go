@@ -46,7 +46,12 @@ func run(ctx context.Context, in io.Reader, out io.Writer, args []string) error 
 		if err != nil {
 			return err
 		}
-		return serve(ctx, in, out, uint16(port))
+		mux, err := ice.NewMultiUDPMuxFromPort(int(port), ice.UDPMuxFromPortWithNetworks(ice.NetworkTypeUDP4))
+		if err != nil {
+			return err
+		}
+		defer mux.Close()
+		return serve(ctx, in, out, mux, uint16(port))
 	case len(args) == 1 && args[0] == "dial":
 		return dial(ctx, in, out, webrtc.NewAPI())
 	}
@@ -76,14 +81,7 @@ func behindRouter(mux ice.UDPMux, port uint16, external netip.AddrPort) (*webrtc
 }
 
 // serve offers a data channel through a mapped port and says what arrives, until the context ends.
-func serve(ctx context.Context, in io.Reader, out io.Writer, port uint16, options ...ice.UDPMuxFromPortOption) error {
-	options = append(options, ice.UDPMuxFromPortWithNetworks(ice.NetworkTypeUDP4))
-	mux, err := ice.NewMultiUDPMuxFromPort(int(port), options...) // one port for all connections
-	if err != nil {
-		return err
-	}
-	defer mux.Close()
-
+func serve(ctx context.Context, in io.Reader, out io.Writer, mux ice.UDPMux, port uint16) error {
 	opening, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	mapped, err := portlease.Open(opening, portlease.Request{Port: port, Transport: portlease.UDP})

@@ -39,12 +39,17 @@ func start(t *testing.T, gateway *simulated.Gateway) *served {
 	}
 	port := free.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 	free.Close()
+	mux, err := ice.NewMultiUDPMuxFromPort(int(port), ice.UDPMuxFromPortWithNetworks(ice.NetworkTypeUDP4), ice.UDPMuxFromPortWithLoopback())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { mux.Close() })
 	ctx, end := context.WithCancel(context.Background())
 	in, write := io.Pipe()
 	read, out := io.Pipe()
 	s := &served{in: write, lines: make(chan string, 10), end: end, ended: make(chan error, 1)}
 	go func() {
-		err := serve(ctx, in, out, port, ice.UDPMuxFromPortWithLoopback())
+		err := serve(ctx, in, out, mux, port)
 		out.Close()
 		s.ended <- err
 	}()

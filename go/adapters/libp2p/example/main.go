@@ -56,7 +56,8 @@ func serve(ctx context.Context, out io.Writer, port string) error {
 	defer mapper.Close() // after the host
 
 	host, err := libp2p.New(
-		libp2p.ListenAddrStrings("/ip4/0.0.0.0/tcp/"+port, "/ip4/0.0.0.0/udp/"+port+"/quic-v1"),
+		libp2p.ListenAddrStrings("/ip4/0.0.0.0/tcp/"+port, "/ip4/0.0.0.0/udp/"+port+"/quic-v1",
+			"/ip6/::/tcp/"+port, "/ip6/::/udp/"+port+"/quic-v1"),
 		libp2p.NATManager(natmanager.New(mapper)),
 	)
 	if err != nil {
