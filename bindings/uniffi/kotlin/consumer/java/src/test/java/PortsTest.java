@@ -20,12 +20,15 @@ import io.portlease.testing.Gateway;
 import io.portlease.testing.GatewayExtension;
 import io.portlease.testing.GatewaySettings;
 import io.portlease.testing.Mode;
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
@@ -41,6 +44,20 @@ class PortsTest {
         Ports.main(new String[] {config.getGateway(), config.getPcpPort().toString(), config.getSsdpAddress()});
         assertEquals(List.of(), gateway.mappings());
         assertEquals(2L, gateway.state().getCounters().get("pcp_map"));
+    }
+
+    @Test
+    void theExampleOfTheMigrationPageMapsItsPortAndReleasesIt(Gateway gateway, Config config) throws Exception {
+        PrintStream screen = System.out;
+        ByteArrayOutputStream said = new ByteArrayOutputStream();
+        System.setOut(new PrintStream(said, true));
+        try {
+            Migrated.main(new String[] {config.getGateway(), config.getPcpPort().toString(), config.getSsdpAddress()});
+        } finally {
+            System.setOut(screen);
+        }
+        assertEquals(List.of("192.0.1.1:8080", "8080 tcp 127.0.0.1"), said.toString().lines().collect(Collectors.toList()));
+        assertEquals(List.of(), gateway.mappings());
     }
 
     @Test

@@ -8,16 +8,16 @@ import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.parallel.ResourceLock
 
-/** What the README shows is what `kotlin/examples` has, is compiled with these tests, and does what it says. */
+/** What the README and MIGRATION.md show is what `kotlin/examples` has, is compiled with these tests, and does what it says. */
 @ResourceLock("a JVM of its own") // one at a time: starting them takes the processors from the scenarios
 class ReadmeTest {
     private fun blocks(language: String): List<String> {
-        val readme = File(checkout, "bindings/uniffi/README.md").readText()
-        return Regex("(?s)```$language\n(.*?)```").findAll(readme).map { it.groupValues[1] }.toList()
+        val pages = listOf("README.md", "kotlin/MIGRATION.md").joinToString("") { File(checkout, "bindings/uniffi/$it").readText() }
+        return Regex("(?s)```$language\n(.*?)```").findAll(pages).map { it.groupValues[1] }.toList()
     }
 
     @Test
-    fun `every program of the README is one of the examples, and all are there`() {
+    fun `every program of the two is one of the examples, and all are there`() {
         val examples = File("examples").listFiles()!!.map { it.readText() }
         assertEquals(examples.sorted(), (blocks("kotlin") + blocks("java")).sorted())
     }
@@ -47,6 +47,14 @@ class ReadmeTest {
             listOf("192.0.1.1:4000, public", "192.0.1.1:80", "exited null", "exited null", "installed 192.0.1.1:4000", "installed 192.0.1.1:80"),
             lines.sorted(),
         )
+        assertEquals(0, gateway.mappings())
+    }
+
+    @Test
+    fun `the program of MIGRATION_md maps its port, and releases it`() = Gateway().use { gateway ->
+        val program = Program("MigratedKt", gateway)
+        assertEquals(0, program.ended(60), program.said())
+        assertEquals("192.0.1.1:4000\n", program.said())
         assertEquals(0, gateway.mappings())
     }
 }
