@@ -1,4 +1,4 @@
-"""Measures what Debian's programs map, with Debian's own libraries and with portlease's, and prints a table as Markdown.
+"""Measures what Debian's programs map, with Debian's own libraries and with portlease's; prints a Markdown table.
 
 Runs in the lab's private namespaces: tests/compat/run table.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import count, product
 from pathlib import Path
 
-from homelab import LAN_HOST, LOOK_INTERVAL, Lab
+from homelab import LAN_HOST, LOOK_INTERVAL, Lab, eventually
 from programs import OTHERS, QUICK, TOOLS, Program
 from unmodified import COMPAT, STOCK, Running, requests
 
@@ -90,7 +90,9 @@ def mapped(lab: Lab, program: Program, running: Running) -> str:
         time.sleep(LOOK_INTERVAL)
     if not seen:
         return NEVER
-    protocols = "/".join(sorted({protocol for protocol, _, _ in requests(lab)[before:]}))
+    # the daemon writes its log after the rule
+    asked = eventually(lambda: requests(lab)[before:], 2, "the daemon writes who asked")
+    protocols = "/".join(sorted({protocol for protocol, _, _ in asked}))
     some = "" if seen >= wanted else f", {seen} of {wanted} ports"
     return f"{changed - started:.2f} s, {protocols}{some}"
 
@@ -116,10 +118,9 @@ def main() -> int:
     runs = list(product(chosen, ROUTERS, (STOCK, COMPAT)))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         outcomes = dict(zip(runs, pool.map(lambda run: measure(chosen[run[0]], *run[1:]), runs), strict=True))
-    print(
-        "| program | router | start to rule: stock | portlease | back after a restart: stock | portlease | deleted: stock | portlease |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+    figures = ("from start to rule", "back after a restart of the router", "deleted at its end")
+    print("| program | router |", *(f"{figure}: stock | portlease |" for figure in figures))
+    print("|" + "---|" * (2 + 2 * len(figures)))
     for name, mode in product(chosen, ROUTERS):
         stock, ours = outcomes[name, mode, STOCK], outcomes[name, mode, COMPAT]
         cells = [stock.mapped, ours.mapped, stock.back, ours.back, stock.deleted, ours.deleted]

@@ -180,4 +180,5 @@ OTHERS = {
 
 def packages() -> list[str]:
     """What tests/compat/fetch is to fetch, a line for each call: the suite, then the packages."""
-    return [" ".join((one.suite, one.package, *one.with_packages)) for one in (QUICK | OTHERS).values()]
+    programs = [" ".join((one.suite, one.package, *one.with_packages)) for one in (QUICK | OTHERS).values()]
+    return [*programs, "trixie miniupnpc natpmpc"]
