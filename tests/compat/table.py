@@ -78,7 +78,7 @@ def running(lab: Lab, program: Program, using: str) -> Iterator[Running]:
 def mapped(lab: Lab, program: Program, running: Running) -> str:
     """How long after its start its ports are there, and by which protocols."""
     started = changed = time.monotonic()
-    wanted, seen, before = len(program.entries) or program.ports, 0, len(requests(lab))
+    wanted, seen = len(program.entries) or program.ports, 0
     deadline = started + program.asks_within + MAPS_WITHIN
     while seen < wanted and time.monotonic() < deadline:
         ended = running.process.poll() is not None
@@ -91,7 +91,7 @@ def mapped(lab: Lab, program: Program, running: Running) -> str:
     if not seen:
         return NEVER
     # the daemon writes its log after the rule
-    asked = eventually(lambda: requests(lab)[before:], 2, "the daemon writes who asked")
+    asked = eventually(lambda: requests(lab), 2, "the daemon writes who asked")
     protocols = "/".join(sorted({protocol for protocol, _, _ in asked}))
     some = "" if seen >= wanted else f", {seen} of {wanted} ports"
     return f"{changed - started:.2f} s, {protocols}{some}"
