@@ -1,17 +1,16 @@
 //! The texts of error codes.
 
 use std::ffi::{CStr, c_char, c_int};
-use std::ptr;
 
 /// strupnperror of upnperrors.h: the standard's name of a code (UDA 2.0 3.1.4; WANIPConnection:2 2.5;
-/// WANIPv6FirewallControl:1 2.4), or NULL for a code that nobody has defined.
+/// WANIPv6FirewallControl:1 2.4). Never NULL: programs print it as it comes.
 #[unsafe(no_mangle)]
 pub extern "C" fn strupnperror(code: c_int) -> *const c_char {
-    text(code).map_or(ptr::null(), CStr::as_ptr)
+    text(code).as_ptr()
 }
 
-const fn text(code: c_int) -> Option<&'static CStr> {
-    Some(match code {
+const fn text(code: c_int) -> &'static CStr {
+    match code {
         0 => c"Success",
         -1 => c"Unknown error",
         -2 => c"Invalid arguments",
@@ -53,6 +52,6 @@ const fn text(code: c_int) -> Option<&'static CStr> {
         730 => c"PortMappingNotFound",
         732 => c"WildCardNotPermittedInIntPort",
         733 => c"InconsistentParameters",
-        _ => return None,
-    })
+        _ => c"Unknown error of the router",
+    }
 }
