@@ -15,7 +15,8 @@ const ADDRESS_SIZE: usize = 16;
 /// The bytes for each text of UPNP_GetStatusInfo and UPNP_GetConnectionTypeInfo.
 const TEXT_SIZE: usize = 64;
 
-/// UPNP_GetExternalIPAddress of upnpcommands.h: `address` has 16 bytes.
+/// UPNP_GetExternalIPAddress of upnpcommands.h: `address` has 16 bytes. It is empty after a failure, because some programs look at
+/// nothing else.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn UPNP_GetExternalIPAddress(
     _control_url: *const c_char,
@@ -28,7 +29,8 @@ pub unsafe extern "C" fn UPNP_GetExternalIPAddress(
         }
         let told = router().and_then(|router| wait(router.external_address()).map_err(failed));
         // SAFETY: the caller's.
-        code(told.map(|told| unsafe { write(address, ADDRESS_SIZE, &told.to_string()) }))
+        unsafe { write(address, ADDRESS_SIZE, &told.map(|told| told.to_string()).unwrap_or_default()) };
+        code(told.map(drop))
     })
 }
 

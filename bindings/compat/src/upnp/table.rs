@@ -71,7 +71,8 @@ fn entry(router: &Router, transport: Transport, external_port: u16, own_only: bo
 
 /// UPNP_GetSpecificPortMappingEntry of upnpcommands.h. Every place for an answer may be NULL. A program that does not want to know
 /// where the port leads asks whether it has mapped it (i2pd does): then only what this process keeps mapped counts, because with
-/// an entry that a killed process has left the program would be content, and nobody would renew it.
+/// an entry that a killed process has left the program would be content, and nobody would renew it. After a failure client and
+/// port are empty, because some programs look at nothing else.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn UPNP_GetSpecificPortMappingEntry(
     _control_url: *const c_char,
@@ -91,6 +92,11 @@ pub unsafe extern "C" fn UPNP_GetSpecificPortMappingEntry(
         let own_only = client.is_null() && internal_port.is_null();
         let found = place.and_then(|(transport, port)| entry(router()?, transport, port, own_only));
         // SAFETY: the caller's; the sizes are those of the header.
+        unsafe {
+            write(client, SHORT_SIZE, "");
+            write(internal_port, PORT_SIZE, "");
+        }
+        // SAFETY: as above.
         code(found.map(|entry| unsafe {
             write(client, SHORT_SIZE, &entry.internal_client);
             write(internal_port, PORT_SIZE, &entry.internal_port.to_string());
