@@ -44,14 +44,8 @@ impl Process {
         let new = Self { generation: fork::generation(), began: Instant::now(), routers, channels };
         let new = Box::into_raw(Box::new(new));
         match LATEST.compare_exchange(known, new, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => {
-                if known.is_null() {
-                    // SAFETY: the function stays where it is for as long as the process lives. A child inherits the handler.
-                    unsafe { libc::atexit(at_exit) };
-                }
-                // SAFETY: it was made by a box just now and is never freed.
-                unsafe { &*new }
-            }
+            // SAFETY: it was made by a box just now and is never freed.
+            Ok(_) => unsafe { &*new },
             Err(another) => {
                 // SAFETY: nobody has seen it but this thread.
                 drop(unsafe { Box::from_raw(new) });
@@ -83,6 +77,12 @@ fn of_this_process(known: *mut Process) -> Option<&'static Process> {
     // SAFETY: it is NULL or was made by a box and is never freed.
     unsafe { known.as_ref() }.filter(|process| process.generation == fork::generation())
 }
+
+/// The loader calls it after all that the program itself does at its end: handlers of atexit(3) and destructors may still delete
+/// what the program has mapped.
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static AT_EXIT: extern "C" fn() = at_exit;
 
 /// The program ends. What it has not deleted stays until its lifetime ends, as with the libraries in whose place this one is: a
 /// record says that it was left on purpose.
