@@ -22,6 +22,12 @@ pub(crate) unsafe fn read(text: *const c_char) -> Option<String> {
     (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
 }
 
+/// The text in a field of a struct that a program may have filled in itself, so that it may have no end.
+pub(crate) fn read_field(field: &[c_char]) -> String {
+    let bytes: Vec<u8> = field.iter().map(|byte| byte.to_ne_bytes()[0]).take_while(|byte| *byte != 0).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// Writes `text` and its end to `size` bytes; what does not fit is cut off. NULL gets nothing.
 ///
 /// # Safety

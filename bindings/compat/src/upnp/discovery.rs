@@ -6,7 +6,7 @@ use std::{ptr, slice};
 use super::device::{Device, NO_DATA, Standing};
 use super::router;
 use super::types::{IgdDatas, UpnpDev, UpnpUrls};
-use crate::memory::{allocate, free, guard, put, read, size, write};
+use crate::memory::{allocate, free, guard, put, read, read_field, size, write};
 
 /// UPNPDISCOVER_SUCCESS, also if there is no device.
 const SUCCESS: c_int = 0;
@@ -18,6 +18,14 @@ const MEMORY_ERROR: c_int = -102;
 const HTTP_OK: c_int = 200;
 /// No HTTP status at all.
 const NO_HTTP: c_int = -1;
+/// Nothing to free.
+const NO_URLS: UpnpUrls = UpnpUrls {
+    control_url: ptr::null_mut(),
+    ipcondesc_url: ptr::null_mut(),
+    control_url_cif: ptr::null_mut(),
+    control_url_6fc: ptr::null_mut(),
+    rootdesc_url: ptr::null_mut(),
+};
 
 /// upnpDiscover of miniupnpc.h. The list has the router or nothing; it ends as soon as the router has answered by any protocol,
 /// so the delay, the sockets and the TTL do not matter. Over IPv6 no device is found.
@@ -155,7 +163,12 @@ pub unsafe extern "C" fn portlease_compat_valid_igd(
         return 0;
     }
     guard(0, || {
-        let Some((device, standing)) = router().ok().and_then(Device::find) else { return 0 };
+        let Some((device, standing)) = router().ok().and_then(Device::find) else {
+            // Programs free the URLs whatever the answer is.
+            // SAFETY: the caller's.
+            unsafe { put(urls, NO_URLS) };
+            return 0;
+        };
         // SAFETY: the caller's.
         unsafe { device.describe(urls, data, lan_address, lan_length) };
         let (result, address) = match (standing, api) {
@@ -189,7 +202,11 @@ pub unsafe extern "C" fn UPNP_GetIGDFromUrl(
                 unsafe { device.describe(urls, data, lan_address, lan_length) };
                 1
             }
-            None => 0,
+            None => {
+                // SAFETY: the caller's.
+                unsafe { put(urls, NO_URLS) };
+                0
+            }
         }
     })
 }
@@ -206,15 +223,13 @@ pub unsafe extern "C" fn GetUPNPUrls(
         if urls.is_null() || data.is_null() {
             return;
         }
-        // SAFETY: the caller's; the description was filled in by this library, so its texts have their ends.
+        // SAFETY: the caller's.
         let (data, description) = unsafe { (&*data, read(description_url).unwrap_or_default()) };
-        // SAFETY: likewise.
-        let whole = |text: &[c_char]| unsafe { read(text.as_ptr()) }.unwrap_or_default();
         let filled = UpnpUrls {
-            control_url: allocate(&whole(&data.first.control_url)),
-            ipcondesc_url: allocate(&whole(&data.first.scpd_url)),
-            control_url_cif: allocate(&whole(&data.cif.control_url)),
-            control_url_6fc: allocate(&whole(&data.ipv6fc.control_url)),
+            control_url: allocate(&read_field(&data.first.control_url)),
+            ipcondesc_url: allocate(&read_field(&data.first.scpd_url)),
+            control_url_cif: allocate(&read_field(&data.cif.control_url)),
+            control_url_6fc: allocate(&read_field(&data.ipv6fc.control_url)),
             rootdesc_url: allocate(&description),
         };
         // SAFETY: the caller's.
