@@ -2,11 +2,10 @@
 
 use std::ffi::{CStr, c_char, c_int};
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use portlease::{LeaseSnapshot, PortMappingError, Transport};
+use portlease::{LeaseSnapshot, PortMappingError, Transport, fork};
 
 use super::channel::{Answer, Channel};
 use super::types::{MappedPort, NatPmp, Response, Value};
@@ -25,8 +24,8 @@ const TCP: u16 = 2;
 const ADDRESS_REQUEST: c_int = 2;
 /// The bytes of a request for a port.
 const MAPPING_REQUEST: c_int = 12;
-/// So that a struct which was initialized before a fork is known in the child.
-const MARK: [u8; 12] = *b"portlease\0\0\0";
+/// So that what initnatpmp has filled in is known from what it has not.
+const MARK: [u8; 9] = *b"portlease";
 
 const fn kind_of(transport: Transport) -> u16 {
     match transport {
@@ -44,6 +43,13 @@ fn response(kind: u16, value: Value) -> Response {
     Response { kind, result_code: 0, epoch: epoch(), value }
 }
 
+/// The mark of structs that this process fills in: which of a line of forks it is, is in it.
+fn mark() -> [u8; 12] {
+    let [a, b, c, _] = fork::generation().to_le_bytes();
+    let [m0, m1, m2, m3, m4, m5, m6, m7, m8] = MARK;
+    [m0, m1, m2, m3, m4, m5, m6, m7, m8, a, b, c]
+}
+
 /// The channel behind a struct. One that was initialized before a fork gets a channel of the child's own.
 ///
 /// # Safety
@@ -52,14 +58,15 @@ unsafe fn channel(p: *mut NatPmp) -> Result<Arc<Channel>, c_int> {
     // SAFETY: the promise is this function's.
     let known = unsafe { p.as_mut() }.ok_or(natpmp::INVALID_ARGS)?;
     let channels = &Process::here().channels;
-    if let Some(channel) = channels.get(known.s) {
-        return Ok(channel);
+    if known.pending_request == mark() {
+        // A copy of a struct that was closed has none.
+        return channels.get(known.s).ok_or(natpmp::INVALID_ARGS);
     }
-    if known.pending_request != MARK {
+    if !known.pending_request.starts_with(&MARK) {
         return Err(natpmp::INVALID_ARGS);
     }
     known.s = channels.open(named(known.gateway)).map_err(|_| natpmp::SOCKET_ERROR)?;
-    known.has_pending_request = 0;
+    (known.has_pending_request, known.pending_request) = (0, mark());
     channels.get(known.s).ok_or(natpmp::SOCKET_ERROR)
 }
 
@@ -98,7 +105,7 @@ pub unsafe extern "C" fn initnatpmp(p: *mut NatPmp, force_gateway: c_int, forced
                     s,
                     gateway,
                     has_pending_request: 0,
-                    pending_request: MARK,
+                    pending_request: mark(),
                     pending_request_len: 0,
                     try_number: 0,
                     retry_time: libc::timeval { tv_sec: 0, tv_usec: 0 },
@@ -112,22 +119,22 @@ pub unsafe extern "C" fn initnatpmp(p: *mut NatPmp, force_gateway: c_int, forced
     })
 }
 
-/// closenatpmp of natpmp.h. What is mapped stays, as the program has asked for.
+/// closenatpmp of natpmp.h. What is mapped stays, as the program has asked for. A descriptor is closed once, also if there are copies
+/// of the struct: its number may belong to something else by then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn closenatpmp(p: *mut NatPmp) -> c_int {
     guard(natpmp::UNDEFINED_ERROR, || {
         // SAFETY: the caller's.
         let Some(p) = (unsafe { p.as_mut() }) else { return natpmp::INVALID_ARGS };
         let s = std::mem::replace(&mut p.s, -1);
-        p.pending_request = [0; 12];
+        let is_open = match std::mem::replace(&mut p.pending_request, [0; 12]) {
+            own if own == mark() => Process::here().channels.close(s),
+            // The child of a fork closes what it has inherited.
+            other => other.starts_with(&MARK),
+        };
         p.has_pending_request = 0;
-        if s < 0 {
-            return natpmp::CLOSE_ERROR;
-        }
-        Process::here().channels.close(s);
         // SAFETY: the program's own descriptor, which this function is to close.
-        drop(unsafe { OwnedFd::from_raw_fd(s) });
-        0
+        if is_open && unsafe { libc::close(s) } == 0 { 0 } else { natpmp::CLOSE_ERROR }
     })
 }
 

@@ -66,9 +66,9 @@ impl Channels {
         self.lock().get(&descriptor).cloned()
     }
 
-    /// Forgets the channel. What was asked for goes on.
-    pub(crate) fn close(&self, descriptor: c_int) {
-        drop(self.lock().remove(&descriptor));
+    /// Forgets the channel. What was asked for goes on. `false` if there is none.
+    pub(crate) fn close(&self, descriptor: c_int) -> bool {
+        self.lock().remove(&descriptor).is_some()
     }
 }
 
