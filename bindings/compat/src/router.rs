@@ -19,7 +19,8 @@ use portlease_host::thread::{wait, without_signals};
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// For how long an external address that was told is told again: a program asks for it several times as it begins.
 const ADDRESS_FRESH: Duration = Duration::from_secs(10);
-
+/// Lower ports belong to services of the system.
+const FIRST_USER_PORT: u16 = 1024;
 /// For how long a router without UPnP is not searched for it again, which takes seconds each time.
 const WITHOUT_UPNP: Duration = Duration::from_secs(60);
 
@@ -88,12 +89,19 @@ pub(crate) struct Asked {
     pub(crate) lease: Lease,
     /// It was not there before.
     new: bool,
+    /// The library did not hold it before.
+    joined: bool,
 }
 
 impl Asked {
-    /// Whether the lease was there before.
+    /// Whether the lease was there before, for either library.
     pub(crate) const fn was_there(&self) -> bool {
         !self.new
+    }
+
+    /// Whether the library has held the lease since before it asked: then it has something to lose.
+    pub(crate) const fn was_held(&self) -> bool {
+        !self.joined
     }
 
     /// The state with the mapping. A lease that waits for its next attempt makes it at once.
@@ -140,14 +148,15 @@ impl Router {
         let port = (wish.transport, wish.internal_port);
         let mut held = self.held();
         if let Some(known) = held.get_mut(&port).filter(|known| known.lease.state() != LeaseState::Exited) {
-            if !known.holders.contains(&library) {
+            let joined = !known.holders.contains(&library);
+            if joined {
                 known.holders.push(library);
             }
-            return Ok(Asked { lease: known.lease.clone(), new: false });
+            return Ok(Asked { lease: known.lease.clone(), new: false, joined });
         }
         let lease = self.mapper.map(wish.request())?;
         held.insert(port, Held { lease: lease.clone(), holders: vec![library] });
-        Ok(Asked { lease, new: true })
+        Ok(Asked { lease, new: true, joined: true })
     }
 
     /// The library has no use for the lease any more. Answers with it if nobody has, for the caller to stop it.
@@ -170,6 +179,19 @@ impl Router {
         leases().find(has).or_else(|| leases().find(wishes)).cloned()
     }
 
+    /// The external port that is wished for, or the next one that no lease of another internal port has or wishes for: two leases
+    /// with one wish there cannot be.
+    pub(crate) fn free_port(&self, wish: &Wish) -> u16 {
+        let held = self.held();
+        let others = || held.iter().filter(|(port, _)| **port != (wish.transport, wish.internal_port));
+        let leases = || others().map(|(_, held)| &held.lease).filter(|lease| lease.request().transport == wish.transport);
+        let is_free = |port: &u16| {
+            !leases().any(|lease| lease.external_port() == Some(*port) || lease.request().suggested_port() == *port)
+        };
+        let mut ports = (wish.external_port..=u16::MAX).chain(FIRST_USER_PORT..wish.external_port);
+        ports.find(is_free).unwrap_or(wish.external_port)
+    }
+
     /// The leases of a library.
     pub(crate) fn of(&self, library: Library) -> Vec<Lease> {
         let held = self.held();
@@ -188,12 +210,12 @@ impl Router {
         leases
     }
 
-    /// Takes up what an earlier program has left on record for the port, and deletes it.
-    pub(crate) async fn forget(&self, wish: &Wish) -> Result<(), PortMappingError> {
+    /// Takes up what an earlier program has left on record for the port, and deletes it. Answers with the external port.
+    pub(crate) async fn forget(&self, wish: &Wish) -> Result<Option<u16>, PortMappingError> {
         let lease = self.mapper.map(wish.request())?;
         let there = lease.ready(ANSWER_DEADLINE).await;
         lease.stop(None).await;
-        there.map(drop)
+        there.map(|there| there.external_port())
     }
 
     /// The address at which the internet sees this machine.

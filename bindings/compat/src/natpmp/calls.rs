@@ -232,12 +232,14 @@ pub unsafe extern "C" fn sendnewportmappingrequest(
 }
 
 fn map(router: &'static Router, wish: &Wish) -> Result<Begun, c_int> {
-    let asked = router.ask(Library::Natpmp, wish).map_err(|error| of_natpmp(&error))?;
+    // NAT-PMP has another port given to whoever wishes for one that is taken.
+    let wish = Wish { external_port: router.free_port(wish), ..wish.clone() };
+    let asked = router.ask(Library::Natpmp, &wish).map_err(|error| of_natpmp(&error))?;
     Ok(Box::pin(async move {
         match asked.answer().await {
             Ok(lease) => Ok(mapped(&lease)),
             Err(error) => {
-                if !asked.was_there()
+                if !asked.was_held()
                     && let Some(unused) = router.let_go(Library::Natpmp, &asked.lease)
                 {
                     unused.begin_stop();

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use portlease::{Lease, TableEntry, Transport};
+use portlease::{ErrorKind, Lease, LeaseSnapshot, TableEntry, Transport};
 use portlease_host::thread::wait;
 
 use super::{code, failed, for_everybody, port, router, transport};
@@ -59,34 +59,36 @@ impl Added {
         if self.client != local {
             return self.by_hand(router);
         }
+        let wish = match any {
+            true => Wish { external_port: router.free_port(&self.wish), ..self.wish.clone() },
+            false => self.wish.clone(),
+        };
         // A router lets a host set its own entry anew with another port.
-        if let Some(other) =
-            router.at(transport, external_port).filter(|lease| lease.request().internal_port != internal_port)
+        if !any
+            && let Some(other) =
+                router.at(transport, external_port).filter(|lease| lease.request().internal_port != internal_port)
         {
             stop(router, &other);
         }
-        // One port of this machine has one lease; further ports of the router lead there by entries that nobody renews.
-        if let Some(lease) = router.on(transport, internal_port).filter(Lease::active)
-            && lease.external_port() != Some(external_port)
-            && !any
-        {
-            return self.by_hand(router);
-        }
-        let asked = router.ask(Library::Miniupnpc, &self.wish).map_err(failed)?;
+        // The arguments are right, so what is invalid is a wish that another lease has already.
+        let asked = router.ask(Library::Miniupnpc, &wish).map_err(|error| match error.kind() {
+            ErrorKind::Invalid => upnp::CONFLICT,
+            _ => failed(error),
+        })?;
         let answer = wait(asked.answer());
-        let granted = answer.as_ref().ok().and_then(portlease::LeaseSnapshot::external_port);
-        match (answer, granted) {
-            (Ok(_), Some(port)) if any || port == external_port => Ok(port),
-            (Err(error), _) if !asked.was_there() => {
-                give_up(router, &asked.lease);
-                Err(failed(error))
-            }
-            // It was mapped before, and comes back by itself.
-            (Err(error), _) => Err(failed(error)),
-            (Ok(_), _) => {
-                give_up(router, &asked.lease);
-                Err(upnp::CONFLICT)
-            }
+        let granted = answer.as_ref().ok().and_then(LeaseSnapshot::external_port);
+        if let Some(port) = granted.filter(|port| any || *port == external_port) {
+            return Ok(port);
+        }
+        // What was mapped before stays, or comes back by itself.
+        if !asked.was_held() {
+            give_up(router, &asked.lease);
+        }
+        match answer {
+            Err(error) => Err(failed(error)),
+            // One port of this machine has one lease; further ports of the router lead there by entries that nobody renews.
+            Ok(_) if asked.was_there() => self.by_hand(router),
+            Ok(_) => Err(upnp::CONFLICT),
         }
     }
 
@@ -205,7 +207,8 @@ fn delete(router: &Router, transport: Transport, external_port: u16) -> Result<(
             upnp::HTTP_ERROR => {
                 let (lifetime, description) = Default::default();
                 let wish = Wish { transport, external_port, internal_port: external_port, lifetime, description };
-                wait(router.forget(&wish)).map_err(|_| upnp::NO_SUCH_ENTRY)
+                let forgotten = wait(router.forget(&wish)).ok().flatten();
+                forgotten.filter(|port| *port == external_port).map(drop).ok_or(upnp::NO_SUCH_ENTRY)
             }
             code => Err(code),
         },
