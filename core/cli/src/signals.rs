@@ -22,15 +22,15 @@ mod unix {
 
     use tokio::signal::unix::{Signal, SignalKind, signal};
 
-    /// Hears the signals that ask a program to end, from its creation on: SIGINT, SIGTERM, and SIGHUP, which a program
-    /// gets when its terminal is closed. If SIGHUP is ignored at the start, as under `nohup`, the program is to outlive
+    /// Hears the signals that ask a program to end, from its creation on: SIGINT, SIGQUIT, SIGTERM, and SIGHUP, which a
+    /// program gets when its terminal is closed. If SIGHUP is ignored at the start, as under `nohup`, the program is to outlive
     /// its terminal, so it stays ignored.
     #[derive(Debug)]
     pub(crate) struct Signals(Vec<Signal>);
 
     impl Signals {
         pub(super) fn try_listen() -> io::Result<Self> {
-            let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+            let mut kinds = vec![SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate()];
             if !hangup_is_ignored() {
                 kinds.push(SignalKind::hangup());
             }
