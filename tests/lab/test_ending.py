@@ -63,5 +63,5 @@ def test_a_stop_is_bounded_where_the_router_has_gone(lab: Lab, start: Start) -> 
     mapping.wait_for("installed")
     lab.mute("on")
     # within STOPS_WITHIN, and it says what may be left
-    assert mapping.stop() == 1
+    assert mapping.stop() == 4
     assert "unconfirmed" in mapping.names()

@@ -131,7 +131,7 @@ def test_a_renewed_pinhole_that_nothing_closes_is_told_with_its_end(make_lab: Ma
     mapping = start(lab, "4000/udp", *RENEWED_SOON, *IPV6)
     mapping.wait_for("installed")
     mapping.wait_for("renewed", RENEWED_WITHIN)
-    assert mapping.stop() == 1
+    assert mapping.stop() == 4
     assert lab.pinholes() == [Pinhole("udp", LAN_HOST6, 4000)]
     assert "unconfirmed" in mapping.names()
     # it had an hour to live, and was shortened to the least that this router grants

@@ -98,7 +98,7 @@ def test_a_bridge_of_containers_is_not_taken_for_the_home_network(
     mapping.wait_for("failed")
     counted = lab.run("lan", "nft", "list", "counter", "inet", "guests", "sent").stdout
     assert "packets 0 " in counted, counted
-    assert mapping.stop() in (0, 1)
+    assert mapping.stop() in (0, 1, 4)
 
 
 def public_host(lab: Lab, address: str) -> None:

@@ -41,6 +41,7 @@ mod unmap;
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use portlease::{ErrorKind, ErrorReport, PortMappingError};
@@ -58,21 +59,18 @@ portlease asks the router by PCP, NAT-PMP and UPnP, all at once, and stays with 
 before it ends and takes it off the router when it stops. It does not listen on the port itself: that is your \
 program's part, started before or after.";
 
-const AFTER_HELP: &str = "\
+const EXAMPLES: &str = "\
 Examples:
-  portlease map 4000/udp                 make UDP port 4000 reachable until Ctrl-C
-  portlease map 8080/tcp --external 80   the same for TCP, as port 80 if the router lets us
-  portlease doctor                       why does it not work?
-  portlease demo                         see it work, on a simulated router on this machine
+  portlease map 4000/udp       make UDP port 4000 reachable until Ctrl-C
+  portlease map 8080:80/tcp    make TCP port 8080 reachable as port 80, if the router allows it
+  portlease doctor             why does it not work?
+  portlease demo               see it work, on a simulated router on this machine";
 
-Exit status:
-  0  done
-  1  it failed, or something may be left on the router; why, and what to try, is on stderr
-  2  the command line makes no sense";
+static AFTER_HELP: LazyLock<String> = LazyLock::new(|| outcome::with_statuses(EXAMPLES));
 
 #[derive(Debug, Parser)]
 #[command(name = "portlease", bin_name = "portlease", version, about = ABOUT, long_about = LONG_ABOUT)]
-#[command(after_help = AFTER_HELP, arg_required_else_help = true, propagate_version = true)]
+#[command(after_help = AFTER_HELP.as_str(), arg_required_else_help = true, propagate_version = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -103,12 +101,12 @@ impl Command {
     }
 }
 
-/// Runs the command with these arguments, the program's own name first, and returns the exit status: 0, 1 if it failed
-/// or if something may be left on the router, 2 for bad usage. `run` replaces the process, so it returns only if it
-/// could not start the program: 125, 126 or 127.
+/// Runs the command with these arguments, the program's own name first, and returns the exit status: 0, 1 if it failed,
+/// 2 for bad usage, 3 if what is mapped cannot be reached from the internet, 4 if something may be left on the router.
+/// `run` replaces the process, so it returns only if it could not start the program: 125, 126 or 127.
 ///
 /// Writes to the process's standard output and standard error. While a command holds something on the router, it hears
-/// SIGINT, SIGTERM and, unless that is ignored, SIGHUP; on Windows Ctrl-C, Ctrl-Break, the close of the console, logoff
+/// SIGINT, SIGQUIT, SIGTERM and, unless that is ignored, SIGHUP; on Windows Ctrl-C, Ctrl-Break, the close of the console, logoff
 /// and shutdown. Never exits the process itself. Must not be called on a thread that runs a tokio runtime.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let cli = match Cli::try_parse_from(arguments) {

@@ -1,5 +1,6 @@
 //! `portlease map`: map ports and hold them.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -8,15 +9,15 @@ use tokio::time::Instant;
 
 use crate::args::{self, Families, PathArgs, PcpPortArgs, PortSpec, ProtocolArgs};
 use crate::log::LogArgs;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, with_statuses};
 use crate::output::Output;
 use crate::session::Session;
 use crate::signals::Signals;
 use crate::state::StateArgs;
 
 const LONG_ABOUT: &str = "\
-Map ports and keep them mapped until Ctrl-C, SIGTERM, a closed terminal or the end of --for; then take them off the \
-router. Under nohup a closed terminal does not end it.
+Map ports and keep them mapped until Ctrl-C, SIGTERM, SIGQUIT, a closed terminal (SIGHUP) or the end of --for; then take \
+them off the router. Under nohup a closed terminal does not end it.
 
 Each port is written with its transport. The router is asked for the same port outside; if that is taken it may give \
 another, unless --exact is given. A router that does not answer, or says no, is asked again after 1 s, 2 s, 4 s and so \
@@ -30,6 +31,10 @@ reason. An open firewall cannot be told from a closed one by asking.
 At the end it waits until the router has confirmed that every port is released; a second Ctrl-C ends the wait. A port \
 that the router did not confirm may stay mapped: a warning names it, with the time when its lifetime ends.
 
+The exit status is 0 if at least one port was mapped, with --detach and with --retry never if all of them were. With \
+--family both a port is mapped, and can be reached, if that holds for one of its families. If several failures come \
+together, the exit status is the first of 4, 1 and 3 that applies.
+
 What is mapped is recorded in a small file, so that after a crash the next start gets the same external port and removes \
 the mappings that it does not ask for again. The folder is $XDG_STATE_HOME/portlease or else ~/.local/state/portlease; on macOS \
 ~/Library/Application Support/portlease, on Windows %LOCALAPPDATA%\\portlease. Without a home folder nothing is recorded.
@@ -37,7 +42,7 @@ the mappings that it does not ask for again. The folder is $XDG_STATE_HOME/portl
 portlease does not open the port on this machine: your program does, before or after. With --family ipv6 it must listen on \
 IPv6, for instance on `::`.";
 
-const AFTER_HELP: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   portlease map 4000/udp                        until Ctrl-C
   portlease map 4000/both 8080/tcp              several at once; `both` is UDP and TCP
@@ -51,14 +56,9 @@ JSON events: installed, renewed, changed, failed, revoked, repaired, exited, net
 --detach, and unconfirmed or pending for a port that may still be mapped. A failed without a port is a warning, for
 instance that the record cannot be written. Such as
   {\"event\":\"installed\",\"transport\":\"udp\",\"family\":\"ipv4\",\"internal_port\":4000,
-   \"external\":\"192.0.1.1:4000\",\"external_port\":4000,\"protocol\":\"pcp\",\"ttl\":3600,\"address_class\":\"public\",\"elapsed_ms\":1.4}
+   \"external\":\"192.0.1.1:4000\",\"external_port\":4000,\"protocol\":\"pcp\",\"ttl\":3600,\"address_class\":\"public\",\"elapsed_ms\":1.4}";
 
-Exit status:
-  0  at least one port was mapped (with --detach and with --retry never: all of them), and all of them are released, or
-     left on purpose with --detach. With --family both a port is mapped if it is mapped by one of the families
-  1  a mapping could not be made, or the router did not confirm at the end that it is released; the kind of failure and
-     what to try, or the port that may still be mapped, are on stderr
-  2  the command line makes no sense";
+static AFTER_HELP: LazyLock<String> = LazyLock::new(|| with_statuses(EXAMPLES));
 
 /// What happens after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -71,7 +71,7 @@ enum Retry {
 
 /// Map ports and keep them mapped until Ctrl-C
 #[derive(Debug, Args)]
-#[command(long_about = LONG_ABOUT, after_help = AFTER_HELP)]
+#[command(long_about = LONG_ABOUT, after_help = AFTER_HELP.as_str())]
 pub(crate) struct MapArgs {
     /// Local port and transport: 4000/udp, 8080/tcp, or 4000/both
     #[arg(required = true, value_name = "PORT/TRANSPORT", value_parser = args::port_spec)]
@@ -190,8 +190,8 @@ pub(crate) async fn run(args: MapArgs) -> Outcome {
     let deadline = args.hold.and_then(|hold| Instant::now().checked_add(hold));
     let mapper = Mapper::start(config)?;
     let mut leases = Vec::new();
-    for request in requests {
-        match mapper.map(request) {
+    for request in &requests {
+        match mapper.map(request.clone()) {
             Ok(lease) => leases.push(lease),
             Err(error) => {
                 mapper.stop(None).await;
@@ -199,7 +199,7 @@ pub(crate) async fn run(args: MapArgs) -> Outcome {
             }
         }
     }
-    let mut session = Session::new(&output, &leases, args.family, args.detach);
+    let mut session = Session::new(&output, requests.iter().zip(&leases), args.family, args.detach);
     let end = session.hold(&mapper, &leases, &mut signals, deadline).await;
     output.end_live();
     session.finish(end, &mapper, &leases, &mut signals).await

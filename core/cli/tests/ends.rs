@@ -36,6 +36,13 @@ fn sigterm_releases() {
     releases_after(|running| running.signal("TERM"));
 }
 
+/// Windows has no such signal.
+#[cfg(unix)]
+#[test]
+fn sigquit_releases() {
+    releases_after(|running| running.signal("QUIT"));
+}
+
 #[test]
 fn ctrl_c_before_anything_was_mapped_is_status_1() {
     let gateway = gateway_with(refusing());
@@ -57,7 +64,7 @@ fn a_second_ctrl_c_ends_at_once() {
     running.complaint("releasing");
     running.press_ctrl_c();
     let ended = running.end();
-    assert_eq!(ended.status, Some(1));
+    assert_eq!(ended.status, Some(4));
     assert!(
         ended.stderr.contains(
             "portlease: warning: 4000/udp: left before the router confirmed that it is released; \
@@ -76,7 +83,7 @@ fn a_router_that_went_away_does_not_keep_it_from_ending() {
     drop(gateway);
     running.press_ctrl_c();
     let ended = running.end();
-    assert_eq!(ended.status, Some(1), "what is left on the router is not known: {ended:?}");
+    assert_eq!(ended.status, Some(4), "what is left on the router is not known: {ended:?}");
     assert!(ended.stderr.contains("the router did not confirm that it is released"), "{}", ended.stderr);
 }
 
@@ -87,7 +94,7 @@ fn only_the_ports_that_may_be_left_are_named() {
     let left = start_at(&gateway, "map 4000/udp --protocol upnp --ttl 10m");
     left.line();
     let ended = left.interrupt();
-    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert_eq!(ended.status, Some(4), "{ended:?}");
     assert!(!ended.text().contains("released"), "{ended:?}");
     let warning = "portlease: warning: 4000/udp: the router did not confirm that it is released: ";
     assert!(ended.stderr.contains(warning) && ended.stderr.contains("; it may stay mapped until "), "{}", ended.stderr);
@@ -106,7 +113,25 @@ fn programs_are_told_which_ports_may_be_left_and_until_when() {
     assert_eq!((&left["internal_port"], &left["external_port"]), (&json!(4000), &json!(4000)), "{left}");
     let ends = left["expires_at"].as_u64().unwrap();
     assert!((before + 500..before + 660).contains(&ends), "{left}");
-    assert_eq!(running.end().status, Some(1));
+    assert_eq!(running.end().status, Some(4));
+}
+
+#[test]
+fn a_router_that_ignores_the_delete_is_status_4() {
+    for protocol in ["pcp", "nat-pmp", "upnp"] {
+        let gateway = gateway();
+        let running = start_at(&gateway, &format!("map 4000/udp --protocol {protocol}"));
+        running.line();
+        gateway.set_faults(Faults {
+            pcp: Mode::Silent,
+            nat_pmp: Mode::Silent,
+            upnp: Mode::Silent,
+            ..Faults::default()
+        });
+        let ended = running.interrupt();
+        assert_eq!(ended.status, Some(4), "{protocol}: {ended:?}");
+        assert!(ended.stderr.contains("the router did not confirm that it is released"), "{protocol}: {ended:?}");
+    }
 }
 
 /// It is told by a signal that Windows does not have.

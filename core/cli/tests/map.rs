@@ -230,12 +230,52 @@ fn exact_takes_no_other_port() {
 fn behind_carrier_grade_nat_a_warning_says_plainly_that_nobody_can_reach_it() {
     let gateway = gateway_with(Faults { cgnat: true, ..Faults::default() });
     let ended = run_at(&gateway, "map 4000/udp --for 1");
-    assert_eq!(ended.status, Some(0), "the mapping was made");
+    assert_eq!(ended.status, Some(3), "it is mapped and of no use: {ended:?}");
     assert!(ended.stderr.contains("portlease: warning: 4000/udp: 100.64.0.9"), "{}", ended.stderr);
     assert!(ended.stderr.contains("nobody on the internet can reach it"), "{}", ended.stderr);
     let running = start_at(&gateway, "map 4000/udp --json");
     assert_eq!(running.event("installed")["address_class"], "cgnat");
+    assert_eq!(running.interrupt().status, Some(3));
+    let detached = run_at(&gateway, "map 4000/udp --detach");
+    assert_eq!(detached.status, Some(3), "{detached:?}");
+}
+
+#[test]
+fn behind_a_second_router_the_status_is_3_unless_a_public_address_comes_before_the_end() {
+    let gateway = gateway();
+    gateway.set_external_address(Some([192, 168, 7, 2].into()));
+    let running = start_at(&gateway, "map 4000/udp --json --renewal-interval 1");
+    assert_eq!(running.event("installed")["address_class"], "private");
+    gateway.set_external_address(Some([192, 0, 1, 2].into()));
+    running.event("changed");
+    gateway.set_external_address(Some([10, 0, 0, 2].into()));
+    assert_eq!(running.event("changed")["external"], "10.0.0.2:4000");
+    assert_eq!(running.interrupt().status, Some(3));
+    gateway.set_external_address(Some([192, 168, 7, 2].into()));
+    let running = start_at(&gateway, "map 4000/udp --json --renewal-interval 1");
+    running.event("installed");
+    gateway.set_external_address(Some([192, 0, 1, 2].into()));
+    running.event("changed");
     assert_eq!(running.interrupt().status, Some(0));
+}
+
+#[test]
+fn another_external_port_than_the_one_asked_for_is_warned_about_once() {
+    let gateway = gateway();
+    let taken = ([127, 0, 0, 1], 9).into();
+    gateway.add_mapping(portlease_gateway::Transport::Tcp, 80, taken, None).unwrap();
+    let running = start_at(&gateway, "map 8080/tcp --external 80 --json --renewal-interval 1");
+    let port = running.event("installed")["external_port"].as_u64().unwrap();
+    running.event("renewed");
+    let ended = running.interrupt();
+    let warning = format!(
+        "portlease: warning: 8080/tcp: the router opened port {port}, not port 80 as asked: others must connect to port {port}"
+    );
+    assert_eq!(ended.stderr.matches(&warning).count(), 1, "{}", ended.stderr);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    gateway.set_faults(Faults { granted_port: Some(4100), ..Faults::default() });
+    let ended = run_at(&gateway, "map 4000/udp --for 1");
+    assert!(!ended.stderr.contains("as asked"), "nobody has asked for a port: {}", ended.stderr);
 }
 
 #[test]

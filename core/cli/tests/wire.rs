@@ -99,7 +99,7 @@ fn map_tells_what_the_router_did_not_confirm() {
     gateway.set_faults(Faults { pcp: Mode::Off, nat_pmp: Mode::Off, upnp: Mode::Off, ..Faults::default() });
     running.press_ctrl_c();
     assert_names(&running.event("unconfirmed"), &LEFT);
-    assert_eq!(running.end().status, Some(1));
+    assert_eq!(running.end().status, Some(4));
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn map_tells_what_it_did_not_wait_for() {
     assert!(gateway.wait_for(PATIENCE, |state| looks(state) > before), "the delete is under way");
     running.press_ctrl_c();
     assert_names(&running.event("pending"), &LEFT);
-    assert_eq!(running.end().status, Some(1));
+    assert_eq!(running.end().status, Some(4));
 }
 
 #[test]
