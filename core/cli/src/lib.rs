@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! One module for each subcommand (`map`, `doctor`, `list`, `unmap`, `run`, `gateway`, `demo`, `completions`);
-//! `session` is a stay of `map`, `log` writes what `-v` tells, `state` finds the folder for its records, `args` reads what all share, `output` writes plain lines, status lines or JSON, `text` keeps them free of what steers a terminal, `event` and `status` put a mapper's
+//! `session` is a stay of `map`, `log` writes what `-v` tells, `state` finds the folder for its records, `args` reads what all share, `ports` the ports of `map`, `output` writes plain lines, status lines or JSON, `text` keeps them free of what steers a terminal, `event` and `status` put a mapper's
 //! events and a lease's state into words, `leftover` what is still on the router at the end, `pinholes` is IPv6 in `list` and `unmap`, `diagnosis` and `diagnosis_ipv6` draw conclusions for `doctor`, `repair` is its `--repair`, `advice` says what to try, `drop_in` finds the libraries for `run`,
 //! `signals` hears Ctrl-C.
 
@@ -29,6 +29,7 @@ mod map;
 mod outcome;
 mod output;
 mod pinholes;
+mod ports;
 mod repair;
 mod run;
 mod session;

@@ -7,10 +7,11 @@ use clap::{Args, ValueEnum};
 use portlease::{AddressFamily, Config, MapRequest, Mapper, PortMappingError, RetryPolicy};
 use tokio::time::Instant;
 
-use crate::args::{self, Families, PathArgs, PcpPortArgs, PortSpec, ProtocolArgs};
+use crate::args::{self, Families, PathArgs, PcpPortArgs, ProtocolArgs};
 use crate::log::LogArgs;
 use crate::outcome::{Outcome, with_statuses};
 use crate::output::Output;
+use crate::ports::{self, Entry, MOST};
 use crate::session::Session;
 use crate::signals::Signals;
 use crate::state::StateArgs;
@@ -19,8 +20,9 @@ const LONG_ABOUT: &str = "\
 Map ports and keep them mapped until Ctrl-C, SIGTERM, SIGQUIT, a closed terminal (SIGHUP) or the end of --for; then take \
 them off the router. Under nohup a closed terminal does not end it.
 
-Each port is written with its transport. The router is asked for the same port outside; if that is taken it may give \
-another, unless --exact is given. A router that does not answer, or says no, is asked again after 1 s, 2 s, 4 s and so \
+Each port is written with its transport. A range, such as 4000-4010/udp, is each of its ports; one command can map at most \
+256. The router is asked for the same port outside, or with 8080:80/tcp for port 80; if that is taken it may give another, \
+unless --exact is given. A router that does not answer, or says no, is asked again after 1 s, 2 s, 4 s and so \
 on up to 5 min: every failure is told, and portlease goes on trying unless --retry never is given.
 
 --family ipv6 opens the port in the router's firewall for this machine's own global IPv6 address, which is the way in for \
@@ -46,7 +48,8 @@ const EXAMPLES: &str = "\
 Examples:
   portlease map 4000/udp                        until Ctrl-C
   portlease map 4000/both 8080/tcp              several at once; `both` is UDP and TCP
-  portlease map 8080/tcp --external 80 --exact  as port 80, or not at all
+  portlease map 80,443/tcp,4000-4010/udp        lists and ranges
+  portlease map 8080:80/tcp --exact             as port 80, or not at all
   portlease map 4000/udp --family both          by IPv4 and by IPv6, whatever works
   portlease map 4000/udp --for 10m --json       for ten minutes, one JSON object a line
   portlease map 4000/udp --ttl 2h --detach      for two hours, without staying
@@ -69,19 +72,30 @@ enum Retry {
     Never,
 }
 
+/// One argument: clap takes a plain vector for many.
+#[derive(Debug, Clone)]
+struct PortList(Vec<Entry>);
+
+impl PortList {
+    fn parse(text: &str) -> Result<Self, String> {
+        ports::list(text).map(Self)
+    }
+}
+
 /// Map ports and keep them mapped until Ctrl-C
 #[derive(Debug, Args)]
 #[command(long_about = LONG_ABOUT, after_help = AFTER_HELP.as_str())]
 pub(crate) struct MapArgs {
-    /// Local port and transport: 4000/udp, 8080/tcp, or 4000/both
-    #[arg(required = true, value_name = "PORT/TRANSPORT", value_parser = args::port_spec)]
-    ports: Vec<PortSpec>,
+    /// Local port and transport: 4000/udp, 8080/tcp, or 4000/both; a range, 4000-4010/udp; with the port outside, 8080:80/tcp.
+    /// Commas separate several: 80,443/tcp
+    #[arg(required = true, value_name = "PORT/TRANSPORT", value_parser = PortList::parse)]
+    ports: Vec<PortList>,
     /// The way in: IPv4, IPv6, or both for each port
     #[arg(long, value_name = "FAMILY", default_value = "ipv4")]
     family: Families,
-    /// Port to ask for outside; give it once for each port, in the same order. With IPv6 it is always the same as inside
-    /// [default: the same as inside]
-    #[arg(long, value_name = "PORT")]
+    /// Port to ask for outside, as in 8080:80/tcp; give one for each port or range, in the same order, separated by commas. With
+    /// IPv6 it is always the same as inside [default: the same as inside]
+    #[arg(long, value_name = "PORT", value_delimiter = ',')]
     external: Vec<u16>,
     /// Take no other external port than the one asked for
     #[arg(long)]
@@ -143,25 +157,29 @@ impl MapArgs {
 
     /// Every mapping to ask for. Fails with kind `invalid`.
     fn requests(&self) -> Result<Vec<MapRequest>, PortMappingError> {
-        if !self.external.is_empty() && self.external.len() != self.ports.len() {
+        let entries: Vec<&Entry> = self.ports.iter().flat_map(|list| &list.0).collect();
+        self.check_external(&entries)?;
+        let count = entries.iter().map(|entry| entry.count()).sum::<usize>() * self.family.all().len();
+        if count > MOST {
             return Err(PortMappingError::invalid(
-                "external",
-                format!(
-                    "{} given for {} ports; give one for each, in the same order, or none",
-                    self.external.len(),
-                    self.ports.len()
-                ),
+                "port",
+                format!("{count} mappings; one command can map at most {MOST}"),
             ));
         }
         let mut requests: Vec<MapRequest> = Vec::new();
-        for (place, spec) in self.ports.iter().enumerate() {
-            for transport in spec.transports() {
-                if requests.iter().any(|other| (other.internal_port, other.transport) == (spec.port, transport)) {
-                    return Err(PortMappingError::invalid("port", format!("{}/{transport} is given twice", spec.port)));
+        for (place, entry) in entries.into_iter().enumerate() {
+            let pairs = entry.pairs(self.external.get(place).copied());
+            let pairs = pairs.map_err(|why| PortMappingError::invalid("external_port", why))?;
+            let transports = entry.transports();
+            for ((port, outside), transport) in
+                pairs.into_iter().flat_map(|pair| transports.iter().map(move |transport| (pair, *transport)))
+            {
+                if requests.iter().any(|other| (other.internal_port, other.transport) == (port, transport)) {
+                    return Err(PortMappingError::invalid("port", format!("{port}/{transport} is given twice")));
                 }
                 for family in self.family.all() {
-                    let mut request = MapRequest::new(spec.port, transport).family(*family);
-                    request.external_port = self.external.get(place).copied();
+                    let mut request = MapRequest::new(port, transport).family(*family);
+                    request.external_port = outside;
                     request.exact = self.exact;
                     request.validate()?;
                     requests.push(request);
@@ -169,6 +187,22 @@ impl MapArgs {
             }
         }
         Ok(requests)
+    }
+
+    /// Fails with `invalid` if it is not clear which port outside belongs to which inside.
+    fn check_external(&self, entries: &[&Entry]) -> Result<(), PortMappingError> {
+        let (given, ports) = (self.external.len(), entries.len());
+        if given == 0 {
+            return Ok(());
+        }
+        let invalid = |why| Err(PortMappingError::invalid("external", why));
+        if let Some(entry) = entries.iter().find(|entry| entry.names_outside()) {
+            return invalid(format!("`{}` names its external port already; leave out --external", entry.text));
+        }
+        if given != ports {
+            return invalid(format!("{given} given for {ports} ports; give one for each, in the same order, or none"));
+        }
+        Ok(())
     }
 }
 
@@ -230,6 +264,18 @@ mod tests {
                 (8080, Transport::Tcp, Some(80), true)
             ]
         );
+    }
+
+    #[test]
+    fn lists_and_ranges_have_external_ports_of_their_own() {
+        let asked = |line: &str| -> Vec<_> {
+            let requests = args(line).requests().unwrap();
+            requests.iter().map(|r| (r.internal_port, r.external_port)).collect()
+        };
+        assert_eq!(asked("8080:80,8443:443/tcp"), [(8080, Some(80)), (8443, Some(443))]);
+        assert_eq!(asked("8080,8443/tcp --external 80,443"), [(8080, Some(80)), (8443, Some(443))]);
+        assert_eq!(asked("4000-4001/udp --external 5000"), [(4000, Some(5000)), (4001, Some(5001))]);
+        assert_eq!(asked("4000-4001/udp,22/tcp"), [(4000, None), (4001, None), (22, None)]);
     }
 
     #[test]

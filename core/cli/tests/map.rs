@@ -38,6 +38,20 @@ fn several_ports_have_their_own_external_ports() {
 }
 
 #[test]
+fn ranges_and_lists_are_mapped_port_by_port() {
+    let gateway = gateway();
+    let running = start_at(&gateway, "map 4000-4002/udp,8080:80,8443:443/tcp --json");
+    (0..5).for_each(|_| drop(running.event("installed")));
+    let mappings = gateway.mappings();
+    let mut mapped: Vec<_> =
+        mappings.iter().map(|m| format!("{}>{}/{}", m.internal.port(), m.external_port, m.transport)).collect();
+    mapped.sort();
+    assert_eq!(mapped, ["4000>4000/udp", "4001>4001/udp", "4002>4002/udp", "8080>80/tcp", "8443>443/tcp"]);
+    assert_eq!(running.interrupt().status, Some(0));
+    assert!(gateway.mappings().is_empty());
+}
+
+#[test]
 fn an_installed_event_has_every_documented_field() {
     let gateway = gateway();
     let running = start_at(&gateway, "map 4000/udp --json --ttl 10m");

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 
 /// A command line, and what the message must contain.
-const CASES: [(&str, &str); 61] = [
+const CASES: [(&str, &str); 71] = [
     ("", "Usage: portlease <COMMAND>"),
     ("nosuch", "nosuch"),
     ("map", "PORT/TRANSPORT"),
@@ -15,6 +15,16 @@ const CASES: [(&str, &str); 61] = [
     ("map 65536/udp", "must be between 1 and 65535, not `65536`"),
     ("map 4000/sctp", "`sctp` is not one of udp, tcp, both"),
     ("map 4000/udp 4000/both", "invalid: port: 4000/udp is given twice"),
+    ("map 4000/udp,http", "for example 4000/udp, 8080/tcp or 4000/both; a range is 4000-4010/udp"),
+    ("map 1-60000/udp", "`1-60000` is 60000 ports; one command can map at most 256"),
+    ("map 4000-4200/udp 5000-5200/udp", "invalid: port: 402 mappings; one command can map at most 256"),
+    ("map 4000-4200/udp --family both", "invalid: port: 402 mappings; one command can map at most 256"),
+    ("map 4010-4000/udp", "`4010-4000` ends before it begins; write 4000-4010"),
+    ("map 8000-8010:80/tcp", "has a different number of ports inside and outside"),
+    ("map 8080:80/tcp --external 80", "invalid: external: `8080:80/tcp` names its external port already"),
+    ("map 8080:80/tcp --family ipv6", "invalid: external_port: must be the internal port 8080 with IPv6"),
+    ("map 4000-4010/udp --external 65530", "invalid: external_port: 11 ports from 65530 on reach beyond 65535"),
+    ("map 4000-4010/udp 4005/udp", "invalid: port: 4005/udp is given twice"),
     ("map 4000/udp --external 0", "invalid: external_port: must be between 1 and 65535"),
     ("map 4000/udp --external 70000", "70000"),
     ("map 4000/udp 4001/udp --external 80", "invalid: external: 1 given for 2 ports"),
