@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use portlease::{PortMappingError, fork};
 use portlease_host::thread::living;
 
+use crate::memory::guard;
 use crate::natpmp::Channels;
 use crate::router::Router;
 
@@ -88,9 +89,12 @@ static AT_EXIT: extern "C" fn() = at_exit;
 /// record says that it was left on purpose.
 extern "C" fn at_exit() {
     let Some(process) = of_this_process(LATEST.load(Ordering::Acquire)) else { return };
-    let routers: Vec<_> = process.routers().values().copied().collect();
-    if !routers.is_empty() {
-        // The thread's own memory is gone by now.
-        living(|| Router::leave_all(&routers, EXIT_PATIENCE));
-    }
+    // Without room for another thread, nothing is left on purpose; the program still ends as it meant to.
+    guard((), || {
+        let routers: Vec<_> = process.routers().values().copied().collect();
+        if !routers.is_empty() {
+            // The thread's own memory is gone by now.
+            living(|| Router::leave_all(&routers, EXIT_PATIENCE));
+        }
+    });
 }

@@ -108,6 +108,23 @@ TEST(a_child_may_close_what_it_has_inherited) {
   ask();
 }
 
+static natpmp_t copy;
+
+static void close_a_copy(void) {
+  CHECK_IS(0, initnatpmp(&natpmp, 0, 0));
+  closenatpmp(&copy);
+  natpmpresp_t response;
+  CHECK_IS(2, sendpublicaddressrequest(&natpmp));
+  CHECK_IS(0, finish(&natpmp, &response));
+}
+
+TEST(a_child_that_closes_a_copy_of_what_its_parent_has_closed_closes_nothing_else) {
+  CHECK_IS(0, initnatpmp(&natpmp, 0, 0));
+  copy = natpmp;
+  CHECK_IS(0, closenatpmp(&natpmp));
+  in_a_child(close_a_copy);
+}
+
 #ifndef __SANITIZE_ADDRESS__
 static volatile bool over;
 
@@ -165,6 +182,7 @@ int main(void) {
   RUN(a_struct_from_before_the_fork_works_in_the_child_and_still_in_the_parent);
   RUN(what_the_parent_has_asked_for_the_child_does_not_wait_for);
   RUN(a_child_may_close_what_it_has_inherited);
+  RUN(a_child_that_closes_a_copy_of_what_its_parent_has_closed_closes_nothing_else);
 #ifndef __SANITIZE_ADDRESS__ // whose allocator has locks of its own that a fork leaves held
   RUN(a_fork_in_the_middle_of_calls_of_other_threads_harms_nobody);
 #endif

@@ -127,14 +127,17 @@ pub unsafe extern "C" fn closenatpmp(p: *mut NatPmp) -> c_int {
         // SAFETY: the caller's.
         let Some(p) = (unsafe { p.as_mut() }) else { return natpmp::INVALID_ARGS };
         let s = std::mem::replace(&mut p.s, -1);
-        let is_open = match std::mem::replace(&mut p.pending_request, [0; 12]) {
-            own if own == mark() => Process::here().channels.close(s),
-            // The child of a fork closes what it has inherited.
-            other => other.starts_with(&MARK),
-        };
         p.has_pending_request = 0;
-        // SAFETY: the program's own descriptor, which this function is to close.
-        if is_open && unsafe { libc::close(s) } == 0 { 0 } else { natpmp::CLOSE_ERROR }
+        match std::mem::replace(&mut p.pending_request, [0; 12]) {
+            own if own == mark() => match Process::here().channels.close(s) {
+                // SAFETY: the program's own descriptor, which this function is to close.
+                true if unsafe { libc::close(s) } == 0 => 0,
+                _ => natpmp::CLOSE_ERROR,
+            },
+            // From before a fork. What the parent has closed meanwhile may belong to something of the child's.
+            inherited if inherited.starts_with(&MARK) => 0,
+            _ => natpmp::CLOSE_ERROR,
+        }
     })
 }
 
