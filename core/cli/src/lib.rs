@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! One module for each subcommand (`map`, `doctor`, `list`, `unmap`, `run`, `gateway`, `demo`, `completions`);
-//! `session` is a stay of `map`, `log` writes what `-v` tells, `state` finds the folder for its records, `args` reads what all share, `ports` the ports of `map`, `output` writes plain lines, status lines or JSON, `text` keeps them free of what steers a terminal, `event` and `status` put a mapper's
+//! `session` is a stay of `map`, `log` writes what `-v` tells, `state` finds the folder for its records, `args` reads what all share, `ports` the ports of `map`, `output` writes plain lines, status lines or JSON, `screen` draws the status lines with `echo` switched off, `text` keeps them free of what steers a terminal, `event` and `status` put a mapper's
 //! events and a lease's state into words, `leftover` what is still on the router at the end, `pinholes` is IPv6 in `list` and `unmap`, `diagnosis` and `diagnosis_ipv6` draw conclusions for `doctor`, `repair` is its `--repair`, `advice` says what to try, `drop_in` finds the libraries for `run`,
 //! `signals` hears Ctrl-C.
 
@@ -18,6 +18,8 @@ mod diagnosis_ipv6;
 mod doctor;
 #[cfg(target_os = "linux")]
 mod drop_in;
+#[cfg(unix)]
+mod echo;
 mod event;
 mod gateway;
 mod leftover;
@@ -32,6 +34,7 @@ mod pinholes;
 mod ports;
 mod repair;
 mod run;
+mod screen;
 mod session;
 mod signals;
 mod state;

@@ -2,21 +2,14 @@
 //! stderr, so that a reader of stdout is not confused by them.
 
 use std::cell::RefCell;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use portlease::ErrorReport;
 use serde::Serialize;
 
 use crate::advice;
-use crate::text::{Colour, Paint, Shown, dumb_terminal, escaped};
-
-/// The lines at the bottom of a terminal that are drawn again and again.
-#[derive(Debug)]
-struct Live {
-    screen: MultiProgress,
-    lines: Vec<ProgressBar>,
-}
+use crate::screen::Screen;
+use crate::text::{Colour, Paint, Shown, escaped};
 
 /// Where one command's words go.
 #[derive(Debug)]
@@ -24,7 +17,7 @@ pub(crate) struct Output {
     json: bool,
     stdout: Paint,
     stderr: Paint,
-    live: RefCell<Option<Live>>,
+    live: RefCell<Option<Screen>>,
     /// Whether status lines may be drawn.
     draws: bool,
     /// The advice that was given last: it is not given again after every attempt.
@@ -119,47 +112,33 @@ impl Output {
         self.advised.replace(usual);
     }
 
-    /// Begins to draw that many status lines, where stdout is a terminal that can show them and people read it.
-    pub(crate) fn begin_live(&self, count: usize) -> bool {
-        if self.json || !self.draws || !io::stdout().is_terminal() || dumb_terminal() {
-            return false;
+    /// Begins to draw status lines, where stdout is a terminal that can show them and people read it.
+    pub(crate) fn begin_live(&self) -> bool {
+        if !self.json && self.draws {
+            self.live.replace(Screen::begin());
         }
-        let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
-        if screen.is_hidden() {
-            return false;
-        }
-        let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-        let lines = (0..count).map(|_| screen.add(ProgressBar::new_spinner().with_style(style.clone()))).collect();
-        self.live.replace(Some(Live { screen, lines }));
-        true
+        self.live.borrow().is_some()
     }
 
     /// Draws the status lines anew.
     pub(crate) fn draw(&self, texts: impl Iterator<Item = Shown>) {
-        if let Some(live) = &*self.live.borrow() {
-            for (line, text) in live.lines.iter().zip(texts) {
-                line.set_message(text.as_str().to_owned());
-            }
+        if let Some(live) = &mut *self.live.borrow_mut() {
+            // A terminal that is gone shows nothing; the next line that is written says so.
+            let _ = live.draw(texts.collect());
         }
     }
 
     /// Takes the status lines away.
     pub(crate) fn end_live(&self) {
-        if let Some(live) = self.live.take() {
+        if let Some(mut live) = self.live.take() {
             // A terminal that is gone has no lines left to take away.
-            let _ = live.screen.clear();
+            let _ = live.clear();
         }
     }
 
-    fn above_live<T>(&self, write: impl FnOnce() -> T) -> T {
-        match &*self.live.borrow() {
-            Some(live) => {
-                // indicatif's own `suspend` panics if the terminal is gone.
-                let _ = live.screen.clear();
-                let written = write();
-                live.lines.iter().take(1).for_each(ProgressBar::force_draw);
-                written
-            }
+    fn above_live(&self, write: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        match &mut *self.live.borrow_mut() {
+            Some(live) => live.above(write)?,
             None => write(),
         }
     }

@@ -105,7 +105,7 @@ impl<'a> Session<'a> {
         signals: &mut Signals,
         deadline: Option<Instant>,
     ) -> End {
-        let live = !self.detaching && self.output.begin_live(leases.len());
+        let live = !self.detaching && self.output.begin_live();
         let mut clock = interval(Duration::from_secs(1));
         clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
