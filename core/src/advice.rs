@@ -25,10 +25,11 @@ pub enum Obstacle {
     PortTaken,
     /// The router does not allow this machine, or this port, to be mapped.
     NotAuthorized,
+    /// The router has no external address, or its connection is down. Before a full table, because routers without an address
+    /// answer PCP with NO_RESOURCES.
+    NoExternalAddress,
     /// The router has no room for another mapping, or for another one of this machine.
     TableFull,
-    /// The router has no external address, or its connection is down.
-    NoExternalAddress,
     /// A NAT stands between this machine and the router that is asked.
     NatInside,
     /// The router tried and failed: its connection is down, its table is full, or something else.
@@ -61,8 +62,8 @@ impl Obstacle {
         Self::FirewallOff,
         Self::PortTaken,
         Self::NotAuthorized,
-        Self::TableFull,
         Self::NoExternalAddress,
+        Self::TableFull,
         Self::NatInside,
         Self::RouterFailed,
         Self::Refused,
@@ -140,7 +141,8 @@ impl Obstacle {
             }
             Self::TableFull => "delete mappings that nobody needs from the router's table, or restart the router",
             Self::NoExternalAddress => {
-                "look at the router's internet connection: is it up, and did it get an address of its own?"
+                "look at the router's internet connection: is it up, and did it get an address of its own? If that address is private \
+                 or begins with 100.64 to 100.127, ask the provider for a public IPv4 address, or use a relay or IPv6"
             }
             Self::NatInside => {
                 "connect this machine to the router itself: another router, a virtual machine or a container stands between them"
@@ -309,6 +311,15 @@ mod tests {
 
     fn obstacle(details: &[ErrorDetail]) -> Obstacle {
         Obstacle::of(ErrorKind::Refused, details).unwrap()
+    }
+
+    #[test]
+    fn a_router_without_a_public_address_is_not_taken_for_one_with_a_full_table() {
+        // What miniupnpd answers behind carrier-grade NAT.
+        let answers = [(Protocol::Pcp, 8), (Protocol::NatPmp, 3), (Protocol::Upnp, 501)];
+        let details = answers.map(|(protocol, code)| refused(protocol, code));
+        assert_eq!(obstacle(&details), Obstacle::NoExternalAddress);
+        assert!(Obstacle::NoExternalAddress.advice().contains("ask the provider for a public IPv4 address"));
     }
 
     #[test]
