@@ -23,4 +23,4 @@ pub use self::null::NullPortMapper;
 pub use self::pcp::PcpMapper;
 pub use self::port_mapper::{GatewayView, PortMapperClient};
 pub use self::race::RaceMapper;
-pub use self::upnp::{DeviceInfo, FirewallStatus, PinholeConfig, PinholeMapper, UpnpConfig, UpnpMapper};
+pub use self::upnp::{DeviceInfo, FirewallStatus, PinholeConfig, PinholeMapper, UpnpConfig, UpnpMapper, WanStatus};

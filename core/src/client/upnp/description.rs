@@ -24,6 +24,10 @@ pub(crate) struct Description {
     pub manufacturer: Option<String>,
     /// The model's name and number.
     pub model: Option<String>,
+    /// The version of the software, if the description tells it.
+    pub firmware: Option<String>,
+    /// The version of `InternetGatewayDevice`; `None` for a device of another type.
+    pub igd_version: Option<u32>,
     /// The root device's `UDN`, such as `uuid:...`; empty where it has none.
     ///
     /// The root device's, because there is exactly one, it names the box whose table is changed, and routers make it of
@@ -94,14 +98,24 @@ pub(crate) fn parse(bytes: &[u8], location: &Url) -> Result<Description, String>
         }
         (name, number) => name.or(number),
     };
+    // FRITZ!Box; no standard has an element for it.
+    let firmware = root.child("systemVersion").and_then(|version| version.child_text("Display"));
     Ok(Description {
         friendly_name: text("friendlyName").unwrap_or_default(),
         manufacturer: text("manufacturer"),
         model,
+        firmware: firmware.or_else(|| device.child_text("softwareVersion")).map(shown),
+        igd_version: device.child_text("deviceType").and_then(igd_version),
         udn: text("UDN").unwrap_or_default(),
         services: services_that(maps_ports),
         pinholes: services_that(opens_pinholes),
     })
+}
+
+/// Of `urn:<anybody>:device:InternetGatewayDevice:<n>`.
+fn igd_version(device_type: &str) -> Option<u32> {
+    let (kind, version) = device_type.rsplit_once(':')?;
+    kind.ends_with(":InternetGatewayDevice").then(|| version.trim().parse().ok()).flatten()
 }
 
 /// `URLBase` where it is usable and on the same host, else the description's own URL. Some routers put an address there

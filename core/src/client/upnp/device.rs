@@ -30,6 +30,8 @@ pub(super) struct Device {
     pub(super) friendly_name: String,
     pub(super) manufacturer: Option<String>,
     pub(super) model: Option<String>,
+    pub(super) firmware: Option<String>,
+    pub(super) igd_version: Option<u32>,
     /// The root device's UDN, by which it is known again at another address or port; empty where it has none.
     pub(super) udn: String,
     pub(super) service: Service,
@@ -57,6 +59,10 @@ pub struct DeviceInfo {
     pub manufacturer: Option<String>,
     /// The model's name and number.
     pub model: Option<String>,
+    /// The version of its software, if it tells that; some makers put it into the model's number instead.
+    pub firmware: Option<String>,
+    /// Its version as an Internet Gateway Device, 1 or 2; `None` if it calls itself something else.
+    pub igd_version: Option<u32>,
     /// The address that answered the search.
     pub address: IpAddr,
     /// Where its description is.
@@ -80,6 +86,8 @@ impl From<&Device> for DeviceInfo {
             friendly_name: device.friendly_name.clone(),
             manufacturer: device.manufacturer.clone(),
             model: device.model.clone(),
+            firmware: device.firmware.clone(),
+            igd_version: device.igd_version,
             address: device.responder,
             description_url: device.description_url.to_string(),
             control_url: device.service.control_url.to_string(),

@@ -56,6 +56,8 @@ pub(super) async fn examine_if(
         friendly_name: description.friendly_name.clone(),
         manufacturer: description.manufacturer.clone(),
         model: description.model.clone(),
+        firmware: description.firmware.clone(),
+        igd_version: description.igd_version,
         udn: description.udn.clone(),
         service,
         connected,

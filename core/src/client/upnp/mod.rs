@@ -39,6 +39,7 @@ mod table;
 mod target;
 mod turns;
 mod verify;
+mod wan;
 mod xml;
 
 use std::sync::Mutex;
@@ -64,6 +65,7 @@ use crate::snapshot::TableEntry;
 pub use self::config::UpnpConfig;
 pub use self::device::DeviceInfo;
 pub use self::pinhole::{FirewallStatus, PinholeConfig, PinholeMapper};
+pub use self::wan::WanStatus;
 
 /// Maps ports by UPnP-IGD.
 ///

@@ -29,6 +29,8 @@ use crate::schedule::{
 pub(super) struct Hunt {
     config: UpnpConfig,
     caller: Caller,
+    /// Whether every device is waited for, and not only the gateway.
+    thorough: bool,
     /// Services that have refused for good: no reason to end the search.
     refusers: Vec<Service>,
     sought: Sought,
@@ -83,6 +85,7 @@ impl Hunt {
             config: config.clone(),
             caller: caller.clone(),
             refusers,
+            thorough: false,
             started: Instant::now(),
             deadline: UPNP_SEARCH_DEADLINE,
             over: None,
@@ -95,6 +98,12 @@ impl Hunt {
             useless: 0,
             ignored: 0,
         })
+    }
+
+    /// Has [`run`](Self::run) wait for every device that answers.
+    pub(super) fn thorough(mut self) -> Self {
+        self.thorough = true;
+        self
     }
 
     /// Searches until the default gateway is found to be usable, or the time is over. Any device can claim to be connected
@@ -165,7 +174,10 @@ impl Hunt {
 
     /// Whether nothing better than this device can come: it is the gateway, not known to be disconnected, and has not refused.
     pub(super) fn ends_with(&self, device: &Device) -> bool {
-        self.is_gateway(device) && device.connected != Some(false) && !self.refusers.contains(&device.service)
+        !self.thorough
+            && self.is_gateway(device)
+            && device.connected != Some(false)
+            && !self.refusers.contains(&device.service)
     }
 
     fn others_due(&self) -> bool {
@@ -311,7 +323,7 @@ impl Hunt {
         self.leads.done(&lead);
         match outcome {
             Ok(device) => {
-                if self.is_gateway(&device) {
+                if self.is_gateway(&device) && !self.thorough {
                     self.ssdp.hush();
                     self.by_ipv4_left = false;
                     if let Some((search, _)) = &mut self.by_ipv4 {

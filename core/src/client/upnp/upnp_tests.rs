@@ -50,6 +50,8 @@ async fn a_search_tells_what_the_device_is() {
         friendly_name: "Test router".into(),
         manufacturer: Some("Acme".into()),
         model: Some("Gate 7".into()),
+        firmware: None,
+        igd_version: Some(1),
         address: Ipv4Addr::LOCALHOST.into(),
         description_url: web.location(),
         control_url: format!("http://{}/ctl", web.address),

@@ -1,0 +1,96 @@
+//! What the gateway tells of its connection to the internet, and which other gateways there are.
+
+use std::time::Duration;
+
+use super::description::Service;
+use super::device::DeviceInfo;
+use super::http::shown;
+use super::search::Hunt;
+use super::soap::{CallError, Need};
+use super::target::Target;
+use super::{UpnpMapper, action::Control};
+use crate::error::PortMappingError;
+
+/// What GetStatusInfo says (WANIPConnection:2 2.5.8).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WanStatus {
+    /// The state in the router's words: `Connected`, `Disconnected`, `Connecting` and the like.
+    pub status: String,
+    /// Why the last attempt to connect failed; `None` if there was no error or the router does not tell.
+    pub last_error: Option<String>,
+    /// How long the connection has been up; `None` if the router does not tell.
+    pub uptime: Option<Duration>,
+}
+
+impl UpnpMapper {
+    /// The state of the gateway's connection to the internet.
+    ///
+    /// Fails as [`search`](Self::search), and with `refused` if the router does not tell.
+    pub async fn wan_status(&self) -> Result<WanStatus, PortMappingError> {
+        let device = self.finder.device().await?;
+        let mut target = Target::of_device(&device);
+        loop {
+            let result = status(target.control(&self.caller)).await;
+            if let Some(result) = self.settled(&mut target, result).await {
+                return result.map_err(|error| self.failed(error, "GetStatusInfo", &target));
+            }
+        }
+    }
+
+    /// Every device in this network that maps ports, the default gateway first. Takes as long as a search in vain, because all
+    /// answers are waited for. If the mapper may ask the gateway alone, it is the only one.
+    ///
+    /// Fails as [`search`](Self::search).
+    pub async fn devices(&self) -> Result<Vec<DeviceInfo>, PortMappingError> {
+        let finder = &self.finder;
+        let hunt = Hunt::start(&finder.config, &finder.sought, &self.caller, Vec::<Service>::new()).await?;
+        let found = hunt.thorough().run().await?;
+        Ok(found.iter().map(|device| DeviceInfo::from(&**device)).collect())
+    }
+}
+
+async fn status(control: Control<'_>) -> Result<WanStatus, CallError> {
+    let answer = control.own_action("GetStatusInfo", "", Need::Full, None).await?;
+    let text = |name| answer.argument(name).map(shown).filter(|text| !text.is_empty());
+    let status = text("NewConnectionStatus").ok_or_else(|| CallError::Nonsense("it tells no status".to_owned()))?;
+    Ok(WanStatus {
+        status,
+        last_error: text("NewLastConnectionError").filter(|error| error != "ERROR_NONE"),
+        uptime: answer.argument("NewUptime").and_then(|text| text.parse().ok()).map(Duration::from_secs),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::peer::{gateway, ok};
+    use super::*;
+
+    #[tokio::test]
+    async fn the_state_of_the_connection_is_told_with_its_age_and_the_last_error() {
+        for (error, told) in [("ERROR_NONE", None), ("ERROR_ISP_DISCONNECT", Some("ERROR_ISP_DISCONNECT"))] {
+            let (_web, _ssdp, mapper) = gateway(move |call| {
+                (call.action == "GetStatusInfo").then(|| {
+                    let arguments =
+                        [("NewConnectionStatus", "Connected"), ("NewLastConnectionError", error), ("NewUptime", "90")];
+                    ok("GetStatusInfo", &arguments)
+                })
+            })
+            .await;
+            let status = mapper.wan_status().await.unwrap();
+            assert_eq!((status.status.as_str(), status.uptime), ("Connected", Some(Duration::from_secs(90))));
+            assert_eq!(status.last_error.as_deref(), told);
+        }
+    }
+
+    #[tokio::test]
+    async fn every_device_is_listed_and_the_one_in_use_stays() {
+        let (web, _ssdp, mapper) = gateway(|_| None).await;
+        let used = mapper.search().await.unwrap();
+        let devices = mapper.devices().await.unwrap();
+        assert_eq!(devices.len(), 1);
+        assert_eq!(devices[0].control_url, used.control_url);
+        assert_eq!(devices[0].igd_version, Some(1));
+        drop(web);
+    }
+}
