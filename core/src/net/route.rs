@@ -18,6 +18,7 @@ use crate::net::address::AddressClass;
 use crate::net::scoped::ScopedAddr;
 use interfaces::DefaultRoute;
 pub(crate) use interfaces::Network;
+pub use table::is_bridge;
 
 /// A way out of this machine's network: through a gateway, or straight into the internet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +118,48 @@ pub fn find_path(config: &Config) -> Result<NetworkPath, PortMappingError> {
 /// Fails as [`find_path`] does; with `unavailable` also if this machine has no global IPv6 address.
 pub fn find_path_of(family: AddressFamily, config: &Config) -> Result<NetworkPath, PortMappingError> {
     find_paths_of(family, config).map(|mut paths| paths.swap_remove(0))
+}
+
+/// A default route that is in use, whether or not portlease would ask anything along it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Route {
+    /// The interface by which packets leave.
+    pub interface: String,
+    /// The router; `None` if the route leads straight out of the interface, as those of tunnels do.
+    pub gateway: Option<IpAddr>,
+    /// The lower the metric, the better the route.
+    pub metric: u32,
+}
+
+impl Route {
+    /// A route that leaves by `interface`: for tests of what shows routes.
+    pub fn new(interface: impl Into<String>, gateway: Option<IpAddr>, metric: u32) -> Self {
+        Self { interface: interface.into(), gateway, metric }
+    }
+}
+
+/// Every default route of one family, the lowest metric first: those of VPNs and of bridges too, which [`find_path`] leaves out.
+///
+/// Fails with `transport` if the system does not tell. Reads the system's tables; sends nothing.
+pub fn default_routes(family: AddressFamily) -> Result<Vec<Route>, PortMappingError> {
+    let routes = match family {
+        AddressFamily::Ipv4 => platform::default_routes()?,
+        AddressFamily::Ipv6 => interfaces::default_routes6(),
+    };
+    let mut routes: Vec<Route> = routes
+        .into_iter()
+        .map(|DefaultRoute { interface, gateway, metric, .. }| Route { interface, gateway, metric })
+        .collect();
+    routes.sort_by_key(|route| route.metric);
+    Ok(routes)
+}
+
+/// The IPv4 addresses of every interface, in the system's order; an interface without one has an empty list. Reads the system's
+/// tables; sends nothing.
+pub fn local_addresses() -> Vec<(String, Vec<Ipv4Addr>)> {
+    let addresses = |networks: Vec<Network>| networks.into_iter().map(|network| network.address).collect();
+    interfaces::all().into_iter().map(|interface| (interface.name, addresses(interface.networks))).collect()
 }
 
 /// The same as [`find_path`], all of them, the best one first; never empty.

@@ -17,7 +17,7 @@ pub(super) fn ranked(mut routes: Vec<DefaultRoute>, interface: Option<&str>) -> 
 }
 
 /// Whether the interface has the name of one that leads to containers or virtual machines on this machine.
-fn is_bridge(interface: &str) -> bool {
+pub fn is_bridge(interface: &str) -> bool {
     const PREFIXES: [&str; 8] = ["docker", "virbr", "vmnet", "vboxnet", "veth", "lxcbr", "cni", "podman"];
     // Docker calls the bridges of further networks by the first twelve digits of their id.
     let is_docker_network = |id: &str| id.len() == 12 && id.bytes().all(|digit| digit.is_ascii_hexdigit());
