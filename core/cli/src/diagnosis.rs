@@ -6,8 +6,10 @@ use portlease::{
     AddressClass, AddressFamily, ErrorKind, ErrorReport, GatewayReport, Obstacle, PortMappingError, Protocol, Release,
 };
 
-use crate::advice;
+use crate::advice::{Cause, Doing};
 use crate::diagnosis_ipv6::Ipv6;
+use crate::network::Network;
+use crate::presence::Presence;
 use crate::text::{Colour, Paint, Shown};
 
 /// A port that was mapped to see whether it can be.
@@ -25,6 +27,14 @@ pub(crate) struct TestMapping {
     pub(crate) release: Release,
 }
 
+/// What is known of the path beside what the router says.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Place {
+    pub(crate) network: Network,
+    /// Whether the router is there; `None` if it has answered, or if there is none.
+    pub(crate) presence: Option<Presence>,
+}
+
 /// Everything that was seen of one family.
 #[derive(Debug)]
 pub(crate) struct Findings {
@@ -33,6 +43,7 @@ pub(crate) struct Findings {
     pub(crate) gateway: Result<GatewayReport, PortMappingError>,
     /// `None` where it was not tried.
     pub(crate) test: Option<Result<TestMapping, ErrorReport>>,
+    pub(crate) place: Place,
 }
 
 impl Findings {
@@ -93,7 +104,10 @@ impl Findings {
     pub(crate) fn verdict(&self) -> String {
         match (&self.gateway, &self.test) {
             _ if self.family == AddressFamily::Ipv6 => Ipv6(self).verdict(),
-            (Err(error), _) => format!("There is no router to ask: {}.", error.message()),
+            (Err(error), _) => {
+                let what = self.cause().and_then(|cause| cause.what()).unwrap_or_else(|| error.message());
+                format!("There is no router to ask: {what}.")
+            }
             (Ok(_), Some(Ok(test))) if test.protocol == Protocol::None => {
                 "This machine has a public address of its own: no mapping is needed.".to_owned()
             }
@@ -123,8 +137,32 @@ impl Findings {
             (Ok(_), None) if self.answers() => {
                 "The router answers; whether it maps a port was not tried (--no-map).".to_owned()
             }
-            (Ok(_), _) => "The router answers by none of the protocols, so no port can be mapped.".to_owned(),
+            (Ok(_), _) => self.silence(),
         }
+    }
+
+    /// The verdict about a router that answers by no protocol.
+    fn silence(&self) -> String {
+        match (self.cause(), &self.place.presence) {
+            (Some(Cause::Gap(gap)), _) => format!("The router cannot be reached: {}.", gap.what()),
+            (Some(Cause::RouterGone(why)), _) => format!("The router is not there: {why}."),
+            (_, Some(Presence::There(how))) => {
+                format!("The router is there ({how}), but answers by none of the protocols, so no port can be mapped.")
+            }
+            (_, Some(Presence::Unknown(how) | Presence::Gone(how))) => {
+                format!(
+                    "The router answers by none of the protocols, so no port can be mapped. Whether it is there is unknown: {how}."
+                )
+            }
+            (_, None) => "The router answers by none of the protocols, so no port can be mapped.".to_owned(),
+        }
+    }
+
+    /// What stands in the way, with what this machine's own tables say about it.
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        let interface = self.gateway.as_ref().ok().and_then(|report| report.interface.as_deref());
+        let gone = self.place.presence.as_ref().and_then(Presence::gone);
+        Some(Cause::of(self.obstacle()?, &self.place.network, interface, gone))
     }
 
     /// What stands in the way; nothing if a port was mapped that the internet can reach, or if that was not tried. Of IPv4.
@@ -143,17 +181,14 @@ impl Findings {
         if self.family == AddressFamily::Ipv6 {
             return Ipv6(self).next_steps();
         }
-        let obstacle = self.obstacle();
-        let mut steps: Vec<String> = obstacle.into_iter().flat_map(advice::of).map(str::to_owned).collect();
-        match (&self.test, obstacle) {
+        let cause = self.cause();
+        let mut steps = cause.as_ref().map_or_else(Vec::new, |cause| cause.steps(Doing::Map));
+        let local = matches!(cause, Some(Cause::Gap(_) | Cause::RouterGone(_)));
+        match (&self.test, cause) {
             (Some(Ok(_)), None) => steps.push("portlease map 4000/udp (with the port of your program)".to_owned()),
             (None, None) => steps.push("portlease doctor, without --no-map".to_owned()),
-            (Some(Err(_)), Some(Obstacle::NoExternalAddress)) => steps.push(
-                "if that address is private or begins with 100.64 to 100.127, ask the provider for a public IPv4 address, \
-                 or use a relay or IPv6"
-                    .to_owned(),
-            ),
-            (Some(Err(_)) | None, _) if self.gateway.is_ok() => {
+            (Some(Err(_)), Some(Cause::Obstacle(Obstacle::NoExternalAddress))) => {}
+            (Some(Err(_)) | None, _) if self.gateway.is_ok() && !local => {
                 steps.push("or forward the port by hand in the router's settings".to_owned());
             }
             (Some(Ok(_) | Err(_)) | None, _) => {}

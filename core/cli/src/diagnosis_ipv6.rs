@@ -4,6 +4,7 @@ use portlease::{AddressClass, ErrorKind, GatewayReport, Obstacle, Release};
 
 use crate::advice::NO_IPV6;
 use crate::diagnosis::{Findings, Link, TestMapping, draw};
+use crate::network::Gap;
 use crate::text::{Paint, Shown};
 
 const OPEN_OR_CLOSED: &str = "An open firewall cannot be told from a closed one by asking.";
@@ -14,6 +15,9 @@ pub(crate) struct Ipv6<'a>(pub(crate) &'a Findings);
 impl Ipv6<'_> {
     pub(crate) fn verdict(&self) -> String {
         let Findings { gateway, test, .. } = self.0;
+        if let (Some(gap), None | Some(Err(_))) = (self.cut(), test) {
+            return format!("IPv6 does not work here: {}.", gap.what());
+        }
         match (gateway, test) {
             (Err(error), _) => format!("IPv6 does not work here: {}.", error.message()),
             (Ok(_), Some(Ok(test))) => self.opened(test),
@@ -54,8 +58,18 @@ impl Ipv6<'_> {
         }
     }
 
+    /// Why nothing can be sent at all.
+    fn cut(&self) -> Option<Gap> {
+        let interface = self.0.gateway.as_ref().ok().and_then(|report| report.interface.as_deref());
+        let network = &self.0.place.network;
+        network.cut(interface).filter(|_| !self.0.answers()).or_else(|| network.disconnected())
+    }
+
     pub(crate) fn next_steps(&self) -> Vec<String> {
         let one = |step: &str| vec![step.to_owned()];
+        if let (Some(gap), None | Some(Err(_))) = (self.cut(), &self.0.test) {
+            return vec![gap.advice()];
+        }
         match (&self.0.gateway, &self.0.test) {
             (Ok(_), Some(Ok(_))) if self.0.address_class() == AddressClass::Public => {
                 one("portlease map 4000/udp --family ipv6 (with the port of your program), or --family both")
@@ -100,6 +114,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::diagnosis::Place;
     use portlease::net::route::NetworkPath;
     use portlease::{
         AddressFamily, ErrorDetail, ErrorReport, PortMappingError, Protocol, ProtocolOffer, ProtocolReport,
@@ -124,7 +139,7 @@ mod tests {
         gateway: Result<GatewayReport, PortMappingError>,
         test: Option<Result<TestMapping, ErrorReport>>,
     ) -> Findings {
-        Findings { family: AddressFamily::Ipv6, gateway, test }
+        Findings { family: AddressFamily::Ipv6, gateway, test, place: Place::default() }
     }
 
     fn opened(at: &str, release: Release) -> Findings {

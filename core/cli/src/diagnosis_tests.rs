@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::*;
+use crate::network::{Kind, Link, State};
 use portlease::net::route::NetworkPath;
 use portlease::{ErrorDetail, ProtocolOffer, ProtocolReport};
 
@@ -47,7 +48,12 @@ fn refused() -> Option<Result<TestMapping, ErrorReport>> {
 }
 
 fn mapped_behind(address: Ipv4Addr) -> Findings {
-    Findings { family: AddressFamily::Ipv4, gateway: Ok(report(offer(Some(address)))), test: mapped(address) }
+    Findings {
+        family: AddressFamily::Ipv4,
+        gateway: Ok(report(offer(Some(address)))),
+        test: mapped(address),
+        place: Place::default(),
+    }
 }
 
 /// The picture without its padding.
@@ -94,7 +100,12 @@ fn behind_a_second_router_the_picture_shows_it() {
 
 #[test]
 fn a_refusal_is_told_apart_from_silence() {
-    let findings = Findings { family: AddressFamily::Ipv4, gateway: Ok(report(offer(Some(PUBLIC)))), test: refused() };
+    let findings = Findings {
+        family: AddressFamily::Ipv4,
+        gateway: Ok(report(offer(Some(PUBLIC)))),
+        test: refused(),
+        place: Place::default(),
+    };
     assert!(!findings.mappable());
     assert_eq!(findings.verdict(), "The router answers, but refuses to map a port.");
     assert!(findings.next_steps()[0].contains("allow port mapping"));
@@ -105,6 +116,7 @@ fn a_refusal_is_told_apart_from_silence() {
         family: AddressFamily::Ipv4,
         gateway: Ok(report(silence())),
         test: Some(Err(ErrorReport::from(&silent))),
+        place: Place::default(),
     };
     assert_eq!(findings.verdict(), "The router answers by none of the protocols, so no port can be mapped.");
     assert!(findings.next_steps()[0].contains("switch on UPnP"));
@@ -113,37 +125,87 @@ fn a_refusal_is_told_apart_from_silence() {
 
 #[test]
 fn a_refusal_by_a_router_without_an_address_is_explained_by_that() {
-    let findings = Findings { family: AddressFamily::Ipv4, gateway: Ok(report(offer(None))), test: refused() };
+    let findings = Findings {
+        family: AddressFamily::Ipv4,
+        gateway: Ok(report(offer(None))),
+        test: refused(),
+        place: Place::default(),
+    };
     assert!(findings.verdict().contains("no public address"), "{}", findings.verdict());
     assert!(findings.next_steps()[0].contains("internet connection"), "{:?}", findings.next_steps());
-    let with_address =
-        Findings { family: AddressFamily::Ipv4, gateway: Ok(report(offer(Some(PUBLIC)))), test: refused() };
+    let with_address = Findings {
+        family: AddressFamily::Ipv4,
+        gateway: Ok(report(offer(Some(PUBLIC)))),
+        test: refused(),
+        place: Place::default(),
+    };
     assert!(with_address.verdict().contains("refuses"), "{}", with_address.verdict());
 }
 
 #[test]
 fn without_a_router_there_is_nothing_to_ask() {
     let gateway = Err(PortMappingError::no_gateway("there is no IPv4 default route"));
-    let findings = Findings { family: AddressFamily::Ipv4, gateway, test: None };
+    let findings = Findings { family: AddressFamily::Ipv4, gateway, test: None, place: Place::default() };
     assert!(!findings.mappable());
-    assert_eq!(findings.verdict(), "There is no router to ask: there is no IPv4 default route.");
     assert_eq!(
-        findings.next_steps(),
-        [Obstacle::NoNetwork.advice(), "--gateway names a router by its address"].map(str::to_owned)
+        findings.verdict(),
+        "There is no router to ask: this machine has no network interface that could lead to a router."
     );
+    assert_eq!(findings.next_steps(), [Obstacle::NoNetwork.advice()]);
     assert_eq!(picture(&findings), "[ app ] --X [ router ] --X [ internet ]\n? ?");
+}
+
+fn silent_with(presence: Presence, state: State) -> Findings {
+    let address = Ipv4Addr::new(192, 168, 1, 20);
+    let link = Link { name: "eth0".to_owned(), kind: Kind::Wired, state, addresses: vec![address] };
+    let network = Network { links: vec![link], ..Network::default() };
+    let place = Place { network, presence: Some(presence) };
+    let silent = report(silence()).require_offer().unwrap_err();
+    let test = Some(Err(ErrorReport::from(&silent)));
+    Findings { family: AddressFamily::Ipv4, gateway: Ok(report(silence())), test, place }
+}
+
+#[test]
+fn advice_about_upnp_is_for_a_router_that_is_there() {
+    let there = silent_with(Presence::There("192.168.1.1 answers on TCP port 80".to_owned()), State::Connected);
+    assert!(
+        there.verdict().starts_with("The router is there (192.168.1.1 answers on TCP port 80)"),
+        "{}",
+        there.verdict()
+    );
+    assert!(there.next_steps()[0].contains("switch on UPnP"));
+    let gone = silent_with(Presence::Gone("no answer to ARP".to_owned()), State::Connected);
+    assert_eq!(gone.verdict(), "The router is not there: no answer to ARP.");
+    assert!(!gone.next_steps().join(" ").contains("UPnP"), "{:?}", gone.next_steps());
+}
+
+#[test]
+fn a_cable_that_is_cut_is_named_though_the_route_is_still_there() {
+    let cut = silent_with(Presence::Unknown("no answer".to_owned()), State::NoCarrier);
+    assert!(cut.verdict().contains("eth0 has no carrier"), "{}", cut.verdict());
+    assert!(cut.next_steps()[0].contains("plug in the network cable"), "{:?}", cut.next_steps());
 }
 
 #[test]
 fn what_was_not_tried_is_not_claimed() {
-    let findings = Findings { family: AddressFamily::Ipv4, gateway: Ok(report(offer(Some(PUBLIC)))), test: None };
+    let findings = Findings {
+        family: AddressFamily::Ipv4,
+        gateway: Ok(report(offer(Some(PUBLIC)))),
+        test: None,
+        place: Place::default(),
+    };
     assert!(findings.mappable());
     assert!(findings.verdict().contains("was not tried"));
 }
 
 #[test]
 fn a_router_without_an_address_is_not_called_reachable() {
-    let findings = Findings { family: AddressFamily::Ipv4, gateway: Ok(report(offer(None))), test: mapped(None) };
+    let findings = Findings {
+        family: AddressFamily::Ipv4,
+        gateway: Ok(report(offer(None))),
+        test: mapped(None),
+        place: Place::default(),
+    };
     assert_eq!(findings.external_address(), None);
     assert_eq!(findings.address_class(), AddressClass::Unknown);
     assert!(findings.verdict().contains("it is not known whether"), "{}", findings.verdict());
@@ -153,8 +215,12 @@ fn a_router_without_an_address_is_not_called_reachable() {
 fn a_test_mapping_that_may_still_be_there_is_not_called_removed() {
     for release in [Release::Unconfirmed, Release::Pending] {
         let test = TestMapping { release, ..test_mapping(PUBLIC) };
-        let findings =
-            Findings { family: AddressFamily::Ipv4, gateway: Ok(report(offer(Some(PUBLIC)))), test: Some(Ok(test)) };
+        let findings = Findings {
+            family: AddressFamily::Ipv4,
+            gateway: Ok(report(offer(Some(PUBLIC)))),
+            test: Some(Ok(test)),
+            place: Place::default(),
+        };
         assert!(findings.verdict().contains("did not confirm that it is removed"), "{}", findings.verdict());
     }
 }
@@ -162,7 +228,12 @@ fn a_test_mapping_that_may_still_be_there_is_not_called_removed() {
 #[test]
 fn a_machine_with_a_public_address_needs_no_mapping() {
     let own = TestMapping { protocol: Protocol::None, ..test_mapping(PUBLIC) };
-    let findings = Findings { family: AddressFamily::Ipv4, gateway: Ok(report(silence())), test: Some(Ok(own)) };
+    let findings = Findings {
+        family: AddressFamily::Ipv4,
+        gateway: Ok(report(silence())),
+        test: Some(Ok(own)),
+        place: Place::default(),
+    };
     assert!(findings.verdict().contains("no mapping is needed"));
     assert!(picture(&findings).contains("[ app ] ------> [ internet ]"));
 }
@@ -176,7 +247,7 @@ fn every_verdict_comes_with_a_next_step() {
     ];
     for gateway in gateways {
         for test in [None, refused(), mapped(PUBLIC), mapped(CGNAT), mapped(None)] {
-            let findings = Findings { family: AddressFamily::Ipv4, gateway: gateway(), test };
+            let findings = Findings { family: AddressFamily::Ipv4, gateway: gateway(), test, place: Place::default() };
             assert!(!findings.next_steps().is_empty(), "{findings:?}");
             assert!(findings.verdict().ends_with('.'), "{}", findings.verdict());
         }

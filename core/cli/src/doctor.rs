@@ -5,17 +5,20 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use portlease::{
-    AddressFamily, ErrorReport, MapRequest, Mapper, Obstacle, PortMappingError, Protocol, ProtocolReport, Release,
-    RetryPolicy, Transport,
+    AddressFamily, ErrorKind, ErrorReport, GatewayReport, MapRequest, Mapper, Obstacle, PortMappingError, Protocol,
+    ProtocolReport, Release, RetryPolicy, Transport,
 };
 use serde_json::{Value, json};
 
+use crate::advice::{Doing, Hints};
 use crate::args::{self, PathArgs, PcpPortArgs, PortSpec, ProtocolArgs};
-use crate::diagnosis::{Findings, TestMapping};
+use crate::diagnosis::{Findings, Place, TestMapping};
 use crate::event::{external, millis, span};
 use crate::log::LogArgs;
+use crate::network::Network;
 use crate::outcome::{DONE, FAILED, Outcome};
 use crate::output::Output;
+use crate::presence::{self, Presence};
 use crate::repair;
 use crate::signals::Signals;
 use crate::text::{Colour, Shown};
@@ -74,7 +77,7 @@ pub(crate) struct DoctorArgs {
     #[command(flatten)]
     protocols: ProtocolArgs,
     #[command(flatten)]
-    path: PathArgs,
+    pub(crate) path: PathArgs,
     #[command(flatten)]
     pcp: PcpPortArgs,
     #[command(flatten)]
@@ -91,7 +94,7 @@ pub(crate) async fn run(args: DoctorArgs) -> Outcome {
         .retry(RetryPolicy::Never)
         .description("portlease doctor");
     let (config, path) = args::check(config)?;
-    let output = Output::new(args.json);
+    let output = Output::new(args.json).hinting(Hints::new(Doing::Map, args.path.config()));
     if let Some(spec) = args.repair {
         return repair::run(spec, &config, &path?, &output).await;
     }
@@ -140,7 +143,27 @@ async fn examine(mapper: &Mapper, family: AddressFamily, no_map: bool) -> Result
         Some(local) if asks && !no_map => Some(map_for_a_moment(mapper, family, local).await?),
         _ => None,
     };
-    Ok(Findings { family, gateway, test })
+    let presence = is_it_there(&gateway, test.as_ref()).await;
+    Ok(Findings { family, gateway, test, place: Place { network: Network::look(), presence } })
+}
+
+/// Whether the router is there, if it has not shown that by an answer.
+async fn is_it_there(
+    gateway: &Result<GatewayReport, PortMappingError>,
+    test: Option<&Result<TestMapping, ErrorReport>>,
+) -> Option<Presence> {
+    let report = gateway.as_ref().ok()?;
+    let refused = |error: &PortMappingError| error.kind() == ErrorKind::Refused;
+    let answered = |protocol: &ProtocolReport| protocol.outcome.as_ref().err().is_none_or(refused);
+    if report.protocols.iter().any(answered) || matches!(test, Some(Ok(_))) {
+        return None;
+    }
+    // A link-local router would need its scope.
+    let router = report.gateway?.ip();
+    if router.is_ipv6() {
+        return None;
+    }
+    Some(presence::ask(router, report.local_address?).await)
 }
 
 /// Maps a free port and takes the mapping away again.

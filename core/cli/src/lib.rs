@@ -28,10 +28,12 @@ mod log;
 #[cfg(test)]
 mod man_tests;
 mod map;
+mod network;
 mod outcome;
 mod output;
 mod pinholes;
 mod ports;
+mod presence;
 mod repair;
 mod run;
 mod screen;
@@ -50,6 +52,7 @@ use std::sync::LazyLock;
 use clap::{CommandFactory, Parser, Subcommand};
 use portlease::{ErrorKind, ErrorReport, PortMappingError};
 
+use crate::advice::{Doing, Hints};
 use crate::log::LogArgs;
 use crate::outcome::{BAD_USAGE, DONE, FAILED, Failure, Outcome};
 use crate::output::Output;
@@ -103,6 +106,17 @@ impl Command {
             Self::Run(_) | Self::Gateway(_) | Self::Demo(_) | Self::Completions(_) => None,
         }
     }
+
+    /// What the hints after a failure depend on.
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Map(args) => Hints::new(Doing::Map, args.path.config()),
+            Self::Doctor(args) => Hints::new(Doing::Map, args.path.config()),
+            Self::List(args) => Hints::new(Doing::List, args.path.config()),
+            Self::Unmap(args) => Hints::new(Doing::Unmap, args.path.config()),
+            Self::Run(_) | Self::Gateway(_) | Self::Demo(_) | Self::Completions(_) => Hints::default(),
+        }
+    }
 }
 
 /// Runs the command with these arguments, the program's own name first, and returns the exit status: 0, 1 if it failed,
@@ -121,9 +135,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             return u8::try_from(error.exit_code()).unwrap_or(BAD_USAGE);
         }
     };
+    let hints = cli.command.hints();
     let _log = match cli.command.log().map(LogArgs::start).transpose() {
         Ok(log) => log.flatten(),
-        Err(error) => return explain(&error.into()),
+        Err(error) => return explain(&error.into(), hints),
     };
     let outcome = match cli.command {
         Command::Map(args) => block_on(map::run(args)),
@@ -135,7 +150,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Gateway(args) => Ok(exit_status(gateway::run(&args))),
         Command::Completions(args) => completions::run(&args, Cli::command()),
     };
-    outcome.unwrap_or_else(|failure| explain(&failure))
+    outcome.unwrap_or_else(|failure| explain(&failure, hints))
 }
 
 fn block_on(command: impl Future<Output = Outcome>) -> Outcome {
@@ -147,8 +162,8 @@ fn block_on(command: impl Future<Output = Outcome>) -> Outcome {
 }
 
 /// Says on stderr what went wrong and what to try.
-fn explain(failure: &Failure) -> u8 {
-    let output = Output::plain();
+fn explain(failure: &Failure, hints: Hints) -> u8 {
+    let output = Output::plain().hinting(hints);
     match failure {
         Failure::Mapping(error) => {
             output.failure(&ErrorReport::from(error));
@@ -196,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_went_away_is_no_failure_but_a_full_disk_is() {
-        assert_eq!(explain(&Failure::Output(io::ErrorKind::BrokenPipe.into())), DONE);
-        assert_eq!(explain(&Failure::Output(io::ErrorKind::StorageFull.into())), FAILED);
+        assert_eq!(explain(&Failure::Output(io::ErrorKind::BrokenPipe.into()), Hints::default()), DONE);
+        assert_eq!(explain(&Failure::Output(io::ErrorKind::StorageFull.into()), Hints::default()), FAILED);
     }
 }

@@ -9,6 +9,7 @@ use portlease::net::route::NetworkPath;
 use portlease::{AddressFamily, Config, ErrorKind, PortMappingError};
 use serde::Serialize;
 
+use crate::advice::{Doing, Hints};
 use crate::args::{self, Families, PathArgs};
 use crate::event::span;
 use crate::log::LogArgs;
@@ -55,7 +56,7 @@ pub(crate) struct ListArgs {
     #[command(flatten)]
     record: RecordArgs,
     #[command(flatten)]
-    path: PathArgs,
+    pub(crate) path: PathArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }
@@ -85,7 +86,7 @@ pub(crate) fn upnp(config: &Config, gateway: IpAddr, path: &NetworkPath) -> Upnp
 }
 
 pub(crate) async fn run(args: ListArgs) -> Outcome {
-    let output = Output::new(args.json);
+    let output = Output::new(args.json).hinting(Hints::new(Doing::List, args.path.config()));
     if args.family.has(AddressFamily::Ipv4) {
         match show_table(&args.path, &output).await {
             shown if args.family == Families::Ipv4 => return shown,

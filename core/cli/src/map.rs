@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use portlease::{AddressFamily, Config, MapRequest, Mapper, PortMappingError, RetryPolicy};
 use tokio::time::Instant;
 
+use crate::advice::{Doing, Hints};
 use crate::args::{self, Families, PathArgs, PcpPortArgs, ProtocolArgs};
 use crate::log::LogArgs;
 use crate::outcome::{Outcome, with_statuses};
@@ -130,7 +131,7 @@ pub(crate) struct MapArgs {
     #[command(flatten)]
     protocols: ProtocolArgs,
     #[command(flatten)]
-    path: PathArgs,
+    pub(crate) path: PathArgs,
     #[command(flatten)]
     pcp: PcpPortArgs,
     #[command(flatten)]
@@ -208,7 +209,7 @@ impl MapArgs {
 
 pub(crate) async fn run(args: MapArgs) -> Outcome {
     let (requests, mut config) = (args.requests()?, args.config());
-    let mut output = Output::new(args.json);
+    let mut output = Output::new(args.json).hinting(Hints::new(Doing::Map, args.path.config()));
     if args.log.is_on_terminal() {
         output.draw_nothing();
     }

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use portlease::ErrorReport;
 use serde::Serialize;
 
-use crate::advice;
+use crate::advice::Hints;
 use crate::screen::Screen;
 use crate::text::{Colour, Paint, Shown, escaped};
 
@@ -22,6 +22,7 @@ pub(crate) struct Output {
     draws: bool,
     /// The advice that was given last: it is not given again after every attempt.
     advised: RefCell<Option<String>>,
+    hints: Hints,
 }
 
 impl Output {
@@ -34,12 +35,18 @@ impl Output {
             live: RefCell::default(),
             draws: true,
             advised: RefCell::default(),
+            hints: Hints::default(),
         }
     }
 
     /// Output for people.
     pub(crate) fn plain() -> Self {
         Self::new(false)
+    }
+
+    /// What the hints after failures depend on.
+    pub(crate) fn hinting(self, hints: Hints) -> Self {
+        Self { hints, ..self }
     }
 
     /// From now on no status lines are drawn: another thread writes to the terminal.
@@ -103,7 +110,7 @@ impl Output {
         if let Some(step) = step {
             return self.note(format!("  try: {step}"));
         }
-        let usual = advice::next_step(error);
+        let usual = self.hints.next_step(error);
         if let Some(step) = &usual
             && self.advised.borrow().as_ref() != Some(step)
         {

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use portlease::{
     AddressClass, AddressFamily, ErrorKind, ErrorReport, Event, EventKind, Lease, LeaseSnapshot, MapRequest, Mapper,
-    Obstacle,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -193,11 +192,7 @@ impl<'a> Session<'a> {
     fn warn_of_address(&self, event: &Event, name: &str) {
         let Some(reason) = AddressClass::unreachable(event.external.map(|external| external.ip())) else { return };
         self.output.warning(&format!("{name}: {reason}"));
-        let obstacle = Obstacle::of_class(event.address_class);
-        let steps = match self.family(event) {
-            Some(AddressFamily::Ipv6) => vec![advice::NO_IPV6],
-            _ => obstacle.into_iter().flat_map(advice::of).collect(),
-        };
+        let steps = advice::unreachable(self.family(event), event.address_class);
         self.output.note(format!("  try: {}", steps.join("; ")));
     }
 

@@ -13,6 +13,7 @@ use portlease::{
 };
 use serde::Serialize;
 
+use crate::advice::{Doing, Hints};
 use crate::args::{self, Families, PathArgs, PcpPortArgs, PortSpec};
 use crate::list::upnp;
 use crate::log::LogArgs;
@@ -67,7 +68,7 @@ pub(crate) struct UnmapArgs {
     #[command(flatten)]
     record: RecordArgs,
     #[command(flatten)]
-    path: PathArgs,
+    pub(crate) path: PathArgs,
     #[command(flatten)]
     pcp: PcpPortArgs,
     #[command(flatten)]
@@ -116,7 +117,7 @@ struct Firewall {
 
 pub(crate) async fn run(args: UnmapArgs) -> Outcome {
     let (config, path) = args::check(args.path.config().pcp_port(args.pcp.pcp_port))?;
-    let output = Output::new(args.json);
+    let output = Output::new(args.json).hinting(Hints::new(Doing::Unmap, args.path.config()));
     let path6 = match args.family.has(AddressFamily::Ipv6) {
         true => Some(args::check_path(&config, AddressFamily::Ipv6)?),
         false => None,
