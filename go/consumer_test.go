@@ -88,6 +88,32 @@ func TestAnotherModuleBuildsAgainstWhatIsInstalled(t *testing.T) {
 	}
 }
 
+// TestAnotherModuleFindsTheCheckoutByTheReadmesWorkspace follows the README of an adapter, as long as nothing is published.
+func TestAnotherModuleFindsTheCheckoutByTheReadmesWorkspace(t *testing.T) {
+	t.Parallel()
+	folder, checkout := t.TempDir(), filepath.Dir(command(t, ".", nil, "go", "env", "GOMOD"))
+	for file, content := range map[string]string{
+		"go.mod":  "module example.org/consumer\n\ngo 1.24\n",
+		"main.go": "package main\n\nimport _ \"github.com/portlease/portlease/go/adapters/ethereum\"\n\nfunc main() {}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(folder, file), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	readme, err := os.ReadFile("adapters/ethereum/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const line = "go work init . PATH/go PATH/go/adapters/ethereum"
+	if !strings.Contains(string(readme), "\n"+line+"\n") {
+		t.Fatalf("the README does not say %q", line)
+	}
+	words := strings.Fields(strings.ReplaceAll(line, "PATH/go", checkout))
+	environment := []string{"GOFLAGS=", "GOWORK=", "GOPROXY=off", "GOTOOLCHAIN=local"}
+	command(t, folder, environment, words[0], words[1:]...)
+	command(t, folder, environment, "go", "vet", "-tags", "portlease_pkgconfig", ".")
+}
+
 // alone are the variables of a build that takes nothing from elsewhere, also no other version of Go.
 var alone = []string{"GOFLAGS=", "GOWORK=off", "GOPROXY=off", "GOTOOLCHAIN=local"}
 

@@ -83,7 +83,8 @@ pub use snapshot::{
 pub use state::{RecordedPinhole, recorded_pinholes};
 pub use waits::{Completion, WaitEnd, Waits};
 
-/// The README's examples, compiled.
+/// The examples of this crate's pages, compiled.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-mod readme {}
+#[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/testing.md")]
+mod pages {}

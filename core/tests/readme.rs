@@ -1,4 +1,5 @@
-//! The README's few lines in each language are lines of that language's own README, whose examples its own tests run.
+//! The few lines in other languages that pages about all of them show are lines of that language's own README, whose
+//! examples its own tests run. Rust's are doctests.
 
 use std::path::Path;
 
@@ -12,6 +13,13 @@ fn blocks<'a>(readme: &'a str, language: &str) -> Vec<&'a str> {
     readme.split(&start).skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect()
 }
 
+/// The pages in this folder of the crate, by their paths within it.
+fn pages(folder: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).expect("core");
+    let names = entries.map(|entry| format!("{folder}{}", entry.expect("core").file_name().to_string_lossy()));
+    names.filter(|name| name.ends_with(".md")).collect()
+}
+
 /// Whether these lines are among those, in this order, whatever their indentation.
 fn is_excerpt(excerpt: &str, whole: &str) -> bool {
     let mut rest = whole.lines().map(str::trim);
@@ -19,22 +27,42 @@ fn is_excerpt(excerpt: &str, whole: &str) -> bool {
 }
 
 #[test]
-fn every_languages_example_is_an_excerpt_of_one_that_its_own_tests_run() {
-    let readme = read("README.md");
-    for (language, own) in [
-        ("python", "python/README.md"),
-        ("js", "node/README.md"),
-        ("go", "go/README.md"),
-        ("c", "bindings/c/README.md"),
-        ("kotlin", "bindings/uniffi/README.md"),
-    ] {
-        let examples = blocks(&readme, language);
-        assert!(!examples.is_empty(), "no example in {language}");
-        for example in examples {
+fn every_example_in_another_language_is_an_excerpt_of_one_that_its_own_tests_run() {
+    let mut found = 0;
+    let docs = pages("docs/").into_iter().map(|page| format!("core/{page}"));
+    for page in std::iter::once("README.md".to_owned()).chain(docs) {
+        let text = read(&page);
+        for (language, own) in [
+            ("python", "python/README.md"),
+            ("js", "node/README.md"),
+            ("go", "go/README.md"),
+            ("c", "bindings/c/README.md"),
+            ("kotlin", "bindings/uniffi/README.md"),
+        ] {
             let own = read(own);
-            assert!(blocks(&own, language).iter().any(|whole| is_excerpt(example, whole)), "{language}:\n{example}");
+            for example in blocks(&text, language) {
+                found += 1;
+                let runs = blocks(&own, language).iter().any(|whole| is_excerpt(example, whole));
+                assert!(runs, "{page}: {language}:\n{example}");
+            }
         }
     }
+    assert!(found >= 2, "no examples");
+}
+
+/// Blocks of Rust in a page that the doctests of this crate do not include would never be compiled.
+#[test]
+fn every_page_with_rust_is_a_doctest() {
+    let library = read("core/src/lib.rs");
+    // tests/migration.rs runs the examples of MIGRATION.md.
+    for page in pages("").into_iter().chain(pages("docs/")).filter(|page| page != "MIGRATION.md") {
+        let included = library.contains(&format!("include_str!(\"../{page}\")"));
+        assert!(
+            included || !read(&format!("core/{page}")).contains("```rust"),
+            "core/src/lib.rs does not include {page}"
+        );
+    }
+    assert!(!read("README.md").contains("```rust"), "the front page is no doctest");
 }
 
 #[test]

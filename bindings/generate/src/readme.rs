@@ -1,4 +1,4 @@
-//! The tables of the READMEs, between their markers.
+//! The tables of the documents, between their markers.
 
 use crate::text::{between, table};
 use crate::{Data, Field, Kind, Model, Output, Result};
@@ -21,12 +21,17 @@ pub(crate) fn write(model: &Model, data: &Data) -> Result<Output> {
             vec![format!("`{}`", field.name), docs]
         })
         .collect();
-    let root = [("kinds", table(&["kind", "means"], &kinds)), ("settings", table(&["setting", "means"], &settings))];
+    let kinds = [("kinds", table(&["kind", "means"], &kinds))];
+    let settings = [("settings", table(&["setting", "means"], &settings))];
     let gateway = [
         ("settings", gateway_table(model, "setting", &model.gateway_config.fields)?),
         ("faults", gateway_table(model, "switch", &model.faults.fields)?),
     ];
-    Ok(vec![between("README.md", &root)?, between("tests/gateway/README.md", &gateway)?])
+    Ok(vec![
+        between("core/docs/errors.md", &kinds)?,
+        between("core/docs/settings.md", &settings)?,
+        between("tests/gateway/README.md", &gateway)?,
+    ])
 }
 
 /// The settings or the switches of the simulated gateway, with what their values can be.
