@@ -31,6 +31,8 @@ mod map;
 mod network;
 mod outcome;
 mod output;
+#[cfg(test)]
+mod pages_tests;
 mod pinholes;
 mod ports;
 mod presence;
