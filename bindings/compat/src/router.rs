@@ -184,7 +184,8 @@ impl Router {
     pub(crate) fn free_port(&self, wish: &Wish) -> u16 {
         let held = self.held();
         let others = || held.iter().filter(|(port, _)| **port != (wish.transport, wish.internal_port));
-        let leases = || others().map(|(_, held)| &held.lease).filter(|lease| lease.request().transport == wish.transport);
+        let leases =
+            || others().map(|(_, held)| &held.lease).filter(|lease| lease.request().transport == wish.transport);
         let is_free = |port: &u16| {
             !leases().any(|lease| lease.external_port() == Some(*port) || lease.request().suggested_port() == *port)
         };

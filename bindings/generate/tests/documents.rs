@@ -2,10 +2,12 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
+mod checkout;
+
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
-use std::process::Command;
-use std::{env, fs};
+
+use checkout::{files, pages};
 
 /// Where the repository will be: links to it are links to files of this checkout.
 const HOME: &str = "https://github.com/portlease/portlease";
@@ -24,29 +26,6 @@ const PROMISES: [&str; 8] = [
     "implementation(\"io.portlease",
     "apt install ./",
 ];
-
-fn checkout() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
-
-/// All files that are in Git or will be, and their folders.
-fn files() -> BTreeSet<PathBuf> {
-    let git = Command::new("git")
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-        .current_dir(checkout())
-        .output()
-        .unwrap();
-    assert!(git.status.success(), "{}", String::from_utf8_lossy(&git.stderr));
-    let listed = String::from_utf8(git.stdout).unwrap();
-    let exist = listed.split_terminator('\0').map(PathBuf::from).filter(|file| checkout().join(file).exists());
-    exist.flat_map(|file| file.ancestors().map(Path::to_owned).collect::<Vec<_>>()).collect()
-}
-
-/// The Markdown files with their texts.
-fn pages(files: &BTreeSet<PathBuf>) -> HashMap<PathBuf, String> {
-    let markdown = files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "md"));
-    markdown.map(|file| (file.clone(), fs::read_to_string(checkout().join(file)).unwrap())).collect()
-}
 
 /// The lines outside of blocks of code.
 fn prose(page: &str) -> Vec<&str> {
