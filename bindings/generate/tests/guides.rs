@@ -163,3 +163,26 @@ fn systemd_understands_every_unit() {
     }
     fs::remove_dir_all(&folder).unwrap();
 }
+
+/// The Rust files of a folder, tests included, as one text.
+fn everything(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let read = |path: PathBuf| match path.is_dir() {
+        true => everything(&path),
+        false if path.extension().is_some_and(|extension| extension == "rs") => fs::read_to_string(&path).unwrap(),
+        false => String::new(),
+    };
+    entries.map(read).collect()
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let page = fs::read_to_string(core().join("../SECURITY.md")).unwrap();
+    let code = everything(&core().join("src")) + &everything(&core().join("tests")) + &everything(&core().join("cli"));
+    let table = page.lines().skip_while(|line| *line != "| promise | tests |").skip(2);
+    let names: Vec<_> =
+        table.take_while(|line| line.starts_with('|')).flat_map(quoted).filter(|name| !name.contains(' ')).collect();
+    assert!(names.len() > 30, "{}", names.len());
+    let gone: Vec<_> = names.iter().filter(|name| !code.contains(&format!("fn {name}("))).collect();
+    assert!(gone.is_empty(), "no such tests: {gone:#?}");
+}

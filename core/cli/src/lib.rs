@@ -16,6 +16,8 @@ mod demo;
 mod diagnosis;
 mod diagnosis_ipv6;
 mod doctor;
+#[cfg(test)]
+mod document_tests;
 #[cfg(target_os = "linux")]
 mod drop_in;
 #[cfg(unix)]
