@@ -14,6 +14,7 @@ import pytest
 from conftest import MakeLab
 from homelab import LAN_HOST, ROUTER, WAN_ADDRESS, Entry, Lab, eventually, only
 from languages import TARGET, need
+from portlease import BINARY
 from test_compat import MODES
 from unmodified import OVERLAY, STOCK, libraries
 
@@ -117,6 +118,21 @@ def test_natpmpc_tells_the_routers_address(make_lab: MakeLab, tool: Tool, mode: 
     done = tool(make_lab(mode=mode), "natpmpc")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"Public IP address : {WAN_ADDRESS}" in done.stdout
+
+
+# With Debian's own library each of them finds nothing on that router, so what maps is portlease.
+@pytest.mark.parametrize(("command", "mode"), [(UPNPC, "pmp"), (NATPMPC, "upnp")], ids=["upnpc", "natpmpc"])
+def test_portlease_run_starts_a_tool_with_the_libraries(
+    make_lab: MakeLab, command: tuple[str, ...], mode: str
+) -> None:
+    using = libraries()
+    if using == STOCK:
+        pytest.skip("portlease run has nothing to do with Debian's own libraries")
+    lab = make_lab(mode=mode)
+    done = lab.run("lan", BINARY, "run", "--libraries", using, "--", *command, "600")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert only(lab.table()) == ENTRY
+    assert lab.reach("udp", 4000) == f"{LAN_HOST}:4000"
 
 
 def only_line(text: str, part: str) -> str:
