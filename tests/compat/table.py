@@ -18,7 +18,7 @@ from pathlib import Path
 
 from homelab import LAN_HOST, LOOK_INTERVAL, Lab, eventually
 from programs import OTHERS, QUICK, TOOLS, Program
-from unmodified import COMPAT, STOCK, Running, requests
+from unmodified import COMPAT, STOCK, Running, requests, restart_router
 
 PROGRAMS = QUICK | TOOLS | OTHERS
 ROUTERS = {"default": "PCP, NAT-PMP, UPnP", "upnp": "UPnP only", "pmp": "PCP, NAT-PMP"}
@@ -100,7 +100,7 @@ def mapped(lab: Lab, program: Program, running: Running) -> str:
 def back(lab: Lab, mode: str) -> str:
     """When its ports were there again after a restart of the router."""
     rules = lab.table()
-    lab.daemon("reboot", mode=mode)
+    restart_router(lab, mode)
     restarted = time.monotonic()
     while time.monotonic() < restarted + BACK_WITHIN:
         if lab._table_of_this_instant() == rules:

@@ -26,8 +26,8 @@ class Program:
     # A message to its UDP port, in hexadecimal, that it answers. Its TCP ports accept connections, if it is `open`.
     says: str = ""
     open: bool = True
-    # Whether it deletes its mappings when SIGTERM ends it.
-    deletes: bool = True
+    # Whether it deletes its mappings when SIGTERM ends it; None: if it has got far enough.
+    deletes: bool | None = True
     # Whether it runs until something ends it.
     stays: bool = True
     # How long it may take from its start until it asks for its first mapping, on a busy machine.
@@ -89,7 +89,7 @@ def litecoind(home: Path) -> list[str]:
 
 def simutrans(home: Path) -> list[str]:
     """`-easyserver` asks the router."""
-    data = ["-set_workdir", "/usr/share/games/simutrans/", "-objects", "pak64/"]
+    data = ["-set_workdir", "/usr/share/games/simutrans/", "-objects", "pak/"]
     return [*data, "-server", "13353", "-easyserver", "-nosound", "-nomidi", "-lang", "en"]
 
 
@@ -146,7 +146,7 @@ TOOLS = {
 OTHERS = {
     "litecoind": Program("litecoind", "/usr/bin/litecoind", litecoind, tcp(19333), asks_within=10),
     "simutrans": Program(
-        "simutrans", "/usr/games/simutrans", simutrans, tcp(13353), deletes=False, with_packages=("simutrans-pak64",)
+        "simutrans", "/usr/games/simutrans", simutrans, tcp(13353), deletes=None, with_packages=("simutrans-pak64",)
     ),
     # It looks for its lobby server before it asks the router.
     "warzone2100": Program("warzone2100", "/usr/games/warzone2100", warzone, tcp(2100), asks_within=60),

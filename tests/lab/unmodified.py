@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,9 @@ ENVIRONMENT = {"RES_OPTIONS": "timeout:1 attempts:1", "SDL_VIDEODRIVER": "dummy"
 # How long a program may take from SIGTERM until it is gone.
 ENDS_WITHIN = 20.0
 
+# The router's BOOTID is the second in which it started.
+DARK = 1.1
+
 # What the daemon writes when it is asked for a mapping, by protocol.
 REQUESTS = {
     "PCP": re.compile(r"PCP MAP: added mapping (?P<transport>\w+) (?P<port>\d+)"),
@@ -41,6 +45,13 @@ def requests(lab: Lab) -> list[tuple[str, str, int]]:
         for protocol, pattern in REQUESTS.items()
         if (found := pattern.search(line))
     ]
+
+
+def restart_router(lab: Lab, mode: str) -> None:
+    """The router loses its table and comes back. It is away for more than a second."""
+    lab.daemon("off")
+    time.sleep(DARK)
+    lab.daemon("start", mode=mode)
 
 
 def libraries() -> str:
@@ -80,8 +91,13 @@ class Running:
                 start_new_session=True,
             )
 
+    def assert_runs(self) -> None:
+        """It has not ended by itself."""
+        assert self.process.poll() is None, f"{self.program.path} has ended: {self.last_words()}"
+
     def end(self) -> None:
         """Ends it as a service manager does, and waits until it is gone."""
+        self.assert_runs()
         os.kill(self._main_process(), signal.SIGTERM)
         self.process.wait(ENDS_WITHIN)
 
