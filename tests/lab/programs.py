@@ -28,6 +28,8 @@ class Program:
     open: bool = True
     # Whether it deletes its mappings when SIGTERM ends it; None: if it has got far enough.
     deletes: bool | None = True
+    # Whether it may stand still at its end, when it has deleted its mappings.
+    hangs: bool = False
     # Whether it runs until something ends it.
     stays: bool = True
     # How long it may take from its start until it asks for its first mapping, on a busy machine.
@@ -168,6 +170,7 @@ OTHERS = {
         open=False,
         asks_within=20,
         process="jamid",
+        hangs=True,  # its threads wait for a lock of OpenDHT's pool that none of them has
         with_packages=("dbus-daemon", "dbus-bin", "dbus-session-bus-common"),
         library_folders=("/usr/lib/x86_64-linux-gnu/blas", "/usr/lib/x86_64-linux-gnu/lapack"),
     ),

@@ -14,7 +14,7 @@ import pytest
 from conftest import MakeLab, Measured
 from homelab import Entry, Lab, eventually
 from programs import OTHERS, QUICK, Program
-from unmodified import Running, libraries, need_program, requests, restart_router
+from unmodified import Running, asks_no_more, libraries, need_program, requests, restart_router
 
 PROGRAMS = QUICK | OTHERS if os.environ.get("COMPAT_PROGRAMS") == "all" else QUICK
 MODES = ["default", "upnp", "pmp"]
@@ -24,9 +24,6 @@ MAPS_WITHIN = 5.0
 RESTORED_WITHIN = 8.0
 # A program that ends deletes first, and the daemon needs its time for it.
 GONE_WITHIN = 3.0
-# A program that chooses its ports asks for the next one at once.
-SETTLES = 1.0
-
 StartProgram = Callable[[Lab, str], Running]
 
 for_each_program = pytest.mark.parametrize("name", PROGRAMS)
@@ -61,13 +58,6 @@ def wait_for_rules(lab: Lab, program: Program) -> list[Entry]:
     eventually(lambda: set(program.entries) <= set(lab.table()), within, f"{program.entries} on the router")
     assert lab.table() == sorted(program.entries)
     return sorted(program.entries)
-
-
-def asks_no_more(lab: Lab) -> bool:
-    """Whether no port was asked for in a while. A program that ends before it has its answer deletes nothing."""
-    before = len(requests(lab))
-    time.sleep(SETTLES)
-    return len(requests(lab)) == before
 
 
 def assert_answers(lab: Lab, program: Program) -> None:
