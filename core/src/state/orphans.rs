@@ -66,10 +66,10 @@ impl Store {
         self.of_others(|other| same(other).then_some(())).is_some()
     }
 
-    /// The nonce by which a process that lives has mapped the port of `record`.
-    pub(crate) fn nonce_of_another(&self, record: &Record) -> Option<[u8; 12]> {
+    /// The nonce by which a process that lives has mapped the port of `record`, or asks for it, unless it is one of `tried`.
+    pub(crate) fn nonce_of_another(&self, record: &Record, tried: &[[u8; 12]]) -> Option<[u8; 12]> {
         self.of_others(|other| match other.maker {
-            Maker::Pcp { nonce } if other.target() == record.target() => Some(nonce),
+            Maker::Pcp { nonce } if other.target() == record.target() && !tried.contains(&nonce) => Some(nonce),
             Maker::Pcp { .. } | Maker::NatPmp | Maker::Upnp { .. } => None,
         })
     }

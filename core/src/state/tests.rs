@@ -497,11 +497,12 @@ fn what_a_living_process_has_recorded_too_is_anothers_until_that_one_ends() {
     }
     let taken = [by_upnp(5000, 80), by_upnp(4002, 80), by_upnp(5000, 81)].map(|record| store.is_taken(&record));
     assert_eq!(taken, [true, false, false]);
-    let nonces = [4001, 4003].map(|port| store.nonce_of_another(&record(port)));
+    let nonces = [4001, 4003].map(|port| store.nonce_of_another(&record(port), &[]));
     assert_eq!(nonces, [Some(*b"0123456789ab"), None]);
+    assert_eq!(store.nonce_of_another(&record(4001), &[*b"0123456789ab"]), None);
     drop(alive);
     assert!(!store.is_taken(&by_upnp(5000, 80)));
-    assert_eq!(store.nonce_of_another(&record(4001)), None);
+    assert_eq!(store.nonce_of_another(&record(4001), &[]), None);
     assert!(!store.is_anothers(&by_nat_pmp(4000)));
     assert_eq!(adopted(&store).len(), 3, "to look at an orphan does not keep it from anybody");
     assert!(!dir.store().is_anothers(&by_nat_pmp(4000)), "a leftover there too");

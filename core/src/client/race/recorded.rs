@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use super::contestant::ProtocolClient;
 use crate::client::natpmp::NatPmpMapper;
 use crate::client::pcp::PcpMapper;
-use crate::client::pcp::nonces::Nonces;
+use crate::client::pcp::nonces::{Nonce, Nonces};
 use crate::client::port_mapper::PortMapperClient;
 use crate::client::upnp::{PinholeMapper, UpnpMapper};
 use crate::error::{ErrorKind, PortMappingError};
@@ -18,6 +18,9 @@ use crate::mapping::{AddressFamily, MapRequest, PortMapping, Protocol, ProtocolT
 use crate::schedule::MAX_TTL;
 use crate::snapshot::{ProtocolOffer, TableEntry};
 use crate::state::{Journal, Key, Maker, Record};
+
+/// With so many nonces of others a port is asked for.
+const MAX_SHARERS: usize = 8;
 
 /// Passes everything on to a client, and keeps the records of what that has asked for. A UPnP client keeps those of its
 /// requests itself, because only it knows which ports it tries.
@@ -135,17 +138,16 @@ impl Recorded {
     }
 
     /// PCP asks for a port that another process of this host has mapped with that one's nonce, so that both have the same mapping:
-    /// then one can take it over from the other. Returns whether it is another nonce than before.
-    fn share_nonce(&self, request: &MapRequest) -> bool {
+    /// then one can take it over from the other. Returns whether there is one that is none of `tried`.
+    fn share_nonce(&self, request: &MapRequest, tried: &[Nonce]) -> bool {
         let Kind::Pcp(nonces) = &self.kind else { return false };
         let (own, _) = self.on_record(request);
         if own.is_empty()
             && let Some(record) = self.request_record(request, request.suggested_port(), MAX_TTL)
-            && let Some(nonce) = self.journal.store().nonce_of_another(&record)
+            && let Some(nonce) = self.journal.store().nonce_of_another(&record, tried)
         {
-            let before = nonces.of(request);
             nonces.set(request, nonce);
-            return before != nonce;
+            return true;
         }
         false
     }
@@ -235,13 +237,17 @@ impl PortMapperClient for Recorded {
     }
 
     async fn install(&self, request: &MapRequest, ttl: Duration) -> Result<PortMapping, PortMappingError> {
-        self.share_nonce(request);
-        match self.ask(request, ttl).await {
-            // Two processes that have asked at the same moment knew nothing of each other.
-            Err(error) if error.kind() == ErrorKind::Refused && self.share_nonce(request) => {
-                self.ask(request, ttl).await
+        let mut tried = Vec::new();
+        self.share_nonce(request, &tried);
+        loop {
+            let installed = self.ask(request, ttl).await;
+            let Kind::Pcp(nonces) = &self.kind else { return installed };
+            tried.push(nonces.of(request));
+            // Processes that have asked at the same moment knew nothing of each other, and one of them has the mapping.
+            let refused = installed.as_ref().is_err_and(|error| error.kind() == ErrorKind::Refused);
+            if !refused || tried.len() > MAX_SHARERS || !self.share_nonce(request, &tried) {
+                return installed;
             }
-            installed => installed,
         }
     }
 

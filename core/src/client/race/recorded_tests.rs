@@ -97,3 +97,34 @@ async fn of_two_programs_with_one_port_that_end_at_the_same_moment_one_deletes_t
         assert!(dir.files().is_empty());
     }
 }
+
+/// A gateway where the port is mapped with this nonce: it refuses every other one.
+fn grant_to(nonce: Nonce) -> impl Fn(&[u8]) -> Vec<Vec<u8>> {
+    move |request| {
+        let result = if request.get(24..36) == Some(&nonce) { 0 } else { 2 };
+        let answer = [&[2, 0x81, 0, result, 0, 0, 14, 16, 0, 0, 0, 9][..], &[0; 12], &request[24..]].concat();
+        vec![answer]
+    }
+}
+
+#[tokio::test]
+async fn of_many_programs_that_ask_at_the_same_moment_each_finds_the_nonce_of_the_one_that_has_the_mapping() {
+    let (has, has_not) = (*b"that has it!", *b"that has not");
+    for _ in 0..8 {
+        let dir = Dir::new();
+        let (_requests, port) = FakeGateway::answering(grant_to(has)).await;
+        // Which of them is found first is a matter of chance.
+        let others = [has_not, has, has_not, has_not].map(|nonce| {
+            let store = dir.store();
+            let others = Journal::new(Arc::new(store), Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into());
+            others.write(others.entry((REQUEST.transport, 4000), Some(4000), Some(HOUR), Maker::Pcp { nonce }));
+            others
+        });
+        let nonces = Nonces::default();
+        let journal = Journal::new(Arc::new(dir.store()), Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into());
+        let last = Recorded::pcp(PcpMapper::on(port).with_nonces(nonces.clone()), nonces.clone(), journal);
+        let mapping = last.install(&REQUEST, HOUR).await.unwrap();
+        assert!(matches!(mapping.token, ProtocolToken::Pcp { nonce } if nonce == has));
+        drop(others);
+    }
+}
