@@ -20,6 +20,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -32,7 +33,7 @@ pub use self::pinholes::{RecordedPinhole, recorded_pinholes};
 pub use self::place::default_state_dir;
 pub(crate) use self::record::{Key, Maker, Record};
 use crate::error::PortMappingError;
-use crate::mapping::{AddressFamily, LeaseKey};
+use crate::mapping::{AddressFamily, LeaseKey, Protocol};
 use crate::world::World;
 
 /// The first line of a file.
@@ -222,11 +223,22 @@ impl Store {
         }
         let key = record.key();
         let own = self.restore(&key, None);
+        self.let_go_of_the_same(record);
         if self.is_anothers(record) {
             return true;
         }
         self.restore(&key, own);
         false
+    }
+
+    /// A protocol that has lost a race may have a record of the same mapping too. It stays, but keeps nobody from deleting that.
+    fn let_go_of_the_same(&self, record: &Record) {
+        let is_of_the_table = |own: &Record| own.maker.protocol() != Protocol::Upnp;
+        for own in self.of_port(record.port()).0 {
+            if own.target() == record.target() && is_of_the_table(&own) {
+                self.record(own.orphaned(SystemTime::now()));
+            }
+        }
     }
 
     /// Marks what is left to its lifetime on purpose.

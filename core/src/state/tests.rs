@@ -509,6 +509,18 @@ fn what_a_living_process_has_recorded_too_is_anothers_until_that_one_ends() {
 }
 
 #[test]
+fn of_two_that_leave_a_mapping_to_each_other_the_last_one_keeps_it_also_if_another_protocol_has_recorded_it_too() {
+    let dir = Dir::new();
+    let (one, other) = (dir.store(), dir.store());
+    one.record(record(4000));
+    other.record(record(4000));
+    other.record(Record { maker: Maker::NatPmp, ..record(4000) });
+    assert!(other.leave(&record(4000)));
+    assert!(!one.leave(&record(4000)), "nobody would delete it");
+    assert_eq!(one.of_port(record(4000).port()).0, [record(4000)], "its record is there until the mapping is deleted");
+}
+
+#[test]
 fn what_is_found_late_for_a_port_that_a_lease_has_is_no_more_than_what_was_found_before_it() {
     let dir = Dir::new();
     let store = dir.store();
