@@ -80,7 +80,7 @@ def until(holds: Callable[[], Any], patience: float = PATIENCE) -> Any:
 
 def symbols(library: str) -> list[str]:
     """What Debian's library of this name exports."""
-    return (HERE / "symbols" / library).read_text().split()
+    return (CHECKOUT / "tests/compat/symbols" / library).read_text().split()
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +108,7 @@ def build(libraries: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
         give_up("no libminiupnpc-dev, no libnatpmp-dev; bindings/compat/tests/install installs them on Debian")
     folder = tmp_path_factory.mktemp("programs")
     stub = folder / "libminiupnpc.so.18"
-    source = "".join(f"void {name}(void) {{}}\n" for name in symbols("libminiupnpc"))
+    source = "".join(f"void {name}(void) {{}}\n" for name in symbols(stub.name))
     run(["gcc", "-shared", "-nostdlib", "-w", "-x", "c", "-", f"-Wl,-soname,{stub.name}", "-o", stub], input=source)
 
     def compile_one(source: str, *, api: int = 17, flags: Sequence[str] = ()) -> Path:

@@ -228,6 +228,17 @@ def test_places_for_an_entry_may_be_left_out(gateway: Gateway, calls: Calls) -> 
     assert testee("generic", "0", 1) == 0
 
 
+def test_whether_a_port_is_mapped_is_answered_for_this_process_where_the_answer_has_no_place(
+    gateway: Gateway, calls: Calls
+) -> None:
+    """What a killed process has left is there, and nobody renews it: the program is to map it itself."""
+    killed = calls(gateway)
+    assert killed.add("4000", "4000") == 0
+    killed.kill()
+    testee = calls(gateway)
+    assert testee("specific", "4000", "TCP", None, None, None, None, None) == 714
+
+
 def test_the_whole_table_is_shown_line_by_line(gateways: Gateways, calls: Calls) -> None:
     gateway = gateways()
     for port in (4005, 4006):

@@ -1,17 +1,15 @@
-"""The life of a process: its end, its crash, its children, and what the next one finds."""
+"""The life of a process: its end, its crash, its children, and what the next one finds. The lists of symbols have tests of their
+own, tests/lab/test_compat_symbols.py."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections.abc import Callable
 
 import pytest
 
-from conftest import (
-    PATIENCE, SANITIZER_OPTIONS, SANITIZERS, VALGRIND, Build, Calls, Gateway, need, run, symbols, until,
-)  # fmt: skip
+from conftest import PATIENCE, SANITIZER_OPTIONS, SANITIZERS, VALGRIND, Build, Calls, Gateway, need, run, until
 
 Gateways = Callable[..., Gateway]
 PROGRAMS = ["layout.c", "fork.c", "threads.c", "load.c"]
@@ -118,41 +116,10 @@ def test_a_program_of_either_api_starts_with_all_symbols_bound(
     assert run([build("testee.c", api=api)], env=now) == ""
 
 
-@pytest.mark.parametrize(
-    "moment", ["atexit", "static", "destructor", "cancel", "signal", "thread"],
-)
+@pytest.mark.parametrize("moment", ["atexit", "static", "destructor", "cancel", "signal", "thread"])
 def test_calls_in_the_last_moments_of_a_program_do_what_they_say(
     build: Build, gateway: Gateway, environment: dict[str, str], moment: str
 ) -> None:
     said = run([build("moments.cpp"), moment], env=settings(environment, gateway))
     assert said.splitlines()[-1] == "ended"
     assert gateway.ports() == []
-
-
-# --- the libraries as files ---
-
-
-def exported(file: object) -> set[str]:
-    need("nm")
-    return {line.split()[2].split("@")[0] for line in run(["nm", "-D", "--defined-only", str(file)]).splitlines()}
-
-
-REAL = {"libminiupnpc": "libminiupnpc.so.17", "libnatpmp": "libnatpmp.so.1"}
-
-
-@pytest.mark.parametrize("library", REAL)
-def test_every_symbol_of_debians_library_is_there(libraries: object, library: str) -> None:
-    ours = exported(f"{libraries}/libportlease-compat.so.0")
-    for api in (17, 18):
-        own = exported(f"{libraries}/libminiupnpc.so.{api}")
-        assert own == {"UPNP_GetValidIGD"}
-        assert set(symbols(library)) <= ours | own
-
-
-@pytest.mark.parametrize("library", REAL)
-def test_the_list_of_symbols_is_that_of_debian(library: str) -> None:
-    places = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"]
-    found = [f"{place}/{REAL[library]}" for place in places if os.path.exists(f"{place}/{REAL[library]}")]
-    if not found:
-        pytest.skip(f"no {REAL[library]} on this machine")
-    assert exported(found[0]) == set(symbols(library))
