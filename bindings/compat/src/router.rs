@@ -159,15 +159,21 @@ impl Router {
         Ok(Asked { lease, new: true, joined: true })
     }
 
-    /// The library has no use for the lease any more. Answers with it if nobody has, for the caller to stop it.
+    /// The library has no use for the lease any more. If nobody has, the lease ends, and the answer is the lease, for callers that
+    /// wait for that.
     pub(crate) fn let_go(&self, library: Library, lease: &Lease) -> Option<Lease> {
         let request = lease.request();
         let port = (request.transport, request.internal_port);
         let mut held = self.held();
         let known = held.get_mut(&port).filter(|known| known.lease.id() == lease.id())?;
         known.holders.retain(|holder| *holder != library);
-        let unused = known.holders.is_empty();
-        if unused { held.remove(&port).map(|held| held.lease) } else { None }
+        if !known.holders.is_empty() {
+            return None;
+        }
+        let unused = held.remove(&port).map(|held| held.lease)?;
+        // As long as nobody else can ask for the port: a lease that lives is in the way of the next one.
+        unused.begin_stop();
+        Some(unused)
     }
 
     /// The lease that has, or else wishes for, this external port.

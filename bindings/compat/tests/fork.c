@@ -152,25 +152,38 @@ TEST(a_fork_in_the_middle_of_calls_of_other_threads_harms_nobody) {
 }
 #endif
 
-TEST(a_program_that_goes_into_the_background_keeps_what_it_has_mapped_before) {
-  // As daemon(3): the parent ends, by exit(3) or _exit(2), and the child goes on.
+// As daemon(3): a program maps a port and forks, the parent ends in its way, and the child maps the port again.
+static void go_into_the_background(void (*end)(int), const char *port) {
+  int ends[2];
+  CHECK(pipe(ends) == 0);
   fflush(stdout);
   pid_t parent = fork();
   CHECK(parent >= 0);
   if (parent == 0) {
     alarm(60);
-    CHECK_IS(0, check_add("4020", "4020", "TCP", "0"));
-    pid_t child = fork();
-    if (child != 0) {
-      exit(0);
+    CHECK_IS(0, check_add(port, port, "TCP", "0"));
+    pid_t own = getpid();
+    if (fork() != 0) {
+      end(0);
     }
     alarm(60);
-    CHECK_IS(0, check_add("4020", "4020", "TCP", "0"));
+    while (getppid() == own) {
+      usleep(1000); // until the parent has ended
+    }
+    CHECK_IS(0, check_add(port, port, "TCP", "0"));
+    CHECK_IS(0, check_entry(port, "TCP"));
+    CHECK(write(ends[1], "", 1) == 1);
     _exit(0);
   }
-  int status;
-  CHECK(waitpid(parent, &status, 0) == parent && WIFEXITED(status) && WEXITSTATUS(status) == 0);
-  CHECK_IS(0, check_entry("4020", "TCP"));
+  CHECK(waitpid(parent, NULL, 0) == parent && close(ends[1]) == 0);
+  char done;
+  CHECK(read(ends[0], &done, 1) == 1 && close(ends[0]) == 0);
+  CHECK_IS(0, check_entry(port, "TCP"));
+}
+
+TEST(a_program_that_goes_into_the_background_keeps_what_it_has_mapped_before) {
+  go_into_the_background(exit, "4020");
+  go_into_the_background(_exit, "4021");
 }
 
 int main(void) {

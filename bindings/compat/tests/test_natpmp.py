@@ -185,6 +185,15 @@ def test_deleting_what_was_never_mapped_succeeds_and_leaves_nothing(gateway: Gat
     assert gateway.ports() == []
 
 
+def test_a_port_that_was_never_mapped_can_be_deleted_and_mapped_at_once(gateway: Gateway, calls: Calls) -> None:
+    """As programs do at their start, without a look at the first answer."""
+    testee = began(calls(gateway))
+    for port in (4000, 4001, 4002):
+        assert testee("ask_port", 0, TCP, port, 0, 0) == 12
+        assert mapped(testee, TCP, port, port)[:4] == [0, TCP, port, port]
+    assert gateway.ports() == ["tcp 4000 4000", "tcp 4001 4001", "tcp 4002 4002"]
+
+
 def test_two_private_ports_with_one_wish_get_two_public_ports(gateway: Gateway, calls: Calls) -> None:
     testee = began(calls(gateway))
     assert mapped(testee, TCP, 4000, 5000)[:4] == [0, TCP, 4000, 5000]

@@ -120,15 +120,15 @@ TEST(a_thread_that_is_told_success_keeps_its_port_whatever_another_one_asks_for)
 
 static void *add_and_delete(void *wish) {
   pthread_barrier_wait(&all);
-  for (int i = 0; i < 10; i++) {
+  for (int i = 0; i < 50; i++) {
     int code = wish == NULL ? check_delete("7002", "TCP") : check_add("7002", "7002", "TCP", "0");
-    // Whoever is first; never an argument that is wrong.
-    CHECK(code != UPNPCOMMAND_INVALID_ARGS);
+    // Whoever is first: the port is there, or gone, or goes while it is waited for. Never is it somebody else's.
+    CHECK(code == UPNPCOMMAND_SUCCESS || code == 714 || code == UPNPCOMMAND_HTTP_ERROR);
   }
   return NULL;
 }
 
-TEST(a_port_that_one_thread_deletes_while_another_maps_it_is_never_a_wrong_argument) {
+TEST(a_port_that_one_thread_deletes_while_another_maps_it_is_never_taken) {
   pthread_t threads[4];
   pthread_barrier_init(&all, NULL, 4);
   for (int i = 0; i < 4; i++) {
@@ -146,6 +146,6 @@ int main(void) {
   RUN(eight_threads_each_with_ports_of_its_own_get_what_they_ask_for);
   RUN(threads_that_map_one_port_at_the_same_time_all_get_it);
   RUN(a_thread_that_is_told_success_keeps_its_port_whatever_another_one_asks_for);
-  RUN(a_port_that_one_thread_deletes_while_another_maps_it_is_never_a_wrong_argument);
+  RUN(a_port_that_one_thread_deletes_while_another_maps_it_is_never_taken);
   return 0;
 }

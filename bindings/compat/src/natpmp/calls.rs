@@ -153,6 +153,8 @@ unsafe fn send(
     // SAFETY: the promise is this function's.
     let channel = unsafe { channel(p) }?;
     let router = Process::here().router(channel.gateway).map_err(|error| of_natpmp(&error))?;
+    // Before the next one asks: a port that it deletes could be the port that is asked for.
+    channel.cancel();
     channel.begin(answer(router)?);
     // SAFETY: `channel` has looked at it.
     let p = unsafe { &mut *p };
@@ -242,10 +244,8 @@ fn map(router: &'static Router, wish: &Wish) -> Result<Begun, c_int> {
         match asked.answer().await {
             Ok(lease) => Ok(mapped(&lease)),
             Err(error) => {
-                if !asked.was_held()
-                    && let Some(unused) = router.let_go(Library::Natpmp, &asked.lease)
-                {
-                    unused.begin_stop();
+                if !asked.was_held() {
+                    router.let_go(Library::Natpmp, &asked.lease);
                 }
                 Err(of_natpmp(&error))
             }
@@ -291,7 +291,6 @@ fn delete_all(router: &'static Router, transport: Transport) -> Begun {
     Box::pin(async move {
         let leases = router.of(Library::Natpmp).into_iter().filter(|lease| lease.request().transport == transport);
         let unused: Vec<_> = leases.filter_map(|lease| router.let_go(Library::Natpmp, &lease)).collect();
-        unused.iter().for_each(portlease::Lease::begin_stop);
         for lease in unused {
             lease.stop(None).await;
         }

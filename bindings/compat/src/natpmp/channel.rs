@@ -5,6 +5,7 @@ use std::ffi::c_int;
 use std::future::Future;
 use std::net::Ipv4Addr;
 use std::os::fd::{BorrowedFd, IntoRawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,8 @@ pub(crate) struct Channel {
     /// The gateway that the program has named.
     pub(crate) gateway: Option<Ipv4Addr>,
     waits: Waits<Answer>,
+    /// That of the latest request.
+    token: AtomicU64,
     request: Mutex<Option<Request>>,
 }
 
@@ -57,7 +60,8 @@ impl Channels {
         // A copy: the program may close its own at any time, and the number then belongs to something else.
         let copy = ours.try_clone_to_owned().map_err(|error| PortMappingError::transport("a descriptor", error))?;
         let descriptor = copy.into_raw_fd();
-        let channel = Channel { gateway, waits, request: Mutex::default() };
+        let (token, request) = Default::default();
+        let channel = Channel { gateway, waits, token, request };
         self.lock().insert(descriptor, Arc::new(channel));
         Ok(descriptor)
     }
@@ -77,18 +81,22 @@ impl Channel {
         self.request.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a request in place of the one that was under way.
-    pub(crate) fn begin(&self, answer: impl Future<Output = Answer> + Send + 'static) {
-        let mut request = self.request();
-        let token = request.as_ref().map_or(1, |before| before.token + 1);
-        if let Some(before) = &*request {
-            // It is over or it ends: what was asked for stays asked for.
+    /// Gives up the request that is under way, if there is one: what it has asked for stays asked for.
+    pub(crate) fn cancel(&self) {
+        let before = self.request().take();
+        if let Some(before) = before {
+            // It ends, or it is over.
             let _ = self.waits.cancel(before.token);
         }
+    }
+
+    /// Begins a request in place of the one that was under way.
+    pub(crate) fn begin(&self, answer: impl Future<Output = Answer> + Send + 'static) {
+        self.cancel();
+        let token = self.token.fetch_add(1, Ordering::Relaxed);
         let begun = self.waits.begin(token, answer);
         let failed = begun.err().map(|error| Err(of_natpmp(&error)));
-        *request = Some(Request { token, began: Instant::now(), answer: failed });
-        drop(request);
+        *self.request() = Some(Request { token, began: Instant::now(), answer: failed });
         // So that it is under way before the program asks for the answer.
         self.look();
     }
