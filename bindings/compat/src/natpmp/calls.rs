@@ -128,7 +128,7 @@ pub unsafe extern "C" fn closenatpmp(p: *mut NatPmp) -> c_int {
         let Some(p) = (unsafe { p.as_mut() }) else { return natpmp::INVALID_ARGS };
         let s = std::mem::replace(&mut p.s, -1);
         p.has_pending_request = 0;
-        match std::mem::replace(&mut p.pending_request, [0; 12]) {
+        match std::mem::take(&mut p.pending_request) {
             own if own == mark() => match Process::here().channels.close(s) {
                 // SAFETY: the program's own descriptor, which this function is to close.
                 true if unsafe { libc::close(s) } == 0 => 0,
