@@ -280,6 +280,15 @@ def test_another_client_is_mapped_by_a_router_that_lets_it_be(gateways: Gateways
     assert gateway.ports() == []
 
 
+def test_another_client_does_not_get_a_port_that_this_process_has(gateways: Gateways, calls: Calls) -> None:
+    gateway = gateways(secure_mode=False)
+    testee = calls(gateway)
+    assert testee.add("4000", "4000") == 0
+    assert testee.add("4000", "4000", client="127.0.0.9") == 718
+    assert testee.add("4001", "4001", client="::1") == -2
+    assert gateway.ports() == ["tcp 4000 4000"]
+
+
 @pytest.mark.parametrize(("speaks", "code"), [({"secure_mode": True}, 718), (PCP_ONLY, 606)], ids=["strict", "pcp"])
 def test_another_client_is_refused_as_the_router_does_and_606_without_upnp(
     gateways: Gateways, calls: Calls, speaks: dict[str, bool], code: int

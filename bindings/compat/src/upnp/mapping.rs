@@ -95,12 +95,19 @@ impl Added {
     /// An entry of the router's table that no lease holds.
     fn by_hand(&self, router: &Router) -> Result<u16, c_int> {
         let Wish { transport, external_port, internal_port, .. } = self.wish;
+        if self.client.is_ipv6() {
+            return Err(upnp::INVALID_ARGS);
+        }
         let description = shown(self.wish.description.as_deref().unwrap_or(portlease::config::DEFAULT_DESCRIPTION));
         let entry = TableEntry::new(transport, external_port, self.client.to_string(), internal_port)
             .description(description)
             .lifetime(self.wish.lifetime);
-        router.add(entry).map_err(without_upnp(upnp::NOT_AUTHORIZED))?;
-        Ok(external_port)
+        match router.add(entry) {
+            Ok(()) => Ok(external_port),
+            // The arguments are right: it is the port of a lease.
+            Err(error) if error.kind() == ErrorKind::Invalid => Err(upnp::CONFLICT),
+            Err(error) => Err(without_upnp(upnp::NOT_AUTHORIZED)(error)),
+        }
     }
 }
 
@@ -190,18 +197,32 @@ pub unsafe extern "C" fn UPNP_DeletePortMapping(
     })
 }
 
+/// Deletes what this process keeps mapped at a port of the router. `false` if that is nothing.
+fn delete_own(router: &Router, transport: Transport, external_port: u16) -> bool {
+    let Some(lease) = router.at(transport, external_port) else { return false };
+    match router.of(Library::Miniupnpc).iter().any(|held| held.id() == lease.id()) {
+        true => give_up(router, &lease),
+        // Whoever names a port of the router means the port.
+        false => stop(router, &lease),
+    }
+    true
+}
+
 fn delete(router: &Router, transport: Transport, external_port: u16) -> Result<(), c_int> {
-    if let Some(lease) = router.at(transport, external_port) {
-        match router.of(Library::Miniupnpc).iter().any(|held| held.id() == lease.id()) {
-            true => give_up(router, &lease),
-            // Whoever names a port of the router means the port.
-            false => stop(router, &lease),
-        }
+    if delete_own(router, transport, external_port) {
         return Ok(());
     }
     match router.delete(transport, external_port) {
         Ok(Some(_)) => Ok(()),
         Ok(None) => Err(upnp::NO_SUCH_ENTRY),
+        // Another thread has mapped the port just now.
+        Err(error) if error.kind() == ErrorKind::Invalid => {
+            if delete_own(router, transport, external_port) {
+                Ok(())
+            } else {
+                Err(upnp::NO_SUCH_ENTRY)
+            }
+        }
         Err(error) => match failed(error) {
             // Without UPnP a router tells what it has to nobody; what an earlier program has left is on record.
             upnp::HTTP_ERROR => {
