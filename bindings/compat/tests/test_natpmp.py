@@ -82,8 +82,9 @@ def test_a_silent_router_is_no_gateway_and_the_waits_grow(gateway: Gateway, call
         code, *waits = testee.answer()
         assert code == NO_GATEWAY_SUPPORT
         assert testee.took < 30_000
-        # 250 ms, then twice as long each time, but for the last ones, which end with the answer.
-        assert len(waits) >= 3 and 0 < waits[0] <= 250 < waits[1] <= 500 < waits[2] <= 1000
+        # 250 ms, then twice as long each time. Some wait may end early, and its rest is told again.
+        assert 0 < waits[0] <= 250
+        assert any(250 < wait <= 500 for wait in waits) and any(500 < wait <= 1000 for wait in waits), waits
         assert testee("read", 0) == NO_PENDING_REQUEST
 
 

@@ -51,10 +51,13 @@ def test_the_end_takes_no_longer_for_a_silent_router(gateway: Gateway, calls: Ca
     assert testees[1]("ask_port", 0, 1, 5000, 5000, 60) == 12
     assert testees[2]("init", 0, "127.0.0.77")[0] == 0
     assert testees[2]("ask_address", 0) == 2
+    took = []
     for testee in testees:
         began = time.monotonic()
         testee.end("exit", 0)
-        assert time.monotonic() - began < 2
+        took.append(time.monotonic() - began)
+    # A second and what a busy machine adds; to wait for the router takes five.
+    assert sorted(took)[1] < 2 and max(took) < 4, took
 
 
 def test_the_exit_status_is_the_programs_own(gateway: Gateway, calls: Calls) -> None:

@@ -242,7 +242,9 @@ fn map(router: &'static Router, wish: &Wish) -> Result<Begun, c_int> {
     let asked = router.ask(Library::Natpmp, &wish).map_err(|error| of_natpmp(&error))?;
     Ok(Box::pin(async move {
         match asked.answer().await {
-            Ok(lease) => Ok(mapped(&lease)),
+            Ok(lease) if lease.external_port().is_some() => Ok(mapped(&lease)),
+            // Another thread has ended it meanwhile.
+            Ok(_) => Err(natpmp::UNDEFINED_ERROR),
             Err(error) => {
                 if !asked.was_held() {
                     router.let_go(Library::Natpmp, &asked.lease);

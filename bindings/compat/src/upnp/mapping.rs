@@ -4,14 +4,16 @@ use std::ffi::{c_char, c_int};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use portlease::{ErrorKind, Lease, LeaseSnapshot, TableEntry, Transport};
+use portlease::{ErrorKind, Lease, TableEntry, Transport};
 use portlease_host::thread::wait;
 
 use super::{code, failed, for_everybody, port, router, transport};
 use crate::codes::upnp;
 use crate::memory::{guard, read, write};
-use crate::router::{Library, Router, Wish, shown};
+use crate::router::{Asked, Library, Router, Wish, shown};
 
+/// How often a lease may be ended by other threads while it is waited for.
+const MOST_ENDS: u32 = 5;
 /// The bytes for a port: five digits and the end.
 const PORT_SIZE: usize = 6;
 
@@ -70,26 +72,16 @@ impl Added {
         {
             stop(router, &other);
         }
-        // The arguments are right, so what is invalid is a wish that another lease has already.
-        let asked = router.ask(Library::Miniupnpc, &wish).map_err(|error| match error.kind() {
-            ErrorKind::Invalid => upnp::CONFLICT,
-            _ => failed(error),
-        })?;
-        let answer = wait(asked.answer());
-        let granted = answer.as_ref().ok().and_then(LeaseSnapshot::external_port);
-        if let Some(port) = granted.filter(|port| any || *port == external_port) {
-            return Ok(port);
+        let (asked, granted) = ask(router, &wish)?;
+        match granted {
+            Ok(port) if any || port == external_port => return Ok(port),
+            // What was mapped before stays, or comes back by itself.
+            _ if !asked.was_held() => give_up(router, &asked.lease),
+            _ => {}
         }
-        // What was mapped before stays, or comes back by itself.
-        if !asked.was_held() {
-            give_up(router, &asked.lease);
-        }
-        match answer {
-            Err(error) => Err(failed(error)),
-            // One port of this machine has one lease; further ports of the router lead there by entries that nobody renews.
-            Ok(_) if asked.was_there() => self.by_hand(router),
-            Ok(_) => Err(upnp::CONFLICT),
-        }
+        // One port of this machine has one lease; further ports of the router lead there by entries that nobody renews.
+        granted.and_then(|_| if asked.was_there() { self.by_hand(router).map(drop) } else { Err(upnp::CONFLICT) })?;
+        Ok(external_port)
     }
 
     /// An entry of the router's table that no lease holds.
@@ -109,6 +101,27 @@ impl Added {
             Err(error) => Err(without_upnp(upnp::NOT_AUTHORIZED)(error)),
         }
     }
+}
+
+/// Asks for a port and waits for the answer: the external port. A lease that another thread ends meanwhile is asked for anew.
+fn ask(router: &Router, wish: &Wish) -> Result<(Asked, Result<u16, c_int>), c_int> {
+    for _ in 0..MOST_ENDS {
+        // The arguments are right, so what is invalid is a wish that another lease has already.
+        let asked = router.ask(Library::Miniupnpc, wish).map_err(|error| match error.kind() {
+            ErrorKind::Invalid => upnp::CONFLICT,
+            _ => failed(error),
+        })?;
+        match wait(asked.answer()) {
+            Ok(lease) => {
+                if let Some(port) = lease.external_port() {
+                    return Ok((asked, Ok(port)));
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Stopped => {}
+            Err(error) => return Ok((asked, Err(failed(error)))),
+        }
+    }
+    Err(upnp::HTTP_ERROR)
 }
 
 /// The code of a failure; `code` where there is no UPnP to ask.
