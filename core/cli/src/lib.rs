@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! One module for each subcommand (`map`, `doctor`, `list`, `unmap`, `run`, `gateway`, `demo`, `completions`);
-//! `session` is a stay of `map`, `log` writes what `-v` tells, `state` finds the folder for its records, `args` reads what all share, `ports` the ports of `map`, `output` writes plain lines, status lines or JSON, `screen` draws the status lines with `echo` switched off, `text` keeps them free of what steers a terminal, `event` and `status` put a mapper's
+//! `session` is a stay of `map`, `company` who else is told of it: `program` runs COMMAND, `hook` what `--on-change` names, `service` speaks to systemd, `outside` has the variables for both, `log` writes what `-v` tells, `state` finds the folder for its records, `args` reads what all share, `ports` the ports of `map`, `output` writes plain lines, status lines or JSON, `screen` draws the status lines with `echo` switched off, `text` keeps them free of what steers a terminal, `event` and `status` put a mapper's
 //! events and a lease's state into words, `leftover` what is still on the router at the end, `pinholes` is IPv6 in `list` and `unmap`, `diagnosis` and `diagnosis_ipv6` draw conclusions for `doctor`, `repair` is its `--repair`, `advice` says what to try, `drop_in` finds the libraries for `run`,
 //! `signals` hears Ctrl-C.
 
@@ -11,6 +11,7 @@
 
 mod advice;
 mod args;
+mod company;
 mod completions;
 mod demo;
 mod diagnosis;
@@ -24,6 +25,7 @@ mod drop_in;
 mod echo;
 mod event;
 mod gateway;
+mod hook;
 mod leftover;
 mod list;
 mod log;
@@ -33,14 +35,17 @@ mod map;
 mod network;
 mod outcome;
 mod output;
+mod outside;
 #[cfg(test)]
 mod pages_tests;
 mod pinholes;
 mod ports;
 mod presence;
+mod program;
 mod repair;
 mod run;
 mod screen;
+mod service;
 mod session;
 mod signals;
 mod state;

@@ -1,18 +1,22 @@
 //! `portlease map`: map ports and hold them.
 
+use std::ffi::OsString;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use portlease::{AddressFamily, Config, MapRequest, Mapper, PortMappingError, RetryPolicy};
 use tokio::time::Instant;
 
 use crate::advice::{Doing, Hints};
 use crate::args::{self, Families, PathArgs, PcpPortArgs, ProtocolArgs};
+use crate::company::Company;
+use crate::hook::Hook;
 use crate::log::LogArgs;
 use crate::outcome::{Outcome, with_statuses};
 use crate::output::Output;
 use crate::ports::{self, Entry, MOST};
+use crate::program::Program;
 use crate::session::Session;
 use crate::signals::Signals;
 use crate::state::StateArgs;
@@ -30,6 +34,23 @@ on up to 5 min: every failure is told, and portlease goes on trying unless --ret
 homes without a public IPv4 address. The port outside is the port inside. --family both does both for each port, and each \
 line names its family. It fails only if neither works; a family that fails beside one that works is told once for each \
 reason. An open firewall cannot be told from a closed one by asking.
+
+With -- COMMAND that program runs while the ports are open. It starts as soon as the first answer for each port is known, \
+also if none could be mapped: --when-mapped waits for every port, and with --retry never a port that cannot be mapped ends \
+portlease before the program starts. Signals are passed on to the program. When it ends the ports are released, and its exit \
+status is that of portlease: 126 or 127 if it could not be started. stdout is left to the program; what portlease has to say \
+goes to stderr.
+
+--on-change runs a command when the first answers are known and at each change after that, also when a mapping is lost. Only \
+one runs at a time: what changes meanwhile is told by one more run, with the latest addresses. A run that takes longer than a \
+minute is killed; one that is under way at the end is left alone. What it writes goes to stderr.
+
+Both get the external address of each mapped port in a variable that is named after the port inside: \
+PORTLEASE_4000_UDP=192.0.2.7:4000, with IPv6 PORTLEASE_4000_UDP_IPV6=[2001:db8::5]:4000. A port that is not mapped has no \
+variable. If the router does not know its own address, the value is only the port, such as `:4000`.
+
+A service manager is told by NOTIFY_SOCKET (systemd's Type=notify) when the first answers are known, how the ports are, and \
+when the end begins. The unit portlease@.service maps one port: `systemctl enable --now portlease@4000-udp`.
 
 At the end it waits until the router has confirmed that every port is released; a second Ctrl-C ends the wait. A port \
 that the router did not confirm may stay mapped: a warning names it, with the time when its lifetime ends.
@@ -54,6 +75,8 @@ Examples:
   portlease map 4000/udp --family both          by IPv4 and by IPv6, whatever works
   portlease map 4000/udp --for 10m --json       for ten minutes, one JSON object a line
   portlease map 4000/udp --ttl 2h --detach      for two hours, without staying
+  portlease map 4000/udp -- ./game              while that program runs
+  portlease map 8080:80/tcp --on-change 'echo $PORTLEASE_8080_TCP > /run/address'
   portlease map 4000/udp --log-file map.log     and write down what the router was asked, and what it answered
 
 JSON events: installed, renewed, changed, failed, revoked, repaired, exited, network-changed; at the end detached with
@@ -123,9 +146,19 @@ pub(crate) struct MapArgs {
     /// Text that the router shows beside the mapping (UPnP only), at most 64 characters
     #[arg(long, value_name = "TEXT", default_value = "portlease")]
     description: String,
+    /// Run CMD by `sh -c` (on Windows by `cmd /C`) when an external address or port has changed
+    #[arg(long, value_name = "CMD", conflicts_with = "detach")]
+    on_change: Option<String>,
+    /// Start COMMAND only when every port is mapped
+    #[arg(long, requires = "command")]
+    when_mapped: bool,
     /// Write one JSON object a line instead of text
     #[arg(long)]
     json: bool,
+    /// Program to run while the ports are open, and its arguments
+    #[arg(last = true, num_args = 1.., value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
+    #[arg(conflicts_with_all = ["hold", "detach"])]
+    command: Vec<OsString>,
     #[command(flatten)]
     state: StateArgs,
     #[command(flatten)]
@@ -210,8 +243,11 @@ impl MapArgs {
 pub(crate) async fn run(args: MapArgs) -> Outcome {
     let (requests, mut config) = (args.requests()?, args.config());
     let mut output = Output::new(args.json).hinting(Hints::new(Doing::Map, args.path.config()));
-    if args.log.is_on_terminal() {
+    if args.log.is_on_terminal() || args.on_change.is_some() {
         output.draw_nothing();
+    }
+    if !args.command.is_empty() {
+        output.leave_stdout();
     }
     config.state_dir = args.state.folder(&output);
     // A machine without a network is not bad usage: the lease says so, and waits for one.
@@ -223,6 +259,7 @@ pub(crate) async fn run(args: MapArgs) -> Outcome {
     // Before anything is mapped, so that no signal ends the program with a mapping left behind.
     let mut signals = Signals::listen()?;
     let deadline = args.hold.and_then(|hold| Instant::now().checked_add(hold));
+    let gives_up = config.retry == RetryPolicy::Never;
     let mapper = Mapper::start(config)?;
     let mut leases = Vec::new();
     for request in &requests {
@@ -234,8 +271,10 @@ pub(crate) async fn run(args: MapArgs) -> Outcome {
             }
         }
     }
-    let mut session = Session::new(&output, requests.iter().zip(&leases), args.family, args.detach);
-    let end = session.hold(&mapper, &leases, &mut signals, deadline).await;
+    let hook = args.on_change.map(Hook::new);
+    let mut company = Company::new(&output, Program::new(args.command), args.when_mapped, hook);
+    let mut session = Session::new(&output, requests.iter().zip(&leases), args.family, args.detach, gives_up);
+    let end = session.hold(&mapper, &leases, &mut company, &mut signals, deadline).await;
     output.end_live();
     session.finish(end, &mapper, &leases, &mut signals).await
 }

@@ -20,6 +20,8 @@ pub(crate) struct Output {
     live: RefCell<Option<Screen>>,
     /// Whether status lines may be drawn.
     draws: bool,
+    /// Whether stdout is left to another program.
+    stdout_is_taken: bool,
     /// The advice that was given last: it is not given again after every attempt.
     advised: RefCell<Option<String>>,
     hints: Hints,
@@ -34,6 +36,7 @@ impl Output {
             stderr: Paint::of(&io::stderr()),
             live: RefCell::default(),
             draws: true,
+            stdout_is_taken: false,
             advised: RefCell::default(),
             hints: Hints::default(),
         }
@@ -54,6 +57,12 @@ impl Output {
         self.draws = false;
     }
 
+    /// From now on stdout is another program's: what would go there goes to stderr.
+    pub(crate) fn leave_stdout(&mut self) {
+        self.stdout = self.stderr;
+        (self.draws, self.stdout_is_taken) = (false, true);
+    }
+
     /// Whether JSON is wanted.
     pub(crate) fn json(&self) -> bool {
         self.json
@@ -70,6 +79,11 @@ impl Output {
     }
 
     fn write(&self, text: &str) -> io::Result<()> {
+        if self.stdout_is_taken {
+            // Where stderr cannot be written there is nowhere to say so.
+            let _ = writeln!(io::stderr().lock(), "{text}");
+            return Ok(());
+        }
         self.above_live(|| {
             let mut out = io::stdout().lock();
             writeln!(out, "{text}")?;

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use portlease::{
     AddressClass, AddressFamily, ErrorKind, ErrorReport, Event, EventKind, Lease, LeaseSnapshot, MapRequest, Mapper,
+    PortMappingError,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::args::{Families, port_name};
+use crate::company::{Company, News};
 use crate::event::{self, JsonEvent};
 use crate::output::Output;
 use crate::signals::Signals;
@@ -28,6 +30,8 @@ pub(crate) enum End {
     Failed,
     /// Nobody reads stdout any more.
     OutputClosed(io::Error),
+    /// The program has ended with this status, or could not be started.
+    Program(u8),
 }
 
 /// What was seen so far.
@@ -44,21 +48,27 @@ pub(crate) struct Session<'a> {
     given: HashMap<u64, u16>,
     /// The leases that were mapped at some time, and the class of their latest address.
     mapped: HashMap<u64, AddressClass>,
+    /// The leases of which it is known if they could be mapped at first.
+    answered: HashSet<u64>,
     /// The leases that are over.
     over: HashSet<u64>,
     /// The kind of what was told last of a lease that has no mapping now, and the advice.
     told: HashMap<u64, (ErrorKind, Option<String>)>,
     detaching: bool,
+    /// The first failure ends a lease.
+    gives_up: bool,
     last_error: Option<ErrorReport>,
 }
 
 impl<'a> Session<'a> {
-    /// Nothing was seen yet. `detaching`: it ends when all is mapped, and leaves the mappings.
+    /// Nothing was seen yet. `detaching`: it ends when all is mapped, and leaves the mappings. `gives_up`: the
+    /// first failure ends a lease.
     pub(crate) fn new<'l>(
         output: &'a Output,
         leases: impl Iterator<Item = (&'l MapRequest, &'l Lease)> + Clone,
         families: Families,
         detaching: bool,
+        gives_up: bool,
     ) -> Self {
         let asked_for = leases.clone().filter_map(|(request, lease)| Some((lease.id(), request.external_port?)));
         Self {
@@ -68,9 +78,11 @@ impl<'a> Session<'a> {
             leases: leases.map(|(_, lease)| (lease.id(), lease.snapshot())).collect(),
             given: HashMap::new(),
             mapped: HashMap::new(),
+            answered: HashSet::new(),
             over: HashSet::new(),
             told: HashMap::new(),
             detaching,
+            gives_up,
             last_error: None,
         }
     }
@@ -96,44 +108,73 @@ impl<'a> Session<'a> {
         self.leases.values().filter(move |other| Some(port(other)) == wanted).map(|other| other.id)
     }
 
-    /// Tells every event until something ends it.
+    /// Tells every event until something ends it. While a program runs, only its end does.
     pub(crate) async fn hold(
         &mut self,
         mapper: &Mapper,
         leases: &[Lease],
+        company: &mut Company<'_>,
         signals: &mut Signals,
         deadline: Option<Instant>,
     ) -> End {
         let live = !self.detaching && self.output.begin_live();
         let mut clock = interval(Duration::from_secs(1));
         clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut mapper_is_over = false;
         loop {
-            tokio::select! {
+            let end = tokio::select! {
                 biased;
-                () = signals.next() => return End::Signal,
-                () = at(deadline) => return End::TimeUp,
-                event = mapper.next_event(None) => match event {
-                    Ok(event) => match self.take(&event) {
-                        Ok(None) => {}
-                        Ok(Some(end)) => return end,
-                        Err(error) => return End::OutputClosed(error),
-                    },
-                    Err(error) => {
-                        self.fail(ErrorReport::from(&error));
-                        return End::Failed;
-                    }
-                },
-                _ = clock.tick(), if live => {}
+                heard = signals.heard() => (!company.pass_on(heard)).then_some(End::Signal),
+                status = company.next() => status.map(End::Program),
+                () = at(deadline) => Some(End::TimeUp),
+                event = mapper.next_event(None), if !mapper_is_over => {
+                    mapper_is_over = event.is_err();
+                    self.take(event).filter(|_| !company.program_runs())
+                }
+                _ = clock.tick(), if live => None,
+            };
+            let end = end.or_else(|| company.tell(self.news(&snapshots(leases))));
+            if let Some(end) = end {
+                return company.end(end);
             }
             if live {
                 let line = |lease: &LeaseSnapshot| status::line(&self.name(lease), lease, self.output.paint());
-                self.output.draw(leases.iter().map(|lease| line(&lease.snapshot())));
+                self.output.draw(snapshots(leases).iter().map(line));
             }
         }
     }
 
+    /// What is told to others than the reader.
+    fn news<'l>(&self, leases: &'l [LeaseSnapshot]) -> News<'l> {
+        let is_mapped = |lease: &LeaseSnapshot| {
+            let port = |lease: &LeaseSnapshot| (lease.internal_port, lease.transport);
+            leases.iter().any(|other| port(other) == port(lease) && other.active)
+        };
+        News {
+            leases,
+            answered: self.leases.keys().all(|lease| self.answered.contains(lease)),
+            mapped: leases.iter().all(is_mapped),
+            summary: status::summary(leases.iter().map(|lease| (self.name(lease), lease.clone()))),
+        }
+    }
+
+    /// Tells what came from the mapper; answers whether it ends the holding.
+    fn take(&mut self, event: Result<Event, PortMappingError>) -> Option<End> {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                self.fail(ErrorReport::from(&error));
+                return Some(End::Failed);
+            }
+        };
+        // Then its end follows.
+        let ends = event.kind == EventKind::Failed && self.gives_up;
+        self.answered.extend(event.lease.filter(|_| !ends));
+        self.take_event(&event).unwrap_or_else(|error| Some(End::OutputClosed(error)))
+    }
+
     /// Tells one event; answers whether it ends the holding.
-    fn take(&mut self, event: &Event) -> io::Result<Option<End>> {
+    fn take_event(&mut self, event: &Event) -> io::Result<Option<End>> {
         if matches!(event.kind, EventKind::Installed | EventKind::Changed)
             && let Some(lease) = event.lease
         {
@@ -228,6 +269,10 @@ impl<'a> Session<'a> {
         self.output.failure(&error);
         self.last_error = Some(error);
     }
+}
+
+fn snapshots(leases: &[Lease]) -> Vec<LeaseSnapshot> {
+    leases.iter().map(Lease::snapshot).collect()
 }
 
 /// Waits for a time; for ever where there is none.

@@ -3,14 +3,19 @@
 use portlease::PortMappingError;
 
 #[cfg(unix)]
-pub(crate) use unix::Signals;
+pub(crate) use unix::{Heard, Signals};
 #[cfg(windows)]
-pub(crate) use windows::Signals;
+pub(crate) use windows::{Heard, Signals};
 
 impl Signals {
     /// Begins to listen. Fails with `internal` if the system does not allow it.
     pub(crate) fn listen() -> Result<Self, PortMappingError> {
         Self::try_listen().map_err(|error| PortMappingError::internal(format!("cannot listen for signals: {error}")))
+    }
+
+    /// Waits for the next signal, whichever it is.
+    pub(crate) async fn next(&mut self) {
+        let _: Heard = self.heard().await;
     }
 }
 
@@ -26,7 +31,10 @@ mod unix {
     /// program gets when its terminal is closed. If SIGHUP is ignored at the start, as under `nohup`, the program is to outlive
     /// its terminal, so it stays ignored.
     #[derive(Debug)]
-    pub(crate) struct Signals(Vec<Signal>);
+    pub(crate) struct Signals(Vec<(Heard, Signal)>);
+
+    /// Which signal it was.
+    pub(crate) type Heard = SignalKind;
 
     impl Signals {
         pub(super) fn try_listen() -> io::Result<Self> {
@@ -34,16 +42,17 @@ mod unix {
             if !hangup_is_ignored() {
                 kinds.push(SignalKind::hangup());
             }
-            kinds.into_iter().map(signal).collect::<io::Result<_>>().map(Self)
+            kinds.into_iter().map(|kind| Ok((kind, signal(kind)?))).collect::<io::Result<_>>().map(Self)
         }
 
         /// Waits for the next signal.
-        pub(crate) async fn next(&mut self) {
-            poll_fn(|cx| match self.0.iter_mut().any(|signal| signal.poll_recv(cx).is_ready()) {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
+        pub(crate) async fn heard(&mut self) -> Heard {
+            poll_fn(|cx| {
+                let heard =
+                    self.0.iter_mut().find_map(|(kind, signal)| signal.poll_recv(cx).is_ready().then_some(*kind));
+                heard.map_or(Poll::Pending, Poll::Ready)
             })
-            .await;
+            .await
         }
     }
 
@@ -106,6 +115,9 @@ mod windows {
     use tokio::signal::windows::{CtrlBreak, CtrlC, CtrlClose, CtrlLogoff, CtrlShutdown};
     use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_logoff, ctrl_shutdown};
 
+    /// Which of them it was does not matter.
+    pub(crate) type Heard = ();
+
     /// Hears what asks a program to end, from its creation on. After a close, a logoff or a shutdown Windows gives the
     /// program about 5 s.
     #[derive(Debug)]
@@ -129,7 +141,7 @@ mod windows {
         }
 
         /// Waits for the next signal.
-        pub(crate) async fn next(&mut self) {
+        pub(crate) async fn heard(&mut self) -> Heard {
             tokio::select! {
                 _ = self.interrupt.recv() => {}
                 _ = self.stop.recv() => {}

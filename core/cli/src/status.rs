@@ -22,6 +22,20 @@ pub(crate) fn line(port: &str, lease: &LeaseSnapshot, paint: Paint) -> Shown {
     port + address + format!("  {}  ", mapping.protocol) + next
 }
 
+/// How many ports a summary names.
+const NAMED: usize = 4;
+
+/// `4000/udp at 192.0.1.1:4000, 4001/udp not mapped`, without what changes each second. Each lease with how its port is called.
+pub(crate) fn summary(leases: impl ExactSizeIterator<Item = (String, LeaseSnapshot)>) -> String {
+    let more = leases.len().saturating_sub(NAMED);
+    let text = |(port, lease): (String, LeaseSnapshot)| match &lease.mapping {
+        Some(mapping) => format!("{port} at {}", external(mapping.external, mapping.external_port)),
+        None => format!("{port} not mapped"),
+    };
+    let named = leases.take(NAMED).map(text).collect::<Vec<_>>().join(", ");
+    if more == 0 { named } else { format!("{named} and {more} more") }
+}
+
 fn waiting(lease: &LeaseSnapshot, paint: Paint) -> Shown {
     match (lease.state, &lease.last_error) {
         (LeaseState::Exited, _) => "released".into(),
@@ -79,6 +93,15 @@ mod tests {
         let mut renewing = mapped();
         renewing.state = LeaseState::Renewing;
         assert!(line(&renewing).ends_with("pcp  renewing"));
+    }
+
+    #[test]
+    fn a_summary_names_four_ports() {
+        let leases =
+            |count| (0..count).map(|number| (format!("{number}/udp"), if number == 0 { mapped() } else { asking() }));
+        assert_eq!(summary(leases(2).collect::<Vec<_>>().into_iter()), "0/udp at 192.0.1.1:4100, 1/udp not mapped");
+        assert!(summary(leases(4)).ends_with("3/udp not mapped"));
+        assert!(summary(leases(6)).ends_with("3/udp not mapped and 2 more"));
     }
 
     #[test]

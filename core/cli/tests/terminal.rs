@@ -17,14 +17,21 @@ struct Terminal {
 impl Terminal {
     /// Runs `portlease` with these arguments in a terminal of that size. `None`, with a word about it, without tmux.
     fn run(name: &str, columns: u16, rows: u16, line: &str, gateway: &Gateway) -> Option<Self> {
+        Self::run_with(name, columns, rows, line, gateway, "")
+    }
+
+    /// The same with something after the flags that lead to the gateway.
+    fn run_with(name: &str, columns: u16, rows: u16, line: &str, gateway: &Gateway, more: &str) -> Option<Self> {
         if Command::new("tmux").arg("-V").output().is_err() {
             eprintln!("skipped: there is no tmux");
             return None;
         }
         let terminal = Self { socket: format!("portlease-{name}-{}", std::process::id()) };
         let flags = flags(gateway).join(" ");
-        let program =
-            format!("trap : INT; {} {line} {flags}; echo the end; exec sleep 600", env!("CARGO_BIN_EXE_portlease"));
+        let program = format!(
+            "trap : INT; {} {line} {flags} {more}; echo the end; exec sleep 600",
+            env!("CARGO_BIN_EXE_portlease")
+        );
         let size = format!("-x {columns} -y {rows}");
         let mut tmux = terminal.tmux("-f /dev/null new-session -d");
         let status = tmux.args(size.split(' ')).args(["sh", "-c", &program]).status().unwrap();
@@ -136,4 +143,41 @@ fn more_ports_than_rows_end_with_how_many_more_there_are() {
     assert!(lines.len() == 7 && lines[0].contains(" mapped to "), "{lines:#?}");
     terminal.tell("resize-window -y 12");
     terminal.shows("more rows", |lines| ends_with(lines, "and 11 more") && shown(lines) == 9);
+}
+
+#[test]
+fn ctrl_c_reaches_a_program_once() {
+    const PYTHON: &str = "\
+import signal
+count = 0
+def interrupted(*_):
+    global count
+    count += 1
+    print(f'interrupted {count}', flush=True)
+signal.signal(signal.SIGINT, interrupted)
+print('ready', flush=True)
+input()
+print(f'in all {count}', flush=True)
+";
+    let gateway = gateway();
+    let folder = Folder::new("ctrl-c");
+    let program = folder.path().join("program.py");
+    std::fs::write(&program, PYTHON).unwrap();
+    let more = format!("-- python3 {}", program.display());
+    let Some(terminal) = Terminal::run_with("ctrl-c", 100, 20, "map 4000/udp", &gateway, &more) else { return };
+    let says = |text: &str| terminal.shows(text, |lines| lines.iter().any(|line| line.ends_with(text)));
+    says("ready");
+    terminal.tell("send-keys C-c");
+    says("interrupted 1");
+    terminal.tell("send-keys C-c");
+    says("interrupted 2");
+    // What is typed is shown, and is the program's.
+    terminal.tell("send-keys typed Enter");
+    says("in all 2");
+    let lines = says("the end");
+    assert!(
+        lines.iter().any(|line| line == "4000/udp released") && lines.iter().any(|line| line.ends_with("typed")),
+        "{lines:#?}"
+    );
+    assert!(gateway.mappings().is_empty());
 }

@@ -17,7 +17,7 @@ const RELEASE_PATIENCE: Duration = Duration::from_secs(30);
 const RELEASE_PATIENCE_PER_LEASE: Duration = Duration::from_secs(1);
 
 impl Session<'_> {
-    /// Leaves nothing behind but what `--detach` is to leave behind; returns the exit status.
+    /// Leaves nothing behind but what `--detach` is to leave behind; returns the exit status. That of a program goes first.
     pub(crate) async fn finish(
         mut self,
         end: End,
@@ -26,10 +26,11 @@ impl Session<'_> {
         signals: &mut Signals,
     ) -> Outcome {
         let failed = matches!(end, End::Failed);
+        let program = if let End::Program(status) = end { Some(status) } else { None };
         let closed = match end {
             End::AllMapped => self.detach(leases).await.err(),
             End::OutputClosed(error) => Some(error),
-            End::Signal | End::TimeUp | End::Failed => None,
+            End::Signal | End::TimeUp | End::Failed | End::Program(_) => None,
         };
         // One that failed takes the others with it: then they are released.
         self.detaching &= !failed;
@@ -56,6 +57,9 @@ impl Session<'_> {
             None => self.tell_events_of_the_end(mapper).await,
         };
         let told = self.tell_what_is_left(leases, &before, release).await;
+        if let Some(status) = program {
+            return Ok(status);
+        }
         if self.mapped.is_empty() && !failed && closed.is_ok() {
             let why = "no port was mapped before the end".to_owned();
             let never_asked = ErrorReport::new(ErrorKind::Timeout, "");
