@@ -13,9 +13,9 @@ use portlease_gateway::Gateway;
 #[track_caller]
 fn message(manager: &UnixDatagram) -> String {
     let mut buffer = [0; 4096];
-    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).expect("a time limit");
     let length = manager.recv(&mut buffer).expect("a message");
-    String::from_utf8(buffer[..length].to_vec()).unwrap()
+    String::from_utf8(buffer[..length].to_vec()).expect("text")
 }
 
 fn start_under(manager: &str, gateway: &Gateway, line: &str) -> Running {
