@@ -34,7 +34,7 @@ impl Terminal {
         );
         let size = format!("-x {columns} -y {rows}");
         let mut tmux = terminal.tmux("-f /dev/null new-session -d");
-        let status = tmux.args(size.split(' ')).args(["sh", "-c", &program]).status().unwrap();
+        let status = tmux.args(size.split(' ')).args(["sh", "-c", &program]).status().expect("tmux");
         assert!(status.success());
         Some(terminal)
     }
@@ -46,13 +46,13 @@ impl Terminal {
     }
 
     fn tell(&self, arguments: &str) {
-        assert!(self.tmux(arguments).status().unwrap().success(), "{arguments}");
+        assert!(self.tmux(arguments).status().expect("tmux").success(), "{arguments}");
     }
 
     /// The lines that it shows. Not those that have left it at the top: no program can change them.
     fn lines(&self) -> Vec<String> {
-        let shown = self.tmux("capture-pane -p").output().unwrap();
-        let text = String::from_utf8(shown.stdout).unwrap();
+        let shown = self.tmux("capture-pane -p").output().expect("tmux");
+        let text = String::from_utf8(shown.stdout).expect("text");
         let mut lines: Vec<_> = text.lines().map(|line| line.trim_end().to_owned()).collect();
         while lines.last().is_some_and(String::is_empty) {
             lines.pop();
@@ -90,7 +90,7 @@ impl Drop for Terminal {
 }
 
 /// Whether this is the status line of port 4000.
-fn is_status(line: &String) -> bool {
+fn is_status(line: &str) -> bool {
     line.starts_with("4000/udp  192.0.1.1:4000  pcp  renew")
 }
 
@@ -102,7 +102,7 @@ fn statuses(lines: &[String]) -> usize {
 fn enter_leaves_the_status_line_alone() {
     let gateway = gateway();
     let Some(terminal) = Terminal::run("enter", 100, 20, "map 4000/udp", &gateway) else { return };
-    let before = terminal.shows("mapped", |lines| lines.last().is_some_and(is_status));
+    let before = terminal.shows("mapped", |lines| lines.last().is_some_and(|line| is_status(line)));
     for _ in 0..3 {
         terminal.tell("send-keys Enter");
         terminal.tell("send-keys x Enter");
