@@ -10,7 +10,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::PortMapperClient;
@@ -19,7 +19,9 @@ use crate::clock::{Clock, Moment};
 use crate::config::{Config, RetryPolicy};
 use crate::error::{ErrorKind, PortMappingError, in_seconds};
 use crate::mapping::{MapRequest, PortMapping, whole_seconds};
-use crate::schedule::{LATE_CALL_DEADLINE, PREDECESSOR_PATIENCE, RELEASE_DEADLINE, SHUTDOWN_GRACE, retry_delay};
+use crate::schedule::{
+    DEFAULT_STOP_TIMEOUT, LATE_CALL_DEADLINE, PREDECESSOR_PATIENCE, RELEASE_DEADLINE, SHUTDOWN_GRACE, retry_delay,
+};
 use crate::sink::MappingSink;
 use crate::snapshot::Release;
 use crate::world::Change;
@@ -405,19 +407,31 @@ impl<C: PortMapperClient> PortMapperTask<C> {
             self.client.detach(mapping);
             return None;
         }
+        let begun = Instant::now();
         let error = match timeout(RELEASE_DEADLINE, self.client.remove(mapping)).await {
             Ok(Ok(())) => return self.abandon().await,
             Ok(Err(error)) => error,
             Err(_) => not_confirmed(mapping),
         };
         tracing::debug!(error = %error.message(), external = %mapping.external, "mapping not deleted");
-        // An entry that two protocols have made belongs to the last one, whose delete comes with the unanswered requests; then
-        // nothing is left for a second delete.
-        if self.abandon().await.is_some() || error.kind() != ErrorKind::Refused {
+        let left = self.abandon().await;
+        let again = match error.kind() {
+            // An entry that two protocols have made belongs to the last one, whose delete comes with the unanswered requests;
+            // then nothing is left for a second delete.
+            ErrorKind::Refused => left.is_none(),
+            // The gateway may be back in a moment. Whoever stops the lease waits for the second delete too, so both must fit
+            // into that wait.
+            ErrorKind::Unavailable | ErrorKind::Timeout => {
+                self.shutdown.is_requested() && begun.elapsed().saturating_mul(2) <= DEFAULT_STOP_TIMEOUT
+            }
+            ErrorKind::Transport | ErrorKind::Invalid | ErrorKind::Stopped | ErrorKind::Internal => false,
+        };
+        if !again {
             return Some(error);
         }
         match timeout(RELEASE_DEADLINE, self.client.remove(mapping)).await {
-            Ok(Ok(())) => None,
+            Ok(Ok(())) if left.is_none() => None,
+            Ok(Ok(())) => self.abandon().await,
             Ok(Err(_)) | Err(_) => Some(error),
         }
     }

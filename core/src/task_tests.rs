@@ -1,7 +1,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, advance, sleep_until};
+use tokio::time::{advance, sleep_until};
 
 use super::*;
 use crate::client::mock::{Calls, MockPortMapperClient};
@@ -745,6 +745,34 @@ async fn a_gateway_that_does_not_answer_the_delete_holds_the_stop_up_only_so_lon
     let error = exited.error.unwrap();
     assert_eq!((exited.kind, error.kind), (EventKind::Exited, ErrorKind::Unavailable));
     assert_eq!(error.details[0].kind, ErrorKind::Timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_that_is_not_answered_is_tried_again_at_a_stop() {
+    let bench = Bench::installing(HOUR);
+    let silence = || Err(PortMappingError::unavailable("pcp: no answer"));
+    bench.client.on_remove(Duration::from_secs(1), silence()).on_remove(SOON, Ok(()));
+    let task = bench.run();
+    bench.expect(EventKind::Installed).await;
+    bench.shutdown.release();
+    task.await.unwrap();
+    assert_eq!((bench.calls().remove, bench.sink.release()), (2, Release::Released));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_that_was_not_answered_for_long_is_not_tried_again() {
+    for (silent, removals) in [(1, 2), (2, 2), (3, 1)] {
+        let bench = Bench::installing(HOUR);
+        let silence = || Err(PortMappingError::unavailable("pcp: no answer"));
+        let time = Duration::from_secs(silent);
+        bench.client.on_remove(time, silence()).on_remove(time, silence());
+        let task = bench.run();
+        bench.expect(EventKind::Installed).await;
+        bench.shutdown.release();
+        task.await.unwrap();
+        assert!(bench.elapsed() < DEFAULT_STOP_TIMEOUT, "{:?}", bench.elapsed());
+        assert_eq!((bench.calls().remove, bench.sink.release()), (removals, Release::Unconfirmed));
+    }
 }
 
 #[tokio::test(start_paused = true)]

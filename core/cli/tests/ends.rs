@@ -134,6 +134,21 @@ fn a_router_that_ignores_the_delete_is_status_4() {
     }
 }
 
+#[test]
+fn a_router_that_misses_the_delete_at_first_is_asked_again() {
+    for protocol in ["pcp", "nat-pmp"] {
+        let gateway = gateway();
+        let running = start_at(&gateway, &format!("map 4000/udp --protocol {protocol}"));
+        running.line();
+        // More than are sent within the second after which a delete is given up.
+        gateway.set_faults(Faults { drop_next: 4, ..Faults::default() });
+        let ended = running.interrupt();
+        assert_eq!(ended.status, Some(0), "{protocol}: {ended:?}");
+        assert!(ended.text().contains("4000/udp released"), "{protocol}: {ended:?}");
+        assert!(gateway.mappings().is_empty());
+    }
+}
+
 /// It is told by a signal that Windows does not have.
 #[cfg(unix)]
 #[test]
