@@ -73,3 +73,25 @@ fn a_service_manager_that_is_gone_or_makes_no_sense_is_no_trouble() {
     let warning = "portlease: warning: cannot use NOTIFY_SOCKET: `relative` must begin with / or @";
     assert!(ended.stderr.contains(warning), "{ended:?}");
 }
+
+/// The unit with the program that is tested, as an instance for `port`, without the manual page, which is not installed here.
+fn unit_of(folder: &Folder, port: &str) -> std::path::PathBuf {
+    let unit = include_str!("../systemd/portlease@.service");
+    assert_eq!((unit.matches("ExecStart=portlease ").count(), unit.matches("Documentation=").count()), (1, 1));
+    let unit = unit.replace("ExecStart=portlease ", &format!("ExecStart={} ", env!("CARGO_BIN_EXE_portlease")));
+    let path = folder.path().join(format!("portlease@{port}.service"));
+    std::fs::write(&path, unit.replace("Documentation=", "#")).expect("a unit that can be written");
+    path
+}
+
+#[test]
+fn systemd_accepts_the_unit() {
+    let folder = Folder::new("unit");
+    for port in ["4000-udp", "4000\\x2d4010-udp"] {
+        let Ok(verified) = homeless("systemd-analyze").arg("verify").arg(unit_of(&folder, port)).output() else {
+            return eprintln!("skipped: there is no systemd-analyze");
+        };
+        let said = String::from_utf8_lossy(&verified.stderr);
+        assert!(verified.status.success() && !said.contains("portlease@"), "{port}: {said}");
+    }
+}
