@@ -16,6 +16,8 @@ fn device(responder: [u8; 4]) -> Device {
         friendly_name: String::new(),
         manufacturer: None,
         model: None,
+        firmware: None,
+        igd_version: None,
         udn: String::new(),
         service: Service::known(&url, IP1).unwrap(),
         connected: Some(true),

@@ -30,6 +30,8 @@ fn device(location: &str, boot_id: Option<u32>) -> Device {
         friendly_name: String::new(),
         manufacturer: None,
         model: None,
+        firmware: None,
+        igd_version: None,
         udn: "uuid:1".into(),
         service: service.unwrap(),
         connected: None,
