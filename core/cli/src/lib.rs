@@ -2,9 +2,14 @@
 //!
 //! # Layout
 //!
-//! One module for each subcommand (`map`, `doctor`, `list`, `unmap`, `run`, `gateway`, `demo`, `completions`);
-//! `session` is a stay of `map`, `company` who else is told of it: `program` runs COMMAND, `hook` what `--on-change` names, `service` speaks to systemd, `outside` has the variables for both, `log` writes what `-v` tells, `state` finds the folder for its records, `args` reads what all share, `ports` the ports of `map`, `output` writes plain lines, status lines or JSON, `screen` draws the status lines with `echo` switched off, `text` keeps them free of what steers a terminal, `event` and `status` put a mapper's
-//! events and a lease's state into words, `leftover` what is still on the router at the end, `pinholes` is IPv6 in `list` and `unmap`, `diagnosis` and `diagnosis_ipv6` draw conclusions for `doctor`, `repair` is its `--repair`, `advice` says what to try, `drop_in` finds the libraries for `run`,
+//! One module for each subcommand (`map`, `doctor`, `list`, `unmap`, `run`, `reflector`, `gateway`, `demo`, `completions`);
+//! `session` is a stay of `map`, `company` who else is told of it: `program` runs COMMAND, `hook` what `--on-change` names, `service` speaks to
+//! systemd, `outside` has the variables for both, `log` writes what `-v` tells, `state` finds the folder for its records, `args` reads what all
+//! share, `ports` the ports of `map`, `output` writes plain lines, status lines or JSON, `screen` draws the status lines with `echo` switched off,
+//! `text` keeps them free of what steers a terminal, `event` and `status` put a mapper's events and a lease's state into words, `leftover` what is
+//! still on the router at the end, `pinholes` is IPv6 in `list` and `unmap`, `diagnosis` and `diagnosis_ipv6` draw conclusions for `doctor`,
+//! `network` and `presence` are what this machine sees of its network, `repair` is its `--repair`, `advice` is the one place for hints, `drop_in`
+//! finds the libraries for `run`,
 //! `signals` hears Ctrl-C.
 
 #![warn(clippy::wildcard_enum_match_arm)]
@@ -42,6 +47,7 @@ mod pinholes;
 mod ports;
 mod presence;
 mod program;
+mod reflector;
 mod repair;
 mod run;
 mod screen;
@@ -99,6 +105,7 @@ enum Command {
     List(list::ListArgs),
     Unmap(unmap::UnmapArgs),
     Run(run::RunArgs),
+    Reflector(reflector::ReflectorArgs),
     Gateway(gateway::GatewayArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
@@ -112,7 +119,7 @@ impl Command {
             Self::Doctor(args) => Some(&args.log),
             Self::List(args) => Some(&args.log),
             Self::Unmap(args) => Some(&args.log),
-            Self::Run(_) | Self::Gateway(_) | Self::Demo(_) | Self::Completions(_) => None,
+            Self::Run(_) | Self::Reflector(_) | Self::Gateway(_) | Self::Demo(_) | Self::Completions(_) => None,
         }
     }
 
@@ -123,7 +130,9 @@ impl Command {
             Self::Doctor(args) => Hints::new(Doing::Map, args.path.config()),
             Self::List(args) => Hints::new(Doing::List, args.path.config()),
             Self::Unmap(args) => Hints::new(Doing::Unmap, args.path.config()),
-            Self::Run(_) | Self::Gateway(_) | Self::Demo(_) | Self::Completions(_) => Hints::default(),
+            Self::Run(_) | Self::Reflector(_) | Self::Gateway(_) | Self::Demo(_) | Self::Completions(_) => {
+                Hints::default()
+            }
         }
     }
 }
@@ -155,6 +164,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::List(args) => block_on(list::run(args)),
         Command::Unmap(args) => block_on(unmap::run(args)),
         Command::Run(args) => run::run(&args),
+        Command::Reflector(args) => block_on(reflector::run(args)),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Gateway(args) => Ok(exit_status(gateway::run(&args))),
         Command::Completions(args) => completions::run(&args, Cli::command()),
