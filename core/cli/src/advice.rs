@@ -37,19 +37,19 @@ pub(crate) enum Cause {
 impl Cause {
     /// What stands behind an obstacle. `gone`: why the router does not seem to be there.
     pub(crate) fn of(obstacle: Obstacle, network: &Network, interface: Option<&str>, gone: Option<String>) -> Self {
-        match obstacle {
-            Obstacle::NoNetwork => Self::Gap(network.gap()),
-            Obstacle::Silence | Obstacle::Transport | Obstacle::Deadline => {
-                match (network.cut(interface), gone, network.machine) {
-                    (Some(gap), ..) => Self::Gap(gap),
-                    (None, _, machine @ (Machine::Container | Machine::Wsl)) if obstacle == Obstacle::Silence => {
-                        Self::Inside(machine)
-                    }
-                    (None, Some(gone), _) => Self::RouterGone(gone),
-                    (None, None, _) => Self::Obstacle(obstacle),
-                }
+        if obstacle == Obstacle::NoNetwork {
+            return Self::Gap(network.gap());
+        }
+        if !matches!(obstacle, Obstacle::Silence | Obstacle::Transport | Obstacle::Deadline) {
+            return Self::Obstacle(obstacle);
+        }
+        match (network.cut(interface), gone, network.machine) {
+            (Some(gap), ..) => Self::Gap(gap),
+            (None, Some(gone), _) => Self::RouterGone(gone),
+            (None, None, machine @ (Machine::Container | Machine::Wsl)) if obstacle == Obstacle::Silence => {
+                Self::Inside(machine)
             }
-            _ => Self::Obstacle(obstacle),
+            (None, None, _) => Self::Obstacle(obstacle),
         }
     }
 

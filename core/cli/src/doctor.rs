@@ -1,27 +1,44 @@
 //! `portlease doctor`: the report that ends a support thread.
 
+mod firewall;
+mod json;
+mod listening;
+mod outside;
+mod port;
+mod reach;
+mod redact;
+mod report;
+mod router;
+mod show;
+mod stun;
+
 use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use portlease::net::route::NetworkPath;
 use portlease::{
-    AddressFamily, ErrorKind, ErrorReport, GatewayReport, MapRequest, Mapper, Obstacle, PortMappingError, Protocol,
+    AddressFamily, Config, ErrorKind, ErrorReport, GatewayReport, MapRequest, Mapper, Obstacle, PortMappingError,
     ProtocolReport, Release, RetryPolicy, Transport,
 };
-use serde_json::{Value, json};
 
+use self::firewall::{Firewall, Verdict};
+use self::outside::Outside;
+use self::port::PortFindings;
+use self::reach::Reach;
+use self::router::RouterFacts;
 use crate::advice::{Doing, Hints};
 use crate::args::{self, PathArgs, PcpPortArgs, PortSpec, ProtocolArgs};
 use crate::diagnosis::{Findings, Place, TestMapping};
-use crate::event::{external, millis, span};
+use crate::event::millis;
 use crate::log::LogArgs;
 use crate::network::Network;
-use crate::outcome::{DONE, FAILED, Outcome};
+use crate::outcome::{DONE, FAILED, Outcome, UNREACHABLE, with_statuses};
 use crate::output::Output;
 use crate::presence::{self, Presence};
+use crate::reflector;
 use crate::repair;
 use crate::signals::Signals;
-use crate::text::{Colour, Shown};
 
 /// The lifetime of the test mapping: short, should it be left behind; some routers grant no shorter one.
 const TEST_TTL: Duration = Duration::from_secs(120);
@@ -31,8 +48,19 @@ const TEST_DEADLINE: Duration = Duration::from_secs(15);
 const LONG_ABOUT: &str = "\
 Find out whether ports can be mapped here, and if not, why.
 
-Shows for IPv4 and for IPv6 the default route, the local address, what the router answers by each protocol and how fast, its \
-name, its external address and whether the internet can reach that, a picture of the path, a verdict and what to do next.
+Shows the interfaces and default routes of this machine, and for IPv4 and for IPv6 the local address, what the router answers by \
+each protocol and how fast, whether it is there at all if it does not answer, its name and model, the state of its connection, its \
+external address and whether the internet can reach that, a picture of the path, a verdict and what to do next.
+
+With a PORT it also shows whether a program listens on it, whether this machine's own firewall lets packets in (nftables, iptables, \
+ufw, firewalld, Windows, macOS; what cannot be asked, often without root, is called unknown), and who has the port on the router.
+
+Nothing is sent into the internet unless you name a server. --stun asks a STUN server which address it sees, and compares that \
+with the router's. --reflector has a machine of yours that runs `portlease reflector` send a packet to PORT: doctor maps the port, \
+listens, and says that the port is reachable only if that packet arrives. No program may have the port meanwhile.
+
+--report writes a text for a support thread, in which public addresses, MAC addresses, serial numbers, host names and names of \
+devices are masked; the top of the text says what was masked.
 
 To be sure, it maps one UDP port for 120 s and removes the mapping at once: a free port, which it holds itself \
 meanwhile. By IPv6 it opens one in the router's firewall and closes it again, unless the router opens none. --no-map leaves \
@@ -48,29 +76,46 @@ The port is the one outside, as `portlease list` shows it. It must lead to this 
 shows as made by PCP or NAT-PMP can only be repaired by the program that holds it: stop that and start it again. It is for \
 IPv4: no router lists the pinholes of IPv6.";
 
-const AFTER_HELP: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   portlease doctor
-  portlease doctor --json                  for a bug report
+  portlease doctor 4000/udp                also follow this port from the program to the router
+  portlease doctor --report > report.txt   a text to post, with addresses and names masked
+  portlease doctor --json                  all of it, for a program
   portlease doctor -v                      and show each exchange with the router
   portlease doctor --gateway 192.168.0.1   ask another router than that of the default route
+  portlease doctor --stun stun.example     compare the address that a STUN server sees
+  portlease doctor 4000/udp --reflector reflector.example     see whether a packet from outside arrives
   portlease doctor --repair 4000           delete the mapping of port 4000 and add it again; also 4000/udp
 
-Exit status:
-  0  a port could be mapped by IPv4 or opened by IPv6 (with --no-map: the router answers; with --repair: the mapping was repaired)
-  1  it could not, or was not
-  2  the command line makes no sense";
+When a port counts as mapped:
+If IPv4 could map one or IPv6 could open one; with --no-map, if the router answers; with --repair, if the mapping was repaired. The \
+status is 3 also if this machine's firewall drops packets for PORT, or if none came from the reflector.";
+
+static AFTER_HELP: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| with_statuses(EXAMPLES));
 
 /// Find out whether ports can be mapped here, and if not, why
 #[derive(Debug, Args)]
-#[command(long_about = LONG_ABOUT, after_help = AFTER_HELP)]
+#[command(long_about = LONG_ABOUT, after_help = AFTER_HELP.as_str())]
 pub(crate) struct DoctorArgs {
+    /// A port to follow from the program to the router; UDP and TCP, or the one that is named
+    #[arg(value_name = "PORT[/TRANSPORT]", value_parser = args::port_or_spec, conflicts_with = "repair")]
+    port: Option<PortSpec>,
     /// Only ask; do not map a port for a moment
     #[arg(long)]
     no_map: bool,
     /// Delete a mapping that does not work and add it again; UDP and TCP, or the one that is named
     #[arg(long, value_name = "PORT[/TRANSPORT]", value_parser = args::port_or_spec, conflicts_with_all = ["no_map", "protocol"])]
     repair: Option<PortSpec>,
+    /// Ask this STUN server which address it sees, and compare; the default port is 3478
+    #[arg(long, value_name = "HOST[:PORT]", conflicts_with = "repair")]
+    stun: Option<String>,
+    /// Have this `portlease reflector` send a packet to PORT, and see whether it arrives; the default port is 35351
+    #[arg(long, value_name = "HOST[:PORT]", requires = "port", conflicts_with = "no_map")]
+    reflector: Option<String>,
+    /// Write a text for a support thread, without addresses and names that tell who you are
+    #[arg(long, conflicts_with_all = ["json", "repair"])]
+    report: bool,
     /// Write the report as one JSON object
     #[arg(long)]
     json: bool,
@@ -82,6 +127,40 @@ pub(crate) struct DoctorArgs {
     pcp: PcpPortArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
+}
+
+/// Everything that was found out.
+pub(crate) struct Seen {
+    ipv4: Findings,
+    ipv6: Findings,
+    router: RouterFacts,
+    /// What the firewall does with packets for the test mapping.
+    firewall: Verdict,
+    /// The programs that were asked about it, with what came of it.
+    asked: Vec<(&'static str, String)>,
+    ports: Vec<PortFindings>,
+    outside: Option<Outside>,
+}
+
+impl Seen {
+    fn status(&self) -> u8 {
+        let families = [&self.ipv4, &self.ipv6];
+        let reachable = |findings: &&Findings| {
+            let class = findings.address_class();
+            // A router that does not tell its address may have a good one.
+            findings.mappable()
+                && !matches!(
+                    Obstacle::of_class(class),
+                    Some(Obstacle::CarrierNat | Obstacle::SecondRouter | Obstacle::ReservedAddress)
+                )
+        };
+        match (families.iter().any(|findings| findings.mappable()), families.iter().any(reachable)) {
+            (false, _) => FAILED,
+            (true, false) => UNREACHABLE,
+            (true, true) if self.ports.iter().any(PortFindings::blocked) => UNREACHABLE,
+            (true, true) => DONE,
+        }
+    }
 }
 
 pub(crate) async fn run(args: DoctorArgs) -> Outcome {
@@ -99,14 +178,15 @@ pub(crate) async fn run(args: DoctorArgs) -> Outcome {
         return repair::run(spec, &config, &path?, &output).await;
     }
     drop(args::check_path(&config, AddressFamily::Ipv6)?);
+    let path = path.ok();
     let mut signals = Signals::listen()?;
-    let mapper = Mapper::start(config)?;
-    let findings = tokio::select! {
-        findings = examine_both(&mapper, args.no_map) => Some(findings),
+    let mapper = Mapper::start(config.clone())?;
+    let seen = tokio::select! {
+        seen = examine_all(&args, &mapper, &config, path.as_ref()) => Some(seen),
         () = signals.next() => None,
     };
     let release = mapper.stop(None).await;
-    let Some(findings) = findings else {
+    let Some(seen) = seen else {
         output.note(match release {
             Release::Released => "portlease: interrupted; nothing is left on the router",
             Release::Unconfirmed | Release::Pending => {
@@ -115,16 +195,66 @@ pub(crate) async fn run(args: DoctorArgs) -> Outcome {
         });
         return Ok(FAILED);
     };
-    let (ipv4, ipv6) = findings?;
+    let seen = seen?;
     if args.json {
-        output.object(&as_json(&ipv4, &ipv6))?;
+        output.object(&json::report(&seen))?;
+    } else if args.report {
+        for line in report::lines(&seen, &args) {
+            output.line(line)?;
+        }
     } else {
-        show(&ipv4, &output)?;
-        output.line("")?;
-        show(&ipv6, &output)?;
+        for line in show::report(&seen, output.paint()) {
+            output.line(line)?;
+        }
     }
-    Ok(if ipv4.mappable() || ipv6.mappable() { DONE } else { FAILED })
+    Ok(seen.status())
 }
+
+/// First all that can be asked at once, then what depends on it.
+async fn examine_all(
+    args: &DoctorArgs,
+    mapper: &Mapper,
+    config: &Config,
+    path: Option<&NetworkPath>,
+) -> Result<Seen, PortMappingError> {
+    let stun = async {
+        let server = args.stun.as_ref()?;
+        let seen = match stun::resolve(server, stun::PORT).await {
+            Ok(address) => stun::ask(address, None).await,
+            Err(why) => Err(why),
+        };
+        Some((server.clone(), seen))
+    };
+    let (families, router, firewall, stun) =
+        tokio::join!(examine_both(mapper, args.no_map), RouterFacts::ask(config, path), Firewall::ask(), stun);
+    let (ipv4, ipv6) = families?;
+    let interface = path.and_then(|path| path.interface.as_deref());
+    let mut ports = Vec::new();
+    for (transport, port) in args.port.iter().flat_map(|spec| spec.transports().into_iter().map(|one| (one, spec.port)))
+    {
+        let mut port = PortFindings::look(transport, port, &firewall, &router, interface).await;
+        if let Some(reflector) = &args.reflector {
+            port.reach = Some(match stun::resolve(reflector, reflector::PORT).await {
+                Ok(address) => port.reach(address, config).await?,
+                Err(why) => Reach::Unknown(why),
+            });
+        }
+        ports.push(port);
+    }
+    let test_port = match &ipv4.test {
+        Some(Ok(test)) => test.internal_port,
+        Some(Err(_)) | None => ANY_PORT,
+    };
+    let local = ipv4.gateway.as_ref().ok().and_then(|report| report.local_address);
+    let outside =
+        stun.map(|(server, seen)| Outside::new(server, seen, ipv4.external_address(), local, &ipv4.place.network));
+    let asked = firewall.asked();
+    let firewall = firewall.judge(Transport::Udp, test_port, interface);
+    Ok(Seen { ipv4, ipv6, router, firewall, asked, ports, outside })
+}
+
+/// A port that no program and no rule is likely to be about.
+const ANY_PORT: u16 = 49_999;
 
 /// Both families at once, so that one does not wait for the silence of the other.
 async fn examine_both(mapper: &Mapper, no_map: bool) -> Result<(Findings, Findings), PortMappingError> {
@@ -200,175 +330,4 @@ async fn map_for_a_moment(
         elapsed_ms: millis(elapsed),
         release,
     }))
-}
-
-fn show(findings: &Findings, output: &Output) -> std::io::Result<()> {
-    let paint = output.paint();
-    output.line(family_name(findings.family))?;
-    show_router(findings, output)?;
-    output.line("")?;
-    for line in findings.picture(paint) {
-        output.line(line)?;
-    }
-    output.line("")?;
-    let reachable = Obstacle::of_class(findings.address_class()).is_none();
-    let colour = match (findings.mappable(), findings.family) {
-        (false, AddressFamily::Ipv4) => Colour::Red,
-        // Most machines do without.
-        (false, AddressFamily::Ipv6) => Colour::Yellow,
-        (true, _) if reachable => Colour::Green,
-        (true, _) => Colour::Yellow,
-    };
-    output.line(paint.colour(colour, &findings.verdict()))?;
-    for step in findings.next_steps() {
-        output.line(format!("  next: {step}"))?;
-    }
-    Ok(())
-}
-
-const fn family_name(family: AddressFamily) -> &'static str {
-    match family {
-        AddressFamily::Ipv4 => "IPv4",
-        AddressFamily::Ipv6 => "IPv6",
-    }
-}
-
-/// What was seen of the router.
-fn show_router(findings: &Findings, output: &Output) -> std::io::Result<()> {
-    let paint = output.paint();
-    let unknown = || "unknown".to_owned();
-    let line = |name: &str, text: Shown| output.line(Shown::from(format!("{name:<17}")) + text);
-    match &findings.gateway {
-        Ok(report) => {
-            let interface = report.interface.as_ref().map(|name| format!(" on {name}")).unwrap_or_default();
-            let gateway = report.gateway.map_or_else(unknown, |gateway| gateway.to_string());
-            line("Router", format!("{gateway}{interface}").into())?;
-            line("This machine", report.local_address.map_or_else(unknown, |address| address.to_string()).into())?;
-            for protocol in &report.protocols {
-                let (yes, text) = protocol_line(protocol);
-                let mark = match yes {
-                    true => paint.colour(Colour::Green, "yes"),
-                    false => paint.colour(Colour::Red, "no "),
-                };
-                line(protocol.protocol.as_str(), mark + "  " + text)?;
-            }
-        }
-        Err(error) => line("Router", paint.colour(Colour::Red, &format!("none: {}", error.message())))?,
-    }
-    if let Some(device) = findings.device() {
-        line("Device", device.into())?;
-    }
-    if findings.gateway.is_ok() {
-        let known = |address| format!("{address} ({})", findings.address_class());
-        line("External address", findings.external_address().map_or_else(unknown, known).into())?;
-    }
-    match &findings.test {
-        Some(Ok(test)) => line("Test mapping", test_line(test, findings.family).into()),
-        Some(Err(error)) => line("Test mapping", format!("{}: {}", error.kind, error.message).into()),
-        None => line("Test mapping", "not tried".into()),
-    }
-}
-
-fn test_line(test: &TestMapping, family: AddressFamily) -> String {
-    let end = match (test.release, test.ttl) {
-        (Release::Released, _) => "and removed".to_owned(),
-        (Release::Unconfirmed | Release::Pending, Some(ttl)) => {
-            format!(
-                "but the router did not confirm that it is removed: it may stay for {}",
-                span(Duration::from_secs(ttl))
-            )
-        }
-        (Release::Unconfirmed | Release::Pending, None) => {
-            let family = if family == AddressFamily::Ipv6 { " --family ipv6" } else { "" };
-            let port = test.external_port;
-            format!("but the router did not confirm that it is removed: portlease unmap {port}/udp{family}")
-        }
-    };
-    let outside = external(test.external, test.external_port);
-    format!("{}/udp mapped to {outside} by {} in {} ms, {end}", test.internal_port, test.protocol, test.elapsed_ms)
-}
-
-fn protocol_line(report: &ProtocolReport) -> (bool, String) {
-    match &report.outcome {
-        Ok(offer) => (true, format!("answers in {} ms", millis(offer.round_trip))),
-        Err(error) => (false, format!("{}: {}", error.kind(), without_name(report.protocol, &error.message()))),
-    }
-}
-
-/// The message without the protocol's name before it, where the name stands at the line's head already.
-fn without_name(protocol: Protocol, message: &str) -> String {
-    message.strip_prefix(&format!("{protocol}: ")).unwrap_or(message).to_owned()
-}
-
-/// The fields of IPv4 stand beside those of the whole report, because there were no others once.
-fn as_json(ipv4: &Findings, ipv6: &Findings) -> Value {
-    let works = [ipv4, ipv6].into_iter().filter(|findings| findings.mappable());
-    let works: Vec<_> = works.map(|findings| findings.family.as_str()).collect();
-    let mut report = family_json(ipv4);
-    report["version"] = json!(env!("CARGO_PKG_VERSION"));
-    report["families"] = json!(works);
-    report["ipv6"] = family_json(ipv6);
-    report
-}
-
-fn family_json(findings: &Findings) -> Value {
-    let report = findings.gateway.as_ref().ok();
-    let text = |address: Option<IpAddr>| address.map(|address| address.to_string());
-    json!({
-        "gateway": findings.router(),
-        "interface": report.and_then(|report| report.interface.as_deref()),
-        "local_address": text(report.and_then(|report| report.local_address)),
-        "error": findings.gateway.as_ref().err().map(|error| failure(&ErrorReport::from(error))),
-        "protocols": report.map_or_else(Vec::new, |report| report.protocols.iter().map(protocol_json).collect()),
-        "device": findings.device(),
-        "external_address": text(findings.external_address()),
-        "address_class": findings.address_class().as_str(),
-        "test_mapping": match &findings.test {
-            None => Value::Null,
-            Some(Err(error)) => failure(error),
-            Some(Ok(test)) => json!({
-                "ok": true,
-                "transport": "udp",
-                "internal_port": test.internal_port,
-                "external": test.external.map(|external| external.to_string()),
-                "external_port": test.external_port,
-                "protocol": test.protocol.as_str(),
-                "ttl": test.ttl,
-                "elapsed_ms": test.elapsed_ms,
-                "release": test.release.as_str(),
-            }),
-        },
-        "mappable": findings.mappable(),
-        "verdict": findings.verdict(),
-        "next": findings.next_steps(),
-    })
-}
-
-fn protocol_json(report: &ProtocolReport) -> Value {
-    let mut value = match &report.outcome {
-        Err(error) => failure(&ErrorReport::from(error)),
-        Ok(offer) => json!({
-            "ok": true,
-            "round_trip_ms": millis(offer.round_trip),
-            "external_address": offer.external_address.map(|address| address.to_string()),
-            "device": offer.device,
-        }),
-    };
-    value["protocol"] = json!(report.protocol.as_str());
-    value
-}
-
-fn failure(error: &ErrorReport) -> Value {
-    json!({ "ok": false, "kind": error.kind.as_str(), "message": error.message })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_protocols_name_is_not_said_twice() {
-        assert_eq!(without_name(Protocol::NatPmp, "nat-pmp: no answer"), "no answer");
-        assert_eq!(without_name(Protocol::NatPmp, "nat-pmp NOT_AUTHORIZED"), "nat-pmp NOT_AUTHORIZED");
-    }
 }

@@ -98,11 +98,11 @@ async fn connect(address: SocketAddr, local: IpAddr) -> Answer {
     };
     match connected {
         Ok(_) => Answer::Connected,
-        Err(error) => match error.kind() {
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Answer::Refused,
-            io::ErrorKind::HostUnreachable => Answer::Nobody,
-            _ => Answer::Silence,
-        },
+        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset) => {
+            Answer::Refused
+        }
+        Err(error) if error.kind() == io::ErrorKind::HostUnreachable => Answer::Nobody,
+        Err(_) => Answer::Silence,
     }
 }
 

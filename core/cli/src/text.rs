@@ -87,6 +87,11 @@ impl Paint {
         Self(stream.is_terminal() && !forbidden && !dumb_terminal() && shows_colours())
     }
 
+    /// No colours, whatever the stream is.
+    pub(crate) const fn plain() -> Self {
+        Self(false)
+    }
+
     /// No colours.
     #[cfg(test)]
     pub(crate) const fn none() -> Self {

@@ -110,7 +110,7 @@ fn carrier_grade_nat_is_drawn_and_explained() {
     let gateway = gateway_with(Faults { cgnat: true, ..Faults::default() });
     let ended = run_at(&gateway, "doctor");
     let text = ended.text();
-    assert_eq!(ended.status, Some(0), "the port was mapped");
+    assert_eq!(ended.status, Some(3), "the port was mapped, and the internet cannot reach it");
     assert!(text.contains("[ provider's NAT ]") && text.contains("100.64.0.9 (cgnat)"), "{text}");
     assert!(text.contains("nobody on the internet can reach it"), "{text}");
     assert!(text.contains("ask the provider for a public IPv4 address"), "{text}");
@@ -162,6 +162,55 @@ fn the_name_of_a_device_cannot_steer_the_terminal() {
     assert!(!text.contains(steers), "{text:?}");
     let json = run_at(&gateway, "doctor --no-map --json").text();
     assert!(json.is_ascii(), "{json:?}");
+}
+
+#[test]
+fn a_port_is_followed_through_the_program_and_the_routers_table() {
+    let gateway = gateway();
+    let program = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let port = program.local_addr().unwrap().port();
+    let (_, report) = report(&gateway, &format!("{port}/udp --no-map"));
+    let found = &report["ports"][0];
+    assert_eq!((&found["port"], &found["transport"]), (&port.into(), &"udp".into()), "{report}");
+    assert_eq!(found["listening"]["verdict"], "yes", "{report}");
+    assert_eq!(found["on_router"]["mapped"], false, "{report}");
+    assert!(found["reach"].is_null(), "{report}");
+    assert!(found["firewall"]["verdict"].is_string() && found["next"].is_array(), "{report}");
+    assert_eq!(report["router"]["wan"]["status"], "Connected", "{report}");
+    assert!(report["router"]["device"]["igd_version"].is_u64(), "{report}");
+    assert!(report["network"]["interfaces"].is_array(), "{report}");
+    // Both transports, if none is named.
+    let text = run_at(&gateway, &format!("doctor {port} --no-map")).text();
+    assert!(text.contains(&format!("Port {port}/udp")) && text.contains(&format!("Port {port}/tcp")), "{text}");
+}
+
+#[test]
+fn a_report_masks_addresses_and_names_with_one_mark_for_one_thing() {
+    let gateway = named_gateway("Annas Kiste");
+    let text = run_at(&gateway, "doctor --report").text();
+    assert!(text.starts_with("Report of portlease doctor. These were masked"), "{text}");
+    assert!(!text.contains("192.0.1.1") && !text.contains("Annas Kiste"), "{text}");
+    assert!(text.matches("[public-ipv4-1]").count() >= 3 && text.contains("[name-1]"), "{text}");
+    assert!(text.contains("names of devices and Wi-Fi networks: 1"), "{text}");
+    assert!(text.contains("127.0.0.1"), "private addresses help: {text}");
+}
+
+#[test]
+fn what_needs_a_port_or_excludes_another_option_is_bad_usage() {
+    for line in ["doctor --reflector 127.0.0.1", "doctor --report --json", "doctor 4000 --repair 4000", "doctor 0"] {
+        assert_eq!(run(line).status, Some(2), "{line}");
+    }
+}
+
+#[test]
+fn a_reflector_that_does_not_answer_leaves_it_unknown() {
+    let gateway = gateway();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = std::net::UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+    let (_, report) = report(&gateway, &format!("{free}/udp --reflector {nobody} --stun {nobody}"));
+    assert_eq!(report["ports"][0]["reach"]["verdict"], "unknown", "{report}");
+    assert_eq!(report["outside"]["verdict"], "unknown", "{report}");
+    assert!(gateway.mappings().is_empty(), "{report}");
 }
 
 #[test]
