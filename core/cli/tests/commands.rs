@@ -255,7 +255,7 @@ fn the_simulated_gateway_can_be_mapped_on_and_told_to_stop() {
     let flags = format!("--gateway 127.0.0.1 --pcp-port {pcp} --ssdp-address {ssdp}");
     let running = start(command(&format!("map 4000/udp --for 1 --json {flags}")));
     assert_eq!(running.event("installed")["address_class"], "cgnat");
-    assert_eq!(running.end().status, Some(0));
+    assert_eq!(running.end().status, Some(3));
     simulated.say(r#"{"command":"stop"}"#);
     assert_eq!(simulated.end().status, Some(0));
 }
