@@ -22,8 +22,6 @@ mod demo;
 mod diagnosis;
 mod diagnosis_ipv6;
 mod doctor;
-#[cfg(test)]
-mod document_tests;
 #[cfg(target_os = "linux")]
 mod drop_in;
 #[cfg(unix)]
