@@ -1,5 +1,5 @@
-//! README.md shows `portlease map` and `portlease doctor` as they are. `UPDATE=1 cargo test -p portlease-cli --test readme`
-//! writes there what they print now.
+//! README.md shows what `portlease map` and `portlease doctor` print at home, which is two network namespaces here.
+//! `UPDATE=1 cargo test -p portlease-cli --test readme`, as root, writes there what they print now.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -8,45 +8,75 @@ mod common;
 use std::fs;
 use std::path::PathBuf;
 
-use common::{Running, homeless, start};
-use portlease_gateway::{Gateway, GatewayConfig};
+use common::{Running, homeless, inside, ip, start};
 
-/// What the tests have, and what a reader has at home; each pair is of one length, so that what is aligned stays so.
-const AT_HOME: [(&str, &str); 3] =
-    [("127.0.0.101", "192.168.1.1"), ("127.0.0.123", "192.168.1.5"), ("192.0.1.113", "203.0.113.7")];
+/// The internet has no address for documents, so the router has another one, which is as long, and names itself.
+const SHOWN: [(&str, &str); 2] = [
+    ("192.0.1.113", "203.0.113.7"),
+    (concat!("portlease-gateway ", env!("CARGO_PKG_VERSION"), ", portlease"), "HR-7 1.2, Example"),
+];
 
 fn readme() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../README.md")
 }
 
-/// A home router, which looks like one.
-fn router() -> Gateway {
-    Gateway::start(GatewayConfig {
-        bind: AT_HOME[0].0.parse().unwrap(),
-        external_address: Some(AT_HOME[2].0.parse().unwrap()),
-        friendly_name: "Home Router".to_owned(),
-        ..GatewayConfig::default()
-    })
-    .unwrap()
+/// A machine and its router as in a home, in two network namespaces.
+struct Home {
+    machine: String,
+    router: String,
+    running: Option<Running>,
 }
 
-/// Starts the command with stderr in stdout, as a terminal shows them.
-fn start_at_home(gateway: &Gateway, line: &str) -> Running {
-    let flags = format!(
-        "--gateway {} --local-address {} --pcp-port {} --ssdp-address {}",
-        gateway.address(),
-        AT_HOME[1].0,
-        gateway.pcp_port(),
-        gateway.ssdp_address()
-    );
-    let mut shell = homeless("sh");
-    shell.args(["-c", &format!("exec {} {line} {flags} 2>&1", env!("CARGO_BIN_EXE_portlease"))]);
-    start(shell)
+impl Home {
+    /// `None`, with a word about it, where that cannot be made.
+    fn new() -> Option<Self> {
+        let name = format!("portlease-readme-{}", std::process::id());
+        let mut home = Self { machine: format!("{name}-m"), router: format!("{name}-r"), running: None };
+        let (machine, router) = (home.machine.clone(), home.router.clone());
+        let asked = homeless("nft").args(["list", "ruleset"]).output();
+        let made = [&machine, &router].iter().all(|space| ip(&format!("netns add {space}")));
+        if !made || !asked.is_ok_and(|asked| asked.status.success()) {
+            eprintln!("skipped: no network namespaces, or no nft");
+            return None;
+        }
+        assert!(ip(&format!("-n {machine} link add eth0 type veth peer name lan netns {router}")));
+        for (space, link, host) in [(&machine, "eth0", 23), (&router, "lan", 1)] {
+            assert!(ip(&format!("-n {space} link set lo up")));
+            assert!(ip(&format!("-n {space} addr add 192.168.1.{host}/24 dev {link}")));
+            assert!(ip(&format!("-n {space} link set {link} up")));
+        }
+        assert!(ip(&format!("-n {machine} route add default via 192.168.1.1")));
+        let mut gateway = inside(&router);
+        gateway.args(["gateway", "--bind", "192.168.1.1", "--pcp-port", "5351", "--ssdp-port", "1900"]);
+        gateway.args(["--external-address", SHOWN[0].0, "--config", r#"{"friendly_name":"Home Router"}"#]);
+        let gateway = start(gateway);
+        gateway.event("started");
+        home.running = Some(gateway);
+        Some(home)
+    }
+
+    /// Starts the command with stderr in stdout, as a terminal shows them.
+    fn start(&self, line: &str) -> Running {
+        let mut shell = homeless("ip");
+        let command = format!("exec {} {line} 2>&1", env!("CARGO_BIN_EXE_portlease"));
+        shell.args(["netns", "exec", &self.machine, "sh", "-c", &command]);
+        start(shell)
+    }
 }
 
-/// The text with a reader's addresses.
-fn at_home(text: &str) -> String {
-    AT_HOME.iter().fold(text.to_owned(), |text, (here, there)| text.replace(here, there))
+impl Drop for Home {
+    fn drop(&mut self) {
+        // The router ends first: a namespace lives as long as a process in it.
+        self.running.take();
+        for space in [&self.machine, &self.router] {
+            ip(&format!("netns del {space}"));
+        }
+    }
+}
+
+/// The text as the README has it.
+fn shown(text: &str) -> String {
+    SHOWN.iter().fold(text.to_owned(), |text, (here, there)| text.replace(here, there))
 }
 
 /// The text without what differs from run to run: milliseconds, and the port that doctor chooses.
@@ -76,7 +106,7 @@ fn steady(text: &str) -> String {
 
 /// Compares what is printed with the block of README.md that has this name, or writes it there.
 fn compare(name: &str, printed: &str) {
-    let printed = format!("```text\n$ portlease {}\n```\n", at_home(printed).trim_end());
+    let printed = format!("```text\n$ portlease {}\n```\n", shown(printed).trim_end());
     let text = fs::read_to_string(readme()).unwrap();
     let begin = format!("<!-- printed by portlease: {name} -->\n");
     let start = text.find(&begin).expect("README.md has the marker") + begin.len();
@@ -95,15 +125,15 @@ fn compare(name: &str, printed: &str) {
 /// One test, because both write the same file.
 #[test]
 fn the_readme_shows_what_map_and_doctor_print() {
-    let gateway = router();
+    let Some(home) = Home::new() else { return };
 
-    let map = start_at_home(&gateway, "map 4000/udp");
+    let map = home.start("map 4000/udp");
     let mut lines = vec!["map 4000/udp".to_owned(), map.line()];
     lines.extend(map.interrupt().stdout);
     compare("map", &lines.join("\n"));
 
-    let doctor = start_at_home(&gateway, "doctor").end().text();
-    // The simulated router has no IPv6, and what is said of it has the same form.
+    let doctor = home.start("doctor").end().text();
+    // What is said of IPv6 has the same form.
     let ipv4 = doctor.split("\nIPv6\n").next().unwrap_or_default();
     compare("doctor", &format!("doctor\n{ipv4}"));
 }
