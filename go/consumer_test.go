@@ -68,10 +68,10 @@ func TestAnotherModuleBuildsAgainstWhatIsInstalled(t *testing.T) {
 			program := filepath.Join(folder, "consumer")
 			if runtime.GOOS == "linux" {
 				if needed := imported(t, program, "libportlease.so"); needed != linked.shared {
-					t.Errorf("the shared library is wanted at run time: %v", needed)
+					t.Errorf("the shared library is needed at run time: %v", needed)
 				}
 				if !linked.shared && imported(t, program, "libgcc_s.so") {
-					t.Error("the compiler's shared library is wanted at run time")
+					t.Error("the compiler's shared library is needed at run time")
 				}
 			}
 			g := startGateway(t, map[string]any{"external_address": "192.0.1.1"})

@@ -9,8 +9,8 @@
 //	fmt.Println("external address:", port.Snapshot().External)
 //
 // A [Mapper] is a background engine that finds the router once and serves many leases. A [Lease] is the promise to keep
-// one port mapped: it is renewed by the lifetime that the router granted, follows a moved external address, and comes
-// back after an outage.
+// one port mapped: it is renewed by the lifetime that the router granted, follows a moved external address, and is mapped
+// again after an outage.
 //
 // # Waiting
 //

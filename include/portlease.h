@@ -469,14 +469,14 @@ portlease_kind portlease_mapper_ensure(portlease_mapper *mapper, const portlease
 portlease_kind portlease_mapper_map_both(portlease_mapper *mapper, const portlease_request *request,
     portlease_lease **udp, portlease_lease **tcp, portlease_error *error);
 
-/// The leases that live and were not told to end, by number: new handles, of which as many as fit go to `leases` (may be
-/// NULL if `capacity` is 0), each to be freed. `count` (or NULL) gets how many there are. Does not block. Fails with
+/// Gives the leases that live and were not told to end, by number. Copies up to `capacity` new handles into `leases` (may be
+/// NULL if `capacity` is 0), each to be freed, and the total into `count` (or NULL). Does not block. Fails with
 /// PORTLEASE_INVALID only.
 portlease_kind portlease_mapper_leases(portlease_mapper *mapper, portlease_lease **leases, size_t capacity,
     size_t *count, portlease_error *error);
 
-/// The present state of the mapper and of its leases, of which as many as fit go to `leases` (may be NULL if `capacity`
-/// is 0). Does not block. Fails with PORTLEASE_INVALID only.
+/// Gives the present state of the mapper, and copies that of up to `capacity` of its leases into `leases` (may be NULL if
+/// `capacity` is 0). Does not block. Fails with PORTLEASE_INVALID only.
 portlease_kind portlease_mapper_get_snapshot(const portlease_mapper *mapper, portlease_mapper_snapshot *snapshot,
     portlease_lease_snapshot *leases, size_t capacity, portlease_error *error);
 
@@ -640,7 +640,7 @@ void portlease_log_free(portlease_log *log);
 /// Makes an object that holds waits. Does not block. Free it with portlease_waits_free.
 portlease_kind portlease_waits_new(portlease_waits **waits, portlease_error *error);
 
-/// Begins portlease_lease_ready. `token` is the caller's and comes back in the completion. None of these functions
+/// Begins portlease_lease_ready. `token` is the caller's; the completion carries it. None of these functions
 /// blocks. They fail with PORTLEASE_INVALID, also if a wait with this token is not over, and with PORTLEASE_STOPPED;
 /// then no completion comes.
 portlease_kind portlease_waits_lease_ready(portlease_waits *waits, portlease_lease *lease, double timeout_seconds,

@@ -206,7 +206,7 @@ impl Config {
         Ok(self)
     }
 
-    /// The gateway that is configured for `family`. Whoever names a loopback address means a simulated gateway, which has both
+    /// The gateway that is configured for `family`. A loopback address means a simulated gateway, which has both
     /// families, and never the router of this network.
     pub(crate) fn gateway_of(&self, family: AddressFamily) -> Option<IpAddr> {
         for_family(self.gateway?.ip(), family)

@@ -33,7 +33,7 @@ struct State {
     first: u64,
     /// The number after the last event that a reader has taken.
     unread: u64,
-    /// Events before `unread` that no reader has taken: one was pulled and came back after a later one was taken.
+    /// Events before `unread` that no reader has taken: one was pulled and returned after a later one was taken.
     passed_over: BTreeSet<u64>,
     /// Events that were dropped before any reader had taken them.
     dropped: u64,

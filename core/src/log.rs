@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | INFO | a mapping was installed, changed, repaired, revoked or released; the network has changed | `portlease::event` |
 //! | WARN | a mapping could not be made or renewed, or may be left on the router; something else does not work that should | any |
-//! | DEBUG | each exchange with the router: what was asked, what came back, milliseconds | `portlease::exchange` |
+//! | DEBUG | each exchange with the router: what was asked, what was answered, milliseconds | `portlease::exchange` |
 //! | DEBUG | why it does what it does | any other |
 //! | TRACE | each request when it begins, and its repetitions | any |
 //! | ERROR | a defect in portlease | any |

@@ -451,8 +451,8 @@ impl Mapper {
 
     /// Closes the IPv6 pinhole of this machine's own `port`, for what nobody holds any more, and answers with the protocol that has
     /// closed it. UPnP closes whatever is open there, and does not tell whether anything was. PCP closes what its nonce is known
-    /// of, which [`state_dir`](Config::state_dir) may have on record. A pinhole that a running program holds comes back when that
-    /// program renews it.
+    /// of, which [`state_dir`](Config::state_dir) may have on record. A running program that holds the pinhole opens it again at its
+    /// next renewal.
     ///
     /// Fails with `invalid` for port 0 and for the port of a lease of this mapper, which is to be stopped instead; with
     /// `unavailable` if this machine has no IPv6 or no protocol can close it, with `refused`, `transport`, and with `stopped`.

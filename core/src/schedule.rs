@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 
-/// The lifetime asked for where the user names none: one hour, as RFC 6886 3.3 recommends at most two.
+/// The lifetime that is asked for if the caller gives no value: one hour, as RFC 6886 3.3 recommends at most two.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(3600);
 /// The shortest lifetime that may be asked for.
 pub const MIN_TTL: Duration = Duration::from_secs(1);
@@ -86,7 +86,7 @@ pub(crate) const REPAIR_PACE: Duration = Duration::from_secs(10);
 pub const RETRY_BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// The longest wait between attempts to map.
 pub const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(300);
-/// Each wait is spread by up to this share, so that the machines of a household do not all come back at once.
+/// Each wait is spread by up to this share, so that the machines of a household do not all ask at once.
 pub(crate) const RETRY_JITTER: f64 = 0.1;
 /// A refusal that says how long it holds is believed up to here: the long error lifetime of RFC 6887 7.4.
 pub(crate) const MAX_REFUSAL_HOLD: Duration = Duration::from_secs(30 * 60);

@@ -34,7 +34,7 @@ export type HttpBody =
   | 'truncated'
   /** More than 16 KiB of headers before the body. */
   | 'hugeHeaders'
-  /** Content-Length that is no number. */
+  /** Content-Length that is not a number. */
   | 'badLength';
 
 /** How the friendly name in the description is written. */

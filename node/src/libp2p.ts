@@ -153,7 +153,7 @@ class Router implements PortMappingGateway {
       const host = internalHost || mapped.lease.mapper.snapshot().localAddress || '';
       return portMapping(snapshot, internalPort, host);
     } catch (error) {
-      // Whoever asks gets a plain no, and asks again later.
+      // The caller gets a plain no, and asks again later.
       if (this.#leases.get(key) === mapped) this.#leases.delete(key);
       mapped.lease.stop().catch(() => {});
       throw error;

@@ -140,7 +140,7 @@ export class Client {
     try {
       if (!lease.active) await lease.ready();
     } catch (error) {
-      // Whoever asks gets a plain no, and asks again later.
+      // The caller gets a plain no, and asks again later.
       if (this.#mapped.get(key) === mapped) this.#mapped.delete(key);
       lease.stop().catch(() => {});
       throw error;

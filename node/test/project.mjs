@@ -44,7 +44,7 @@ export async function install() {
   const folder = newFolder();
   const tarballs = await pack(folder);
   const project = newProject(folder);
-  // No network: everything that is wanted is in the two files.
+  // No network: everything that is needed is in the two files.
   await run('npm', ['install', '--offline', '--no-audit', '--no-fund', tarballs.main, tarballs.binary], {
     cwd: project,
   });

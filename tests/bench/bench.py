@@ -308,7 +308,7 @@ def main():
     (RESULTS / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (RESULTS / "results.md").write_text(table)
     print(table)
-    # No time is ever judged here, but a number for something that failed is no number.
+    # No time is ever judged here, but a number for something that failed means nothing.
     broken = report.broken(results)
     if broken:
         fail("portlease failed: " + "; ".join(broken))

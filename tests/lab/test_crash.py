@@ -66,7 +66,7 @@ def test_a_program_that_is_killed_while_it_maps_leaves_nothing_that_its_successo
     mapping = begin(start, lab, "4000/udp", "--protocol", protocol)
     port = mapping.wait_for("installed").external_port
     eventually(
-        lambda: ours(lab) == [Entry("udp", port, LAN_HOST, 4000)], GONE_WITHIN, "only the mapping that is wanted"
+        lambda: ours(lab) == [Entry("udp", port, LAN_HOST, 4000)], GONE_WITHIN, "only the mapping that is asked for"
     )
     assert mapping.stop() == 0
     assert lab.table() == [Entry("udp", 4000, NEIGHBOUR, 4000)]
@@ -86,9 +86,9 @@ def test_what_the_next_start_does_not_want_is_gone_soon_after_it(
     mapping = begin(start, lab, "4003/udp", "--protocol", protocol)
     mapping.wait_for("installed")
     kept = Entry("udp", 4003, LAN_HOST, 4003)
-    eventually(lambda: lab.table() == [kept], GONE_WITHIN, "only what is wanted is left")
+    eventually(lambda: lab.table() == [kept], GONE_WITHIN, "only what is asked for is left")
     measured(f"leftovers of a crash are gone after the next start: {protocol}", time.monotonic() - started, "s")
-    always(lambda: lab.table() == [kept], 0.5, "what is wanted stays")
+    always(lambda: lab.table() == [kept], 0.5, "what is asked for stays")
     assert mapping.stop() == 0
     assert lab.table() == []
 

@@ -74,10 +74,10 @@ def test_what_the_next_start_does_not_want_is_closed_soon_after_it(
     started = time.monotonic()
     mapping = begin(start, lab, protocols, "4003/udp")
     mapping.wait_for("installed")
-    eventually(lambda: lab.pinholes() == holes(4003), GONE_WITHIN, "only what is wanted is left")
+    eventually(lambda: lab.pinholes() == holes(4003), GONE_WITHIN, "only what is asked for is left")
     what = "+".join(protocols)
     measured(f"leftover pinholes of a crash are closed after the next start: {what}", time.monotonic() - started, "s")
-    always(lambda: lab.pinholes() == holes(4003), 0.5, "what is wanted stays")
+    always(lambda: lab.pinholes() == holes(4003), 0.5, "what is asked for stays")
     end(lab, mapping, protocols, 4003)
 
 

@@ -95,7 +95,7 @@ def test_a_network_that_goes_away_takes_the_mapping_with_it_and_brings_it_back(
     lab.daemon("start")
     lab.ip("lan", RETURN)
     returned = time.monotonic()
-    measured("mapped again after the route came back", lab.appears(entry, FOLLOWS_WITHIN) - returned, "s")
+    measured("mapped again after the route returned", lab.appears(entry, FOLLOWS_WITHIN) - returned, "s")
     assert lab.reach("udp", 4100) == f"{LAN_HOST}:4000"
     mapping.wait_for("installed", FOLLOWS_WITHIN)
     assert mapping.stop() == 0

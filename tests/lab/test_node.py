@@ -22,7 +22,7 @@ PORT = 9001
 MAPS_WITHIN = 10.0
 ENDS_WITHIN = 10.0
 
-# One datagram from the internet to the address of its argument; prints what came back.
+# One datagram from the internet to the address of its argument; prints the answer.
 ASK = f"""
 import socket, sys
 with socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM) as sock:

@@ -1,4 +1,4 @@
-"""A mapping stays while it is wanted: renewal, and routers and networks that change under it."""
+"""A mapping stays as long as a lease holds it: renewal, and routers and networks that change under it."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from conftest import MakeLab, Measured, Start
 from homelab import LAN_HOST, Entry, Lab
 from portlease import Mapping
 
-# Not the port inside, so that the entry comes back only if the port of the lost mapping was asked for.
+# Not the port inside, so that the entry is made again only if the port of the lost mapping was asked for.
 EXTERNAL = 4100
 ENTRY = Entry("udp", EXTERNAL, LAN_HOST, 4000)
 # The lifetime is an hour and the next renewal half an hour away: nothing heals by itself within a test.
@@ -28,7 +28,7 @@ DARK_FOR_EPOCHS = 3.5
 
 @dataclass(frozen=True)
 class Restart:
-    """How a router comes back, and what its epoch says of it."""
+    """How a router restarts, and what its epoch says of it."""
 
     system_uptime: str
     # The router's uptime at its first start and at its second, if it is not the machine's.
@@ -66,7 +66,7 @@ def restarts_under(
     mode: str = "default",
     min_lifetime: int = 120,
 ) -> float:
-    """The router loses its table and comes back; seconds from its first answer until the entry is there again."""
+    """The router loses its table and starts again; seconds from its first answer until the entry is there again."""
     mapping.wait_for("installed")
     lab.appears(ENTRY, 1)
     lab.daemon("off")

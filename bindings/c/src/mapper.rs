@@ -144,8 +144,8 @@ pub unsafe extern "C" fn portlease_mapper_map_both(
     unsafe { guard(error, body) }
 }
 
-/// The leases that live and were not told to end, by number: new handles, of which as many as fit go to `leases` (may be
-/// NULL if `capacity` is 0), each to be freed. `count` (or NULL) gets how many there are. Does not block. Fails with
+/// Gives the leases that live and were not told to end, by number. Copies up to `capacity` new handles into `leases` (may be
+/// NULL if `capacity` is 0), each to be freed, and the total into `count` (or NULL). Does not block. Fails with
 /// PORTLEASE_INVALID only.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_mapper_leases(
@@ -170,8 +170,8 @@ pub unsafe extern "C" fn portlease_mapper_leases(
     unsafe { guard(error, body) }
 }
 
-/// The present state of the mapper and of its leases, of which as many as fit go to `leases` (may be NULL if `capacity`
-/// is 0). Does not block. Fails with PORTLEASE_INVALID only.
+/// Gives the present state of the mapper, and copies that of up to `capacity` of its leases into `leases` (may be NULL if
+/// `capacity` is 0). Does not block. Fails with PORTLEASE_INVALID only.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_mapper_get_snapshot(
     mapper: *const portlease_mapper,

@@ -95,7 +95,7 @@ pub unsafe extern "C" fn portlease_waits_new(
     unsafe { guard(error, body) }
 }
 
-/// Begins portlease_lease_ready. `token` is the caller's and comes back in the completion. None of these functions
+/// Begins portlease_lease_ready. `token` is the caller's; the completion carries it. None of these functions
 /// blocks. They fail with PORTLEASE_INVALID, also if a wait with this token is not over, and with PORTLEASE_STOPPED;
 /// then no completion comes.
 #[unsafe(no_mangle)]

@@ -42,7 +42,7 @@ static portlease_lease_snapshot snapshot_of(portlease_lease *lease) {
 
 static bool mapped(const portlease_lease_snapshot *now) {
   bool active = now->active;
-  // Whoever looks at the address instead must not see an old one either.
+  // A caller who looks at the address instead must not see an old one either.
   CHECK(active == (now->external_address[0] != '\0') && active == (now->external_port != 0));
   CHECK(active == (now->nat_class == PORTLEASE_NAT_OPEN) && active == (now->lifetime > 0));
   return active;

@@ -1,4 +1,4 @@
-// Text that was put together, for reasons of failure. Whoever gets it frees it.
+// Text that was put together, for reasons of failure. The caller who gets it frees it.
 #ifndef TEXT_H
 #define TEXT_H
 

@@ -266,7 +266,7 @@ impl Router {
         self.by_upnp(|| wait(self.mapper.add(entry)))
     }
 
-    /// See [`Mapper::delete`]. Whoever asks by hand means the entry, whatever host it leads to.
+    /// See [`Mapper::delete`]. A user who asks by hand means the entry, whatever host it leads to.
     pub(crate) fn delete(&self, transport: Transport, port: u16) -> Result<Option<TableEntry>, PortMappingError> {
         self.by_upnp(|| wait(self.mapper.delete(transport, port, true)))
     }

@@ -23,7 +23,7 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Diagnostics")]
 pub(crate) struct LogArgs {
-    /// Tell on stderr what happens to mappings and each exchange with the router: what was asked, what came back, how long it
+    /// Tell on stderr what happens to mappings and each exchange with the router: what was asked, what was answered, how long it
     /// took; -vv tells each step
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,

@@ -34,7 +34,7 @@ cannot be removed without the secret of the program that made it: it ends with i
 what `portlease map` has on record on this machine, and UPnP whatever is open there. --family both is for what \
 `portlease map --family both` has left; on a machine without IPv4 or without IPv6 it is the other one alone.
 
-If a running program holds the mapping, it comes back when that program renews it.";
+If a running program holds the mapping, that program makes it again at its next renewal.";
 
 const AFTER_HELP: &str = "\
 Examples:

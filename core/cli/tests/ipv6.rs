@@ -255,7 +255,7 @@ fn doctor_shows_both_families_and_closes_its_pinhole() {
     }
     assert!(!ipv6.contains("nat-pmp"), "{ipv6}");
     assert!(ipv6.contains("/udp mapped to [::1]:") && ipv6.contains(" ms, and removed"), "{ipv6}");
-    // The loopback address is no address of the internet.
+    // The internet does not know the loopback address.
     assert!(ipv6.contains("An IPv6 port was opened by pcp and closed again, but ::1 is a reserved address"), "{ipv6}");
     assert!(gateway.mappings().is_empty());
     let (_, report) = report(&gateway, "");

@@ -245,7 +245,7 @@ impl Member {
         taken.map(|(port, _)| port.internal_port).collect()
     }
 
-    /// A delete of what this mapper had there was sent. Whoever asked for the port meanwhile may have been hit by it.
+    /// A delete of what this mapper had there was sent. A mapper that asked for the port meanwhile may have been hit by it.
     pub(crate) fn has_deleted(&self, request: &MapRequest) {
         let others = self.known(port_of(request), |shared| {
             let others = shared.users.iter().filter(|user| user.member != self.id);

@@ -124,7 +124,7 @@ fn a_forked_child_has_owners_of_its_own_and_does_not_wait_for_the_parents_lock()
     // SAFETY: the child allocates, which the C library allows after a fork, and ends by `_exit`.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        // SAFETY: ends a child that waits for a lock which nobody will ever release.
+        // SAFETY: ends a child that waits for a lock that is never released.
         unsafe { libc::alarm(10) };
         let own = member(gateway(60), &Protocol::ALL);
         let fresh = own.asks(&REQUEST, Some([2; 12])) == Some([2; 12]);

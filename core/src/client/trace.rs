@@ -1,4 +1,4 @@
-//! Each exchange with the router, told at DEBUG: in which protocol, to which address, what was asked, what came back, and how
+//! Each exchange with the router, told at DEBUG: in which protocol, to which address, what was asked, what was answered, and how
 //! long that took. Nothing is formatted and nothing allocated if nobody listens.
 
 use std::fmt::{self, Display};

@@ -1,7 +1,7 @@
 //! Wakes when the system says that this machine's addresses or routes may have changed.
 //!
 //! What the system says is not read any further: messages come in storms, get lost, and are about much that does not matter
-//! here. Whoever is woken waits for quiet, looks at the routes, and compares.
+//! here. The task that is woken waits for quiet, looks at the routes, and compares.
 
 #[cfg_attr(any(target_os = "linux", target_os = "android"), path = "watch/linux.rs")]
 #[cfg_attr(

@@ -24,7 +24,7 @@ impl Store {
     pub(crate) fn look(&self) {
         let content = self.content();
         let found = content.files.iter().filter_map(|name| {
-            // Whoever held it may have deleted it just now.
+            // The mapper that held it may have deleted it just now.
             let text = self.folder.read(name).ok()?;
             let ports = read_records(&text)?.0.into_iter().map(|record| record.port());
             Some(Found { name: name.clone(), ports: ports.collect() })
@@ -77,7 +77,7 @@ impl Store {
     /// What `find` finds first in the records of processes that live.
     fn of_others<T>(&self, find: impl Fn(&Record) -> Option<T>) -> Option<T> {
         let found = |name: &Name| {
-            // Whoever held it may have deleted it just now.
+            // The mapper that held it may have deleted it just now.
             let (records, _) = self.folder.read(name).ok().and_then(|text| read_records(&text))?;
             // What has an end is a leftover there too, unless it was left on purpose.
             let is_wanted = |other: &&Record| other.end.is_none() || other.kept;
@@ -94,7 +94,7 @@ impl Store {
         let (mut records, found) = self.of_port(port);
         records.extend(found);
         for name in self.content().files {
-            // Whoever held it may have deleted it just now.
+            // The mapper that held it may have deleted it just now.
             let read = self.folder.read(&name).ok().and_then(|text| read_records(&text));
             records.extend(read.into_iter().flat_map(|(others, _)| others).filter(|other| other.port() == port));
         }

@@ -41,7 +41,7 @@ pub fn recorded_pinholes(state_dir: impl AsRef<Path>) -> io::Result<Vec<Recorded
     let now = SystemTime::now();
     let mut pinholes = Vec::new();
     for name in folder.content()?.files {
-        // Whoever held it may have deleted it just now.
+        // The mapper that held it may have deleted it just now.
         let Some((records, _)) = folder.read(&name).ok().and_then(|text| read_records(&text)) else { continue };
         if records.iter().all(|record| record.local_address.is_ipv4()) {
             continue;

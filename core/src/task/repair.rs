@@ -26,7 +26,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
             Some(End::Outcome(lost)) => Err(lost.error.clone()),
             Some(End::Shutdown(_)) | None => outcome,
         };
-        // Whoever asked may have gone.
+        // The caller may have gone.
         let _ = reply.send(outcome);
         end
     }

@@ -84,8 +84,8 @@ impl Signals {
         self.waiting.push(reply);
     }
 
-    /// An attempt to map has ended, and is about to be published: it will be the answer to all who have asked so far. Whoever
-    /// has seen how it ended and asks then wants more.
+    /// An attempt to map has ended, and is about to be published: it will be the answer to all who have asked so far. A caller that
+    /// has seen how it ended and asks again asks for another attempt.
     pub(super) fn ended_attempt(&mut self) {
         let Self { repairs, waiting, .. } = self;
         waiting.extend(repairs.iter_mut().flat_map(|asked| std::iter::from_fn(|| asked.try_recv().ok())));
@@ -94,7 +94,7 @@ impl Signals {
     /// The attempt ended so, which is published.
     pub(super) fn attempted(&mut self, outcome: &Result<(), PortMappingError>) {
         for reply in self.waiting.drain(..) {
-            // Whoever asked may have gone.
+            // The caller may have gone.
             let _ = reply.send(outcome.clone());
         }
     }

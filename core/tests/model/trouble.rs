@@ -35,7 +35,7 @@ fn modes(faults: &mut Faults) -> [&mut Mode; 3] {
     [&mut faults.pcp, &mut faults.nat_pmp, &mut faults.upnp]
 }
 
-/// Sets one switch more. `shows`: the router must always answer a look at its table. Whoever is not told at the first look
+/// Sets one switch more. `shows`: the router must always answer a look at its table. A program that is not told at the first look
 /// cannot know whether the router ever tells; if it then lets anybody overwrite or delete anything, foreign entries are
 /// harmed. SECURITY.md says so.
 pub(crate) fn begin(dice: &mut Dice, faults: &mut Faults, shows: bool) -> Trouble {

@@ -129,7 +129,7 @@ func serve(ctx context.Context, in io.Reader, out io.Writer, mux ice.UDPMux, por
 	return nil
 }
 
-// dial answers an offer, sends a greeting, and says what comes back.
+// dial answers an offer, sends a greeting, and says what is answered.
 func dial(ctx context.Context, in io.Reader, out io.Writer, api *webrtc.API) error {
 	connection, err := api.NewPeerConnection(webrtc.Configuration{})
 	if err != nil {

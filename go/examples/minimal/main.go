@@ -29,7 +29,7 @@ func run(args []string) error {
 	}
 	number, err := strconv.ParseUint(args[0], 10, 16)
 	if err != nil {
-		return fmt.Errorf("%q is no port", args[0])
+		return fmt.Errorf("port must be between 1 and 65535, not %q", args[0])
 	}
 	var transport portlease.Transport
 	if err := transport.UnmarshalText([]byte(args[1])); err != nil {

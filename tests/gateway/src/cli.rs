@@ -172,7 +172,7 @@ pub fn run_with(options: &Options) -> ExitCode {
     };
     match serve(gateway, options.keep_running) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read the events is gone.
+        // The reader of the events is gone.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "portlease-gateway: {error}");

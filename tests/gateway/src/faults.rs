@@ -53,7 +53,7 @@ pub enum HttpBody {
     Truncated,
     /// More than 16 KiB of headers before the body.
     HugeHeaders,
-    /// Content-Length that is no number.
+    /// Content-Length that is not a number.
     BadLength,
 }
 

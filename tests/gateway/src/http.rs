@@ -158,7 +158,7 @@ async fn read(stream: &mut TcpStream) -> io::Result<Request> {
         request.headers.push((name.into(), value.trim().into()));
     }
     let length = match request.header("Content-Length") {
-        Some(length) => length.parse::<usize>().map_err(|_| invalid("Content-Length is no number"))?,
+        Some(length) => length.parse::<usize>().map_err(|_| invalid("Content-Length is not a number"))?,
         None => 0,
     };
     if length > MAX_BODY {

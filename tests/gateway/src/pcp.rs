@@ -263,7 +263,7 @@ fn map(shared: &Shared, side: Side, packet: &[u8], client: IpAddr) -> Result<Vec
     };
     let mut answer = success(shared, packet, lifetime, port, external);
     if request.prefer_failure {
-        // 7.3: an option that was heeded comes back.
+        // 7.3: an option that was heeded is repeated in the answer.
         answer.extend([OPTION_PREFER_FAILURE, 0, 0, 0]);
     }
     Ok(answer)

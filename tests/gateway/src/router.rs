@@ -140,7 +140,7 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    /// Opens all ports, so that their numbers are known, and closes those that are not wanted.
+    /// Opens all ports, so that their numbers are known, and closes those that are not used.
     pub(crate) async fn open(config: GatewayConfig) -> Result<Self, GatewayError> {
         let opened = Opened::open(&config).await?;
         let addresses = opened.addresses(&config)?;
@@ -185,7 +185,7 @@ impl Router {
         }
         shared.with(|state| state.clear());
         shared.settle().await;
-        // Whoever reads events sees their end.
+        // A reader of events sees their end.
         shared.with(|state| state.unsubscribe_all());
     }
 

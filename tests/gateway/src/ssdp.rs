@@ -47,7 +47,7 @@ fn parse(packet: &[u8], multicast: bool) -> Result<Search<'_>, &'static str> {
         match name.to_ascii_uppercase().as_str() {
             "MAN" => man = Some(value),
             "ST" => target = Some(value),
-            "MX" => mx = Some(value.parse::<u32>().map_err(|_| "MX is no number")?.min(MAX_MX)),
+            "MX" => mx = Some(value.parse::<u32>().map_err(|_| "MX is not a number")?.min(MAX_MX)),
             _ => {}
         }
     }

@@ -73,18 +73,18 @@ fn a_delay_before_the_answer_comes_after_the_table_has_changed() {
     let socket = client(&gateway);
     socket.send(&pcp_map(17, 4000, 4000, 600, NONCE)).unwrap();
     assert!(gateway.wait_for(PATIENCE, |state| state.mappings.len() == 1));
-    assert!(stays_silent(&socket), "the answer is not there yet");
+    assert!(stays_silent(&socket), "the answer has not arrived yet");
     assert_eq!(receive(&socket).unwrap().len(), 60);
 
     socket.send(&natpmp_map(1, 4001, 4001, 60)).unwrap();
     assert!(gateway.wait_for(PATIENCE, |state| state.mappings.len() == 2));
-    assert!(stays_silent(&socket), "the answer is not there yet");
+    assert!(stays_silent(&socket), "the answer has not arrived yet");
     assert_eq!(receive(&socket).unwrap().len(), 16);
 
     let pending = send_add(&gateway, "4002");
     assert!(gateway.wait_for(PATIENCE, |state| state.mappings.len() == 3));
     pending.set_read_timeout(Some(QUIET)).unwrap();
-    assert!(pending.peek(&mut [0]).is_err(), "the answer is not there yet");
+    assert!(pending.peek(&mut [0]).is_err(), "the answer has not arrived yet");
     pending.set_read_timeout(Some(PATIENCE)).unwrap();
     assert!(answer(pending).starts_with("HTTP/1.1 200"));
 }

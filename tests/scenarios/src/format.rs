@@ -102,7 +102,7 @@ impl Step {
         let (sees, fails) = (fields.remove("sees"), fields.remove("fails"));
         let within = match fields.remove("within") {
             None => None,
-            Some(limit) => Some(seconds(&limit).ok_or_else(|| wrong("`within` is no number of seconds"))?),
+            Some(limit) => Some(seconds(&limit).ok_or_else(|| wrong("`within` must be a number of seconds"))?),
         };
         let mut arguments = checked(fields, known).map_err(|reason| wrong(&reason))?;
         if sees.is_some() && fails.is_some() {
@@ -112,7 +112,7 @@ impl Step {
             return Err(wrong("nothing to wait for"));
         }
         if arguments.get("timeout").is_some_and(|limit| !limit.is_null() && seconds(limit).is_none()) {
-            return Err(wrong("`timeout` is no number of seconds"));
+            return Err(wrong("`timeout` must be a number of seconds"));
         }
         if let Some(settings) = arguments.get("config") {
             surface.check_settings(settings).map_err(|reason| wrong(&reason))?;

@@ -298,7 +298,7 @@ pub unsafe extern "C" fn GetValueFromNameValueList(list: *mut NameValues, name: 
     ptr::null_mut()
 }
 
-/// addr_is_reserved: 1 for an IPv4 address that no host on the internet has, and for what is no address.
+/// addr_is_reserved: 1 for an IPv4 address that no host on the internet has, and for text that is not an address.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn addr_is_reserved(address: *const c_char) -> c_int {
     guard(1, || {

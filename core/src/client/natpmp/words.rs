@@ -22,7 +22,7 @@ impl Display for Request {
     }
 }
 
-/// What came back.
+/// What the gateway answered.
 pub(super) struct Answer<'a>(pub(super) &'a [u8; ANSWER_LENGTH]);
 
 impl Display for Answer<'_> {

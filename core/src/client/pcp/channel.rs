@@ -26,7 +26,7 @@ pub(super) struct Channel {
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     pub(super) fields: MapFields,
-    /// The mapping that is wanted; `None` for a delete.
+    /// The mapping that is asked for; `None` for a delete.
     pub(super) wanted: Option<MapRequest>,
     /// In seconds.
     pub(super) lifetime: u32,

@@ -148,7 +148,7 @@ impl PcpMapper {
             ));
         }
         self.channel.behind.granted(request);
-        // `::` is no address any more than 0.0.0.0 is; the one form is enough.
+        // `::` stands for "none", as 0.0.0.0 does; the one form is enough.
         let address = if map.external_address.is_unspecified() { any_address(request) } else { map.external_address };
         Ok(PortMapping {
             request: request.clone(),

@@ -25,7 +25,7 @@ impl Display for Request {
     }
 }
 
-/// What came back.
+/// What the gateway answered.
 pub(super) struct Answer<'a>(pub(super) &'a Reply);
 
 impl Display for Answer<'_> {

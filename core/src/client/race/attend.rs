@@ -144,7 +144,7 @@ impl RaceMapper {
 
     /// Asks one question for all leases: whether the mapping that was seen least recently is still there. An answer by PCP or
     /// NAT-PMP tells the client also whether the gateway has restarted. Silence is asked again and then left to the renewals: it
-    /// may be a loss, or the gateway is away and restarts when it comes back.
+    /// may be a loss, or the gateway is away and restarts before it answers again.
     async fn check(&self, gateway: &Gateway, protocols: &'static [Protocol]) {
         let began = Instant::now();
         let heard = || gateway.known.last_checked(protocols).is_some_and(|heard| heard > began);

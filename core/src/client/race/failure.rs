@@ -60,7 +60,7 @@ pub(super) fn combine(failures: &[Failure], context: &str) -> PortMappingError {
     let (error, told) = if let Some(defect) = first(ErrorKind::Internal) {
         (PortMappingError::internal(message), defect)
     } else if let Some(refused) = first(ErrorKind::Refused) {
-        // Only where every protocol says for how long is it useless to come back earlier.
+        // Only if every protocol says for how long, an earlier attempt is useless.
         let holds: Option<Vec<Duration>> = failures.iter().map(|failure| failure.error.retry_after()).collect();
         let error = match holds.and_then(|holds| holds.into_iter().min()) {
             Some(hold) => PortMappingError::refused_for(message, hold),

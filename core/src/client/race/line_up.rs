@@ -13,7 +13,7 @@ pub(super) struct Order {
 
 /// Puts the contestants in order by what is known. The decided protocol goes first and without a probe, and all others give
 /// it a long head start. Absent protocols (the gateway did not answer by them while it answered by another) go last, after a
-/// head start too: no lease waits for them, but they are found if they come back.
+/// head start too: no lease waits for them, but they are found if they answer again.
 pub(super) fn line_up(mut contestants: Vec<Contestant>, known: &Known) -> Order {
     for contestant in &mut contestants {
         contestant.proven = known.last_heard(contestant.protocol).is_some();

@@ -16,7 +16,7 @@ use crate::error::PortMappingError;
 use crate::mapping::{MapRequest, Transport};
 use crate::schedule::{LATE_ANSWER_WINDOW, PCP_DEADLINE, UDP_DEADLINE_MAX};
 
-/// One for each client. Whatever runs behind it ends when the guard of [`Behind::guard`] is dropped.
+/// One for each client. Whatever it runs in the background ends when the guard of [`Behind::guard`] is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Behind {
     doubts: Mutex<HashMap<Port, Doubt>>,
@@ -205,7 +205,7 @@ impl Behind {
         self.tasks.reopen();
     }
 
-    /// Whether a grant for `request` is wanted by nobody.
+    /// Whether no lease needs a grant for `request`.
     fn is_over(&self, request: &MapRequest) -> bool {
         self.doubts()
             .get(&port(request))

@@ -209,7 +209,7 @@ impl Lane {
         (state.window.deadline(), state.window.repeat_after())
     }
 
-    /// Lets the number of turns follow the window. Turns that are given out are taken away when they come back.
+    /// Lets the number of turns follow the window. Turns that are given out are taken away when they are returned.
     fn change<T>(&self, act: impl FnOnce(&mut Window) -> T) -> T {
         let mut state = self.state();
         let outcome = act(&mut state.window);

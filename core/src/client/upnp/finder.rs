@@ -36,7 +36,7 @@ pub(super) struct Finder {
     failed: Mutex<Option<(Instant, PortMappingError)>>,
     /// One search at a time; the others use what it finds.
     searching: Semaphore,
-    /// A search that goes on behind its answer. Ends with this struct.
+    /// A search that continues in the background after its answer. Ends with this struct.
     late: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 

@@ -293,7 +293,7 @@ impl PortMapperClient for UpnpMapper {
         self.release_doubtful(request).await
     }
 
-    /// Waits until a search that went on behind its failure has found a gateway.
+    /// Waits until a search that continues after its failure has found a gateway.
     async fn news(&self) {
         self.finder.news().await;
     }

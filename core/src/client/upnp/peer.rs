@@ -305,7 +305,7 @@ async fn serve(
     let action = !call.action.is_empty();
     if action {
         busy.most.fetch_max(busy.now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
-        // Whoever does not wait for the answer gets to the next call now.
+        // A caller that does not wait for the answer gets to the next call now.
         tokio::task::yield_now().await;
     }
     let answer = rule(&call).unwrap_or_else(|| healthy(&call, &description));

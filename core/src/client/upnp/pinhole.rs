@@ -260,7 +260,7 @@ impl PortMapperClient for PinholeMapper {
         self.release_doubtful(request).await
     }
 
-    /// Waits until a search that went on behind its failure has found a router.
+    /// Waits until a search that continues after its failure has found a router.
     async fn news(&self) {
         self.upnp.finder.news().await;
     }

@@ -24,7 +24,7 @@ impl UpnpMapper {
         let port = entry.external_port;
         let Some(client) = entry.client() else {
             let name = &entry.internal_client;
-            return Err(BY_UPNP.refused(format!("external port {port} leads to `{name}`, which is no address")));
+            return Err(BY_UPNP.refused(format!("external port {port} leads to `{name}`, which is not an address")));
         };
         if !entry.enabled || !entry.is_for_everybody() {
             // AddPortMapping as it is sent here knows neither, and would open the port to more than it was.

@@ -277,7 +277,7 @@ async fn a_late_search_ends_with_its_mapper() {
     let mapper = UpnpMapper::new(config);
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     mapper.search().await.unwrap_err();
-    assert_eq!(tasks(), 1, "nothing goes on behind the answer");
+    assert_eq!(tasks(), 1, "nothing runs on after the answer");
     mapper.search().await.unwrap_err();
     assert_eq!(tasks(), 1, "searches pile up");
     drop(mapper);

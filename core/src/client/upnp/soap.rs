@@ -276,7 +276,7 @@ pub(super) struct Caller {
 pub(super) enum Need {
     /// It is good to have, and some routers never give it.
     Optional,
-    /// Whoever waits has waited for an optional answer before, in vain.
+    /// For a caller that has waited for an optional answer before, in vain.
     Hurried,
     Full,
 }

@@ -104,7 +104,7 @@ async fn find_before(
     }
 }
 
-/// Reads at most `limit` lines, and no further than the one that is wanted. Says whether the table ended before that.
+/// Reads at most `limit` lines, and no further than the one that is looked for. Says whether the table ended before that.
 async fn read_until(
     control: Control<'_>,
     limit: u32,

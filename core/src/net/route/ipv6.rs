@@ -101,7 +101,7 @@ fn to_gateway(
     Ok(if is_link_local(gateway.into()) { found.interface(interface) } else { found })
 }
 
-/// The interface that the configuration names, or the scope of its gateway. `None` if it names none, or one without an IPv6
+/// The interface that the configuration names, or the scope of its gateway. `None` if it names neither, or one without an IPv6
 /// address.
 fn named_interface<'a>(config: &Config, addresses: &'a [Address6]) -> Result<Option<&'a Address6>, PortMappingError> {
     let by_name = |name: &str| addresses.iter().find(|own| own.interface == name || own.alias.as_deref() == Some(name));

@@ -30,7 +30,7 @@ chunks. `no_length`: With neither: the body ends where the connection does. `lf_
 `oversized`: The right body behind more than 1 MiB of comment. `never_ending`: A body that never ends; sent until the
 client hangs up. `reset`: Half of the answer, then a connection reset. `truncated`: Half of what Content-Length
 promises, then an orderly close. `huge_headers`: More than 16 KiB of headers before the body. `bad_length`:
-Content-Length that is no number."""
+Content-Length that is not a number."""
 NameEncoding = Literal["utf8", "latin1", "broken_utf8"]
 """How the friendly name in the description is written. `utf8`: UTF-8. `latin1`: A latin-1 letter, declared as
 ISO-8859-1. `broken_utf8`: A latin-1 letter in a document that is declared as UTF-8: broken UTF-8."""

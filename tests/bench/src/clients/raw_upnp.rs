@@ -103,7 +103,7 @@ fn chain(world: &World, port: u16) -> io::Result<(Service, IpAddr)> {
 
     let answer = service.call("GetExternalIPAddress", "", world.cap)?;
     let address = between(&answer, "<NewExternalIPAddress>", "</NewExternalIPAddress>")?;
-    let address = address.parse().map_err(|_| invalid(format!("`{address}` is no address")))?;
+    let address = address.parse().map_err(|_| invalid(format!("`{address}` is not an address")))?;
     let arguments = format!(
         "<NewRemoteHost></NewRemoteHost><NewExternalPort>{port}</NewExternalPort><NewProtocol>UDP</NewProtocol>\
          <NewInternalPort>{port}</NewInternalPort><NewInternalClient>{}</NewInternalClient><NewEnabled>1</NewEnabled>\

@@ -164,7 +164,7 @@ impl Decoder {
             if name.eq_ignore_ascii_case("Transfer-Encoding") {
                 chunked |= value.to_ascii_lowercase().contains("chunked");
             } else if name.eq_ignore_ascii_case("Content-Length") {
-                // A length that is no number is no length: the connection's end will tell.
+                // Without a number there is no length: the connection's end will tell.
                 length = length.or_else(|| value.parse::<u64>().ok());
             }
         }

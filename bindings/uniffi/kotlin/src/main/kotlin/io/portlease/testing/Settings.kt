@@ -43,7 +43,7 @@ public enum class HttpBody(@get:JvmSynthetic internal val json: String) {
     TRUNCATED("\"truncated\""),
     /** More than 16 KiB of headers before the body. */
     HUGE_HEADERS("\"huge_headers\""),
-    /** Content-Length that is no number. */
+    /** Content-Length that is not a number. */
     BAD_LENGTH("\"bad_length\""),
 }
 
