@@ -63,7 +63,7 @@ build-compat: ## Builds the drop-in libminiupnpc and libnatpmp
 go: ## Builds and tests the Go package in this checkout, with nothing installed
 	$(MAKE) --no-print-directory -C go test
 
-lint: lint-rust ## Checks format, warnings, types, documentation, licences and sources
+lint: lint-rust ## Checks format, warnings, types, documentation, spelling and phrases, licences and sources
 	@for directory in $(DIRECTORIES); do $(MAKE) --no-print-directory -C $$directory lint || exit 1; done
 
 lint-rust: clippy
@@ -72,6 +72,7 @@ lint-rust: clippy
 	CARGO=$(CARGO) .ci/msrv
 	$(MAKE) --no-print-directory deny
 	.ci/workflows
+	.ci/prose
 
 # One command for all crates, here and in the languages' Makefiles: another selection of crates would be checked anew.
 clippy:
