@@ -41,8 +41,9 @@ func (m *Mapper) ExternalAddress(ctx context.Context) (netip.Addr, error) {
 	return found, err
 }
 
-// Table is the router's table of mapped ports, whoever made them, as far as it shows it (1024 lines at most). UPnP alone can
-// tell: many routers list the mappings made by PCP and NAT-PMP there too; ports forwarded by hand are often left out.
+// Table reads the router's table of mapped ports, of all programs and machines, as far as the router shows it (1024 lines at
+// most). Only UPnP can read it. Many routers also list the mappings made by PCP and NAT-PMP; ports forwarded by hand are often
+// left out.
 //
 // It fails with [ErrUnavailable] without UPnP, with [ErrRefused] if the router does not show its table, with [ErrTransport],
 // [ErrTimeout], [ErrStopped] and with the context's error.

@@ -8,10 +8,10 @@ import "strconv"
 type Kind uint8
 
 const (
-	// No gateway, or none of the protocols answered, or the gateway says that it has no such service.
+	// There is no gateway, or it answered by none of the protocols, or it says that it has no such service.
 	KindUnavailable Kind = 1
-	// A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one
-	// protocol is its silence a `timeout`.
+	// A call ran past its deadline. If the router does not answer, the error is `unavailable`; only the detail of one
+	// protocol says `timeout`.
 	KindTimeout Kind = 2
 	// A socket-level error on the way to the gateway.
 	KindTransport Kind = 3
@@ -450,9 +450,9 @@ type AddressClass uint8
 const (
 	// Globally routed: the whole internet can reach it.
 	AddressPublic AddressClass = 1
-	// 100.64.0.0/10 (RFC 6598): the provider's carrier-grade NAT is in front, and nobody beyond it can reach it.
+	// 100.64.0.0/10 (RFC 6598): the provider's carrier-grade NAT is in front, so nothing on the internet can reach it.
 	AddressCGNAT AddressClass = 2
-	// RFC 1918, link-local or unique local: a second router is in front, and nobody beyond it can reach it.
+	// RFC 1918, link-local or unique local: a second router is in front, so nothing on the internet can reach it.
 	AddressPrivate AddressClass = 3
 	// Loopback, documentation, multicast and the like: no host on the internet has it.
 	AddressReserved AddressClass = 4

@@ -80,10 +80,10 @@
 /// What a call answers: PORTLEASE_OK or why not. Programs go by this; messages are for people.
 typedef enum portlease_kind {
   PORTLEASE_OK = 0, ///< Done.
-  /// No gateway, or none of the protocols answered, or the gateway says that it has no such service.
+  /// There is no gateway, or it answered by none of the protocols, or it says that it has no such service.
   PORTLEASE_UNAVAILABLE = 1,
-  /// A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one
-  /// protocol is its silence a `timeout`.
+  /// A call ran past its deadline. If the router does not answer, the error is `unavailable`; only the detail of one
+  /// protocol says `timeout`.
   PORTLEASE_TIMEOUT = 2,
   PORTLEASE_TRANSPORT = 3, ///< A socket-level error on the way to the gateway.
   /// The gateway answered no; the message has the protocol and its code, such as `pcp NOT_AUTHORIZED`.
@@ -171,9 +171,9 @@ typedef enum portlease_family {
 typedef enum portlease_address_class {
   PORTLEASE_ADDRESS_UNKNOWN = 0, ///< No address is known: none was granted, or the gateway has none.
   PORTLEASE_ADDRESS_PUBLIC = 1, ///< Globally routed: the whole internet can reach it.
-  /// 100.64.0.0/10 (RFC 6598): the provider's carrier-grade NAT is in front, and nobody beyond it can reach it.
+  /// 100.64.0.0/10 (RFC 6598): the provider's carrier-grade NAT is in front, so nothing on the internet can reach it.
   PORTLEASE_ADDRESS_CGNAT = 2,
-  /// RFC 1918, link-local or unique local: a second router is in front, and nobody beyond it can reach it.
+  /// RFC 1918, link-local or unique local: a second router is in front, so nothing on the internet can reach it.
   PORTLEASE_ADDRESS_PRIVATE = 3,
   /// Loopback, documentation, multicast and the like: no host on the internet has it.
   PORTLEASE_ADDRESS_RESERVED = 4,
@@ -217,25 +217,25 @@ typedef struct portlease_request {
 /// The configuration of a mapper. Zero, NULL and "" mean the default, which suits a home. Text is copied.
 typedef struct portlease_config {
   size_t struct_size; ///< sizeof(portlease_config)
-  /// The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of
-  /// its own family alone, and those of the other family go by the default route. But a loopback address counts for
-  /// both: with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs its interface, as
-  /// its scope (`fe80::1%eth0`) or in `interface`, unless a default route leads to it.
+  /// The gateway's address. Default: the gateway of the default route with the lowest metric. The address is used for
+  /// leases of its own family only; leases of the other family use the default route. The exception is a loopback
+  /// address, which stands for a simulated gateway: with `127.0.0.1`, IPv6 leases ask `::1`. A link-local address
+  /// needs its interface, as its scope (`fe80::1%eth0`) or in `interface`, unless a default route leads to it.
   const char *gateway;
   /// The local address to which the gateway forwards. Default: the one from which the gateway is reached. For IPv6 it
-  /// is the address that is opened, by default the stable one (not a temporary one of RFC 8981) of the prefix that
-  /// the system prefers. It counts for leases of its own family alone.
+  /// is the address that is opened; the default is the stable address (not a temporary one of RFC 8981) of the prefix
+  /// that the system prefers. The address is used for leases of its own family only.
   const char *local_address;
-  /// The name of the interface whose default route is used. Default: that of the default route with the lowest
-  /// metric.
+  /// The name of the interface whose default route is used. Default: the interface of the default route with the
+  /// lowest metric.
   const char *interface_name;
   /// The protocols to try, in order of preference. Default: PCP, NAT-PMP, UPnP.
   portlease_protocol protocols[PORTLEASE_MAX_PROTOCOLS];
   double ttl; ///< The lifetime to ask for, 1 s to 24 h, rounded up to whole seconds. Default 1 h. In seconds.
   /// The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min. In seconds.
   double renewal_interval;
-  /// After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
-  /// revoked, 1 or more; its expiry and a certain loss revoke it in any case. Default 3.
+  /// How many renewal points (at 1/2, 3/4, 7/8 ... of the lifetime) may pass in a row without a renewal before the
+  /// mapping is revoked, 1 or more. Its expiry and a certain loss revoke it in any case. Default 3.
   uint32_t failure_threshold;
   uint16_t pcp_port; ///< The gateway's PCP and NAT-PMP port. Default 5351.
   bool retry_never; ///< After a failure: false tries again, true ends the lease.
@@ -245,16 +245,16 @@ typedef struct portlease_config {
   /// Default `portlease`.
   const char *description;
   /// The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
-  /// It counts for the families that `gateway` would count for.
+  /// It is used for the families for which `gateway` would be used.
   const char *ssdp_address;
   /// A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
-  /// and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many
-  /// processes, but of one machine alone. UTF-8 on Windows; on other systems any bytes that the system takes as a
-  /// path, at most 4095. Default: none, nothing is recorded.
+  /// and deletes those that no program asks for any more. It is created if it does not exist. Many processes may
+  /// share one folder, but all on one machine. UTF-8 on Windows; on other systems any bytes that the system takes as
+  /// a path, at most 4095. Default: none, nothing is recorded.
   const char *state_dir;
-  /// How often the gateway is asked whether a mapping is still there, one question each time for the whole mapper, so
-  /// that a restart that nothing has announced, or a delete by another program, is noticed; at least 1 s. If
-  /// negative, the gateway is never asked, nor are new mappings looked at. Default 5 min.
+  /// How often the mapper asks the gateway whether a mapping is still there; at least 1 s. It asks one question each
+  /// time, whatever the number of leases, to notice a restart that nothing has announced, or a delete by another
+  /// program. If negative, it never asks, and does not check new mappings either. Default 5 min.
   double check_interval;
 } portlease_config;
 
@@ -458,8 +458,8 @@ portlease_kind portlease_mapper_start(const portlease_config *config, portlease_
 portlease_kind portlease_mapper_map(portlease_mapper *mapper, const portlease_request *request,
     portlease_lease **lease, portlease_error *error);
 
-/// The lease that exists for an equal request, in a handle of its own, or a new one as portlease_mapper_map makes it: so a
-/// program may ask again for what it has. Free the handle; the lease ends with its last one. Fails as
+/// Gives the lease that exists for an equal request, in a handle of its own, or makes a new one as portlease_mapper_map does.
+/// So a program may ask again for what it has. Free the handle; the lease ends with its last one. Fails as
 /// portlease_mapper_map does, also for a lease on the same port with other wishes.
 portlease_kind portlease_mapper_ensure(portlease_mapper *mapper, const portlease_request *request,
     portlease_lease **lease, portlease_error *error);
@@ -494,7 +494,7 @@ portlease_kind portlease_mapper_probe(portlease_mapper *mapper, portlease_gatewa
     portlease_protocol_report *protocols, size_t capacity, portlease_error *error);
 
 /// portlease_mapper_probe, of the gateway of one family. For IPv6 it tells by which protocols the router could be asked for
-/// pinholes; whether its firewall lets packets through without them, nobody can tell. Fails as portlease_mapper_probe
+/// pinholes, but not whether its firewall lets packets through without them. Fails as portlease_mapper_probe
 /// does; with PORTLEASE_UNAVAILABLE also if this machine has no global IPv6 address.
 portlease_kind portlease_mapper_probe_of(portlease_mapper *mapper, portlease_family family,
     portlease_gateway_report *report, portlease_protocol_report *protocols, size_t capacity, portlease_error *error);
@@ -550,7 +550,7 @@ portlease_kind portlease_lease_changed(portlease_lease *lease, uint64_t since_re
 portlease_kind portlease_lease_repair(portlease_lease *lease, double timeout_seconds,
     portlease_lease_snapshot *snapshot, portlease_error *error);
 
-/// A copy of the present state. Takes no lock, never blocks. Fails with PORTLEASE_INVALID only.
+/// Copies the present state. Takes no lock, never blocks. Fails with PORTLEASE_INVALID only.
 portlease_kind portlease_lease_get_snapshot(const portlease_lease *lease, portlease_lease_snapshot *snapshot,
     portlease_error *error);
 
@@ -578,15 +578,15 @@ portlease_kind portlease_lease_get_error(const portlease_lease *lease, portlease
     portlease_error_detail *details, size_t capacity, portlease_error *error);
 
 /// The address at which the internet sees this machine, without a lease of one's own, into `address`, which has
-/// PORTLEASE_ADDRESS_SIZE bytes. Blocks for about 2 s at most by default. A lease that is active has it already. PCP
-/// alone can tell it only with a mapping: then UDP port 9 is mapped for a moment. Fails with PORTLEASE_UNAVAILABLE if no
+/// PORTLEASE_ADDRESS_SIZE bytes. Blocks for about 2 s at most by default. A lease that is active has it already. If
+/// only PCP answers, it takes a mapping: UDP port 9 is mapped for a moment. Fails with PORTLEASE_UNAVAILABLE if no
 /// protocol tells it, with PORTLEASE_REFUSED, PORTLEASE_TRANSPORT, PORTLEASE_TIMEOUT, and with PORTLEASE_STOPPED.
 portlease_kind portlease_mapper_external_address(portlease_mapper *mapper, double timeout_seconds, char *address,
     portlease_error *error);
 
-/// The router's table of mapped ports, whoever made them, as far as it shows it (1024 at most). As many as fit go to
-/// `entries` (may be NULL if `capacity` is 0); `count` (or NULL) gets how many there are. Blocks until the router has
-/// shown it. UPnP alone can tell. Fails with PORTLEASE_UNAVAILABLE without UPnP, with PORTLEASE_REFUSED if the router
+/// Reads the router's table of mapped ports, of all programs and machines, as far as the router shows it (1024 at most).
+/// Copies up to `capacity` entries into `entries` (may be NULL if `capacity` is 0), and the total into `count` (or NULL).
+/// Blocks until the router has shown it. Only UPnP can read it. Fails with PORTLEASE_UNAVAILABLE without UPnP, with PORTLEASE_REFUSED if the router
 /// does not show it, with PORTLEASE_TRANSPORT, PORTLEASE_TIMEOUT, and with PORTLEASE_STOPPED.
 portlease_kind portlease_mapper_table(portlease_mapper *mapper, portlease_table_entry *entries, size_t capacity,
     size_t *count, portlease_error *error);
@@ -622,7 +622,7 @@ portlease_kind portlease_events_next(portlease_events *events, double timeout_se
 /// Frees the handle. Never blocks.
 void portlease_events_free(portlease_events *events);
 
-/// Makes a reader of all that matters as much as `level`, or more. Does not block. Fails with PORTLEASE_INVALID only. Free
+/// Makes a reader of the log records at `level` and above. Does not block. Fails with PORTLEASE_INVALID only. Free
 /// it with portlease_log_free.
 portlease_kind portlease_log_new(portlease_log_level level, portlease_log **log, portlease_error *error);
 

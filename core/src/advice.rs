@@ -288,15 +288,15 @@ impl AddressClass {
             Self::Public => None,
             Self::Unknown => Some(unknown.to_owned()),
             Self::Cgnat => Some(format!(
-                "{address} belongs to the provider's own network (carrier-grade NAT): nobody on the internet can reach it"
+                "{address} belongs to the provider's own network (carrier-grade NAT): nothing on the internet can reach it"
             )),
             Self::Private if address.is_ipv6() => {
-                Some(format!("{address} is an address of the local network alone: nobody on the internet can reach it"))
+                Some(format!("{address} is an address of the local network only: nothing on the internet can reach it"))
             }
             Self::Private => Some(format!(
-                "{address} is a private address, so another router stands before the internet: nobody beyond it can reach it"
+                "{address} is a private address, so another router is in front: nothing on the internet can reach it"
             )),
-            Self::Reserved => Some(format!("{address} is a reserved address: nobody on the internet can reach it")),
+            Self::Reserved => Some(format!("{address} is a reserved address: nothing on the internet can reach it")),
         }
     }
 }

@@ -70,16 +70,16 @@ impl Default for RetryPolicy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of its own
-    /// family alone, and those of the other family go by the default route. But a loopback address counts for both: with
-    /// `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs its interface, as its scope
+    /// The gateway's address. Default: the gateway of the default route with the lowest metric. The address is used for leases of
+    /// its own family only; leases of the other family use the default route. The exception is a loopback address, which stands for
+    /// a simulated gateway: with `127.0.0.1`, IPv6 leases ask `::1`. A link-local address needs its interface, as its scope
     /// (`fe80::1%eth0`) or in `interface`, unless a default route leads to it.
     pub gateway: Option<ScopedAddr>,
     /// The local address to which the gateway forwards. Default: the one from which the gateway is reached. For IPv6 it is the
-    /// address that is opened, by default the stable one (not a temporary one of RFC 8981) of the prefix that the system
-    /// prefers. It counts for leases of its own family alone.
+    /// address that is opened; the default is the stable address (not a temporary one of RFC 8981) of the prefix that the system
+    /// prefers. The address is used for leases of its own family only.
     pub local_address: Option<IpAddr>,
-    /// The name of the interface whose default route is used. Default: that of the default route with the lowest metric.
+    /// The name of the interface whose default route is used. Default: the interface of the default route with the lowest metric.
     pub interface: Option<String>,
     /// The protocols to try, in order of preference, without repeats. Default: PCP, NAT-PMP, UPnP.
     pub protocols: Vec<Protocol>,
@@ -87,12 +87,12 @@ pub struct Config {
     pub ttl: Duration,
     /// The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min.
     pub renewal_interval: Duration,
-    /// How often the gateway is asked whether a mapping is still there, one question each time for the whole mapper, so that
-    /// a restart that nothing has announced, or a delete by another program, is noticed; 0, or at least 1 s. With 0 the gateway
-    /// is never asked, nor are new mappings looked at. Default 5 min.
+    /// How often the mapper asks the gateway whether a mapping is still there; 0, or at least 1 s. It asks one question each time,
+    /// whatever the number of leases, to notice a restart that nothing has announced, or a delete by another program. With 0 it
+    /// never asks, and does not check new mappings either. Default 5 min.
     pub check_interval: Duration,
-    /// After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is revoked,
-    /// 1 or more; its expiry and a certain loss revoke it in any case. Default 3.
+    /// How many renewal points (at 1/2, 3/4, 7/8 ... of the lifetime) may pass in a row without a renewal before the mapping is
+    /// revoked, 1 or more. Its expiry and a certain loss revoke it in any case. Default 3.
     pub failure_threshold: u32,
     /// What happens after a failure. Default: try again, backing off from 1 s to 5 min.
     pub retry: RetryPolicy,
@@ -101,12 +101,12 @@ pub struct Config {
     pub description: String,
     /// The gateway's PCP and NAT-PMP port. Default 5351.
     pub pcp_port: u16,
-    /// The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway. It counts
-    /// for the families that [`gateway`](Self#structfield.gateway) would count for.
+    /// The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway. It is
+    /// used for the families for which [`gateway`](Self#structfield.gateway) would be used.
     pub ssdp_address: Option<SocketAddr>,
     /// A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again and
-    /// deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many processes, but of one
-    /// machine alone. Default: none, nothing is recorded.
+    /// deletes those that no program asks for any more. It is created if it does not exist. Many processes may share one folder, but
+    /// all on one machine. Default: none, nothing is recorded.
     pub state_dir: Option<PathBuf>,
 }
 
@@ -185,7 +185,7 @@ impl Config {
         for part in parts {
             let complaint = || {
                 let message = format!(
-                    "`{part:.64}` is not allowed; give an address, and pcp=PORT and ssdp=PORT behind it if they differ"
+                    "`{part:.64}` is not allowed; give an address, followed by pcp=PORT and ssdp=PORT if they differ"
                 );
                 PortMappingError::invalid(GATEWAY_VARIABLE, message)
             };

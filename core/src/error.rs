@@ -13,10 +13,10 @@ use crate::protocol::Protocol;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(not(feature = "unstable-exhaustive"), non_exhaustive)]
 pub enum ErrorKind {
-    /// No gateway, or none of the protocols answered, or the gateway says that it has no such service.
+    /// There is no gateway, or it answered by none of the protocols, or it says that it has no such service.
     Unavailable,
-    /// A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one protocol is its
-    /// silence a `timeout`.
+    /// A call ran past its deadline. If the router does not answer, the error is `unavailable`; only the detail of one protocol
+    /// says `timeout`.
     Timeout,
     /// A socket-level error on the way to the gateway.
     Transport,

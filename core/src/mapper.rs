@@ -374,8 +374,8 @@ impl Mapper {
         }
     }
 
-    /// The router's table of mapped ports, whoever made them, as far as it shows it (at most 1024 entries). UPnP alone can tell: many
-    /// routers list the mappings made by PCP and NAT-PMP there too; ports forwarded by hand are often left out.
+    /// Reads the router's table of mapped ports, of all programs and machines, as far as the router shows it (at most 1024 entries).
+    /// Only UPnP can read it. Many routers also list the mappings made by PCP and NAT-PMP; ports forwarded by hand are often left out.
     ///
     /// Fails with `unavailable` if there is no UPnP or no answer, with `refused` if the router does not show its table, with
     /// `transport`, and with `stopped`.
@@ -443,7 +443,7 @@ impl Mapper {
         if let Some(lease) = self.snapshot().leases.iter().find(is_it) {
             let port = lease.internal_port;
             let message =
-                format!("{external_port} is held by this mapper's lease on {transport} port {port}; stop that");
+                format!("{external_port} is held by this mapper's lease on {transport} port {port}; stop that lease first");
             return Err(PortMappingError::invalid("external_port", message));
         }
         Ok(())
@@ -461,7 +461,7 @@ impl Mapper {
         PortMappingError::check_port("port", port)?;
         let key = (AddressFamily::Ipv6, transport, port);
         if self.snapshot().leases.iter().any(|lease| (lease.family, lease.transport, lease.internal_port) == key) {
-            let message = format!("{port} is held open by this mapper's lease on {transport} port {port}; stop that");
+            let message = format!("{port} is held open by this mapper's lease on {transport} port {port}; stop that lease first");
             return Err(PortMappingError::invalid("port", message));
         }
         let client = Arc::clone(&self.client);

@@ -416,7 +416,7 @@ impl TableEntry {
             format!("`{:.64}` is not allowed; routers open ports to everybody, so leave it empty", self.remote_host)
         })?;
         let lifetime = self.lifetime.is_none_or(|lifetime| lifetime.as_secs() > 0);
-        check("lifetime", lifetime, || "must be at least 1 s, or none, which is without end".to_owned())?;
+        check("lifetime", lifetime, || "must be at least 1 s, or none for an entry that does not end".to_owned())?;
         check_description(&self.description)
     }
 

@@ -244,8 +244,9 @@ export class Mapper extends Attentive<Events> {
   }
 
   /**
-   * The router's table of mapped ports, whoever made them, as far as it shows it (at most 1024 entries). UPnP alone can
-   * tell: many routers list the mappings made by PCP and NAT-PMP there too; ports forwarded by hand are often left out.
+   * Reads the router's table of mapped ports, of all programs and machines, as far as the router shows it (at most 1024
+   * entries). Only UPnP can read it. Many routers also list the mappings made by PCP and NAT-PMP; ports forwarded by hand are
+   * often left out.
    *
    * Rejects with `unavailable` where there is no UPnP, with `refused` where the router does not show its table, with
    * `transport`, `timeout`, `stopped`, and with the reason of `signal`.

@@ -3,11 +3,11 @@
 
 /** The stable name of what went wrong. Programs match on this; messages are for people. */
 export const ErrorKind = Object.freeze({
-  /** No gateway, or none of the protocols answered, or the gateway says that it has no such service. */
+  /** There is no gateway, or it answered by none of the protocols, or it says that it has no such service. */
   UNAVAILABLE: 'unavailable',
   /**
-   * A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one protocol
-   * is its silence a `timeout`.
+   * A call ran past its deadline. If the router does not answer, the error is `unavailable`; only the detail of one
+   * protocol says `timeout`.
    */
   TIMEOUT: 'timeout',
   /** A socket-level error on the way to the gateway. */
@@ -156,9 +156,11 @@ export type AddressFamily = (typeof AddressFamily)[keyof typeof AddressFamily];
 export const AddressClass = Object.freeze({
   /** Globally routed: the whole internet can reach it. */
   PUBLIC: 'public',
-  /** 100.64.0.0/10 (RFC 6598): the provider's carrier-grade NAT is in front, and nobody beyond it can reach it. */
+  /**
+   * 100.64.0.0/10 (RFC 6598): the provider's carrier-grade NAT is in front, so nothing on the internet can reach it.
+   */
   CGNAT: 'cgnat',
-  /** RFC 1918, link-local or unique local: a second router is in front, and nobody beyond it can reach it. */
+  /** RFC 1918, link-local or unique local: a second router is in front, so nothing on the internet can reach it. */
   PRIVATE: 'private',
   /** Loopback, documentation, multicast and the like: no host on the internet has it. */
   RESERVED: 'reserved',

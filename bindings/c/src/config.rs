@@ -20,17 +20,17 @@ use crate::values::{
 pub struct portlease_config {
     /// sizeof(portlease_config)
     pub struct_size: usize,
-    /// The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of
-    /// its own family alone, and those of the other family go by the default route. But a loopback address counts for
-    /// both: with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs its interface, as
-    /// its scope (`fe80::1%eth0`) or in `interface`, unless a default route leads to it.
+    /// The gateway's address. Default: the gateway of the default route with the lowest metric. The address is used for
+    /// leases of its own family only; leases of the other family use the default route. The exception is a loopback
+    /// address, which stands for a simulated gateway: with `127.0.0.1`, IPv6 leases ask `::1`. A link-local address
+    /// needs its interface, as its scope (`fe80::1%eth0`) or in `interface`, unless a default route leads to it.
     pub gateway: *const c_char,
     /// The local address to which the gateway forwards. Default: the one from which the gateway is reached. For IPv6 it
-    /// is the address that is opened, by default the stable one (not a temporary one of RFC 8981) of the prefix that
-    /// the system prefers. It counts for leases of its own family alone.
+    /// is the address that is opened; the default is the stable address (not a temporary one of RFC 8981) of the prefix
+    /// that the system prefers. The address is used for leases of its own family only.
     pub local_address: *const c_char,
-    /// The name of the interface whose default route is used. Default: that of the default route with the lowest
-    /// metric.
+    /// The name of the interface whose default route is used. Default: the interface of the default route with the
+    /// lowest metric.
     pub interface_name: *const c_char,
     /// The protocols to try, in order of preference. Default: PCP, NAT-PMP, UPnP.
     pub protocols: [MaybeUninit<portlease_protocol>; PORTLEASE_MAX_PROTOCOLS],
@@ -38,8 +38,8 @@ pub struct portlease_config {
     pub ttl: f64,
     /// The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min. In seconds.
     pub renewal_interval: f64,
-    /// After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
-    /// revoked, 1 or more; its expiry and a certain loss revoke it in any case. Default 3.
+    /// How many renewal points (at 1/2, 3/4, 7/8 ... of the lifetime) may pass in a row without a renewal before the
+    /// mapping is revoked, 1 or more. Its expiry and a certain loss revoke it in any case. Default 3.
     pub failure_threshold: u32,
     /// The gateway's PCP and NAT-PMP port. Default 5351.
     pub pcp_port: u16,
@@ -53,16 +53,16 @@ pub struct portlease_config {
     /// Default `portlease`.
     pub description: *const c_char,
     /// The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
-    /// It counts for the families that `gateway` would count for.
+    /// It is used for the families for which `gateway` would be used.
     pub ssdp_address: *const c_char,
     /// A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
-    /// and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many
-    /// processes, but of one machine alone. UTF-8 on Windows; on other systems any bytes that the system takes as a
-    /// path, at most 4095. Default: none, nothing is recorded.
+    /// and deletes those that no program asks for any more. It is created if it does not exist. Many processes may
+    /// share one folder, but all on one machine. UTF-8 on Windows; on other systems any bytes that the system takes as
+    /// a path, at most 4095. Default: none, nothing is recorded.
     pub state_dir: *const c_char,
-    /// How often the gateway is asked whether a mapping is still there, one question each time for the whole mapper, so
-    /// that a restart that nothing has announced, or a delete by another program, is noticed; at least 1 s. If
-    /// negative, the gateway is never asked, nor are new mappings looked at. Default 5 min.
+    /// How often the mapper asks the gateway whether a mapping is still there; at least 1 s. It asks one question each
+    /// time, whatever the number of leases, to notice a restart that nothing has announced, or a delete by another
+    /// program. If negative, it never asks, and does not check new mappings either. Default 5 min.
     pub check_interval: f64,
 }
 

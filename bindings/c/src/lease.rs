@@ -172,7 +172,7 @@ pub unsafe extern "C" fn portlease_lease_repair(
     unsafe { guard(error, body) }
 }
 
-/// A copy of the present state. Takes no lock, never blocks. Fails with PORTLEASE_INVALID only.
+/// Copies the present state. Takes no lock, never blocks. Fails with PORTLEASE_INVALID only.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_lease_get_snapshot(
     lease: *const portlease_lease,

@@ -53,7 +53,7 @@ fn put_record(to: To<'_, portlease_log_record>, record: &LogRecord) {
     field!(to, target).set_text(&record.target);
 }
 
-/// Makes a reader of all that matters as much as `level`, or more. Does not block. Fails with PORTLEASE_INVALID only. Free
+/// Makes a reader of the log records at `level` and above. Does not block. Fails with PORTLEASE_INVALID only. Free
 /// it with portlease_log_free.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_log_new(

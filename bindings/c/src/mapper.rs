@@ -102,8 +102,8 @@ pub unsafe extern "C" fn portlease_mapper_map(
     unsafe { guard(error, body) }
 }
 
-/// The lease that exists for an equal request, in a handle of its own, or a new one as portlease_mapper_map makes it: so a
-/// program may ask again for what it has. Free the handle; the lease ends with its last one. Fails as
+/// Gives the lease that exists for an equal request, in a handle of its own, or makes a new one as portlease_mapper_map does.
+/// So a program may ask again for what it has. Free the handle; the lease ends with its last one. Fails as
 /// portlease_mapper_map does, also for a lease on the same port with other wishes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_mapper_ensure(
@@ -237,7 +237,7 @@ pub unsafe extern "C" fn portlease_mapper_probe(
 }
 
 /// portlease_mapper_probe, of the gateway of one family. For IPv6 it tells by which protocols the router could be asked for
-/// pinholes; whether its firewall lets packets through without them, nobody can tell. Fails as portlease_mapper_probe
+/// pinholes, but not whether its firewall lets packets through without them. Fails as portlease_mapper_probe
 /// does; with PORTLEASE_UNAVAILABLE also if this machine has no global IPv6 address.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_mapper_probe_of(

@@ -18,10 +18,10 @@ use crate::memory::{not_one_of, number};
 pub enum portlease_kind {
     /// Done.
     PORTLEASE_OK = 0,
-    /// No gateway, or none of the protocols answered, or the gateway says that it has no such service.
+    /// There is no gateway, or it answered by none of the protocols, or it says that it has no such service.
     PORTLEASE_UNAVAILABLE = 1,
-    /// A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one
-    /// protocol is its silence a `timeout`.
+    /// A call ran past its deadline. If the router does not answer, the error is `unavailable`; only the detail of one
+    /// protocol says `timeout`.
     PORTLEASE_TIMEOUT = 2,
     /// A socket-level error on the way to the gateway.
     PORTLEASE_TRANSPORT = 3,
@@ -355,9 +355,9 @@ pub enum portlease_address_class {
     PORTLEASE_ADDRESS_UNKNOWN = 0,
     /// Globally routed: the whole internet can reach it.
     PORTLEASE_ADDRESS_PUBLIC = 1,
-    /// 100.64.0.0/10 (RFC 6598): the provider's carrier-grade NAT is in front, and nobody beyond it can reach it.
+    /// 100.64.0.0/10 (RFC 6598): the provider's carrier-grade NAT is in front, so nothing on the internet can reach it.
     PORTLEASE_ADDRESS_CGNAT = 2,
-    /// RFC 1918, link-local or unique local: a second router is in front, and nobody beyond it can reach it.
+    /// RFC 1918, link-local or unique local: a second router is in front, so nothing on the internet can reach it.
     PORTLEASE_ADDRESS_PRIVATE = 3,
     /// Loopback, documentation, multicast and the like: no host on the internet has it.
     PORTLEASE_ADDRESS_RESERVED = 4,

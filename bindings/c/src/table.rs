@@ -92,8 +92,8 @@ pub(crate) fn entry_to_delete(
 }
 
 /// The address at which the internet sees this machine, without a lease of one's own, into `address`, which has
-/// PORTLEASE_ADDRESS_SIZE bytes. Blocks for about 2 s at most by default. A lease that is active has it already. PCP
-/// alone can tell it only with a mapping: then UDP port 9 is mapped for a moment. Fails with PORTLEASE_UNAVAILABLE if no
+/// PORTLEASE_ADDRESS_SIZE bytes. Blocks for about 2 s at most by default. A lease that is active has it already. If
+/// only PCP answers, it takes a mapping: UDP port 9 is mapped for a moment. Fails with PORTLEASE_UNAVAILABLE if no
 /// protocol tells it, with PORTLEASE_REFUSED, PORTLEASE_TRANSPORT, PORTLEASE_TIMEOUT, and with PORTLEASE_STOPPED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_mapper_external_address(
@@ -112,9 +112,9 @@ pub unsafe extern "C" fn portlease_mapper_external_address(
     unsafe { guard(error, body) }
 }
 
-/// The router's table of mapped ports, whoever made them, as far as it shows it (1024 at most). As many as fit go to
-/// `entries` (may be NULL if `capacity` is 0); `count` (or NULL) gets how many there are. Blocks until the router has
-/// shown it. UPnP alone can tell. Fails with PORTLEASE_UNAVAILABLE without UPnP, with PORTLEASE_REFUSED if the router
+/// Reads the router's table of mapped ports, of all programs and machines, as far as the router shows it (1024 at most).
+/// Copies up to `capacity` entries into `entries` (may be NULL if `capacity` is 0), and the total into `count` (or NULL).
+/// Blocks until the router has shown it. Only UPnP can read it. Fails with PORTLEASE_UNAVAILABLE without UPnP, with PORTLEASE_REFUSED if the router
 /// does not show it, with PORTLEASE_TRANSPORT, PORTLEASE_TIMEOUT, and with PORTLEASE_STOPPED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn portlease_mapper_table(

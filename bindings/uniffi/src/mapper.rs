@@ -129,7 +129,7 @@ impl Mapper {
         Ok(asked.await?.to_string())
     }
 
-    /// The router's table of mapped ports, whoever made them, as far as it shows it (at most 1024 entries; UPnP only).
+    /// Reads the router's table of mapped ports, of all programs and machines, as far as the router shows it (at most 1024 entries; UPnP only).
     ///
     /// Fails with `unavailable` if there is no UPnP, with `refused` if the router does not show its table, with
     /// `transport`, `timeout`, and with `stopped`.

@@ -11,10 +11,10 @@ use crate::error::ErrorReport;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, uniffi::Enum)]
 #[uniffi::export(Display)]
 pub enum ErrorKind {
-    /// No gateway, or none of the protocols answered, or the gateway says that it has no such service.
+    /// There is no gateway, or it answered by none of the protocols, or it says that it has no such service.
     Unavailable,
-    /// A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one
-    /// protocol is its silence a `timeout`.
+    /// A call ran past its deadline. If the router does not answer, the error is `unavailable`; only the detail of one
+    /// protocol says `timeout`.
     Timeout,
     /// A socket-level error on the way to the gateway.
     Transport,
@@ -407,9 +407,9 @@ impl fmt::Display for AddressFamily {
 pub enum AddressClass {
     /// Globally routed: the whole internet can reach it.
     Public,
-    /// 100.64.0.0/10 (RFC 6598): the provider's carrier-grade NAT is in front, and nobody beyond it can reach it.
+    /// 100.64.0.0/10 (RFC 6598): the provider's carrier-grade NAT is in front, so nothing on the internet can reach it.
     Cgnat,
-    /// RFC 1918, link-local or unique local: a second router is in front, and nobody beyond it can reach it.
+    /// RFC 1918, link-local or unique local: a second router is in front, so nothing on the internet can reach it.
     Private,
     /// Loopback, documentation, multicast and the like: no host on the internet has it.
     Reserved,
@@ -450,13 +450,13 @@ impl fmt::Display for AddressClass {
 /// Why a call failed: one variant for each kind.
 #[derive(Debug, Clone, uniffi::Error)]
 pub enum PortLeaseError {
-    /// No gateway, or none of the protocols answered, or the gateway says that it has no such service.
+    /// There is no gateway, or it answered by none of the protocols, or it says that it has no such service.
     Unavailable {
         /// What has failed, and why.
         report: ErrorReport,
     },
-    /// A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one
-    /// protocol is its silence a `timeout`.
+    /// A call ran past its deadline. If the router does not answer, the error is `unavailable`; only the detail of one
+    /// protocol says `timeout`.
     Timeout {
         /// What has failed, and why.
         report: ErrorReport,

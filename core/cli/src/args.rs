@@ -14,15 +14,15 @@ use portlease::{AddressFamily, Config, ErrorKind, PortMappingError, Protocol, Sc
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Router")]
 pub(crate) struct PathArgs {
-    /// Address of the router; no other router is asked. An IPv4 address counts for IPv4 alone, and an IPv6 address for IPv6
-    /// [default: that of the default route with the lowest metric]
+    /// Address of the router; no other router is asked. An IPv4 address is used for IPv4 only, and an IPv6 address for IPv6
+    /// only [default: the router of the default route with the lowest metric]
     #[arg(long, value_name = "IP", value_parser = gateway_address)]
     gateway: Option<ScopedAddr>,
-    /// Network interface whose default route is used [default: that of the lowest metric]
+    /// Network interface whose default route is used [default: the one with the lowest metric]
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
-    /// Local address to which the router forwards, or the IPv6 address that is opened [default: the one that reaches the
-    /// router; for IPv6 the stable one of the prefix that the system prefers]
+    /// Local address to which the router forwards, or the IPv6 address that is opened [default: the one from which the router
+    /// is reached; for IPv6 the stable address of the prefix that the system prefers]
     #[arg(long, value_name = "IP", value_parser = local_address)]
     local_address: Option<IpAddr>,
     /// Where UPnP searches are sent [default: 239.255.255.250:1900, and port 1900 of the router]

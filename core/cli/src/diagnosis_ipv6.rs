@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn an_address_of_the_local_network_alone_is_not_called_reachable() {
         let findings = opened("fd00::5", Release::Released);
-        assert!(findings.verdict().contains("nobody on the internet can reach it"), "{}", findings.verdict());
+        assert!(findings.verdict().contains("nothing on the internet can reach it"), "{}", findings.verdict());
         assert!(picture(&findings)[0].ends_with("[ router ]  --X     [ internet ]"), "{:?}", picture(&findings));
         assert!(findings.next_steps()[0].contains("ask the provider for IPv6"), "{:?}", findings.next_steps());
     }

@@ -84,7 +84,7 @@ fn a_mapped_public_port_is_a_good_verdict() {
 fn behind_carrier_grade_nat_the_picture_is_cut_behind_the_provider() {
     let findings = mapped_behind(CGNAT);
     assert!(findings.mappable(), "the router did map the port");
-    assert!(findings.verdict().contains("nobody on the internet can reach it"), "{}", findings.verdict());
+    assert!(findings.verdict().contains("nothing on the internet can reach it"), "{}", findings.verdict());
     assert!(findings.next_steps()[0].contains("public IPv4 address"));
     let picture = picture(&findings);
     assert!(picture.contains("[ provider's NAT ] --X [ internet ]"), "{picture}");
@@ -94,7 +94,7 @@ fn behind_carrier_grade_nat_the_picture_is_cut_behind_the_provider() {
 #[test]
 fn behind_a_second_router_the_picture_shows_it() {
     let findings = mapped_behind(PRIVATE);
-    assert!(findings.verdict().contains("another router stands before the internet"), "{}", findings.verdict());
+    assert!(findings.verdict().contains("another router is in front"), "{}", findings.verdict());
     assert!(picture(&findings).contains("[ another router ] --X [ internet ]"));
 }
 

@@ -57,7 +57,7 @@ fn libraries(named: Option<&Path>) -> Result<PathBuf, Vec<String>> {
         Some(folder) => vec![folder.to_owned()],
         None => places(env::current_exe().ok().as_deref()),
     };
-    let mut lines = vec!["portlease: run: found no folder with all libraries".to_owned()];
+    let mut lines = vec!["portlease: run: no folder has all three libraries".to_owned()];
     for folder in places {
         // The program may change its working directory before it loads a library.
         match missing(&folder).and_then(|()| fs::canonicalize(&folder).map_err(|error| error.to_string())) {

@@ -19,10 +19,10 @@ use crate::pinholes;
 use crate::state::RecordArgs;
 
 const LONG_ABOUT: &str = "\
-Show the router's table of mapped ports, whoever made them.
+Show the router's table of mapped ports, of all machines and programs.
 
-Only UPnP can tell: PCP and NAT-PMP have no way to ask for the table. Many routers list the mappings made by PCP and \
-NAT-PMP there too; ports forwarded by hand are usually left out.
+Only UPnP can read the table; PCP and NAT-PMP have no request for it. Many routers also list the mappings made by PCP and \
+NAT-PMP there. Ports forwarded by hand are usually left out.
 
 No router shows the pinholes in its IPv6 firewall. --family ipv6 shows those that `portlease map` has on record on this \
 machine: not those of other programs, and not whether the router has kept them.";
@@ -145,7 +145,7 @@ fn explain(error: PortMappingError) -> PortMappingError {
         return error;
     }
     PortMappingError::unavailable(format!(
-        "the table can be read by upnp alone (pcp and nat-pmp cannot list), and there is none: {error}"
+        "only upnp can read the table (pcp and nat-pmp cannot), and it is not available here: {error}"
     ))
     .with_details(error.details())
 }

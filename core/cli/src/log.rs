@@ -23,11 +23,11 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Diagnostics")]
 pub(crate) struct LogArgs {
-    /// Tell on stderr what happens to mappings and each exchange with the router: what was asked, what was answered, how long it
-    /// took; -vv tells each step
+    /// Write to stderr what happens to mappings, and each exchange with the router: what was asked, what was answered, how long
+    /// it took; -vv adds each step
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
-    /// Append the same to this file, also without -v
+    /// Append the same lines to this file; works without -v too
     #[arg(long, value_name = "PATH")]
     log_file: Option<PathBuf>,
 }

@@ -108,7 +108,7 @@ fn nothing_to_repair(spec: PortSpec, entries: &[TableEntry]) -> Refusal {
 /// Why an entry must not be touched, if that is so.
 fn refusal(entry: &TableEntry) -> Option<Refusal> {
     if !entry.this_machine {
-        let message = format!("{}, not to this machine: not touched", leads_to(entry));
+        let message = format!("{}, not to this machine: left as it is", leads_to(entry));
         return Some(Refusal::new(message, "run it on the machine that the mapping leads to"));
     }
     let protocol = other_protocol(entry)?;
@@ -134,7 +134,7 @@ fn other_protocol(entry: &TableEntry) -> Option<Protocol> {
 fn not_repaired(error: PortMappingError, entry: &TableEntry) -> Refusal {
     let advice = error.mapping_lost().then(|| {
         let port = format!("{}/{}", entry.external_port, entry.transport);
-        format!("a program that holds {port} maps it anew when it renews it; restart it to have that at once")
+        format!("a program that holds {port} maps it again at its next renewal; restart that program to get it at once")
     });
     Refusal { error, advice }
 }

@@ -65,7 +65,7 @@ pub(crate) fn run(_: &RunArgs) -> Outcome {
     } else if cfg!(windows) {
         "Windows has no variable that puts a library before the program's own"
     } else {
-        "the libraries are made for Linux alone"
+        "the libraries exist for Linux only"
     };
     crate::output::Output::plain().note(format!("portlease: run: works on Linux only: {why}"));
     Ok(crate::outcome::NOT_STARTED)

@@ -14,7 +14,7 @@ pub(crate) struct StateArgs {
     /// Folder for the record of what is mapped; it is created if it does not exist [default: the system's for state]
     #[arg(long, value_name = "DIR", conflicts_with = "no_state")]
     state_dir: Option<PathBuf>,
-    /// Record nothing: what a crash leaves on the router stays there until its lifetime ends
+    /// Record nothing. What a crash leaves on the router then stays until its lifetime ends
     #[arg(long)]
     no_state: bool,
 }
@@ -22,7 +22,7 @@ pub(crate) struct StateArgs {
 /// The record of what `map` has opened, for commands that read it.
 #[derive(Debug, Args)]
 pub(crate) struct RecordArgs {
-    /// Folder with the record of what `portlease map` has mapped, for IPv6 [default: the one that map has by default]
+    /// Folder with the record of what `portlease map` has mapped, for IPv6 [default: the default of map]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }

@@ -26,13 +26,13 @@ const LONG_ABOUT: &str = "\
 Remove a mapping from the router that no program holds any more: left by --detach, by a crash, or by another program.
 
 The port is the one outside, as `portlease list` shows it. Only mappings that lead to this machine are removed, unless \
---any-host is given. They are removed by UPnP; if the router has no UPnP, refuses, or does not show whose mapping it is, \
-by NAT-PMP, which knows only ports inside and mappings of this machine. A mapping made by PCP on a router without both \
-cannot be removed without the secret of the program that made it: it ends with its lifetime.
+--any-host is given. portlease asks by UPnP first. If the router has no UPnP, refuses, or does not show whose mapping it is, \
+it asks by NAT-PMP, which knows only ports inside and mappings of this machine. If the router has neither, a mapping made by PCP \
+cannot be removed without the secret of the program that made it: it stays until its lifetime ends.
 
 --family ipv6 closes this machine's own pinhole in the router's IPv6 firewall; the port is the one of this machine. PCP closes \
-what `portlease map` has on record on this machine, and UPnP whatever is open there. --family both is for what \
-`portlease map --family both` has left; on a machine without IPv4 or without IPv6 it is the other one alone.
+what `portlease map` has on record on this machine, and UPnP whatever is open there. --family both removes what \
+`portlease map --family both` has left. On a machine without IPv4 or without IPv6 it removes only the other one.
 
 If a running program holds the mapping, that program makes it again at its next renewal.";
 
@@ -59,7 +59,7 @@ pub(crate) struct UnmapArgs {
     /// A mapping in the router's NAT, a pinhole in its firewall for this machine's own IPv6 address, or both
     #[arg(long, value_name = "FAMILY", default_value = "ipv4")]
     family: Families,
-    /// Also remove a mapping that leads to another machine, or of which the router does not show where it leads
+    /// Also remove a mapping that leads to another machine, or whose target the router does not show
     #[arg(long)]
     any_host: bool,
     /// Write one JSON object a line
@@ -211,7 +211,7 @@ impl Router {
         if !entry.this_machine {
             let owner = format!("{}, not to this machine", leads_to(entry));
             if !self.any_host {
-                let message = format!("{owner}; add --any-host to remove it all the same");
+                let message = format!("{owner}; add --any-host to remove it anyway");
                 return Err(PortMappingError::refused(message).into());
             }
             if !output.json() {
@@ -316,7 +316,7 @@ fn tell(removed: &Removed, transport: Transport, port: u16, output: &Output) -> 
     }
     output.line(&match (removed.protocol, &removed.entry) {
         (Protocol::NatPmp, None) => format!(
-            "{port_name} removed by nat-pmp, if this machine had it (nat-pmp goes by the port inside, and does not tell)"
+            "{port_name} removed by nat-pmp, if this machine had mapped it (nat-pmp knows only the port inside, and does not say what it removed)"
         ),
         (protocol, Some(entry)) => {
             format!("{port_name} removed by {protocol}: it led to {}:{}", entry.internal_client, entry.internal_port)

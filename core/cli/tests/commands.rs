@@ -195,7 +195,7 @@ fn unmap_leaves_the_entry_of_another_machine_alone_and_says_whose_it_is() {
     assert!(
         ended.stderr.contains(
             "portlease: refused: 4000/udp leads to 127.0.0.9:4001 (set in the router), not to this machine; \
-             add --any-host to remove it all the same"
+             add --any-host to remove it anyway"
         ),
         "{}",
         ended.stderr

@@ -112,7 +112,7 @@ fn carrier_grade_nat_is_drawn_and_explained() {
     let text = ended.text();
     assert_eq!(ended.status, Some(3), "the port was mapped, and the internet cannot reach it");
     assert!(text.contains("[ provider's NAT ]") && text.contains("100.64.0.9 (cgnat)"), "{text}");
-    assert!(text.contains("nobody on the internet can reach it"), "{text}");
+    assert!(text.contains("nothing on the internet can reach it"), "{text}");
     assert!(text.contains("ask the provider for a public IPv4 address"), "{text}");
 }
 

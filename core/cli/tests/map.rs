@@ -246,7 +246,7 @@ fn behind_carrier_grade_nat_a_warning_says_plainly_that_nobody_can_reach_it() {
     let ended = run_at(&gateway, "map 4000/udp --for 1");
     assert_eq!(ended.status, Some(3), "it is mapped and of no use: {ended:?}");
     assert!(ended.stderr.contains("portlease: warning: 4000/udp: 100.64.0.9"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("nobody on the internet can reach it"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("nothing on the internet can reach it"), "{}", ended.stderr);
     let running = start_at(&gateway, "map 4000/udp --json");
     assert_eq!(running.event("installed")["address_class"], "cgnat");
     assert_eq!(running.interrupt().status, Some(3));

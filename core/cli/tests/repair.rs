@@ -187,5 +187,5 @@ fn a_router_that_only_claims_to_add_it_again_is_not_believed() {
 fn without_upnp_it_says_that_the_table_cannot_be_read() {
     let gateway = gateway_with(Faults { upnp: Mode::Off, ..Faults::default() });
     let said = refused(&gateway, "4000");
-    assert!(said.starts_with("portlease: unavailable: the table can be read by upnp alone"), "{said}");
+    assert!(said.starts_with("portlease: unavailable: only upnp can read the table"), "{said}");
 }

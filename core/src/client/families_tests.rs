@@ -40,7 +40,7 @@ async fn protocols_without_ipv6_are_unavailable_and_named() {
 #[tokio::test]
 async fn a_race_asks_for_its_own_family_alone() {
     let error = RaceMapper::new(nobody()).install(&IPV6, DEFAULT_TTL).await.unwrap_err();
-    assert_eq!(error.to_string(), "family: `ipv6` is not `ipv4`, for which alone this client asks");
+    assert_eq!(error.to_string(), "family: `ipv6` is not `ipv4`, the only family that this client asks for");
 }
 
 #[cfg(target_os = "linux")]

@@ -148,7 +148,7 @@ impl Channel {
         let repeated = answer.repeated;
         let granted = granted(answer).and_then(|granted| match granted {
             Granted { port: 0, .. } | Granted { lifetime: Duration::ZERO, .. } => Err(BY_NAT_PMP.refused(format!(
-                "nat-pmp: the gateway granted external port {} for {} s, which is no mapping",
+                "nat-pmp: the gateway granted external port {} for {} s, which is not a mapping",
                 granted.port,
                 granted.lifetime.as_secs()
             ))),
@@ -201,7 +201,7 @@ impl Channel {
         match self.port.gateway().ip() {
             IpAddr::V4(gateway) => Ok(gateway),
             IpAddr::V6(gateway) => {
-                Err(BY_NAT_PMP.unavailable(format!("nat-pmp: {gateway} is IPv6, and NAT-PMP is for IPv4 alone")))
+                Err(BY_NAT_PMP.unavailable(format!("nat-pmp: {gateway} is IPv6, and NAT-PMP works over IPv4 only")))
             }
         }
     }
@@ -350,7 +350,7 @@ fn refusal(result: u16, response: natpmp::Result<natpmp::Response>) -> PortMappi
     let by = BY_NAT_PMP.code(result);
     match result {
         UNSUPPORTED_VERSION => {
-            by.name("UNSUPPORTED_VERSION").unavailable("nat-pmp UNSUPPORTED_VERSION: the gateway speaks no NAT-PMP")
+            by.name("UNSUPPORTED_VERSION").unavailable("nat-pmp UNSUPPORTED_VERSION: the gateway does not speak NAT-PMP")
         }
         NOT_AUTHORIZED => by.name("NOT_AUTHORIZED").refused(
             "nat-pmp NOT_AUTHORIZED: port mapping is switched off on the gateway, or not allowed for this host or port",

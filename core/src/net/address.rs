@@ -9,9 +9,9 @@ use std::net::{IpAddr, Ipv4Addr};
 pub enum AddressClass {
     /// Globally routed: the whole internet can reach it.
     Public,
-    /// 100.64.0.0/10 (RFC 6598): the provider's carrier-grade NAT is in front, and nobody beyond it can reach it.
+    /// 100.64.0.0/10 (RFC 6598): the provider's carrier-grade NAT is in front, so nothing on the internet can reach it.
     Cgnat,
-    /// RFC 1918, link-local or unique local: a second router is in front, and nobody beyond it can reach it.
+    /// RFC 1918, link-local or unique local: a second router is in front, so nothing on the internet can reach it.
     Private,
     /// Loopback, documentation, multicast and the like: no host on the internet has it.
     Reserved,

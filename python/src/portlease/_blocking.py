@@ -81,7 +81,7 @@ class Mapper(BaseMapper["Lease"]):
         return result(self._handle.external_address(timeout))
 
     def table(self) -> list[TableEntry]:
-        """Reads the router's table of mapped ports, whoever made them, as far as it shows it; by UPnP alone.
+        """Reads the router's table of mapped ports, of all programs and machines; by UPnP only.
 
         Raises `UnavailableError` if there is no UPnP, `RefusedError` if the router does not show its table,
         `TransportError`, `TimeoutError`, `StoppedError`.

@@ -20,17 +20,17 @@ class Config(TypedDict, total=False):
     """The keyword arguments of `Mapper` and of `open`. `None` is the default.
 
     gateway
-        The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of
-        its own family alone, and those of the other family go by the default route. But a loopback address counts for
-        both: with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs its interface, as
-        its scope (`fe80::1%eth0`) or in `interface`, unless a default route leads to it.
+        The gateway's address. Default: the gateway of the default route with the lowest metric. The address is used for
+        leases of its own family only; leases of the other family use the default route. The exception is a loopback
+        address, which stands for a simulated gateway: with `127.0.0.1`, IPv6 leases ask `::1`. A link-local address
+        needs its interface, as its scope (`fe80::1%eth0`) or in `interface`, unless a default route leads to it.
     local_address
         The local address to which the gateway forwards. Default: the one from which the gateway is reached. For IPv6 it
-        is the address that is opened, by default the stable one (not a temporary one of RFC 8981) of the prefix that
-        the system prefers. It counts for leases of its own family alone.
+        is the address that is opened; the default is the stable address (not a temporary one of RFC 8981) of the prefix
+        that the system prefers. The address is used for leases of its own family only.
     interface
-        The name of the interface whose default route is used. Default: that of the default route with the lowest
-        metric.
+        The name of the interface whose default route is used. Default: the interface of the default route with the
+        lowest metric.
     protocols
         The protocols to try, in order of preference, without repeats. Default: PCP, NAT-PMP, UPnP.
     ttl
@@ -38,12 +38,12 @@ class Config(TypedDict, total=False):
     renewal_interval
         The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min. In seconds.
     check_interval
-        How often the gateway is asked whether a mapping is still there, one question each time for the whole mapper, so
-        that a restart that nothing has announced, or a delete by another program, is noticed; 0, or at least 1 s. With
-        0 the gateway is never asked, nor are new mappings looked at. Default 5 min. In seconds.
+        How often the mapper asks the gateway whether a mapping is still there; 0, or at least 1 s. It asks one question
+        each time, whatever the number of leases, to notice a restart that nothing has announced, or a delete by another
+        program. With 0 it never asks, and does not check new mappings either. Default 5 min. In seconds.
     failure_threshold
-        After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
-        revoked, 1 or more; its expiry and a certain loss revoke it in any case. Default 3.
+        How many renewal points (at 1/2, 3/4, 7/8 ... of the lifetime) may pass in a row without a renewal before the
+        mapping is revoked, 1 or more. Its expiry and a certain loss revoke it in any case. Default 3.
     retry
         What happens after a failure: `"never"` ends the lease, `Backoff(min, max)` tries again. Default `Backoff(1,
         300)`.
@@ -54,25 +54,25 @@ class Config(TypedDict, total=False):
         The gateway's PCP and NAT-PMP port. Default 5351.
     ssdp_address
         The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
-        It counts for the families that `gateway` would count for.
+        It is used for the families for which `gateway` would be used.
     state_dir
         A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
-        and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many
-        processes, but of one machine alone. Default: none, nothing is recorded.
+        and deletes those that no program asks for any more. It is created if it does not exist. Many processes may
+        share one folder, but all on one machine. Default: none, nothing is recorded.
     """
 
     gateway: Address | None
-    """The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of
-    its own family alone, and those of the other family go by the default route. But a loopback address counts for both:
-    with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs its interface, as its scope
-    (`fe80::1%eth0`) or in `interface`, unless a default route leads to it."""
+    """The gateway's address. Default: the gateway of the default route with the lowest metric. The address is used for
+    leases of its own family only; leases of the other family use the default route. The exception is a loopback
+    address, which stands for a simulated gateway: with `127.0.0.1`, IPv6 leases ask `::1`. A link-local address needs
+    its interface, as its scope (`fe80::1%eth0`) or in `interface`, unless a default route leads to it."""
     local_address: Address | None
     """The local address to which the gateway forwards. Default: the one from which the gateway is reached. For IPv6 it
-    is the address that is opened, by default the stable one (not a temporary one of RFC 8981) of the prefix that the
-    system prefers. It counts for leases of its own family alone."""
+    is the address that is opened; the default is the stable address (not a temporary one of RFC 8981) of the prefix
+    that the system prefers. The address is used for leases of its own family only."""
     interface: str | None
-    """The name of the interface whose default route is used. Default: that of the default route with the lowest
-    metric."""
+    """The name of the interface whose default route is used. Default: the interface of the default route with the
+    lowest metric."""
     protocols: Sequence[ProtocolName] | None
     """The protocols to try, in order of preference, without repeats. Default: PCP, NAT-PMP, UPnP."""
     ttl: Seconds | None
@@ -80,12 +80,12 @@ class Config(TypedDict, total=False):
     renewal_interval: Seconds | None
     """The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min. In seconds."""
     check_interval: Seconds | None
-    """How often the gateway is asked whether a mapping is still there, one question each time for the whole mapper, so
-    that a restart that nothing has announced, or a delete by another program, is noticed; 0, or at least 1 s. With 0
-    the gateway is never asked, nor are new mappings looked at. Default 5 min. In seconds."""
+    """How often the mapper asks the gateway whether a mapping is still there; 0, or at least 1 s. It asks one question
+    each time, whatever the number of leases, to notice a restart that nothing has announced, or a delete by another
+    program. With 0 it never asks, and does not check new mappings either. Default 5 min. In seconds."""
     failure_threshold: int | None
-    """After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
-    revoked, 1 or more; its expiry and a certain loss revoke it in any case. Default 3."""
+    """How many renewal points (at 1/2, 3/4, 7/8 ... of the lifetime) may pass in a row without a renewal before the
+    mapping is revoked, 1 or more. Its expiry and a certain loss revoke it in any case. Default 3."""
     retry: Literal["never"] | Backoff | tuple[Seconds, Seconds] | None
     """What happens after a failure: `"never"` ends the lease, `Backoff(min, max)` tries again. Default `Backoff(1,
     300)`."""
@@ -96,8 +96,8 @@ class Config(TypedDict, total=False):
     """The gateway's PCP and NAT-PMP port. Default 5351."""
     ssdp_address: SocketAddress | None
     """The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
-    It counts for the families that `gateway` would count for."""
+    It is used for the families for which `gateway` would be used."""
     state_dir: Path | None
     """A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
-    and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many processes,
-    but of one machine alone. Default: none, nothing is recorded."""
+    and deletes those that no program asks for any more. It is created if it does not exist. Many processes may share
+    one folder, but all on one machine. Default: none, nothing is recorded."""

@@ -21,14 +21,14 @@ __all__ = [
 
 
 class UnavailableError(PortLeaseError):
-    """No gateway, or none of the protocols answered, or the gateway says that it has no such service."""
+    """There is no gateway, or it answered by none of the protocols, or it says that it has no such service."""
 
     kind = ErrorKind.UNAVAILABLE
 
 
 class TimeoutError(PortLeaseError, builtins.TimeoutError):
-    """A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one
-    protocol is its silence a `timeout`. Also the builtin `TimeoutError`."""
+    """A call ran past its deadline. If the router does not answer, the error is `unavailable`; only the detail of one
+    protocol says `timeout`. Also the builtin `TimeoutError`."""
 
     kind = ErrorKind.TIMEOUT
 

@@ -157,7 +157,7 @@ pub(super) fn in_our_version(reply: Reply) -> Result<Response, PortMappingError>
     match reply {
         Reply::Response(response) => Ok(response),
         Reply::OtherVersion { version, .. } => Err(by(ResultCode::UnsuppVersion).unavailable(format!(
-            "pcp UNSUPP_VERSION: the gateway speaks no PCP version {}, but version {version}{}",
+            "pcp UNSUPP_VERSION: the gateway does not speak PCP version {}, but version {version}{}",
             wire::VERSION,
             if version == 0 { ", which is NAT-PMP" } else { "" }
         ))),
@@ -177,7 +177,7 @@ fn grant(reply: Reply, request: &MapRequest, renewal: bool) -> Result<(Duration,
             Ok((response.lifetime, map))
         }
         (ResultCode::Success, map) => Err(BY_PCP.refused(format!(
-            "pcp: the gateway granted external port {} for {} s, which is no mapping",
+            "pcp: the gateway granted external port {} for {} s, which is not a mapping",
             map.map_or(0, |map| map.external_port),
             response.lifetime.as_secs()
         ))),

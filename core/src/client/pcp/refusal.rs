@@ -29,7 +29,7 @@ pub(super) fn by(result: ResultCode) -> By {
 fn hint(result: ResultCode) -> &'static str {
     match result {
         ResultCode::Success => "done",
-        ResultCode::UnsuppVersion => "the gateway speaks no PCP version 2",
+        ResultCode::UnsuppVersion => "the gateway does not speak PCP version 2",
         ResultCode::NotAuthorized => "the gateway does not allow this host, or this port, to be mapped",
         ResultCode::MalformedRequest | ResultCode::MalformedOption => "the gateway does not understand the request",
         ResultCode::UnsuppOpcode => "the gateway does not know this kind of request",

@@ -36,7 +36,7 @@ impl RaceMapper {
         let here = self.look()?;
         let mut contestants = here.iter().flat_map(|gateway| gateway.contestants.iter());
         contestants.find(|contestant| contestant.protocol == Protocol::Upnp).cloned().ok_or_else(|| {
-            let why = "upnp: the table can be read by upnp alone, which the configuration leaves out";
+            let why = "upnp: only upnp can read the gateway's table, and the configuration leaves it out";
             By::protocol(Protocol::Upnp).unavailable(why)
         })
     }
@@ -88,7 +88,7 @@ impl RaceMapper {
         let of_no_lease = |request: &MapRequest| !is_of_a_lease(&self.holdings, request);
         let Some(request) = [Transport::Udp, Transport::Tcp].map(discard).into_iter().find(of_no_lease) else {
             return Err(By::protocol(Protocol::Pcp).unavailable(
-                "pcp: the address is told with a mapping alone, and the port that is mapped for it is a lease's",
+                "pcp: the gateway tells its address only with a mapping, and leases already use the ports for that",
             ));
         };
         let of_the_port = self.contests_of(&request);

@@ -45,7 +45,7 @@ impl Owned {
     fn require_free(&self, transport: Transport, external_port: u16) -> Result<(), PortMappingError> {
         let Some(port) = self.member.taken_for(transport, external_port).first().copied() else { return Ok(()) };
         let message = format!(
-            "{external_port} is held by another mapper of this process, by its lease on {transport} port {port}; stop that"
+            "{external_port} is held by another mapper of this process, by its lease on {transport} port {port}; stop that lease first"
         );
         Err(PortMappingError::invalid("external_port", message))
     }

@@ -82,7 +82,7 @@ async fn close_by(contestant: &Contestant, request: &MapRequest, records: &[Reco
     }
     let is_ours = |record: &&Record| matches!(record.maker, Maker::Pcp { .. }) && contestant.client.left_here(record);
     let mut outcome = Err(By::protocol(Protocol::Pcp)
-        .unavailable("pcp: a pinhole is closed by the nonce that has opened it, and none is on record for this port"));
+        .unavailable("pcp: only the nonce that opened a pinhole can close it, and none is on record for this port"));
     for record in records.iter().filter(is_ours) {
         outcome = contestant.client.clear(&mapping_of(record)).await;
         if outcome.is_ok() {

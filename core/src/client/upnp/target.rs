@@ -41,7 +41,7 @@ impl Target {
         };
         let service = Service::known(control_url, service_type).ok_or_else(|| {
             let service = format!("`{control_url}` with `{service_type}`");
-            PortMappingError::internal(format!("{service} is no upnp service that maps ports or opens pinholes"))
+            PortMappingError::internal(format!("{service} is not an upnp service that maps ports or opens pinholes"))
         })?;
         let identity = Identity::of(udn, &service);
         Ok(Self::at(service, identity))

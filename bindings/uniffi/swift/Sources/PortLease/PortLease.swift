@@ -1403,7 +1403,7 @@ public protocol MapperProtocol: AnyObject, Sendable {
     func stop(timeout: Seconds?) async  -> Release
 
     /**
-     * The router's table of mapped ports, whoever made them, as far as it shows it (at most 1024 entries; UPnP only).
+     * Reads the router's table of mapped ports, of all programs and machines, as far as the router shows it (at most 1024 entries; UPnP only).
      *
      * Fails with `unavailable` if there is no UPnP, with `refused` if the router does not show its table, with
      * `transport`, `timeout`, and with `stopped`.
@@ -1698,7 +1698,7 @@ open func stop(timeout: Seconds? = nil)async  -> Release  {
 }
 
     /**
-     * The router's table of mapped ports, whoever made them, as far as it shows it (at most 1024 entries; UPnP only).
+     * Reads the router's table of mapped ports, of all programs and machines, as far as the router shows it (at most 1024 entries; UPnP only).
      *
      * Fails with `unavailable` if there is no UPnP, with `refused` if the router does not show its table, with
      * `transport`, `timeout`, and with `stopped`.
@@ -1976,21 +1976,21 @@ public func FfiConverterTypeSimulatedGateway_lower(_ value: SimulatedGateway) ->
  */
 public struct Config: Equatable, Hashable {
     /**
-     * The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of
-     * its own family alone, and those of the other family go by the default route. But a loopback address counts for
-     * both: with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs its interface, as
-     * its scope (`fe80::1%eth0`) or in `interface`, unless a default route leads to it.
+     * The gateway's address. Default: the gateway of the default route with the lowest metric. The address is used for
+     * leases of its own family only; leases of the other family use the default route. The exception is a loopback
+     * address, which stands for a simulated gateway: with `127.0.0.1`, IPv6 leases ask `::1`. A link-local address
+     * needs its interface, as its scope (`fe80::1%eth0`) or in `interface`, unless a default route leads to it.
      */
     public let gateway: String?
     /**
      * The local address to which the gateway forwards. Default: the one from which the gateway is reached. For IPv6 it
-     * is the address that is opened, by default the stable one (not a temporary one of RFC 8981) of the prefix that
-     * the system prefers. It counts for leases of its own family alone.
+     * is the address that is opened; the default is the stable address (not a temporary one of RFC 8981) of the prefix
+     * that the system prefers. The address is used for leases of its own family only.
      */
     public let localAddress: String?
     /**
-     * The name of the interface whose default route is used. Default: that of the default route with the lowest
-     * metric.
+     * The name of the interface whose default route is used. Default: the interface of the default route with the
+     * lowest metric.
      */
     public let interface: String?
     /**
@@ -2006,14 +2006,14 @@ public struct Config: Equatable, Hashable {
      */
     public let renewalInterval: Seconds?
     /**
-     * How often the gateway is asked whether a mapping is still there, one question each time for the whole mapper, so
-     * that a restart that nothing has announced, or a delete by another program, is noticed; 0, or at least 1 s. With
-     * 0 the gateway is never asked, nor are new mappings looked at. Default 5 min.
+     * How often the mapper asks the gateway whether a mapping is still there; 0, or at least 1 s. It asks one question
+     * each time, whatever the number of leases, to notice a restart that nothing has announced, or a delete by another
+     * program. With 0 it never asks, and does not check new mappings either. Default 5 min.
      */
     public let checkInterval: Seconds?
     /**
-     * After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
-     * revoked, 1 or more; its expiry and a certain loss revoke it in any case. Default 3.
+     * How many renewal points (at 1/2, 3/4, 7/8 ... of the lifetime) may pass in a row without a renewal before the
+     * mapping is revoked, 1 or more. Its expiry and a certain loss revoke it in any case. Default 3.
      */
     public let failureThreshold: Int32?
     /**
@@ -2031,13 +2031,13 @@ public struct Config: Equatable, Hashable {
     public let pcpPort: Port?
     /**
      * The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
-     * It counts for the families that `gateway` would count for.
+     * It is used for the families for which `gateway` would be used.
      */
     public let ssdpAddress: String?
     /**
      * A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
-     * and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many
-     * processes, but of one machine alone. Default: none, nothing is recorded.
+     * and deletes those that no program asks for any more. It is created if it does not exist. Many processes may
+     * share one folder, but all on one machine. Default: none, nothing is recorded.
      */
     public let stateDir: String?
 
@@ -2045,19 +2045,19 @@ public struct Config: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * The gateway's address. Default: the gateway of the default route with the lowest metric. It counts for leases of
-         * its own family alone, and those of the other family go by the default route. But a loopback address counts for
-         * both: with `127.0.0.1`, a simulated gateway, IPv6 leases ask `::1`. A link-local address needs its interface, as
-         * its scope (`fe80::1%eth0`) or in `interface`, unless a default route leads to it.
+         * The gateway's address. Default: the gateway of the default route with the lowest metric. The address is used for
+         * leases of its own family only; leases of the other family use the default route. The exception is a loopback
+         * address, which stands for a simulated gateway: with `127.0.0.1`, IPv6 leases ask `::1`. A link-local address
+         * needs its interface, as its scope (`fe80::1%eth0`) or in `interface`, unless a default route leads to it.
          */gateway: String? = nil,
         /**
          * The local address to which the gateway forwards. Default: the one from which the gateway is reached. For IPv6 it
-         * is the address that is opened, by default the stable one (not a temporary one of RFC 8981) of the prefix that
-         * the system prefers. It counts for leases of its own family alone.
+         * is the address that is opened; the default is the stable address (not a temporary one of RFC 8981) of the prefix
+         * that the system prefers. The address is used for leases of its own family only.
          */localAddress: String? = nil,
         /**
-         * The name of the interface whose default route is used. Default: that of the default route with the lowest
-         * metric.
+         * The name of the interface whose default route is used. Default: the interface of the default route with the
+         * lowest metric.
          */interface: String? = nil,
         /**
          * The protocols to try, in order of preference, without repeats. Default: PCP, NAT-PMP, UPnP.
@@ -2069,13 +2069,13 @@ public struct Config: Equatable, Hashable {
          * The longest wait between renewals; the granted lifetime may make it shorter. Default 30 min.
          */renewalInterval: Seconds? = nil,
         /**
-         * How often the gateway is asked whether a mapping is still there, one question each time for the whole mapper, so
-         * that a restart that nothing has announced, or a delete by another program, is noticed; 0, or at least 1 s. With
-         * 0 the gateway is never asked, nor are new mappings looked at. Default 5 min.
+         * How often the mapper asks the gateway whether a mapping is still there; 0, or at least 1 s. It asks one question
+         * each time, whatever the number of leases, to notice a restart that nothing has announced, or a delete by another
+         * program. With 0 it never asks, and does not check new mappings either. Default 5 min.
          */checkInterval: Seconds? = nil,
         /**
-         * After how many renewal points in a row without a renewal (from 1/2, 3/4, 7/8 of the lifetime on) the mapping is
-         * revoked, 1 or more; its expiry and a certain loss revoke it in any case. Default 3.
+         * How many renewal points (at 1/2, 3/4, 7/8 ... of the lifetime) may pass in a row without a renewal before the
+         * mapping is revoked, 1 or more. Its expiry and a certain loss revoke it in any case. Default 3.
          */failureThreshold: Int32? = nil,
         /**
          * What happens after a failure. Default: try again, backing off from 1 s to 5 min.
@@ -2089,12 +2089,12 @@ public struct Config: Equatable, Hashable {
          */pcpPort: Port? = nil,
         /**
          * The `address:port` to which SSDP searches are sent. Default: 239.255.255.250:1900 and port 1900 of the gateway.
-         * It counts for the families that `gateway` would count for.
+         * It is used for the families for which `gateway` would be used.
          */ssdpAddress: String? = nil,
         /**
          * A folder for a small record of what is mapped, so that the next start after a crash takes up its mappings again
-         * and deletes those that nobody wants any more. It is made if it does not exist. One folder may serve many
-         * processes, but of one machine alone. Default: none, nothing is recorded.
+         * and deletes those that no program asks for any more. It is created if it does not exist. Many processes may
+         * share one folder, but all on one machine. Default: none, nothing is recorded.
          */stateDir: String? = nil) {
         self.gateway = gateway
         self.localAddress = localAddress
@@ -3925,11 +3925,11 @@ public enum AddressClass: Equatable, Hashable, CustomStringConvertible {
      */
     case `public`
     /**
-     * 100.64.0.0/10 (RFC 6598): the provider's carrier-grade NAT is in front, and nobody beyond it can reach it.
+     * 100.64.0.0/10 (RFC 6598): the provider's carrier-grade NAT is in front, so nothing on the internet can reach it.
      */
     case cgnat
     /**
-     * RFC 1918, link-local or unique local: a second router is in front, and nobody beyond it can reach it.
+     * RFC 1918, link-local or unique local: a second router is in front, so nothing on the internet can reach it.
      */
     case `private`
     /**
@@ -4124,12 +4124,12 @@ public func FfiConverterTypeAddressFamily_lower(_ value: AddressFamily) -> RustB
 public enum ErrorKind: Equatable, Hashable, CustomStringConvertible {
 
     /**
-     * No gateway, or none of the protocols answered, or the gateway says that it has no such service.
+     * There is no gateway, or it answered by none of the protocols, or it says that it has no such service.
      */
     case unavailable
     /**
-     * A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one
-     * protocol is its silence a `timeout`.
+     * A call ran past its deadline. If the router does not answer, the error is `unavailable`; only the detail of one
+     * protocol says `timeout`.
      */
     case timeout
     /**
@@ -4844,7 +4844,7 @@ enum PortLeaseError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError
 
 
     /**
-     * No gateway, or none of the protocols answered, or the gateway says that it has no such service.
+     * There is no gateway, or it answered by none of the protocols, or it says that it has no such service.
      */
     case Unavailable(
         /**
@@ -4852,8 +4852,8 @@ enum PortLeaseError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError
          */report: ErrorReport
     )
     /**
-     * A call ran past its deadline. A router that does not answer is `unavailable`; only in what is said of one
-     * protocol is its silence a `timeout`.
+     * A call ran past its deadline. If the router does not answer, the error is `unavailable`; only the detail of one
+     * protocol says `timeout`.
      */
     case Timeout(
         /**

@@ -171,7 +171,7 @@ public class Mapper private constructor(private val handle: MapperHandle) : Auto
         answer { externalAddress(timeout.limit()) }
 
     /**
-     * The router's table of mapped ports, whoever made them, as far as it shows it (at most 1024 entries; UPnP only).
+     * Reads the router's table of mapped ports, of all programs and machines, as far as the router shows it (at most 1024 entries; UPnP only).
      *
      * Fails with `unavailable` if there is no UPnP, with `refused` if the router does not show its table, with `transport`,
      * `timeout`, and with `stopped`.
