@@ -419,7 +419,7 @@ impl<C: PortMapperClient> PortMapperTask<C> {
             // An entry that two protocols have made belongs to the last one, whose delete comes with the unanswered requests;
             // then nothing is left for a second delete.
             ErrorKind::Refused => left.is_none(),
-            // The gateway may be back in a moment. Whoever stops the lease waits for the second delete too, so both must fit
+            // The gateway may be back in a moment. The caller of `stop` waits for the second delete too, so both must fit
             // into that wait.
             ErrorKind::Unavailable | ErrorKind::Timeout => {
                 self.shutdown.is_requested() && begun.elapsed().saturating_mul(2) <= DEFAULT_STOP_TIMEOUT

@@ -58,7 +58,7 @@ def asks_no_more(lab: Lab) -> bool:
 
 
 def restart_router(lab: Lab, mode: str) -> None:
-    """The router loses its table and comes back. It is away for more than a second."""
+    """The router loses its table and starts again. It is away for more than a second."""
     lab.daemon("off")
     time.sleep(DARK)
     lab.daemon("start", mode=mode)

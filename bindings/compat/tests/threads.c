@@ -122,7 +122,7 @@ static void *add_and_delete(void *wish) {
   pthread_barrier_wait(&all);
   for (int i = 0; i < 50; i++) {
     int code = wish == NULL ? check_delete("7002", "TCP") : check_add("7002", "7002", "TCP", "0");
-    // Whoever is first: the port is there, or gone, or was deleted each time that it was there. Never is it somebody else's.
+    // Either may be first: the port is there, or gone, or was deleted each time that it was there. Never is it somebody else's.
     bool expected = code == UPNPCOMMAND_SUCCESS || code == (wish == NULL ? 714 : UPNPCOMMAND_HTTP_ERROR);
     CHECK_IS(expected ? code : UPNPCOMMAND_SUCCESS, code);
   }

@@ -63,7 +63,7 @@ impl Output {
         (self.draws, self.stdout_is_taken) = (false, true);
     }
 
-    /// Whether JSON is wanted.
+    /// Whether the output is JSON.
     pub(crate) fn json(&self) -> bool {
         self.json
     }

@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn an_entry_of_another_host_is_not_touched() {
         let (message, _) = words(refusal(&entry("192.168.1.21", "portlease")).unwrap());
-        assert_eq!(message, "4100/udp leads to 192.168.1.21:4000 (portlease), not to this machine: not touched");
+        assert_eq!(message, "4100/udp leads to 192.168.1.21:4000 (portlease), not to this machine: left as it is");
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl Added {
         let (asked, granted) = ask(router, &wish)?;
         match granted {
             Ok(port) if any || port == external_port => return Ok(port),
-            // What was mapped before stays, or comes back by itself.
+            // What was mapped before stays, or is mapped again by itself.
             _ if !asked.was_held() => give_up(router, &asked.lease),
             _ => {}
         }
@@ -215,7 +215,7 @@ fn delete_own(router: &Router, transport: Transport, external_port: u16) -> bool
     let Some(lease) = router.at(transport, external_port) else { return false };
     match router.of(Library::Miniupnpc).iter().any(|held| held.id() == lease.id()) {
         true => give_up(router, &lease),
-        // Whoever names a port of the router means the port.
+        // A program that names a port of the router means the port.
         false => stop(router, &lease),
     }
     true
