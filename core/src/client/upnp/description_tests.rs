@@ -118,3 +118,18 @@ fn a_description_that_came_over_ipv6_is_acted_on_where_it_came_from_whatever_add
     }
     assert!(pinholes("https://[fe80::1]/ctl", "", location).is_empty());
 }
+
+#[test]
+fn the_version_of_the_software_and_of_the_device_are_read_if_they_are_told() {
+    let describe = |device: &str, around: &str| {
+        let document = format!("<root>{around}<device>{device}</device></root>");
+        let description = parse(document.as_bytes(), &Url::parse("http://192.168.77.1/d.xml").unwrap()).unwrap();
+        (description.firmware, description.igd_version)
+    };
+    let igd = "<deviceType>urn:schemas-upnp-org:device:InternetGatewayDevice:2</deviceType>";
+    let fritz = "<systemVersion><HW>226</HW><Major>154</Major><Display>154.07.29</Display></systemVersion>";
+    assert_eq!(describe(igd, fritz), (Some("154.07.29".to_owned()), Some(2)));
+    assert_eq!(describe(&format!("{igd}<softwareVersion>1.2</softwareVersion>"), "").0.as_deref(), Some("1.2"));
+    let television = "<deviceType>urn:schemas-upnp-org:device:MediaRenderer:1</deviceType>";
+    assert_eq!(describe(television, ""), (None, None));
+}

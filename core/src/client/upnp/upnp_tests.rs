@@ -51,7 +51,7 @@ async fn a_search_tells_what_the_device_is() {
         manufacturer: Some("Acme".into()),
         model: Some("Gate 7".into()),
         firmware: None,
-        igd_version: Some(1),
+        igd_version: None,
         address: Ipv4Addr::LOCALHOST.into(),
         description_url: web.location(),
         control_url: format!("http://{}/ctl", web.address),

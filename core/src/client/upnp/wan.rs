@@ -63,7 +63,9 @@ async fn status(control: Control<'_>) -> Result<WanStatus, CallError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::peer::{gateway, ok};
+    use std::net::Ipv4Addr;
+
+    use super::super::peer::{Answer, IP1, Ssdp, Web, answer, gateway, mapper, ok};
     use super::*;
 
     #[tokio::test]
@@ -84,13 +86,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_device_is_listed_and_the_one_in_use_stays() {
-        let (web, _ssdp, mapper) = gateway(|_| None).await;
-        let used = mapper.search().await.unwrap();
-        let devices = mapper.devices().await.unwrap();
-        assert_eq!(devices.len(), 1);
-        assert_eq!(devices[0].control_url, used.control_url);
-        assert_eq!(devices[0].igd_version, Some(1));
-        drop(web);
+    async fn every_device_is_listed_the_gateway_first() {
+        let gateway = Web::start(&[(IP1, "/ctl")], |_| None).await;
+        let other = Web::start_at((Ipv4Addr::new(127, 0, 0, 2), 0).into(), &[(IP1, "/ctl")], |_| None).await;
+        let igd = "urn:schemas-upnp-org:device:InternetGatewayDevice:1";
+        let answers = [&gateway, &other].map(|web| Answer {
+            from: web.address.ip(),
+            text: answer(&web.location(), igd),
+            after: Duration::ZERO,
+        });
+        let ssdp = Ssdp::start_among(answers.to_vec()).await;
+        let devices = mapper(&ssdp).devices().await.unwrap();
+        let addresses: Vec<_> = devices.iter().map(|device| device.address).collect();
+        assert_eq!(addresses, [gateway.address.ip(), other.address.ip()]);
     }
 }
