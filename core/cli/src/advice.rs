@@ -139,9 +139,10 @@ impl Hints {
 }
 
 /// What to try if IPv6 has failed because there is none here; nothing if the usual advice holds for IPv6 too.
-pub(crate) fn about_ipv6(error: &ErrorReport) -> Option<&'static str> {
+pub(crate) fn about_ipv6(error: &ErrorReport) -> Option<String> {
     let nowhere = error.kind == ErrorKind::Unavailable && error.details.is_empty();
-    nowhere.then_some(NO_IPV6)
+    let cut = || Network::look().disconnected();
+    nowhere.then(|| cut().map_or_else(|| NO_IPV6.to_owned(), |gap| format!("{}; {}", gap.what(), gap.advice())))
 }
 
 /// What to do about a mapping at an address that the internet cannot reach.

@@ -33,7 +33,7 @@ use crate::diagnosis::{Findings, Place, TestMapping};
 use crate::event::millis;
 use crate::log::LogArgs;
 use crate::network::Network;
-use crate::outcome::{DONE, FAILED, Outcome, UNREACHABLE, with_statuses};
+use crate::outcome::{DONE, FAILED, Outcome, UNCONFIRMED, UNREACHABLE, with_statuses};
 use crate::output::Output;
 use crate::presence::{self, Presence};
 use crate::reflector;
@@ -136,6 +136,8 @@ pub(crate) struct Seen {
     router: RouterFacts,
     /// What the firewall does with packets for the test mapping.
     firewall: Verdict,
+    /// What opens a port such as 4000/udp in it.
+    opener: String,
     /// The programs that were asked about it, with what came of it.
     asked: Vec<(&'static str, String)>,
     ports: Vec<PortFindings>,
@@ -143,6 +145,15 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// What to do about a firewall that drops what no rule is about; if a port is named, that port's steps say it.
+    fn firewall_step(&self) -> Option<String> {
+        let drops = matches!(self.firewall, Verdict::Drops(_)) && self.ports.is_empty();
+        drops.then(|| {
+            let opener = &self.opener;
+            format!("open your program's port in this machine's firewall, such as: {opener} (`portlease doctor PORT` looks at that port)")
+        })
+    }
+
     fn status(&self) -> u8 {
         let families = [&self.ipv4, &self.ipv6];
         let reachable = |findings: &&Findings| {
@@ -154,11 +165,20 @@ impl Seen {
                     Some(Obstacle::CarrierNat | Obstacle::SecondRouter | Obstacle::ReservedAddress)
                 )
         };
-        match (families.iter().any(|findings| findings.mappable()), families.iter().any(reachable)) {
-            (false, _) => FAILED,
-            (true, false) => UNREACHABLE,
-            (true, true) if self.ports.iter().any(PortFindings::blocked) => UNREACHABLE,
-            (true, true) => DONE,
+        let of_test = |findings: &&Findings| match &findings.test {
+            Some(Ok(test)) => test.release,
+            Some(Err(_)) | None => Release::Released,
+        };
+        let mut releases = families.iter().map(of_test).chain(self.ports.iter().map(|port| port.release));
+        let mappable = families.iter().any(|findings| findings.mappable());
+        if releases.any(|release| release != Release::Released) {
+            UNCONFIRMED
+        } else if !mappable {
+            FAILED
+        } else if !families.iter().any(reachable) || self.ports.iter().any(PortFindings::blocked) {
+            UNREACHABLE
+        } else {
+            DONE
         }
     }
 }
@@ -193,7 +213,7 @@ pub(crate) async fn run(args: DoctorArgs) -> Outcome {
                 "portlease: interrupted; the router did not confirm that the test mapping is gone: it ends after 120 s"
             }
         });
-        return Ok(FAILED);
+        return Ok(if release == Release::Released { FAILED } else { UNCONFIRMED });
     };
     let seen = seen?;
     if args.json {
@@ -234,10 +254,10 @@ async fn examine_all(
     {
         let mut port = PortFindings::look(transport, port, &firewall, &router, interface).await;
         if let Some(reflector) = &args.reflector {
-            port.reach = Some(match stun::resolve(reflector, reflector::PORT).await {
-                Ok(address) => port.reach(address, config).await?,
-                Err(why) => Reach::Unknown(why),
-            });
+            match stun::resolve(reflector, reflector::PORT).await {
+                Ok(address) => port.look_from(address, config).await?,
+                Err(why) => port.reach = Some(Reach::Unknown(why)),
+            }
         }
         ports.push(port);
     }
@@ -249,8 +269,9 @@ async fn examine_all(
     let outside =
         stun.map(|(server, seen)| Outside::new(server, seen, ipv4.external_address(), local, &ipv4.place.network));
     let asked = firewall.asked();
+    let opener = firewall.opener(Transport::Udp, 4000);
     let firewall = firewall.judge(Transport::Udp, test_port, interface);
-    Ok(Seen { ipv4, ipv6, router, firewall, asked, ports, outside })
+    Ok(Seen { ipv4, ipv6, router, firewall, opener, asked, ports, outside })
 }
 
 /// A port that no program and no rule is likely to be about.

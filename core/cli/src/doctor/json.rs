@@ -24,6 +24,7 @@ pub(super) fn report(seen: &Seen) -> Value {
     report["firewall"] = json!({
         "verdict": seen.firewall.as_str(),
         "evidence": seen.firewall.evidence(),
+        "next": seen.firewall_step(),
         "asked": seen.asked.iter().map(|(program, said)| json!({ "program": program, "answer": said })).collect::<Vec<_>>(),
     });
     report["ports"] = json!(seen.ports.iter().map(super::port::PortFindings::json).collect::<Vec<_>>());

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use portlease::config::default_state_dir;
-use portlease::{Config, MapRequest, Mapper, PortMappingError, TableEntry, Transport};
+use portlease::{Config, MapRequest, Mapper, PortMappingError, Release, TableEntry, Transport};
 use serde_json::{Value, json};
 
 use super::firewall::{Firewall, Verdict};
@@ -29,6 +29,8 @@ pub(crate) struct PortFindings {
     pub(crate) holder: Result<Option<TableEntry>, String>,
     /// Only with a reflector.
     pub(crate) reach: Option<Reach>,
+    /// How the mapping for that ended.
+    pub(crate) release: Release,
 }
 
 impl PortFindings {
@@ -48,11 +50,17 @@ impl PortFindings {
             opener: firewall.opener(transport, port),
             holder: router.entry(transport, port).await,
             reach: None,
+            release: Release::Released,
         }
     }
 
     /// Listens, maps the port unless it is mapped to this machine, and has the reflector send to it.
-    pub(crate) async fn reach(&self, reflector: SocketAddr, config: &Config) -> Result<Reach, PortMappingError> {
+    pub(crate) async fn look_from(&mut self, reflector: SocketAddr, config: &Config) -> Result<(), PortMappingError> {
+        self.reach = Some(self.reached(reflector, config).await?);
+        Ok(())
+    }
+
+    async fn reached(&mut self, reflector: SocketAddr, config: &Config) -> Result<Reach, PortMappingError> {
         let Self { transport, port, .. } = *self;
         if matches!(self.listening, Listening::Yes(_) | Listening::OnlyHere) {
             return Ok(Reach::Unknown(format!(
@@ -81,7 +89,7 @@ impl PortFindings {
             }
             Err(error) => Reach::Unknown(format!("the port could not be mapped: {}", error.message())),
         };
-        mapper.stop(None).await;
+        self.release = mapper.stop(None).await;
         Ok(reached)
     }
 
@@ -103,6 +111,11 @@ impl PortFindings {
     pub(crate) fn steps(&self) -> Vec<String> {
         let Self { transport, port, .. } = self;
         let mut steps = Vec::new();
+        if self.release != Release::Released {
+            steps.push(format!(
+                "the router did not confirm that {port}/{transport} is released: it may stay mapped for 2 min"
+            ));
+        }
         if let Verdict::Drops(_) = self.firewall {
             steps.push(format!("open the port in this machine's firewall: {}", self.opener));
         }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use portlease::Transport;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::reflector::{CONNECT_DEADLINE, DATAGRAMS, GREETING};
 
@@ -15,6 +16,8 @@ use crate::reflector::{CONNECT_DEADLINE, DATAGRAMS, GREETING};
 const REFLECTOR_DEADLINE: Duration = Duration::from_secs(5);
 /// How long after the last packet was sent one may still arrive.
 const ARRIVAL: Duration = Duration::from_secs(2);
+/// A pause after an error of a single packet or connection; the whole wait has a bound.
+const AFTER_ERROR: Duration = Duration::from_millis(20);
 
 /// Whether the port can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,32 +65,49 @@ impl Ear {
 
     /// Waits for a packet that has exactly this text; others are ignored. Who sent it.
     async fn hear(&self, text: &str) -> SocketAddr {
-        loop {
-            let heard = match self {
-                Self::Udp(socket) => hear_datagram(socket, text).await,
-                Self::Tcp(listener) => hear_connection(listener, text).await,
-            };
-            match heard {
-                Ok(Some(from)) => return from,
-                Ok(None) => {}
-                // Errors of single packets and connections; the wait has a bound.
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
+        match self {
+            Self::Udp(socket) => hear_datagram(socket, text).await,
+            Self::Tcp(listener) => hear_connection(listener, text).await,
         }
     }
 }
 
-async fn hear_datagram(socket: &UdpSocket, text: &str) -> io::Result<Option<SocketAddr>> {
+async fn hear_datagram(socket: &UdpSocket, text: &str) -> SocketAddr {
     let mut buffer = [0; 256];
-    let (length, from) = socket.recv_from(&mut buffer).await?;
-    Ok((&buffer[..length] == text.as_bytes()).then_some(from))
+    loop {
+        match socket.recv_from(&mut buffer).await {
+            Ok((length, from)) if &buffer[..length] == text.as_bytes() => return from,
+            Ok(_) => {}
+            Err(_) => sleep(AFTER_ERROR).await,
+        }
+    }
 }
 
-async fn hear_connection(listener: &TcpListener, text: &str) -> io::Result<Option<SocketAddr>> {
-    let (stream, from) = listener.accept().await?;
-    let mut heard = Vec::new();
-    let reading = stream.take(256).read_to_end(&mut heard).await;
-    Ok((reading.is_ok() && heard == text.as_bytes()).then_some(from))
+/// Strangers may connect too, and say nothing: all are heard at the same time.
+async fn hear_connection(listener: &TcpListener, text: &str) -> SocketAddr {
+    const MOST: usize = 32;
+    let mut heard = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if heard.len() < MOST => match accepted {
+                Ok((stream, from)) => {
+                    heard.spawn(async move {
+                        let mut bytes = Vec::new();
+                        let read = timeout(ARRIVAL, stream.take(256).read_to_end(&mut bytes)).await;
+                        read.is_ok_and(|read| read.is_ok()).then_some((bytes, from))
+                    });
+                }
+                Err(_) => sleep(AFTER_ERROR).await,
+            },
+            joined = heard.join_next(), if !heard.is_empty() => {
+                if let Some(Ok(Some((bytes, from)))) = joined
+                    && bytes == text.as_bytes()
+                {
+                    return from;
+                }
+            }
+        }
+    }
 }
 
 /// What the reflector says of a question.
@@ -123,7 +143,7 @@ pub(crate) async fn check(reflector: SocketAddr, transport: Transport, port: u16
                 result = Some(line.ok().and_then(Result::ok).flatten().unwrap_or_default());
                 latest = Instant::now() + ARRIVAL;
             }
-            () = tokio::time::sleep_until(latest), if result.is_some() => break,
+            () = sleep_until(latest), if result.is_some() => break,
         }
     }
     conclude(transport, target, result.as_deref().unwrap_or_default())
@@ -216,6 +236,21 @@ mod tests {
         for reach in [wrong, none] {
             assert!(matches!(&reach, Reach::Unreachable(how) if how.contains("none arrived")), "{reach:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn strangers_that_connect_and_say_nothing_do_not_hide_the_packet() {
+        let ear = Ear::open(Transport::Tcp, 0).await.unwrap();
+        let Ear::Tcp(listener) = &ear else { panic!("not tcp") };
+        let address = SocketAddr::from(([127, 0, 0, 1], listener.local_addr().unwrap().port()));
+        let mute = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+        let send = async {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"portlease-reflect 42\n").await.unwrap();
+        };
+        let (from, ()) = tokio::join!(ear.hear("portlease-reflect 42\n"), send);
+        assert!(from.ip().is_loopback());
+        drop(mute);
     }
 
     #[tokio::test]

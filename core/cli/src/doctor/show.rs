@@ -87,6 +87,7 @@ impl Page {
         };
         self.lines.push(self.paint.colour(colour, &findings.verdict()));
         self.next(&findings.next_steps());
+        self.next(&Vec::from_iter(seen.and_then(Seen::firewall_step)));
     }
 
     fn next(&mut self, steps: &[String]) {
