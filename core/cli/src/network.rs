@@ -1,6 +1,7 @@
 //! This machine's end of the path: its interfaces, whether they are connected, and its default routes. Nothing is sent.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 
 use portlease::AddressFamily;
 use portlease::net::route::{self, Route, is_bridge};
@@ -172,7 +173,7 @@ impl Network {
             links: links.collect(),
             routes,
             routes6: route::default_routes(AddressFamily::Ipv6).unwrap_or_default(),
-            machine: if inside { platform::machine() } else { Machine::Plain },
+            machine: if inside { machine() } else { Machine::Plain },
         }
     }
 
@@ -237,6 +238,16 @@ fn is_of_this_machine(router: IpAddr) -> bool {
     matches!(router.octets(), [172, 16..=31, ..] | [10, 88, ..] | [10, 0, 2, ..])
 }
 
+/// By files that Linux alone has.
+fn machine() -> Machine {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    if kernel.to_ascii_lowercase().contains("microsoft") {
+        return Machine::Wsl;
+    }
+    let container = ["/.dockerenv", "/run/.containerenv"].iter().any(|path| Path::new(path).exists());
+    if container { Machine::Container } else { Machine::Plain }
+}
+
 fn kind_by_name(name: &str) -> Kind {
     let lower = name.to_ascii_lowercase();
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| lower.starts_with(prefix));
@@ -272,7 +283,7 @@ mod platform {
     use std::fs;
     use std::path::{Path, PathBuf};
 
-    use super::{Kind, Machine, State, is_bridge, kind_by_name};
+    use super::{Kind, State, is_bridge, kind_by_name};
 
     fn folder(name: &str) -> PathBuf {
         Path::new("/sys/class/net").join(name)
@@ -315,20 +326,11 @@ mod platform {
             _ => State::Unknown,
         }
     }
-
-    pub(super) fn machine() -> Machine {
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        if kernel.to_ascii_lowercase().contains("microsoft") {
-            return Machine::Wsl;
-        }
-        let container = ["/.dockerenv", "/run/.containerenv"].iter().any(|path| Path::new(path).exists());
-        if container { Machine::Container } else { Machine::Plain }
-    }
 }
 
 #[cfg(not(target_os = "linux"))]
 mod platform {
-    use super::{Kind, Machine, State, kind_by_name};
+    use super::{Kind, State, kind_by_name};
 
     pub(super) fn kind(name: &str) -> Kind {
         kind_by_name(name)
@@ -336,10 +338,6 @@ mod platform {
 
     pub(super) fn state(_name: &str) -> State {
         State::Unknown
-    }
-
-    pub(super) fn machine() -> Machine {
-        Machine::Plain
     }
 }
 
