@@ -209,7 +209,8 @@ impl Findings {
         }
         let router = ("router", self.router().unwrap_or_else(|| "?".to_owned()));
         let external = self.external_address();
-        let answered = report.is_some() && (self.answers() || self.mappable());
+        let there = matches!(self.place.presence, Some(Presence::There(_)));
+        let answered = report.is_some() && (self.answers() || self.mappable() || there);
         let class = self.address_class();
         match class {
             AddressClass::Cgnat | AddressClass::Private => {

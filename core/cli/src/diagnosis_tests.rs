@@ -174,6 +174,7 @@ fn advice_about_upnp_is_for_a_router_that_is_there() {
         there.verdict()
     );
     assert!(there.next_steps()[0].contains("switch on UPnP"));
+    assert!(picture(&there).contains("[ app ] ------> [ router ] --X [ internet ]"), "{}", picture(&there));
     let gone = silent_with(Presence::Gone("no answer to ARP".to_owned()), State::Connected);
     assert_eq!(gone.verdict(), "The router is not there: no answer to ARP.");
     assert!(!gone.next_steps().join(" ").contains("UPnP"), "{:?}", gone.next_steps());

@@ -150,7 +150,9 @@ impl Seen {
         let drops = matches!(self.firewall, Verdict::Drops(_)) && self.ports.is_empty();
         drops.then(|| {
             let opener = &self.opener;
-            format!("open your program's port in this machine's firewall, such as: {opener} (`portlease doctor PORT` looks at that port)")
+            format!(
+                "open your program's port in this machine's firewall, for 4000/udp with: {opener}; `portlease doctor PORT` looks at that port"
+            )
         })
     }
 

@@ -109,7 +109,7 @@ impl Firewall {
         }
     }
 
-    /// The command that opens a port in the firewall that is in use, if that is known.
+    /// What opens a port in the firewall that is in use: a command, if that is known.
     pub(crate) fn opener(&self, transport: Transport, port: u16) -> String {
         let said = |answer: &Answer, word: &str| matches!(answer, Answer::Said(text) if text.contains(word));
         if said(&self.ufw, "Status: active") {
@@ -117,9 +117,9 @@ impl Firewall {
         } else if said(&self.firewalld, "running") && !said(&self.firewalld, "not running") {
             format!("firewall-cmd --add-port={port}/{transport}")
         } else if matches!(self.nft, Answer::Said(_)) || matches!(self.iptables, Answer::Said(_)) {
-            format!("let {transport} port {port} in, in the rules of nftables or iptables")
+            format!("a rule of nftables or iptables that accepts {transport} port {port}")
         } else {
-            format!("allow incoming {transport} packets for port {port} in this machine's firewall")
+            format!("a rule that lets {transport} packets for port {port} in")
         }
     }
 

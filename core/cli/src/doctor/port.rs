@@ -117,7 +117,7 @@ impl PortFindings {
             ));
         }
         if let Verdict::Drops(_) = self.firewall {
-            steps.push(format!("open the port in this machine's firewall: {}", self.opener));
+            steps.push(format!("open the port in this machine's firewall with: {}", self.opener));
         }
         if let (Some(Reach::Unreachable(_)), Verdict::Passes(_) | Verdict::Unknown(_)) = (&self.reach, &self.firewall) {
             let own = match self.firewall {
