@@ -12,8 +12,8 @@ use checkout::{files, pages};
 /// Where the repository will be: links to it are links to files of this checkout.
 const HOME: &str = "https://github.com/portlease/portlease";
 
-/// Registries show these pages without the rest of the repository.
-const ALONE: [&str; 2] = ["python/README.md", "node/README.md"];
+/// Registries and archives show these pages without the rest of the repository.
+const ALONE: [&str; 3] = ["python/README.md", "node/README.md", "core/cli/README.md"];
 
 /// Commands and coordinates that need a published package.
 const PROMISES: [&str; 8] = [
