@@ -7,11 +7,11 @@ export interface ErrorDetail {
   readonly protocol: Protocol;
   /** Why it failed. */
   readonly kind: ErrorKind;
-  /** The router's number for that, where it answered with one: a result code of PCP or NAT-PMP, or a UPnP error code. */
+  /** The router's number for that, if it answered with one: a result code of PCP or NAT-PMP, or a UPnP error code. */
   readonly code: number | null;
-  /** The standard's name of the code, such as `NOT_AUTHORIZED` or `ConflictInMappingEntry`, where the code has one. */
+  /** The standard's name of the code, such as `NOT_AUTHORIZED` or `ConflictInMappingEntry`, if the code has one. */
   readonly name: string | null;
-  /** For how long the router says that the refusal holds, in milliseconds, where it gave a time. */
+  /** For how long the router says that the refusal holds, in milliseconds, if it gave a time. */
   readonly retryAfter: number | null;
   /** For people; nothing should match on it. */
   readonly message: string;

@@ -156,7 +156,7 @@ export interface Faults {
   refusePortZero?: boolean | undefined;
   /** A MAP with another nonce takes the mapping over, as miniupnpd does, in place of NOT_AUTHORIZED. */
   nonceTakeover?: boolean | undefined;
-  /** New mappings get this external port where it is free, whatever was asked. */
+  /** New mappings get this external port if it is free, whatever was asked. */
   grantedPort?: number | null | undefined;
   /** Mappings get this lifetime in milliseconds, whatever was asked. */
   grantedLifetime?: number | null | undefined;
@@ -205,7 +205,7 @@ export interface Faults {
   connectionStatus?: string | null | undefined;
   /** How answers are sent. */
   httpBody?: HttpBody | undefined;
-  /** How answers to actions are sent, where it differs from `httpBody`. */
+  /** How answers to actions are sent, if it differs from `httpBody`. */
   controlBody?: HttpBody | null | undefined;
   /** Header names in lower case. */
   lowercaseHeaders?: boolean | undefined;

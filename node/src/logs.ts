@@ -44,7 +44,7 @@ export class Logs {
     this.#handle = addon().LogHandle.listen(LEVEL, () => this.drain());
   }
 
-  /** Gives out what was told up to now, and ends the reading where nobody listens any more. */
+  /** Gives out what was told up to now, and ends the reading if nobody listens any more. */
   drain(): void {
     for (let record = this.#handle?.next(); record; record = this.#handle?.next()) told(record);
     if (this.#heard()) return;

@@ -248,7 +248,7 @@ export class Mapper extends Attentive<Events> {
    * entries). Only UPnP can read it. Many routers also list the mappings made by PCP and NAT-PMP; ports forwarded by hand are
    * often left out.
    *
-   * Rejects with `unavailable` where there is no UPnP, with `refused` where the router does not show its table, with
+   * Rejects with `unavailable` if there is no UPnP, with `refused` if the router does not show its table, with
    * `transport`, `timeout`, `stopped`, and with the reason of `signal`.
    */
   async table(options?: SignalOptions | AbortSignal): Promise<readonly TableEntry[]> {
@@ -260,7 +260,7 @@ export class Mapper extends Attentive<Events> {
    * with null if the table has no such entry.
    *
    * Rejects with `invalid` for a bad option and for the mapping of a lease of this mapper, which is to be stopped
-   * instead; with `refused` for an entry that forwards to another machine, unless `anyHost` is set, and where the router
+   * instead; with `refused` for an entry that forwards to another machine, unless `anyHost` is set, and if the router
    * says no; otherwise as {@link table} does. If `signal` is aborted, the delete goes on.
    */
   async delete(options: DeleteOptions): Promise<TableEntry | null> {

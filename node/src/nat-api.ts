@@ -115,8 +115,8 @@ export class NatAPI {
   }
 
   /**
-   * Maps a port, for UDP and TCP unless told otherwise, to exactly the public port that is named. `true` where that
-   * was done. Rejects where no port is named, the protocol is neither UDP nor TCP, or the client is destroyed.
+   * Maps a port, for UDP and TCP unless told otherwise, to exactly the public port that is named. `true` if that
+   * was done. Rejects if no port is named, the protocol is neither UDP nor TCP, or the client is destroyed.
    */
   map(...args: PortArguments): Promise<boolean> {
     const [callback, rest] = split(args);
@@ -132,12 +132,12 @@ export class NatAPI {
     return told(this.#unmap(rest), callback);
   }
 
-  /** The router's external address; empty where it cannot be had. */
+  /** The router's external address; empty if it cannot be had. */
   externalIp(callback?: Callback<string>): Promise<string> {
     return told(this.#externalIp(), callback);
   }
 
-  /** Unmaps everything. Rejects where that was done before. */
+  /** Unmaps everything. Rejects if that was done before. */
   destroy(callback?: Callback<boolean>): Promise<boolean> {
     return told(this.#destroy(), callback);
   }
@@ -214,7 +214,7 @@ export class NatAPI {
     };
   }
 
-  /** The mapper for this router; none where no protocol is enabled. */
+  /** The mapper for this router; none if no protocol is enabled. */
   #mapper(gateway: string | undefined): Mapper | undefined {
     if (this.#protocols.length === 0) return undefined;
     const address = gateway || this.#options.gateway || undefined;

@@ -181,7 +181,7 @@ export interface CauseView {
 export interface FailedView {
   /** Why. */
   failed: ErrorView
-  /** The system's error, where there is one. */
+  /** The system's error, if there is one. */
   cause?: CauseView
 }
 

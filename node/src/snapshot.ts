@@ -61,7 +61,7 @@ interface CommonLeaseSnapshot {
   readonly protocol: MappingProtocol | null;
   /** The granted lifetime in milliseconds; null if the mapping is permanent. */
   readonly lifetime: number | null;
-  /** Milliseconds until the gateway ends the mapping if it is not renewed; null where it is permanent. */
+  /** Milliseconds until the gateway ends the mapping if it is not renewed; null if it is permanent. */
   readonly expiresIn: number | null;
   /** Milliseconds until the next renewal. */
   readonly renewsIn: number | null;
@@ -132,7 +132,7 @@ export interface MapperSnapshot {
 interface CommonProtocolReport {
   /** The protocol. */
   readonly protocol: Protocol;
-  /** The gateway's external address, where the protocol can tell without mapping and the gateway has one. */
+  /** The gateway's external address, if the protocol can tell without mapping and the gateway has one. */
   readonly externalAddress: string | null;
   /** The device's name (UPnP). */
   readonly device: string | null;
@@ -163,7 +163,7 @@ export interface GatewayReport {
   readonly gateway: string | null;
   /** The local address from which it is reached. */
   readonly localAddress: string | null;
-  /** The interface of the default route, where it is known. */
+  /** The interface of the default route, if it is known. */
   readonly interface: string | null;
   /** One entry for each configured protocol that has the family (NAT-PMP has no IPv6), in the configured order. */
   readonly protocols: readonly ProtocolReport[];
@@ -195,11 +195,11 @@ export interface TableEntry {
 interface CommonEvent<K extends EventKind> {
   /** What happened. */
   readonly kind: K;
-  /** The number of the lease; null where the event is about no single one. */
+  /** The number of the lease; null if the event is about no single one. */
   readonly lease: number | null;
   /** `udp` or `tcp`. */
   readonly transport: Transport | null;
-  /** `ipv4` for a port mapping, `ipv6` for a pinhole; null where the event is about no lease. */
+  /** `ipv4` for a port mapping, `ipv6` for a pinhole; null if the event is about no lease. */
   readonly family: AddressFamily | null;
   /** The local port. */
   readonly internalPort: number | null;
@@ -211,11 +211,11 @@ interface CommonEvent<K extends EventKind> {
   readonly protocol: MappingProtocol | null;
   /** The granted lifetime in milliseconds; null if there is no mapping or it is permanent. */
   readonly lifetime: number | null;
-  /** The class of the external address, `unknown` where there is none. */
+  /** The class of the external address, `unknown` if there is none. */
   readonly addressClass: AddressClass;
   /** Why, where something went wrong. */
   readonly error: ErrorReport | null;
-  /** How long the attempt took that this event ends, in milliseconds; 0 where it ends none. */
+  /** How long the attempt took that this event ends, in milliseconds; 0 if it ends none. */
   readonly elapsed: number;
   /** How many events were dropped just before this one because nobody took them. */
   readonly dropped: number;
@@ -236,7 +236,7 @@ export interface MappedEvent<K extends 'installed' | 'renewed' | 'changed' | 're
 }
 
 /**
- * An attempt failed; the lease goes on, and its mapping, where it had one, is still in force. Or something does not
+ * An attempt failed; the lease goes on, and its mapping, if it had one, is still in force. Or something does not
  * work that no lease depends on, such as writing to the state directory: then `lease` is null.
  */
 export interface FailedEvent extends CommonEvent<'failed'> {
@@ -262,7 +262,7 @@ export interface ExitedEvent extends LeaseEvent<'exited'> {
   readonly external: null;
   readonly externalPort: null;
   readonly protocol: null;
-  /** Why, where it was not simply stopped. */
+  /** Why, if it was not simply stopped. */
   readonly error: ErrorReport | null;
 }
 
@@ -325,7 +325,7 @@ export interface SnapshotTexts {
   readonly lastError: ErrorReport | null;
 }
 
-/** A number that is negative where it is absent. */
+/** A number that is negative if it is absent. */
 function present(number: number): number | null {
   return number < 0 ? null : number;
 }

@@ -42,7 +42,7 @@ export type { Announcement, StaticMapping } from './gateway-values';
 
 /** One line of the router's table. */
 export interface GatewayMapping {
-  /** The protocol that made it, or that last renewed it; `static` where no client did. */
+  /** The protocol that made it, or that last renewed it; `static` if no client did. */
   readonly protocol: Protocol | 'static';
   /** `udp` or `tcp`. */
   readonly transport: Transport;
@@ -91,7 +91,7 @@ interface Addresses extends GatewayConfig {
   readonly noIpv6?: string;
 }
 
-/** How long {@link Gateway.waitFor} waits where no time is given, in milliseconds. */
+/** How long {@link Gateway.waitFor} waits if no time is given, in milliseconds. */
 const DEFAULT_WAIT = 5000;
 /** How often it looks. */
 const LOOK_INTERVAL = 5;
@@ -140,7 +140,7 @@ export class Gateway {
 
   /**
    * Starts a gateway. Rejects with `invalid` for a setting that there is not or that is out of range, and with
-   * `transport` where a port cannot be had.
+   * `transport` if a port cannot be had.
    */
   static async start(options: GatewayOptions = {}): Promise<Gateway> {
     const settings = JSON.stringify(optionsToJson(options));
@@ -225,20 +225,20 @@ export class Gateway {
     this.execute({ command: 'external_address', address });
   }
 
-  /** Adds a mapping that no client asked for: it occupies its port, and forwards. Throws `invalid` where it cannot. */
+  /** Adds a mapping that no client asked for: it occupies its port, and forwards. Throws `invalid` if it cannot. */
   addMapping(mapping: StaticMapping): GatewayMapping {
     const command = { command: 'add_mapping', ...mappingToJson(mapping) };
     return gatewayMapping(this.execute(command).mapping as Record<string, unknown>);
   }
 
-  /** Takes a mapping out of the table, whoever made it. False where there is none. */
+  /** Takes a mapping out of the table, whoever made it. False if there is none. */
   removeMapping(transport: Transport, externalPort: number): boolean {
     const entry = entryToJson({ transport, externalPort });
     return this.execute({ command: 'remove_mapping', ...entry }).removed as boolean;
   }
 
   /**
-   * Closes a pinhole in the IPv6 firewall, as a router that has lost it. `internal` is `[address]:port`. False where there
+   * Closes a pinhole in the IPv6 firewall, as a router that has lost it. `internal` is `[address]:port`. False if there
    * is none.
    */
   removePinhole(transport: Transport, internal: string): boolean {

@@ -94,7 +94,7 @@ impl From<&PortMappingError> for ErrorView {
 pub struct FailedView {
     /// Why.
     pub failed: ErrorView,
-    /// The system's error, where there is one.
+    /// The system's error, if there is one.
     pub cause: Option<CauseView>,
 }
 

@@ -138,7 +138,7 @@ pub(crate) fn check_protocols(config: &Config) -> Result<(), PortMappingError> {
     }
 }
 
-/// A port for people: `4000/udp`, and with its family where that is not clear, `4000/udp (ipv6)`.
+/// A port for people: `4000/udp`, and with its family if that is not clear, `4000/udp (ipv6)`.
 pub(crate) fn port_name(port: u16, transport: Transport, family: Option<AddressFamily>) -> String {
     match family {
         Some(family) => format!("{port}/{transport} ({family})"),

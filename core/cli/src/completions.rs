@@ -23,7 +23,7 @@ pub(crate) struct CompletionsArgs {
 
 /// Prints the script for `program`.
 pub(crate) fn run(args: &CompletionsArgs, mut program: clap::Command) -> Outcome {
-    // Into memory first: the generator panics where it cannot write.
+    // Into memory first: the generator panics if it cannot write.
     let mut script = Vec::new();
     generate(args.shell, &mut program, "portlease", &mut script);
     let mut out = std::io::stdout().lock();

@@ -41,13 +41,13 @@ pub(crate) struct Findings {
     pub(crate) family: AddressFamily,
     /// The way to the router and what each protocol answered, or why there is none to ask.
     pub(crate) gateway: Result<GatewayReport, PortMappingError>,
-    /// `None` where it was not tried.
+    /// `None` if it was not tried.
     pub(crate) test: Option<Result<TestMapping, ErrorReport>>,
     pub(crate) place: Place,
 }
 
 impl Findings {
-    /// Whether a port could be mapped; where that was not tried, whether the router answers by some protocol.
+    /// Whether a port could be mapped; if that was not tried, whether the router answers by some protocol.
     pub(crate) fn mappable(&self) -> bool {
         match &self.test {
             Some(test) => test.is_ok(),
@@ -89,7 +89,7 @@ impl Findings {
         told.peek().is_some() && told.all(|address| address.is_none())
     }
 
-    /// The device's name, where it tells one.
+    /// The device's name, if it tells one.
     pub(crate) fn device(&self) -> Option<&str> {
         let offers = self.gateway.iter().flat_map(|report| &report.protocols);
         offers.filter_map(|report| report.outcome.as_ref().ok()?.device.as_deref()).find(|name| !name.is_empty())

@@ -73,7 +73,7 @@ impl Output {
         self.stdout
     }
 
-    /// A line on stdout; above the status lines where there are any.
+    /// A line on stdout; above the status lines if there are any.
     pub(crate) fn line(&self, text: impl Into<Shown>) -> io::Result<()> {
         self.write(text.into().as_str())
     }

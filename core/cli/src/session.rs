@@ -275,7 +275,7 @@ fn snapshots(leases: &[Lease]) -> Vec<LeaseSnapshot> {
     leases.iter().map(Lease::snapshot).collect()
 }
 
-/// Waits for a time; for ever where there is none.
+/// Waits for a time; for ever if there is none.
 async fn at(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,

@@ -122,7 +122,7 @@ pub(crate) async fn run(args: UnmapArgs) -> Outcome {
         true => Some(args::check_path(&config, AddressFamily::Ipv6)?),
         false => None,
     };
-    // With both, one way is enough: where there is no other, nothing can be open.
+    // With both, one way is enough: if there is no other, nothing can be open.
     let (path, path6) = match (args.family.has(AddressFamily::Ipv4), path6) {
         (true, None) => (Some(path?), None),
         (false, path6) => (None, path6.transpose()?),

@@ -77,7 +77,7 @@ fn list_without_upnp_says_that_the_others_cannot_list() {
     let ended = list(&gateway, "list");
     assert_eq!((ended.status, ended.stdout.len()), (Some(1), 0), "{ended:?}");
     assert!(ended.stderr.starts_with("portlease: unavailable: "), "{}", ended.stderr);
-    assert!(ended.stderr.contains("pcp and nat-pmp cannot list"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("pcp and nat-pmp cannot"), "{}", ended.stderr);
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn unmap_at_a_router_that_shows_no_table_removes_by_nat_pmp_what_is_this_machine
     gateway.add_mapping(Transport::Udp, 4000, ([127, 0, 0, 9], 4000).into(), None).unwrap();
     let ended = run_at(&gateway, "unmap 4000/udp");
     assert_eq!(ended.status, Some(0), "{ended:?}");
-    assert!(ended.text().contains("removed by nat-pmp, if this machine had it"), "{ended:?}");
+    assert!(ended.text().contains("removed by nat-pmp, if this machine had mapped it"), "{ended:?}");
     assert_eq!(gateway.mappings().len(), 1, "the other machine's mapping stays");
     let ended = run_at(&gateway, "unmap 4000/udp --any-host");
     assert!(ended.text().contains("4000/udp removed by upnp, if it was there"), "{ended:?}");

@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	// Patience is how long a wait goes on where nobody names a time: who waits this long has failed.
+	// Patience is how long a wait goes on if nobody names a time: who waits this long has failed.
 	Patience = 10 * time.Second
 	// look is how often a condition is looked at.
 	look = 10 * time.Millisecond

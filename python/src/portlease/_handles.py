@@ -125,7 +125,7 @@ class BaseMapper(_Handle, Generic[L]):
         return self._show(udp), self._show(tcp)
 
     def leases(self) -> list[L]:
-        """Returns every lease that lives, by number: the objects that `map` returned, where the program has them."""
+        """Returns every lease that lives, by number: the objects that `map` returned, if the program has them."""
         return [self._show(handle) for handle in self._handle.leases()]
 
     def _wrap(self, handle: _portlease.Lease) -> L:

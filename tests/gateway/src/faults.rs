@@ -182,7 +182,7 @@ pub struct Faults {
     pub nonce_takeover: bool,
 
     // --- What is granted ---
-    /// New mappings get this external port where it is free, whatever was asked.
+    /// New mappings get this external port if it is free, whatever was asked.
     pub granted_port: Option<u16>,
     /// Mappings get this lifetime in seconds, whatever was asked.
     pub granted_lifetime: Option<u32>,
@@ -233,7 +233,7 @@ pub struct Faults {
     // --- HTTP ---
     /// How answers are sent.
     pub http_body: HttpBody,
-    /// How answers to actions are sent, where it differs from `http_body`.
+    /// How answers to actions are sent, if it differs from `http_body`.
     pub control_body: Option<HttpBody>,
     /// Header names in lower case.
     pub lowercase_headers: bool,

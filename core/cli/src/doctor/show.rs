@@ -245,7 +245,7 @@ fn protocol_line(report: &ProtocolReport) -> (bool, String) {
     }
 }
 
-/// The message without the protocol's name before it, where the name stands at the line's head already.
+/// The message without the protocol's name before it, if the name stands at the line's head already.
 fn without_name(protocol: Protocol, message: &str) -> String {
     message.strip_prefix(&format!("{protocol}: ")).unwrap_or(message).to_owned()
 }

@@ -38,7 +38,7 @@ Announcement = Literal["pcp", "nat_pmp", "ssdp_alive", "ssdp_byebye"]
 """What the router can say unasked. `pcp`: PCP's ANNOUNCE with the present epoch. `nat_pmp`: The external address, as
 NAT-PMP tells it. `ssdp_alive`, `ssdp_byebye`: The UPnP devices and services are there, or go."""
 
-# Names the gateway where a mapper's settings name none.
+# Names the gateway if a mapper's settings name none.
 _VARIABLE = "PORTLEASE_GATEWAY"
 # How long a look at the gateway's state may be behind a change that wakes nobody.
 _LOOK = 0.05
@@ -106,7 +106,7 @@ class Gateway:
     """A home router on loopback. It runs from its construction until `stop`, or until its `with` block is left.
 
     Options are settings of the router and faults that are on from the start; `GatewayOptions` has them all, and a
-    router without options is a healthy one. Raises `InvalidError`, naming the option, and `TransportError` where a port
+    router without options is a healthy one. Raises `InvalidError`, naming the option, and `TransportError` if a port
     that was asked for is taken.
     """
 
@@ -200,7 +200,7 @@ class Gateway:
     ) -> GatewayMapping:
         """Adds a mapping that no client asked for, such as another host's; without `lifetime` (s) it is permanent.
 
-        Raises `InvalidError` where the port is taken or not allowed, or the table is full.
+        Raises `InvalidError` if the port is taken or not allowed, or the table is full.
         """
         command = {
             "command": "add_mapping",
@@ -212,12 +212,12 @@ class Gateway:
         return _mapping(self.command(command)["mapping"])
 
     def remove_mapping(self, transport: TransportName, external_port: int) -> bool:
-        """Takes a mapping out of the table, whoever made it; false where there is none."""
+        """Takes a mapping out of the table, whoever made it; false if there is none."""
         command = {"command": "remove_mapping", "transport": transport, "external_port": external_port}
         return bool(self.command(command)["removed"])
 
     def remove_pinhole(self, transport: TransportName, internal: SocketAddress) -> bool:
-        """Closes a pinhole in the IPv6 firewall, as a router that has lost it; false where there is none."""
+        """Closes a pinhole in the IPv6 firewall, as a router that has lost it; false if there is none."""
         command = {"command": "remove_pinhole", "transport": transport, "internal": _place("internal", internal)}
         return bool(self.command(command)["removed"])
 

@@ -120,7 +120,7 @@ class SwitchesBesideSettings(TypedDict, total=False):
 
     # What is granted
     granted_port: int | None
-    """New mappings get this external port where it is free, whatever was asked."""
+    """New mappings get this external port if it is free, whatever was asked."""
     granted_lifetime: int | None
     """Mappings get this lifetime in seconds, whatever was asked."""
     table_full: bool
@@ -171,7 +171,7 @@ class SwitchesBesideSettings(TypedDict, total=False):
     http_body: HttpBody
     """How answers are sent."""
     control_body: HttpBody | None
-    """How answers to actions are sent, where it differs from `http_body`."""
+    """How answers to actions are sent, if it differs from `http_body`."""
     lowercase_headers: bool
     """Header names in lower case."""
     content_type: str | None

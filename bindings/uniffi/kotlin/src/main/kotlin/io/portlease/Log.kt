@@ -18,7 +18,7 @@ private fun platforms(level: LogLevel): Level = when (level) {
 
 /**
  * Hands what core tells to the platform's log, as far down as its logger `io.portlease` listens now; on a thread that does not
- * keep the JVM alive. Does nothing where there is no such log (Android).
+ * keep the JVM alive. Does nothing if there is no such log (Android).
  */
 internal fun beginLogging() {
     val level = try {

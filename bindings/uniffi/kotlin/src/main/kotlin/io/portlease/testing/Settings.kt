@@ -207,7 +207,7 @@ public class Faults {
     /** A MAP with another nonce takes the mapping over, as miniupnpd does, in place of NOT_AUTHORIZED. */
     public fun nonceTakeover(nonceTakeover: Boolean): Faults = apply { json.put("nonce_takeover", nonceTakeover) }
 
-    /** New mappings get this external port where it is free, whatever was asked. */
+    /** New mappings get this external port if it is free, whatever was asked. */
     public fun grantedPort(grantedPort: Int?): Faults = apply { json.put("granted_port", grantedPort) }
 
     /** Mappings get this lifetime in seconds, whatever was asked. */
@@ -279,7 +279,7 @@ public class Faults {
     /** How answers are sent. */
     public fun httpBody(httpBody: HttpBody): Faults = apply { json.put("http_body", httpBody) }
 
-    /** How answers to actions are sent, where it differs from `http_body`. */
+    /** How answers to actions are sent, if it differs from `http_body`. */
     public fun controlBody(controlBody: HttpBody?): Faults = apply { json.put("control_body", controlBody) }
 
     /** Header names in lower case. */
