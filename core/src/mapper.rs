@@ -442,8 +442,9 @@ impl Mapper {
         };
         if let Some(lease) = self.snapshot().leases.iter().find(is_it) {
             let port = lease.internal_port;
-            let message =
-                format!("{external_port} is held by this mapper's lease on {transport} port {port}; stop that lease first");
+            let message = format!(
+                "{external_port} is held by this mapper's lease on {transport} port {port}; stop that lease first"
+            );
             return Err(PortMappingError::invalid("external_port", message));
         }
         Ok(())
@@ -461,7 +462,8 @@ impl Mapper {
         PortMappingError::check_port("port", port)?;
         let key = (AddressFamily::Ipv6, transport, port);
         if self.snapshot().leases.iter().any(|lease| (lease.family, lease.transport, lease.internal_port) == key) {
-            let message = format!("{port} is held open by this mapper's lease on {transport} port {port}; stop that lease first");
+            let message =
+                format!("{port} is held open by this mapper's lease on {transport} port {port}; stop that lease first");
             return Err(PortMappingError::invalid("port", message));
         }
         let client = Arc::clone(&self.client);

@@ -349,9 +349,9 @@ fn result(answer: &[u8; ANSWER_LENGTH]) -> u16 {
 fn refusal(result: u16, response: natpmp::Result<natpmp::Response>) -> PortMappingError {
     let by = BY_NAT_PMP.code(result);
     match result {
-        UNSUPPORTED_VERSION => {
-            by.name("UNSUPPORTED_VERSION").unavailable("nat-pmp UNSUPPORTED_VERSION: the gateway does not speak NAT-PMP")
-        }
+        UNSUPPORTED_VERSION => by
+            .name("UNSUPPORTED_VERSION")
+            .unavailable("nat-pmp UNSUPPORTED_VERSION: the gateway does not speak NAT-PMP"),
         NOT_AUTHORIZED => by.name("NOT_AUTHORIZED").refused(
             "nat-pmp NOT_AUTHORIZED: port mapping is switched off on the gateway, or not allowed for this host or port",
         ),

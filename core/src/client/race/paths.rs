@@ -28,7 +28,8 @@ impl RaceMapper {
         ttl: Duration,
     ) -> Result<PortMapping, PortMappingError> {
         if request.family != self.family {
-            let message = format!("`{}` is not `{}`, the only family that this client asks for", request.family, self.family);
+            let message =
+                format!("`{}` is not `{}`, the only family that this client asks for", request.family, self.family);
             return Err(PortMappingError::invalid("family", message));
         }
         let here = self.look()?;
