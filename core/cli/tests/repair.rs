@@ -170,7 +170,7 @@ fn a_mapping_that_could_not_be_added_again_is_said_to_be_lost() {
     assert_eq!((&failed["event"], &failed["mapping_lost"]), (&json!("failed"), &json!(true)), "{failed}");
     let said = ended.stderr;
     assert!(said.contains("external port 4000 was deleted and could not be added again: upnp 501"), "{said}");
-    assert!(said.contains("try: a program that holds 4000/udp maps it anew"), "{said}");
+    assert!(said.contains("try: a program that holds 4000/udp maps it again"), "{said}");
     assert!(gateway.mappings().is_empty());
 }
 

@@ -174,7 +174,7 @@ async fn a_gateway_of_another_version_is_unavailable_at_once() {
         let (mut requests, port) = FakeGateway::answering(move |_| vec![said.clone()]).await;
         let error = PcpMapper::on(port).install(&udp_4000(), HOUR).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{reply:?}: {error}");
-        assert!(error.to_string().contains("speaks no PCP version 2"), "{error}");
+        assert!(error.to_string().contains("does not speak PCP version 2"), "{error}");
         requests.recv().await.unwrap();
         assert!(requests.try_recv().is_err(), "the request was repeated, so the answer was not taken for one");
     }
