@@ -6133,7 +6133,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_portlease_uniffi_checksum_method_mapper_stop() != 36375) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_portlease_uniffi_checksum_method_mapper_table() != 45804) {
+    if (uniffi_portlease_uniffi_checksum_method_mapper_table() != 59787) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_portlease_uniffi_checksum_constructor_simulatedgateway_start() != 10020) {
