@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import time
 
 import pytest
 
 from conftest import MakeLab, Start
-from homelab import LAN_HOST, Entry, Lab, eventually
+from homelab import LAN_HOST, WAN_ADDRESS, Entry, Lab, eventually
+from portlease import portlease
 
 PROTOCOLS = ["pcp", "nat-pmp", "upnp"]
 
@@ -65,3 +67,35 @@ def test_a_stop_is_bounded_where_the_router_has_gone(lab: Lab, start: Start) -> 
     # within STOPS_WITHIN, and it says what may be left
     assert mapping.stop() == 4
     assert "unconfirmed" in mapping.names()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_router_that_is_away_for_a_moment_at_the_end_still_releases(lab: Lab, start: Start, protocol: str) -> None:
+    mapping = start(lab, "4000/udp", "--protocol", protocol)
+    mapping.wait_for("installed")
+    lab.mute("on")
+    mapping.send(signal.SIGINT)
+    # a delete by PCP or NAT-PMP is given up after 1 s
+    time.sleep(1.2)
+    lab.mute("off")
+    assert mapping.ended() == 0, str(mapping)
+    lab.assert_nothing_is_mapped()
+
+
+def test_a_program_runs_while_its_port_is_open(lab: Lab) -> None:
+    script = "echo $PORTLEASE_4000_UDP; exit 7"
+    done = portlease(lab, "map", "4000/udp", "--no-state", "--", "sh", "-c", script)
+    assert (done.returncode, done.stdout) == (7, f"{WAN_ADDRESS}:4000\n"), done.stderr
+    assert f"4000/udp mapped to {WAN_ADDRESS}:4000" in done.stderr
+    lab.assert_nothing_is_mapped()
+
+
+def test_a_range_and_a_list_are_open_port_by_port(lab: Lab, start: Start) -> None:
+    lab.serve((LAN_HOST, 8080))
+    mapping = start(lab, "4000-4003/udp,8080:9080/udp")
+    for _ in range(5):
+        mapping.wait_for("installed")
+    assert sorted(entry.external_port for entry in lab.table()) == [4000, 4001, 4002, 4003, 9080]
+    assert lab.reach("udp", 9080) == f"{LAN_HOST}:8080"
+    assert mapping.stop() == 0
+    lab.assert_nothing_is_mapped()

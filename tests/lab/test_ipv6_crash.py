@@ -33,7 +33,7 @@ def end(lab: Lab, mapping: Mapping, protocols: tuple[str, ...], port: int) -> No
     """Ends a program that has taken up a pinhole for this port: nothing is left, or the user is told."""
     # miniupnpd 2.3.1 takes that for a renewal, and forgets at a renewal by PCP whose pinhole it is.
     refuses = protocols == ("pcp",)
-    assert mapping.stop() == (1 if refuses else 0), str(mapping)
+    assert mapping.stop() == (4 if refuses else 0), str(mapping)
     assert ("unconfirmed" in mapping.names()) == refuses
     assert lab.pinholes() == (holes(port) if refuses else [])
 

@@ -69,7 +69,7 @@ def test_a_new_prefix_is_followed_at_once(lab: Lab, start: Start, measured: Meas
     # what belongs to an address that is gone can only be closed from there; if it is left, the user is told
     left = lab.pinholes()
     assert left == [] if old == OLD_PREFIX_IS_DEPRECATED else set(left) <= {hole(LAN_HOST6)}
-    assert status == (1 if left else 0), str(mapping)
+    assert status == (4 if left else 0), str(mapping)
 
 
 def test_a_prefix_that_goes_away_and_comes_back_is_open_again(lab: Lab, start: Start) -> None:
