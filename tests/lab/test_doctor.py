@@ -148,6 +148,28 @@ def test_a_packet_that_arrives_from_outside_is_the_only_proof(reflected: Lab) ->
     lab.assert_nothing_is_mapped()
 
 
+def test_behind_carrier_grade_nat_a_stun_server_sees_another_address(make_lab: MakeLab) -> None:
+    lab = make_lab(daemon=False)
+    lab.ip("inet", "addr add 100.64.0.2/24 dev eth0")
+    lab.wan("100.64.0.9")
+    faults = '{"cgnat": true}'
+    gateway = ("gateway", "--bind", ROUTER, "--pcp-port", "5351", "--ssdp-port", "1900", "--faults", faults)
+    running = subprocess.Popen(
+        lab.inside("router", BINARY, *gateway), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert running.stdout and "started" in running.stdout.readline()
+    # The provider's NAT.
+    nat = "table ip cgn { chain in { type nat hook input priority 100; ip saddr 100.64.0.0/16 snat to 192.0.1.77; }; }"
+    lab.run("inet", "nft", nat).check_returncode()
+    with stun(lab):
+        status, findings = doctor(lab, "--stun", f"{INTERNET_HOST}:3478")
+    running.kill()
+    running.wait()
+    assert status == 3
+    assert findings["external_address"] == "100.64.0.9"
+    assert (findings["outside"]["address"], findings["outside"]["verdict"]) == ("192.0.1.77", "cgnat")
+
+
 def test_a_stun_server_sees_the_routers_address(lab: Lab) -> None:
     with stun(lab):
         _, findings = doctor(lab, "--stun", f"{INTERNET_HOST}:3478", "--no-map")

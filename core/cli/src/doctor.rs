@@ -242,7 +242,7 @@ async fn examine_all(
     let stun = async {
         let server = args.stun.as_ref()?;
         let seen = match stun::resolve(server, stun::PORT).await {
-            Ok(address) => stun::ask(address, None).await,
+            Ok(address) => stun::ask(address).await,
             Err(why) => Err(why),
         };
         Some((server.clone(), seen))
@@ -267,9 +267,7 @@ async fn examine_all(
         Some(Ok(test)) => test.internal_port,
         Some(Err(_)) | None => ANY_PORT,
     };
-    let local = ipv4.gateway.as_ref().ok().and_then(|report| report.local_address);
-    let outside =
-        stun.map(|(server, seen)| Outside::new(server, seen, ipv4.external_address(), local, &ipv4.place.network));
+    let outside = stun.map(|(server, seen)| Outside::new(server, seen, ipv4.external_address(), &ipv4.place.network));
     let asked = firewall.asked();
     let opener = firewall.opener(Transport::Udp, 4000);
     let firewall = firewall.judge(Transport::Udp, test_port, interface);

@@ -79,7 +79,8 @@ fn shown(text: &str) -> String {
     SHOWN.iter().fold(text.to_owned(), |text, (here, there)| text.replace(here, there))
 }
 
-/// The text without what differs from run to run: milliseconds, and the port that doctor chooses.
+/// The text without what differs from run to run: milliseconds, and the port that doctor chooses; and from machine to machine: the
+/// firewall.
 fn steady(text: &str) -> String {
     let mut steady = String::new();
     let mut digits = String::new();
@@ -92,7 +93,7 @@ fn steady(text: &str) -> String {
         digits.clear();
         steady.push(c);
     }
-    let lines = steady.lines().map(|line| {
+    let lines = steady.lines().filter(|line| !line.starts_with("This firewall")).map(|line| {
         let words: Vec<_> = line.split(' ').collect();
         let time = |at: usize| words.get(at + 1).is_some_and(|unit| unit.trim_end_matches([')', ',']) == "ms");
         let word = |(at, word): (usize, &&str)| match time(at) {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddrV4};
 
 use portlease::AddressClass;
 
-use crate::network::{Kind, Network};
+use crate::network::{Kind, Link, Network};
 
 /// What follows from the two addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,19 +45,19 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    /// Compares. `router`: the external address that the router tells; `local`: this machine's.
+    /// Compares. `seen`: what the server saw, and the address from which it was asked; `router`: the external address that the
+    /// router tells.
     pub(crate) fn new(
         server: String,
-        seen: Result<SocketAddrV4, String>,
+        seen: Result<(SocketAddrV4, IpAddr), String>,
         router: Option<IpAddr>,
-        local: Option<IpAddr>,
         network: &Network,
     ) -> Self {
         let sight = match &seen {
-            Ok(seen) => compare(IpAddr::V4(*seen.ip()), router, local, network),
+            Ok((seen, local)) => compare(IpAddr::V4(*seen.ip()), *local, router, network),
             Err(_) => Sight::Unknown,
         };
-        Self { server, seen, sight }
+        Self { server, seen: seen.map(|(seen, _)| seen), sight }
     }
 
     /// For people, without a full stop.
@@ -83,15 +83,16 @@ impl Outside {
     }
 }
 
-fn compare(seen: IpAddr, router: Option<IpAddr>, local: Option<IpAddr>, network: &Network) -> Sight {
+fn compare(seen: IpAddr, local: IpAddr, router: Option<IpAddr>, network: &Network) -> Sight {
     if router == Some(seen) {
         return Sight::Same;
     }
-    if local == Some(seen) {
+    if local == seen {
         return Sight::NoNat;
     }
-    let first = network.routes.first();
-    if first.is_some_and(|route| network.kind(&route.interface) == Kind::Vpn) {
+    // By the address, and not by a default route: VPNs have routes to each half of the internet, or a table of their own.
+    let is_local = |link: &&Link| link.addresses.iter().any(|address| IpAddr::V4(*address) == local);
+    if network.links.iter().find(is_local).is_some_and(|link| link.kind == Kind::Vpn) {
         return Sight::VpnExit;
     }
     match router.map(AddressClass::of) {
@@ -105,30 +106,36 @@ fn compare(seen: IpAddr, router: Option<IpAddr>, local: Option<IpAddr>, network:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portlease::net::route::Route;
+    use crate::network::State;
 
     #[test]
     fn the_address_that_is_seen_from_outside_tells_one_nat_from_two_and_from_a_vpn() {
-        let home = Network { routes: vec![Route::new("eth0", None, 0)], ..Network::default() };
-        let vpn = Network { routes: vec![Route::new("wg0", None, 0)], ..Network::default() };
+        let link = |name: &str, kind, address: [u8; 4]| Link {
+            name: name.to_owned(),
+            kind,
+            state: State::Connected,
+            addresses: vec![address.into()],
+        };
+        let links = vec![link("eth0", Kind::Wired, [192, 168, 1, 20]), link("wg0", Kind::Vpn, [10, 8, 0, 2])];
+        let network = Network { links, ..Network::default() };
+        let [home, vpn] = [[192, 168, 1, 20], [10, 8, 0, 2]].map(IpAddr::from);
         let seen: SocketAddrV4 = "192.0.1.1:5000".parse().unwrap();
-        for (router, network, sight) in [
-            (Some("192.0.1.1"), &home, Sight::Same),
-            (Some("192.0.1.1"), &vpn, Sight::Same),
-            (Some("100.64.0.9"), &home, Sight::Cgnat),
-            (Some("192.168.0.5"), &home, Sight::DoubleNat),
-            (Some("192.0.1.9"), &home, Sight::Differs),
-            (Some("192.0.1.9"), &vpn, Sight::VpnExit),
-            (None, &home, Sight::Unknown),
+        for (router, local, sight) in [
+            (Some("192.0.1.1"), home, Sight::Same),
+            (Some("192.0.1.1"), vpn, Sight::Same),
+            (Some("100.64.0.9"), home, Sight::Cgnat),
+            (Some("192.168.0.5"), home, Sight::DoubleNat),
+            (Some("192.0.1.9"), home, Sight::Differs),
+            (Some("192.0.1.9"), vpn, Sight::VpnExit),
+            (None, home, Sight::Unknown),
+            (None, IpAddr::from([192, 0, 1, 1]), Sight::NoNat),
         ] {
             let router = router.map(|router| router.parse().unwrap());
-            let outside = Outside::new("stun.example".to_owned(), Ok(seen), router, None, network);
-            assert_eq!(outside.sight, sight, "{router:?}");
+            let outside = Outside::new("stun.example".to_owned(), Ok((seen, local)), router, &network);
+            assert_eq!(outside.sight, sight, "{router:?} {local}");
             assert!(outside.text().starts_with("192.0.1.1, "), "{}", outside.text());
         }
-        let own = Outside::new("s".to_owned(), Ok(seen), None, Some("192.0.1.1".parse().unwrap()), &home);
-        assert_eq!(own.sight, Sight::NoNat);
-        let silent = Outside::new("s".to_owned(), Err("no answer".to_owned()), None, None, &home);
+        let silent = Outside::new("s".to_owned(), Err("no answer".to_owned()), None, &network);
         assert_eq!((silent.sight, silent.text().as_str()), (Sight::Unknown, "unknown: no answer"));
     }
 }

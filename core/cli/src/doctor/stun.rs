@@ -1,7 +1,7 @@
 //! What address a STUN server sees: one Binding request (RFC 8489) over UDP and IPv4.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use tokio::net::{UdpSocket, lookup_host};
@@ -33,12 +33,13 @@ pub(crate) async fn resolve(server: &str, port: u16) -> Result<SocketAddr, Strin
     found.find(SocketAddr::is_ipv4).ok_or_else(|| format!("{server} has no IPv4 address"))
 }
 
-/// The address from which the server saw the request, or why that is not known.
-pub(crate) async fn ask(server: SocketAddr, local: Option<Ipv4Addr>) -> Result<SocketAddrV4, String> {
+/// The address from which the server saw the request, and the one from which it left this machine; or why that is not known.
+pub(crate) async fn ask(server: SocketAddr) -> Result<(SocketAddrV4, IpAddr), String> {
     let failed = |error: io::Error| format!("{server}: {error}");
-    let socket = UdpSocket::bind((local.unwrap_or(Ipv4Addr::UNSPECIFIED), 0)).await.map_err(failed)?;
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await.map_err(failed)?;
     // From now on only the server's datagrams arrive.
     socket.connect(server).await.map_err(failed)?;
+    let local = socket.local_addr().map_err(failed)?.ip();
     let transaction: [u8; 12] = rand::random();
     let request = request(transaction);
     let mut buffer = [0; 1500];
@@ -53,7 +54,7 @@ pub(crate) async fn ask(server: SocketAddr, local: Option<Ipv4Addr>) -> Result<S
             }
         };
         match timeout(wait, answer).await {
-            Ok(Ok(seen)) => return Ok(seen),
+            Ok(Ok(seen)) => return Ok((seen, local)),
             Ok(Err(error)) => return Err(failed(error)),
             Err(_) => {}
         }
@@ -138,8 +139,8 @@ mod tests {
             answer[8..20].copy_from_slice(&buffer[8..20]);
             server.send_to(&answer, from).await.unwrap();
         };
-        let (seen, ()) = tokio::join!(ask(address, None), serve);
-        assert_eq!(seen, Ok("192.0.2.1:32853".parse().unwrap()));
+        let (seen, ()) = tokio::join!(ask(address), serve);
+        assert_eq!(seen, Ok(("192.0.2.1:32853".parse().unwrap(), Ipv4Addr::LOCALHOST.into())));
     }
 
     #[tokio::test]
