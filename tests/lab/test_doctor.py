@@ -6,11 +6,13 @@ import json
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from conftest import MakeLab
+from conftest import MakeLab, Start
 from homelab import LAN_HOST, NEIGHBOUR, ROUTER, WAN_ADDRESS, Lab
 from portlease import BINARY, portlease
 
@@ -39,14 +41,36 @@ def hint(lab: Lab, *arguments: str) -> str:
     return done.stderr.split("  try: ", 1)[-1]
 
 
-@pytest.fixture
-def reflected(lab: Lab) -> Iterator[Lab]:
-    """A lab with a reflector in the internet."""
+@contextmanager
+def reflector(lab: Lab) -> Iterator[None]:
+    """A reflector in the internet."""
     running = subprocess.Popen(lab.inside("inet", BINARY, "reflector"), stdout=subprocess.PIPE, text=True)
     assert running.stdout and "listens on" in running.stdout.readline()
-    yield lab
+    yield
     running.terminate()
     assert running.wait(timeout=10) == 0
+
+
+# One answer for each Binding request (RFC 8489).
+STUN_SERVER = (
+    "import socket, struct\n"
+    "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 3478)); print('ready', flush=True)\n"
+    "while True:\n"
+    "  m, (a, p) = s.recvfrom(2048)\n"
+    "  x = struct.pack('!HHBBH', 0x20, 8, 0, 1, p ^ 0x2112)\n"
+    "  x += bytes(i ^ j for i, j in zip(socket.inet_aton(a), m[4:8]))\n"
+    "  s.sendto(struct.pack('!HH', 0x101, len(x)) + m[4:20] + x, (a, p))\n"
+)
+
+
+@contextmanager
+def stun(lab: Lab) -> Iterator[None]:
+    """A STUN server in the internet."""
+    running = subprocess.Popen(lab.inside("inet", "python3", "-c", STUN_SERVER), stdout=subprocess.PIPE, text=True)
+    assert running.stdout and running.stdout.readline() == "ready\n"
+    yield
+    running.kill()
+    running.wait()
 
 
 def test_without_a_default_route_the_hint_is_about_the_route(lab: Lab) -> None:
@@ -131,8 +155,13 @@ def test_doctor_knows_the_model_and_the_state_of_the_router_and_all_routes(lab: 
     assert "Default route    no router by tun9, a VPN (metric 50)" in portlease(lab, "doctor", "--no-map").stdout
 
 
-def test_a_packet_that_arrives_from_outside_is_the_only_proof(reflected: Lab) -> None:
-    lab = reflected
+def test_a_packet_that_arrives_from_outside_is_the_only_proof(lab: Lab) -> None:
+    with reflector(lab):
+        proves_reachability(lab)
+
+
+def proves_reachability(lab: Lab) -> None:
+    """The verdicts with an open port, with a firewall, and with a program on the port."""
     status, findings = doctor(lab, "4700", "--reflector", INTERNET_HOST)
     assert [port["reach"]["verdict"] for port in findings["ports"]] == ["reachable", "reachable"]
     assert f"{INTERNET_HOST} sent to {WAN_ADDRESS}:4700" in findings["ports"][0]["reach"]["evidence"]
@@ -146,6 +175,22 @@ def test_a_packet_that_arrives_from_outside_is_the_only_proof(reflected: Lab) ->
     _, findings = doctor(lab, "4500/udp", "--reflector", INTERNET_HOST)
     assert findings["ports"][0]["reach"]["verdict"] == "unknown", "a program has the port"
     lab.assert_nothing_is_mapped()
+
+
+@pytest.mark.parametrize("mode", ["default", "pmp"])
+def test_the_look_from_outside_leaves_the_mapping_of_a_running_map_alone(
+    make_lab: MakeLab, start: Start, tmp_path: Path, mode: str
+) -> None:
+    lab = make_lab(mode=mode)
+    lab.environment["XDG_STATE_HOME"] = str(tmp_path)
+    mapping = start(lab, "4700/udp", "--state-dir", str(tmp_path / "portlease"))
+    mapping.wait_for("installed")
+    with reflector(lab):
+        status, findings = doctor(lab, "4700/udp", "--reflector", INTERNET_HOST)
+    assert (status, findings["ports"][0]["reach"]["verdict"]) == (0, "reachable"), findings["ports"]
+    assert any("4700" in rule for rule in lab.rules())
+    assert mapping.stop() == 0
+    assert "revoked" not in mapping.names()
 
 
 def test_behind_carrier_grade_nat_a_stun_server_sees_another_address(make_lab: MakeLab) -> None:
@@ -187,29 +232,3 @@ def test_a_report_has_no_public_address_and_says_what_was_masked(lab: Lab) -> No
     assert "public IPv4 addresses: 1, as [public-ipv4-N]" in text
     assert WAN_ADDRESS not in text and "2d00:77::10" not in text and socket.gethostname() not in text
     assert text.count("[public-ipv4-1]") >= 3 and LAN_HOST in text and "[ipv6-1]" in text
-
-
-class stun:
-    """A STUN server (RFC 8489) in the internet, that runs in a thread of its own namespace's process."""
-
-    SERVER = (
-        "import socket, struct\n"
-        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 3478)); print('ready', flush=True)\n"
-        "while True:\n"
-        "  m, (a, p) = s.recvfrom(2048)\n"
-        "  x = struct.pack('!HHBBH', 0x20, 8, 0, 1, p ^ 0x2112)\n"
-        "  x += bytes(i ^ j for i, j in zip(socket.inet_aton(a), m[4:8]))\n"
-        "  s.sendto(struct.pack('!HH', 0x101, len(x)) + m[4:20] + x, (a, p))\n"
-    )
-
-    def __init__(self, lab: Lab) -> None:
-        self._process = subprocess.Popen(
-            lab.inside("inet", "python3", "-c", self.SERVER), stdout=subprocess.PIPE, text=True
-        )
-
-    def __enter__(self) -> None:
-        assert self._process.stdout and self._process.stdout.readline() == "ready\n"
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()

@@ -83,7 +83,7 @@ impl Firewall {
 
     fn judge_rules(&self, packet: &Packet<'_>) -> Verdict {
         // The rules of iptables on top of nftables are in both answers, and only iptables can read all of them.
-        let both = matches!(&self.iptables, Answer::Said(text) if text.contains("(nf_tables)"));
+        let both = matches!(&self.iptables, Answer::Said(text) if text.contains("*filter"));
         let fates = [
             ("nft", self.nft.read(|text| nft::fate(text, packet, both))),
             ("iptables-save", self.iptables.read(|text| iptables::fate(text, packet))),

@@ -60,7 +60,7 @@ fn rule(words: &[String], packet: &Packet<'_>) -> Option<Rule> {
                 break;
             }
             "-m" => match words.next()? {
-                "tcp" | "udp" | "multiport" | "conntrack" | "state" | "comment" => Truth::Yes,
+                "tcp" | "udp" | "multiport" | "conntrack" | "state" | "comment" | "addrtype" => Truth::Yes,
                 _ => Truth::Maybe,
             },
             "--comment" => words.next().map(|_| Truth::Yes)?,
@@ -70,6 +70,8 @@ fn rule(words: &[String], packet: &Packet<'_>) -> Option<Rule> {
             },
             "-i" => interface(words.next()?, packet),
             "-s" => comes_from(words.next()?),
+            "-d" => goes_to(words.next()?),
+            "--dst-type" => Truth::of(matches!(words.next()?, "LOCAL" | "UNICAST")),
             "--dport" | "--dports" => Truth::of(words.next()?.split(',').any(|ports| has(ports, packet.port))),
             // Peers send from any port, so a rule for a single one is not about them.
             "--sport" => match words.next()?.parse::<u16>() {
@@ -103,6 +105,15 @@ fn interface(name: &str, packet: &Packet<'_>) -> Truth {
         (None, _) => Truth::Maybe,
         (Some(interface), Some(prefix)) => Truth::of(interface.starts_with(prefix)),
         (Some(interface), None) => Truth::of(interface == name),
+    }
+}
+
+/// Whether a packet to this machine may go to this network.
+fn goes_to(network: &str) -> Truth {
+    let address = network.split('/').next().and_then(|address| address.parse::<std::net::Ipv4Addr>().ok());
+    match address {
+        Some(address) if address.is_multicast() || address.is_broadcast() || address.is_loopback() => Truth::No,
+        _ => Truth::Maybe,
     }
 }
 

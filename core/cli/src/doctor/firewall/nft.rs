@@ -25,7 +25,8 @@ pub(super) fn fate(text: &str, packet: &Packet<'_>, but_iptables: bool) -> Fate 
         let object = if chain.is_object() { chain } else { rule };
         let (family, table) = (text_of(&object["family"]), text_of(&object["table"]));
         // Neither IPv6 nor frames before they are packets.
-        if !matches!(family, "ip" | "inet") || (but_iptables && (family, table) == ("ip", "filter")) {
+        let of_iptables = family == "ip" && matches!(table, "filter" | "nat" | "mangle" | "raw" | "security");
+        if !matches!(family, "ip" | "inet") || (but_iptables && of_iptables) {
             continue;
         }
         let table_name = format!("{family} {table}");

@@ -40,6 +40,57 @@ COMMIT
 COMMIT
 "#;
 
+/// What ufw makes of `ufw default deny; ufw allow 4000/udp`, without its rules for ICMP.
+const UFW: &str = r#"*filter
+:INPUT DROP [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+:ufw-after-input - [0:0]
+:ufw-before-input - [0:0]
+:ufw-before-logging-input - [0:0]
+:ufw-after-logging-input - [0:0]
+:ufw-logging-deny - [0:0]
+:ufw-not-local - [0:0]
+:ufw-reject-input - [0:0]
+:ufw-skip-to-policy-input - [0:0]
+:ufw-track-input - [0:0]
+:ufw-user-input - [0:0]
+-A INPUT -j ufw-before-logging-input
+-A INPUT -j ufw-before-input
+-A INPUT -j ufw-after-input
+-A INPUT -j ufw-after-logging-input
+-A INPUT -j ufw-reject-input
+-A INPUT -j ufw-track-input
+-A ufw-after-input -p udp -m udp --dport 137 -j ufw-skip-to-policy-input
+-A ufw-after-input -m addrtype --dst-type BROADCAST -j ufw-skip-to-policy-input
+-A ufw-after-logging-input -m limit --limit 3/min --limit-burst 10 -j LOG --log-prefix "[UFW BLOCK] "
+-A ufw-before-input -i lo -j ACCEPT
+-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A ufw-before-input -m conntrack --ctstate INVALID -j ufw-logging-deny
+-A ufw-before-input -m conntrack --ctstate INVALID -j DROP
+-A ufw-before-input -p icmp -m icmp --icmp-type 8 -j ACCEPT
+-A ufw-before-input -p udp -m udp --sport 67 --dport 68 -j ACCEPT
+-A ufw-before-input -j ufw-not-local
+-A ufw-before-input -d 224.0.0.251/32 -p udp -m udp --dport 5353 -j ACCEPT
+-A ufw-before-input -d 239.255.255.250/32 -p udp -m udp --dport 1900 -j ACCEPT
+-A ufw-before-input -j ufw-user-input
+-A ufw-logging-deny -m conntrack --ctstate INVALID -m limit --limit 3/min --limit-burst 10 -j RETURN
+-A ufw-logging-deny -m limit --limit 3/min --limit-burst 10 -j LOG --log-prefix "[UFW BLOCK] "
+-A ufw-not-local -m addrtype --dst-type LOCAL -j RETURN
+-A ufw-not-local -m addrtype --dst-type MULTICAST -j RETURN
+-A ufw-not-local -m addrtype --dst-type BROADCAST -j RETURN
+-A ufw-not-local -m limit --limit 3/min --limit-burst 10 -j ufw-logging-deny
+-A ufw-not-local -j DROP
+-A ufw-skip-to-policy-input -j DROP
+-A ufw-user-input -p udp -m udp --dport 4000 -j ACCEPT
+COMMIT
+"#;
+
+/// The same table as nftables shows it, which cannot read what iptables alone understands.
+const NFT_OF_IPTABLES: &str = r#"{"nftables":[{"table":{"family":"ip","name":"filter"}},
+{"chain":{"family":"ip","table":"filter","name":"INPUT","type":"filter","hook":"input","prio":0,"policy":"drop"}},
+{"rule":{"family":"ip","table":"filter","chain":"INPUT","expr":[{"xt":null},{"counter":{"packets":0,"bytes":0}},{"drop":null}]}}]}"#;
+
 fn said(text: &str) -> Answer {
     Answer::Said(text.to_owned())
 }
@@ -78,6 +129,16 @@ fn the_rules_of_iptables_are_followed_as_a_packet_would() {
         (Tcp, 443, "drops"),
         (Tcp, 22, "unknown"),
     ] {
+        assert_eq!(judged(&firewall, transport, port), verdict, "{port}/{transport}");
+    }
+}
+
+#[test]
+fn the_rules_of_ufw_are_read_through_iptables_whatever_nftables_makes_of_them() {
+    let firewall = Firewall { iptables: said(UFW), nft: said(NFT_OF_IPTABLES), ..Firewall::default() };
+    for (transport, port, verdict) in
+        [(Udp, 4000, "passes"), (Tcp, 4000, "drops"), (Udp, 1900, "drops"), (Udp, 137, "drops")]
+    {
         assert_eq!(judged(&firewall, transport, port), verdict, "{port}/{transport}");
     }
 }
