@@ -245,7 +245,7 @@ fn doctor_shows_both_families_and_closes_its_pinhole() {
     let text = ended.text();
     assert_eq!(ended.status, Some(0), "{text}");
     let (ipv4, ipv6) = text.split_once("\n\nIPv6\n").unwrap_or_else(|| panic!("{text}"));
-    assert!(ipv4.starts_with("IPv4\nRouter           127.0.0.1\n"), "{text}");
+    assert!(ipv4.contains("\n\nIPv4\nRouter           127.0.0.1\n"), "{text}");
     for part in [
         "Router           ::1\n",
         "This machine     ::1\n",
@@ -311,7 +311,8 @@ fn doctor_is_content_with_ipv6_alone() {
     let (status, report) = report(&gateway, "--protocol upnp");
     assert_eq!(
         (status, &report["families"], &report["mappable"]),
-        (Some(0), &json!(["ipv6"]), &json!(false)),
+        // The internet does not know the loopback address; without a port that was opened it would be 1.
+        (Some(3), &json!(["ipv6"]), &json!(false)),
         "{report}"
     );
 }
