@@ -157,7 +157,7 @@ async fn two_leases_may_not_ask_for_the_same_external_port() {
     let _first = mapper.map(UDP_4000).unwrap();
     let error = mapper.map(MapRequest::new(4001, Transport::Udp).external_port(4000)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(error.to_string().starts_with("external_port: udp port 4000 outside"), "{error}");
+    assert!(error.to_string().starts_with("external_port: udp port 4000 is asked for by"), "{error}");
 }
 
 #[tokio::test]

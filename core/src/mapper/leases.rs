@@ -76,7 +76,7 @@ pub(super) fn clash(live: &MapRequest, new: &MapRequest) -> Option<PortMappingEr
     }
     (live.suggested_port() == new.suggested_port()).then(|| {
         let message = format!(
-            "external {transport} port {} is asked for by this mapper's lease on port {}; choose another",
+            "{transport} port {} is asked for by this mapper's lease on port {}; choose another",
             new.suggested_port(),
             live.internal_port
         );
