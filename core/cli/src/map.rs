@@ -37,20 +37,20 @@ reason. An open firewall cannot be told from a closed one by asking.
 
 With -- COMMAND that program runs while the ports are open. It starts as soon as the first answer for each port is known, \
 also if none could be mapped: --when-mapped waits for every port, and with --retry never a port that cannot be mapped ends \
-portlease before the program starts. Signals are passed on to the program. When it ends the ports are released, and its exit \
-status is that of portlease: 126 or 127 if it could not be started. stdout is left to the program; what portlease has to say \
-goes to stderr.
+portlease before the program starts. Signals are passed on to the program. When it ends, the ports are released, and its exit \
+status becomes that of portlease: 126 or 127 if it could not be started. stdout belongs to the program, so all lines of \
+portlease go to stderr, with --json too.
 
---on-change runs a command when the first answers are known and at each change after that, also when a mapping is lost. Only \
-one runs at a time: what changes meanwhile is told by one more run, with the latest addresses. A run that takes longer than a \
-minute is killed; one that is under way at the end is left alone. What it writes goes to stderr.
+--on-change runs a command once the ports are mapped, and again when an external address or port changes or a mapping is lost. \
+Only one runs at a time: if something changes meanwhile, one more run follows with the latest addresses. A run that takes \
+longer than a minute is killed; one that is under way at the end is left alone. What the command writes goes to stderr.
 
-Both get the external address of each mapped port in a variable that is named after the port inside: \
-PORTLEASE_4000_UDP=192.0.2.7:4000, with IPv6 PORTLEASE_4000_UDP_IPV6=[2001:db8::5]:4000. A port that is not mapped has no \
+COMMAND and the command of --on-change get the external address of each mapped port in a variable with the port inside in its \
+name: PORTLEASE_4000_UDP=192.0.2.7:4000, with IPv6 PORTLEASE_4000_UDP_IPV6=[2001:db8::5]:4000. A port that is not mapped has no \
 variable. If the router does not know its own address, the value is only the port, such as `:4000`.
 
-A service manager is told by NOTIFY_SOCKET (systemd's Type=notify) when the first answers are known, how the ports are, and \
-when the end begins. The unit portlease@.service maps one port: `systemctl enable --now portlease@4000-udp`.
+Under systemd, with Type=notify, portlease reports when the first answer for each port is known, what is mapped, and when it \
+begins to stop. The unit portlease@.service keeps a port open: `systemctl enable --now portlease@4000-udp`.
 
 At the end it waits until the router has confirmed that every port is released; a second Ctrl-C ends the wait. A port \
 that the router did not confirm may stay mapped: a warning names it, with the time when its lifetime ends.

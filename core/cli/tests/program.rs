@@ -41,7 +41,7 @@ fn a_program_runs_while_its_ports_are_open_and_its_exit_status_is_ours() {
 #[test]
 fn a_program_runs_even_if_nothing_could_be_mapped() {
     let gateway = gateway_with(refusing());
-    let mut command = map_with(&gateway, "4000/udp", "echo \"<$PORTLEASE_4000_UDP>\"");
+    let mut command = map_with(&gateway, "4000/udp", "echo \"<$PORTLEASE_4000_UDP$NOTIFY_SOCKET>\"");
     command.env("PORTLEASE_4000_UDP", "198.51.100.1:1").env("NOTIFY_SOCKET", "/nowhere");
     let ended = start(command).end();
     assert_eq!((ended.status, ended.text().as_str()), (Some(0), "<>"), "{ended:?}");
