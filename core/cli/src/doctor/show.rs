@@ -86,8 +86,8 @@ impl Page {
             (true, _) => Colour::Yellow,
         };
         self.lines.push(self.paint.colour(colour, &findings.verdict()));
-        self.next(&findings.next_steps());
         self.next(&Vec::from_iter(seen.and_then(Seen::firewall_step)));
+        self.next(&findings.next_steps());
     }
 
     fn next(&mut self, steps: &[String]) {
