@@ -161,9 +161,10 @@ fn list_writes_one_object_for_each_pinhole_on_record() {
 fn doctor_writes_one_report() {
     let gateway = gateway_with(Faults { nat_pmp: Mode::Refuse(2), ..Faults::default() });
     let report = run_at(&gateway, "doctor --json").json().pop().unwrap();
-    let found = ["gateway", "interface", "local_address", "error", "protocols", "device"];
+    let found = ["gateway", "interface", "local_address", "error", "protocols", "device", "presence"];
     let concluded = ["external_address", "address_class", "test_mapping", "mappable", "verdict", "next"];
-    assert_names(&report, &[&["version", "families", "ipv6"], &found[..], &concluded[..]].concat());
+    let whole = ["version", "families", "ipv6", "network", "firewall", "router", "ports", "outside"];
+    assert_names(&report, &[&whole[..], &found[..], &concluded[..]].concat());
     assert_names(&report["ipv6"], &[&found[..], &concluded[..]].concat());
     let of = |protocol| report["protocols"].as_array().unwrap().iter().find(|one| one["protocol"] == protocol).unwrap();
     assert_names(of("upnp"), &["ok", "protocol", "round_trip_ms", "external_address", "device"]);
