@@ -38,6 +38,8 @@ pub(crate) struct Description {
     pub services: Vec<Service>,
     /// The services that open IPv6 pinholes, likewise.
     pub pinholes: Vec<Service>,
+    /// The service that tells of the line to the internet.
+    pub line: Option<Service>,
 }
 
 impl Display for Description {
@@ -109,6 +111,7 @@ pub(crate) fn parse(bytes: &[u8], location: &Url) -> Result<Description, String>
         udn: text("UDN").unwrap_or_default(),
         services: services_that(maps_ports),
         pinholes: services_that(opens_pinholes),
+        line: services_that(tells_of_the_line).into_iter().next(),
     })
 }
 
@@ -163,6 +166,11 @@ fn maps_ports(service_type: &str) -> bool {
 /// The same with WANIPv6FirewallControl.
 fn opens_pinholes(service_type: &str) -> bool {
     kind(service_type) == Some("WANIPv6FirewallControl")
+}
+
+/// The same with WANCommonInterfaceConfig.
+fn tells_of_the_line(service_type: &str) -> bool {
+    kind(service_type) == Some("WANCommonInterfaceConfig")
 }
 
 fn kind(service_type: &str) -> Option<&str> {

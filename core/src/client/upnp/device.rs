@@ -35,6 +35,8 @@ pub(super) struct Device {
     /// The root device's UDN, by which it is known again at another address or port; empty where it has none.
     pub(super) udn: String,
     pub(super) service: Service,
+    /// The service that tells of the line to the internet.
+    pub(super) line: Option<Service>,
     /// Whether its WAN connection is up; `None` where it does not tell or was not asked.
     pub(super) connected: Option<bool>,
     /// What it said about its address, and when; `None` where it did not answer that.

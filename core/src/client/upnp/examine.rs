@@ -60,6 +60,7 @@ pub(super) async fn examine_if(
         igd_version: description.igd_version,
         udn: description.udn.clone(),
         service,
+        line: description.line.clone(),
         connected,
         external,
         boot_id: lead.boot_id,

@@ -20,6 +20,7 @@ fn device(responder: [u8; 4]) -> Device {
         igd_version: None,
         udn: String::new(),
         service: Service::known(&url, IP1).unwrap(),
+        line: None,
         connected: Some(true),
         external: None,
         boot_id: None,

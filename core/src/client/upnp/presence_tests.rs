@@ -34,6 +34,7 @@ fn device(location: &str, boot_id: Option<u32>) -> Device {
         igd_version: None,
         udn: "uuid:1".into(),
         service: service.unwrap(),
+        line: None,
         connected: None,
         external: None,
         boot_id,

@@ -11,7 +11,7 @@ use super::target::Target;
 use super::{UpnpMapper, action::Control};
 use crate::error::PortMappingError;
 
-/// What GetStatusInfo says (WANIPConnection:2 2.5.8).
+/// What GetStatusInfo (WANIPConnection:2 2.5.8) and GetCommonLinkProperties (WANCommonInterfaceConfig:1 2.4.2) say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WanStatus {
@@ -21,6 +21,10 @@ pub struct WanStatus {
     pub last_error: Option<String>,
     /// How long the connection has been up; `None` if the router does not tell.
     pub uptime: Option<Duration>,
+    /// The rate of the line to the internet in bits per second; `None` if the router does not tell.
+    pub upstream_rate: Option<u64>,
+    /// As `upstream_rate`, from the internet.
+    pub downstream_rate: Option<u64>,
 }
 
 impl UpnpMapper {
@@ -32,9 +36,12 @@ impl UpnpMapper {
         let mut target = Target::of_device(&device);
         loop {
             let result = status(target.control(&self.caller)).await;
-            if let Some(result) = self.settled(&mut target, result).await {
-                return result.map_err(|error| self.failed(error, "GetStatusInfo", &target));
+            let Some(result) = self.settled(&mut target, result).await else { continue };
+            let mut told = result.map_err(|error| self.failed(error, "GetStatusInfo", &target))?;
+            if let Some(service) = &device.line {
+                (told.upstream_rate, told.downstream_rate) = rates(Control { caller: &self.caller, service }).await;
             }
+            return Ok(told);
         }
     }
 
@@ -58,7 +65,23 @@ async fn status(control: Control<'_>) -> Result<WanStatus, CallError> {
         status,
         last_error: text("NewLastConnectionError").filter(|error| error != "ERROR_NONE"),
         uptime: answer.argument("NewUptime").and_then(|text| text.parse().ok()).map(Duration::from_secs),
+        upstream_rate: None,
+        downstream_rate: None,
     })
+}
+
+/// The rates of the line, up and down. A router that does not know its line tells 0 or nothing.
+async fn rates(control: Control<'_>) -> (Option<u64>, Option<u64>) {
+    match control.own_action("GetCommonLinkProperties", "", Need::Optional, None).await {
+        Ok(answer) => {
+            let rate = |name| answer.argument(name).and_then(|text| text.parse().ok()).filter(|rate| *rate > 0);
+            (rate("NewLayer1UpstreamMaxBitRate"), rate("NewLayer1DownstreamMaxBitRate"))
+        }
+        Err(error) => {
+            tracing::debug!(url = %control.service.control_url, %error, "the device does not tell the rate of its line");
+            (None, None)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +105,26 @@ mod tests {
             let status = mapper.wan_status().await.unwrap();
             assert_eq!((status.status.as_str(), status.uptime), ("Connected", Some(Duration::from_secs(90))));
             assert_eq!(status.last_error.as_deref(), told);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_rate_of_the_line_is_told_if_the_router_knows_it() {
+        const LINE: &str = "urn:schemas-upnp-org:service:WANCommonInterfaceConfig:1";
+        for (down, told) in [("100000000", Some(100_000_000)), ("0", None), ("fast", None), ("", None)] {
+            let web = Web::start(&[(LINE, "/line"), (IP1, "/ctl")], move |call| match call.action.as_str() {
+                "GetStatusInfo" => Some(ok("GetStatusInfo", &[("NewConnectionStatus", "Connected")])),
+                "GetCommonLinkProperties" if call.path == "/line" && !down.is_empty() => {
+                    let rates = [("NewLayer1UpstreamMaxBitRate", "40000000"), ("NewLayer1DownstreamMaxBitRate", down)];
+                    Some(ok("GetCommonLinkProperties", &rates))
+                }
+                _ => None,
+            })
+            .await;
+            let ssdp = Ssdp::start(vec![web.location()]).await;
+            let status = mapper(&ssdp).wan_status().await.unwrap();
+            assert_eq!(status.downstream_rate, told, "{down}");
+            assert_eq!(status.upstream_rate, (!down.is_empty()).then_some(40_000_000), "{down}");
         }
     }
 
