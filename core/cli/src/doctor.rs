@@ -23,10 +23,13 @@ use portlease::{
 };
 
 use self::firewall::{Firewall, Verdict};
+pub(crate) use self::json::protocol as protocol_json;
 use self::outside::Outside;
 use self::port::PortFindings;
 use self::reach::Reach;
 use self::router::RouterFacts;
+pub(crate) use self::router::{describe, device_json, wan_json, wan_text};
+pub(crate) use self::show::protocol_line;
 use crate::advice::{Doing, Hints};
 use crate::args::{self, PathArgs, PcpPortArgs, PortSpec, ProtocolArgs};
 use crate::diagnosis::{Findings, Place, TestMapping};

@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //!
-//! One module for each subcommand (`map`, `doctor`, `list`, `unmap`, `run`, `reflector`, `gateway`, `demo`, `completions`);
+//! One module for each subcommand (`map`, `doctor`, `ip`, `router_status`, `list`, `unmap`, `run`, `reflector`, `gateway`, `demo`, `completions`);
 //! `session` is a stay of `map`, `company` who else is told of it: `program` runs COMMAND, `hook` what `--on-change` names, `service` speaks to
 //! systemd, `outside` has the variables for both, `log` writes what `-v` tells, `state` finds the folder for its records, `args` reads what all
 //! share, `ports` the ports of `map`, `output` writes plain lines, status lines or JSON, `screen` draws the status lines with `echo` switched off,
@@ -29,6 +29,7 @@ mod echo;
 mod event;
 mod gateway;
 mod hook;
+mod ip;
 mod leftover;
 mod list;
 mod log;
@@ -47,6 +48,7 @@ mod presence;
 mod program;
 mod reflector;
 mod repair;
+mod router_status;
 mod run;
 mod screen;
 mod service;
@@ -100,6 +102,8 @@ struct Cli {
 enum Command {
     Map(map::MapArgs),
     Doctor(doctor::DoctorArgs),
+    Status(router_status::StatusArgs),
+    Ip(ip::IpArgs),
     List(list::ListArgs),
     Unmap(unmap::UnmapArgs),
     Run(run::RunArgs),
@@ -115,6 +119,8 @@ impl Command {
         match self {
             Self::Map(args) => Some(&args.log),
             Self::Doctor(args) => Some(&args.log),
+            Self::Status(args) => Some(&args.ask.log),
+            Self::Ip(args) => Some(&args.ask.log),
             Self::List(args) => Some(&args.log),
             Self::Unmap(args) => Some(&args.log),
             Self::Run(_) | Self::Reflector(_) | Self::Gateway(_) | Self::Demo(_) | Self::Completions(_) => None,
@@ -126,6 +132,8 @@ impl Command {
         match self {
             Self::Map(args) => Hints::new(Doing::Map, args.path.config()),
             Self::Doctor(args) => Hints::new(Doing::Map, args.path.config()),
+            Self::Status(args) => Hints::new(Doing::Map, args.ask.path.config()),
+            Self::Ip(args) => Hints::new(Doing::Map, args.ask.path.config()),
             Self::List(args) => Hints::new(Doing::List, args.path.config()),
             Self::Unmap(args) => Hints::new(Doing::Unmap, args.path.config()),
             Self::Run(_) | Self::Reflector(_) | Self::Gateway(_) | Self::Demo(_) | Self::Completions(_) => {
@@ -159,6 +167,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let outcome = match cli.command {
         Command::Map(args) => block_on(map::run(args)),
         Command::Doctor(args) => block_on(doctor::run(args)),
+        Command::Status(args) => block_on(router_status::run(args)),
+        Command::Ip(args) => block_on(ip::run(args)),
         Command::List(args) => block_on(list::run(args)),
         Command::Unmap(args) => block_on(unmap::run(args)),
         Command::Run(args) => run::run(&args),

@@ -8,7 +8,7 @@ use common::*;
 use portlease_gateway::{Faults, Gateway, Mode, Transport};
 use serde_json::json;
 
-const SUBCOMMANDS: [&str; 7] = ["map", "doctor", "list", "unmap", "gateway", "demo", "completions"];
+const SUBCOMMANDS: [&str; 9] = ["map", "doctor", "status", "ip", "list", "unmap", "gateway", "demo", "completions"];
 
 fn here(port: u16) -> SocketAddr {
     ([127, 0, 0, 1], port).into()

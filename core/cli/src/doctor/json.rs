@@ -100,7 +100,8 @@ fn family(findings: &Findings) -> Value {
     })
 }
 
-fn protocol(report: &ProtocolReport) -> Value {
+/// What one protocol answered.
+pub(crate) fn protocol(report: &ProtocolReport) -> Value {
     let mut value = match &report.outcome {
         Err(error) => failure(&ErrorReport::from(error)),
         Ok(offer) => json!({

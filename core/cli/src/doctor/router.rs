@@ -50,21 +50,14 @@ impl RouterFacts {
 
     /// The state of the connection to the internet, for people.
     pub(crate) fn wan_text(&self) -> Option<String> {
-        let wan = self.wan.as_ref()?;
-        let since = wan.uptime.map(|uptime| format!(" for {}", span(uptime))).unwrap_or_default();
-        let error = wan.last_error.as_ref().map(|error| format!(", last error {error}")).unwrap_or_default();
-        Some(format!("{}{since}{error}", wan.status))
+        self.wan.as_ref().map(wan_text)
     }
 
     pub(crate) fn json(&self) -> Value {
         json!({
             "device": self.device.as_ref().map(device_json),
             "other_devices": self.others.iter().map(device_json).collect::<Vec<_>>(),
-            "wan": self.wan.as_ref().map(|wan| json!({
-                "status": wan.status,
-                "last_error": wan.last_error,
-                "uptime": wan.uptime.map(|uptime| uptime.as_secs()),
-            })),
+            "wan": self.wan.as_ref().map(wan_json),
         })
     }
 }
@@ -80,7 +73,24 @@ pub(crate) fn describe(device: &DeviceInfo) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn device_json(device: &DeviceInfo) -> Value {
+/// The state of the connection to the internet, for people.
+pub(crate) fn wan_text(wan: &WanStatus) -> String {
+    let since = wan.uptime.map(|uptime| format!(" for {}", span(uptime))).unwrap_or_default();
+    let error = wan.last_error.as_ref().map(|error| format!(", last error {error}")).unwrap_or_default();
+    format!("{}{since}{error}", wan.status)
+}
+
+pub(crate) fn wan_json(wan: &WanStatus) -> Value {
+    json!({
+        "status": wan.status,
+        "last_error": wan.last_error,
+        "uptime": wan.uptime.map(|uptime| uptime.as_secs()),
+        "upstream_rate": wan.upstream_rate,
+        "downstream_rate": wan.downstream_rate,
+    })
+}
+
+pub(crate) fn device_json(device: &DeviceInfo) -> Value {
     json!({
         "address": device.address.to_string(),
         "name": device.friendly_name,

@@ -238,7 +238,8 @@ fn test_line(test: &TestMapping, family: AddressFamily) -> String {
     format!("{}/udp mapped to {outside} by {} in {} ms, {end}", test.internal_port, test.protocol, test.elapsed_ms)
 }
 
-fn protocol_line(report: &ProtocolReport) -> (bool, String) {
+/// Whether a protocol answers, and how fast, or why not.
+pub(crate) fn protocol_line(report: &ProtocolReport) -> (bool, String) {
     match &report.outcome {
         Ok(offer) => (true, format!("answers in {} ms", millis(offer.round_trip))),
         Err(error) => (false, format!("{}: {}", error.kind(), without_name(report.protocol, &error.message()))),
