@@ -80,7 +80,7 @@ pub use snapshot::{
     GatewayReport, LeaseSnapshot, LeaseState, MapperSnapshot, NatClass, ProtocolOffer, ProtocolReport, Release,
     TableEntry,
 };
-pub use state::{RecordedPinhole, recorded_pinholes};
+pub use state::{RecordedPinhole, held_ports, recorded_pinholes};
 pub use waits::{Completion, WaitEnd, Waits};
 
 /// The examples of this crate's pages, compiled.

@@ -29,7 +29,7 @@ pub(crate) use self::device::KnownDevice;
 use self::folder::{Folder, Held, MAX_BYTES, Name};
 pub(crate) use self::journal::Journal;
 use self::orphans::Found;
-pub use self::pinholes::{RecordedPinhole, recorded_pinholes};
+pub use self::pinholes::{RecordedPinhole, held_ports, recorded_pinholes};
 pub use self::place::default_state_dir;
 pub(crate) use self::record::{Key, Maker, Record};
 use crate::error::PortMappingError;

@@ -7,7 +7,7 @@
 //! systemd, `outside` has the variables for both, `log` writes what `-v` tells, `state` finds the folder for its records, `args` reads what all
 //! share, `ports` the ports of `map`, `output` writes plain lines, status lines or JSON, `screen` draws the status lines with `echo` switched off,
 //! `text` keeps them free of what steers a terminal, `event` and `status` put a mapper's events and a lease's state into words, `leftover` what is
-//! still on the router at the end, `pinholes` is IPv6 in `list` and `unmap`, `diagnosis` and `diagnosis_ipv6` draw conclusions for `doctor`,
+//! still on the router at the end, `pinholes` is IPv6 in `list` and `unmap`, `mine` is `unmap --mine`, `diagnosis` and `diagnosis_ipv6` draw conclusions for `doctor`,
 //! `network` and `presence` are what this machine sees of its network, `repair` is its `--repair`, `advice` is the one place for hints, `drop_in`
 //! finds the libraries for `run`,
 //! `signals` hears Ctrl-C.
@@ -36,6 +36,7 @@ mod log;
 #[cfg(test)]
 mod man_tests;
 mod map;
+mod mine;
 mod network;
 mod outcome;
 mod output;

@@ -30,6 +30,7 @@ machine: not those of other programs, and not whether the router has kept them."
 const AFTER_HELP: &str = "\
 Examples:
   portlease list
+  portlease list --mine       only what leads to this machine
   portlease list --family ipv6
   portlease list --json       one object a line:
     {\"family\":\"ipv4\",\"external_port\":4000,\"transport\":\"udp\",\"internal_client\":\"192.168.1.20\",\"internal_port\":4000,
@@ -50,6 +51,9 @@ pub(crate) struct ListArgs {
     /// IPv4: the router's table. IPv6: the pinholes that `portlease map` has on record on this machine
     #[arg(long, value_name = "FAMILY", default_value = "ipv4")]
     family: Families,
+    /// Show only what leads to this machine, whichever program has made it
+    #[arg(long)]
+    mine: bool,
     /// Write one JSON object a line
     #[arg(long)]
     json: bool,
@@ -88,7 +92,7 @@ pub(crate) fn upnp(config: &Config, gateway: IpAddr, path: &NetworkPath) -> Upnp
 pub(crate) async fn run(args: ListArgs) -> Outcome {
     let output = Output::new(args.json).hinting(Hints::new(Doing::List, args.path.config()));
     if args.family.has(AddressFamily::Ipv4) {
-        match show_table(&args.path, &output).await {
+        match show_table(&args.path, args.mine, &output).await {
             shown if args.family == Families::Ipv4 => return shown,
             // Of both, one is enough. What went wrong with the other is told.
             Err(Failure::Mapping(error)) if error.kind() != ErrorKind::Invalid => output.failure(&(&error).into()),
@@ -104,11 +108,12 @@ pub(crate) async fn run(args: ListArgs) -> Outcome {
 }
 
 /// The router's table, which is that of IPv4.
-async fn show_table(path: &PathArgs, output: &Output) -> Outcome {
+async fn show_table(path: &PathArgs, mine: bool, output: &Output) -> Outcome {
     let (config, path) = args::check(path.config())?;
     let path = path?;
     let gateway = path.require_gateway()?;
-    let entries = table(&upnp(&config, gateway, &path)).await?;
+    let mut entries = table(&upnp(&config, gateway, &path)).await?;
+    entries.retain(|entry| entry.this_machine || !mine);
     if output.json() {
         for entry in &entries {
             output.object(&JsonEntry {
@@ -127,7 +132,10 @@ async fn show_table(path: &PathArgs, output: &Output) -> Outcome {
         return Ok(DONE);
     }
     if entries.is_empty() {
-        output.line(format!("the router at {gateway} has no mapped ports, or shows none"))?;
+        output.line(match mine {
+            true => format!("the router at {gateway} shows no mapped port that leads to this machine"),
+            false => format!("the router at {gateway} has no mapped ports, or shows none"),
+        })?;
     }
     for line in rows(&entries) {
         output.line(&line)?;
@@ -140,7 +148,8 @@ pub(crate) async fn table(upnp: &UpnpMapper) -> Result<Vec<TableEntry>, PortMapp
     upnp.mappings().await.map_err(explain)
 }
 
-fn explain(error: PortMappingError) -> PortMappingError {
+/// Says that only UPnP can read the table if the router does not answer by it.
+pub(crate) fn explain(error: PortMappingError) -> PortMappingError {
     if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) {
         return error;
     }
@@ -151,7 +160,7 @@ fn explain(error: PortMappingError) -> PortMappingError {
 }
 
 /// The table in columns, with a head.
-fn rows(entries: &[TableEntry]) -> Vec<String> {
+pub(crate) fn rows(entries: &[TableEntry]) -> Vec<String> {
     let row = |entry: &TableEntry| {
         let here = if entry.this_machine { " (this machine)" } else { "" };
         let from = match entry.remote_host.is_empty() {

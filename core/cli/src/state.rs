@@ -20,9 +20,9 @@ pub(crate) struct StateArgs {
 }
 
 /// The record of what `map` has opened, for commands that read it.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct RecordArgs {
-    /// Folder with the record of what `portlease map` has mapped, for IPv6 [default: the default of map]
+    /// Folder with the record of what `portlease map` has mapped, for IPv6 and `unmap --mine` [default: the default of map]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }

@@ -17,6 +17,7 @@ use crate::advice::{Doing, Hints};
 use crate::args::{self, Families, PathArgs, PcpPortArgs, PortSpec};
 use crate::list::upnp;
 use crate::log::LogArgs;
+use crate::mine;
 use crate::outcome::{DONE, Failure, Outcome};
 use crate::output::Output;
 use crate::pinholes;
@@ -34,7 +35,12 @@ cannot be removed without the secret of the program that made it: it stays until
 what `portlease map` has on record on this machine, and UPnP whatever is open there. --family both removes what \
 `portlease map --family both` has left. On a machine without IPv4 or without IPv6 it removes only the other one.
 
-If a running program holds the mapping, that program makes it again at its next renewal.";
+If a running program holds the mapping, that program makes it again at its next renewal.
+
+--mine removes every entry of the router's table that leads to this machine, except those that a running portlease has on record. \
+For the router, the entries of other programs on this machine are also yours, and so are those of a portlease without a record, or \
+with a folder of its own. So it shows the entries first and asks; where there is no terminal to ask on, it requires --yes. Ports \
+that were forwarded by hand are entries too if the router lists them.";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -42,6 +48,7 @@ Examples:
   portlease unmap 4000/both
   portlease unmap 4000/udp --family ipv6
   portlease unmap 4000/udp --any-host    also if it leads to another machine
+  portlease unmap --mine                 everything that leads to this machine
 
 Exit status:
   0  the router has no such mapping any more; by NAT-PMP and for
@@ -54,8 +61,15 @@ Exit status:
 #[command(long_about = LONG_ABOUT, after_help = AFTER_HELP)]
 pub(crate) struct UnmapArgs {
     /// External port and transport: 4000/udp, 8080/tcp, or 4000/both
-    #[arg(required = true, value_name = "PORT/TRANSPORT", value_parser = args::port_spec)]
+    #[arg(required_unless_present = "mine", value_name = "PORT/TRANSPORT", value_parser = args::port_spec)]
     ports: Vec<PortSpec>,
+    /// Remove every mapping in the router's NAT that leads to this machine and that no running portlease holds, also those of
+    /// other programs
+    #[arg(long, conflicts_with_all = ["ports", "any_host", "family"])]
+    mine: bool,
+    /// Do not ask before --mine removes anything
+    #[arg(long, requires = "mine", conflicts_with = "ports")]
+    yes: bool,
     /// A mapping in the router's NAT, a pinhole in its firewall for this machine's own IPv6 address, or both
     #[arg(long, value_name = "FAMILY", default_value = "ipv4")]
     family: Families,
@@ -77,8 +91,8 @@ pub(crate) struct UnmapArgs {
 
 /// What became of one port, as `--json` writes it.
 #[derive(Debug, Serialize)]
-struct JsonRemoved {
-    /// `removed`, or `absent` if the router's table has no such entry.
+pub(crate) struct JsonRemoved {
+    /// `removed`; `absent` if the table has no such entry; of --mine also `held` by a running portlease, or `restricted` to one host.
     event: &'static str,
     transport: &'static str,
     family: &'static str,
@@ -87,6 +101,26 @@ struct JsonRemoved {
     /// Where it led; `null` if the router did not show it.
     internal_client: Option<String>,
     internal_port: Option<u16>,
+}
+
+impl JsonRemoved {
+    pub(crate) fn new(
+        event: &'static str,
+        transport: Transport,
+        external_port: u16,
+        protocol: Protocol,
+        entry: Option<&TableEntry>,
+    ) -> Self {
+        Self {
+            event,
+            transport: transport.as_str(),
+            family: AddressFamily::Ipv4.as_str(),
+            external_port,
+            protocol: protocol.as_str(),
+            internal_client: entry.map(|entry| entry.internal_client.clone()),
+            internal_port: entry.map(|entry| entry.internal_port),
+        }
+    }
 }
 
 /// What became of one port.
@@ -100,17 +134,17 @@ struct Removed {
 }
 
 /// The router, and what is known of it.
-struct Router {
+pub(crate) struct Router {
     config: Config,
     path: NetworkPath,
     upnp: UpnpMapper,
     /// Read once for all ports.
-    table: Result<Vec<TableEntry>, PortMappingError>,
+    pub(crate) table: Result<Vec<TableEntry>, PortMappingError>,
     any_host: bool,
 }
 
 /// The router of IPv6.
-struct Firewall {
+pub(crate) struct Firewall {
     mapper: Mapper,
     local_address: IpAddr,
 }
@@ -129,12 +163,17 @@ pub(crate) async fn run(args: UnmapArgs) -> Outcome {
         (true, Some(Err(error))) if path.is_err() => return Err(error.into()),
         (true, Some(path6)) => (path.ok(), path6.ok()),
     };
-    let firewall = path6.map(|path| firewall(&config, args.record.folder(), &path)).transpose()?;
+    let firewall = path6.map(|path| firewall(&config, args.record.clone().folder(), &path)).transpose()?;
     let router = match path {
         Some(path) => Some(Router::read(config, path, args.any_host).await?),
         None => None,
     };
-    let outcome = remove_all(&args.ports, router.as_ref(), firewall.as_ref(), &output).await;
+    if let Some(router) = router.as_ref().filter(|_| args.mine) {
+        return mine::unmap(router, args.record.folder(), args.yes, &output).await;
+    }
+    let all = |spec: &PortSpec| spec.transports().into_iter().map(|one| (spec.port, one)).collect::<Vec<_>>();
+    let ports: Vec<_> = args.ports.iter().flat_map(all).collect();
+    let outcome = remove_all(&ports, router.as_ref(), firewall.as_ref(), &output).await;
     if let Some(Firewall { mapper, .. }) = &firewall {
         mapper.stop(None).await;
     }
@@ -148,14 +187,14 @@ fn firewall(config: &Config, folder: Option<PathBuf>, path: &NetworkPath) -> Res
 }
 
 /// All ports, also after a failure: one failure is told by the caller, those before it here.
-async fn remove_all(
-    ports: &[PortSpec],
+pub(crate) async fn remove_all(
+    ports: &[(u16, Transport)],
     router: Option<&Router>,
     firewall: Option<&Firewall>,
     output: &Output,
 ) -> Outcome {
     let mut failed = None;
-    for (port, transport) in ports.iter().flat_map(|spec| spec.transports().into_iter().map(|one| (spec.port, one))) {
+    for &(port, transport) in ports {
         let mut outcomes = Vec::new();
         if let Some(router) = router {
             outcomes.push(match router.remove(transport, port, output).await {
@@ -304,15 +343,9 @@ fn not_removed(transport: Transport, port: u16, tried: &[(&str, &PortMappingErro
 fn tell(removed: &Removed, transport: Transport, port: u16, output: &Output) -> std::io::Result<()> {
     let port_name = format!("{port}/{transport}");
     if output.json() {
-        return output.object(&JsonRemoved {
-            event: if removed.absent { "absent" } else { "removed" },
-            transport: transport.as_str(),
-            family: AddressFamily::Ipv4.as_str(),
-            external_port: port,
-            protocol: removed.protocol.as_str(),
-            internal_client: removed.entry.as_ref().map(|entry| entry.internal_client.clone()),
-            internal_port: removed.entry.as_ref().map(|entry| entry.internal_port),
-        });
+        let event = if removed.absent { "absent" } else { "removed" };
+        let entry = removed.entry.as_ref();
+        return output.object(&JsonRemoved::new(event, transport, port, removed.protocol, entry));
     }
     output.line(&match (removed.protocol, &removed.entry) {
         (Protocol::NatPmp, None) => format!(

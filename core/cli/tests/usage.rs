@@ -5,7 +5,7 @@ mod common;
 use common::*;
 
 /// A command line, and what the message must contain.
-const CASES: [(&str, &str); 71] = [
+const CASES: [(&str, &str); 74] = [
     ("", "Usage: portlease <COMMAND>"),
     ("nosuch", "nosuch"),
     ("map", "PORT/TRANSPORT"),
@@ -71,6 +71,9 @@ const CASES: [(&str, &str); 71] = [
     ("unmap", "PORT/TRANSPORT"),
     ("unmap 4000", "4000/udp"),
     ("unmap 4000/udp --family all", "ipv4, ipv6, both"),
+    ("unmap --mine 4000/udp", "cannot be used with"),
+    ("unmap --mine --any-host", "cannot be used with"),
+    ("unmap 4000/udp --yes", "cannot be used with"),
     ("doctor --local-address 2600::9", "2600::9 is not an address of this machine"),
     ("unmap 4000/udp --pcp-port 0", "invalid: pcp_port: must be between 1 and 65535"),
     ("gateway --external-address nowhere", "must be an IPv4 address or `none`"),
