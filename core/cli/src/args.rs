@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use portlease::config::{PCP_PORT, parse_address, parse_scoped_address};
 use portlease::net::route::{NetworkPath, find_path_of};
@@ -26,7 +26,7 @@ pub(crate) struct PathArgs {
     #[arg(long, value_name = "IP", value_parser = local_address)]
     local_address: Option<IpAddr>,
     /// Where UPnP searches are sent [default: 239.255.255.250:1900, and port 1900 of the router]
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = socket_address)]
     ssdp_address: Option<SocketAddr>,
 }
 
@@ -47,7 +47,7 @@ impl PathArgs {
 #[command(next_help_heading = "Router")]
 pub(crate) struct PcpPortArgs {
     /// The router's PCP and NAT-PMP port
-    #[arg(long, value_name = "PORT", default_value_t = PCP_PORT)]
+    #[arg(long, value_name = "PORT", default_value_t = PCP_PORT, value_parser = port_alone)]
     pub(crate) pcp_port: u16,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct PcpPortArgs {
 #[command(next_help_heading = "Router")]
 pub(crate) struct ProtocolArgs {
     /// Protocols to try, in order of preference, separated by commas [default: pcp,nat-pmp,upnp]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = protocol_parser())]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', ignore_case = true, value_parser = protocol_parser())]
     protocol: Vec<Protocol>,
 }
 
@@ -77,9 +77,32 @@ fn local_address(text: &str) -> Result<IpAddr, PortMappingError> {
     parse_address("local_address", text)
 }
 
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write an IP address and a port, such as 239.255.255.250:1900".to_owned())
+}
+
+/// Reads a port of which the transport is known. Whether it may be 0 depends on what it is for.
+pub(crate) fn port_alone(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "write a port alone, a number between 1 and 65535".to_owned())
+}
+
 /// Reads a protocol; the names are told to shells and to the help.
 fn protocol_parser() -> impl TypedValueParser<Value = Protocol> {
-    PossibleValuesParser::new(Protocol::ALL.map(Protocol::as_str)).try_map(|text| text.parse::<Protocol>())
+    let value = |protocol: Protocol| PossibleValue::new(protocol.as_str()).aliases(other_names(protocol));
+    PossibleValuesParser::new(Protocol::ALL.map(value)).try_map(|text| {
+        let text = text.to_ascii_lowercase();
+        let named = Protocol::ALL.into_iter().find(|protocol| other_names(*protocol).contains(&text.as_str()));
+        named.map_or_else(|| text.parse::<Protocol>(), Ok)
+    })
+}
+
+/// What others call the protocol.
+const fn other_names(protocol: Protocol) -> &'static [&'static str] {
+    match protocol {
+        Protocol::NatPmp => &["natpmp", "nat_pmp", "pmp"],
+        Protocol::Upnp => &["upnp-igd", "igd"],
+        Protocol::Pcp | Protocol::None => &[],
+    }
 }
 
 /// The value of `--family`.
@@ -170,14 +193,32 @@ impl fmt::Display for PortSpec {
     }
 }
 
+/// What to write instead of a port and a transport in another form, such as `udp/4000`, `4000:udp` or `4000 udp`.
+pub(crate) fn instead_of(text: &str) -> Option<String> {
+    let text = text.to_ascii_lowercase();
+    ["udp", "tcp", "both"].into_iter().find_map(|name| {
+        let rest = text.strip_prefix(name).or_else(|| text.strip_suffix(name))?;
+        let digits = rest.trim_matches(|c: char| !c.is_ascii_digit());
+        let port: u16 = digits.parse().ok().filter(|port| *port != 0)?;
+        let plain = rest.len() <= digits.len() + 1 && text != format!("{digits}/{name}");
+        plain.then(|| format!("write the port, a slash and the transport: {port}/{name}"))
+    })
+}
+
 /// Reads a port with its transport.
 pub(crate) fn port_spec(text: &str) -> Result<PortSpec, String> {
+    if let Some(instead) = instead_of(text) {
+        return Err(instead);
+    }
     let Some((number, transport)) = text.split_once('/') else {
         return Err(match text.parse::<u16>() {
             Ok(port) => format!("for which transport? Write {port}/udp, {port}/tcp or {port}/both"),
             Err(_) => "write a port and its transport, such as 4000/udp, 4000/tcp or 4000/both".to_owned(),
         });
     };
+    if number.is_empty() || number.contains(|c: char| !c.is_ascii_digit() && c != '-') || number.find('-') > Some(0) {
+        return Err("write one port and its transport, such as 4000/udp, 4000/tcp or 4000/both".to_owned());
+    }
     let port = number.parse().ok().filter(|port| *port != 0);
     let port = port.ok_or_else(|| format!("the port must be between 1 and 65535, not `{number}`"))?;
     let transport = match transport.to_ascii_lowercase().as_str() {
@@ -189,7 +230,7 @@ pub(crate) fn port_spec(text: &str) -> Result<PortSpec, String> {
 
 /// Reads a port with its transport; without one, both are meant.
 pub(crate) fn port_or_spec(text: &str) -> Result<PortSpec, String> {
-    if text.contains('/') {
+    if text.contains('/') || instead_of(text).is_some() {
         return port_spec(text);
     }
     match text.parse::<u16>() {
@@ -269,6 +310,30 @@ mod tests {
     }
 
     #[test]
+    fn a_protocol_has_the_names_that_others_give_it() {
+        use clap::Parser as _;
+
+        #[derive(clap::Parser)]
+        struct Program {
+            #[command(flatten)]
+            protocols: ProtocolArgs,
+        }
+        for (text, protocols) in [
+            ("pmp", vec![Protocol::NatPmp]),
+            ("natpmp", vec![Protocol::NatPmp]),
+            ("NAT-PMP,PCP", vec![Protocol::NatPmp, Protocol::Pcp]),
+            ("igd,nat_pmp", vec![Protocol::Upnp, Protocol::NatPmp]),
+            ("UPnP-IGD", vec![Protocol::Upnp]),
+        ] {
+            let program = Program::try_parse_from(["portlease", "--protocol", text]);
+            assert_eq!(
+                program.map(|program| program.protocols.protocols()).map_err(|error| error.to_string()),
+                Ok(protocols)
+            );
+        }
+    }
+
+    #[test]
     fn a_port_is_read_with_its_transport() {
         assert_eq!(port_spec("4000/udp").map(|spec| spec.transports()), Ok(vec![Transport::Udp]));
         assert_eq!(port_spec("4000/TCP").map(|spec| spec.transports()), Ok(vec![Transport::Tcp]));
@@ -295,6 +360,13 @@ mod tests {
             ("0/udp", "must be between 1 and 65535, not `0`"),
             ("65536/udp", "not `65536`"),
             ("-1/udp", "not `-1`"),
+            ("udp/4000", "write the port, a slash and the transport: 4000/udp"),
+            ("TCP:4000", "write the port, a slash and the transport: 4000/tcp"),
+            ("4000:udp", "write the port, a slash and the transport: 4000/udp"),
+            ("4000udp", "write the port, a slash and the transport: 4000/udp"),
+            ("udp/", "write one port and its transport"),
+            ("4000-4010/udp", "write one port and its transport"),
+            ("http/tcp", "write one port and its transport"),
             ("4000/sctp", "`sctp` is not one of udp, tcp, both"),
             ("4000/", "is not one of udp, tcp, both"),
         ] {

@@ -119,7 +119,7 @@ pub(crate) struct MapArgs {
     family: Families,
     /// Port to ask for outside, as in 8080:80/tcp; give one for each port or range, in the same order, separated by commas. With
     /// IPv6 it is always the same as inside [default: the same as inside]
-    #[arg(long, value_name = "PORT", value_delimiter = ',')]
+    #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = args::port_alone)]
     external: Vec<u16>,
     /// Take no other external port than the one asked for
     #[arg(long)]

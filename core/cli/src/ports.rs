@@ -1,8 +1,11 @@
 //! The ports of `map` on the command line: `4000/udp`, `8080:80/tcp`, `4000-4010/udp`, and lists with commas.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use portlease::Transport;
+
+use crate::args::instead_of;
 
 /// How many mappings one command may ask for. The tables of home routers are small, and each mapping is renewed for itself.
 pub(crate) const MOST: usize = 256;
@@ -55,6 +58,9 @@ impl Entry {
 
 /// Reads a list. A port without its transport has that of the next port that has one, as in `80,443/tcp`.
 pub(crate) fn list(text: &str) -> Result<Vec<Entry>, String> {
+    if let Some(instead) = instead_of(text).or_else(|| elsewhere(text)) {
+        return Err(instead);
+    }
     let mut transport = None;
     let mut entries = Vec::new();
     for item in text.split(',').rev() {
@@ -78,13 +84,25 @@ pub(crate) fn list(text: &str) -> Result<Vec<Entry>, String> {
             ));
         }
         let Some(transport) = transport else {
-            return Err(format!("for which transport? Write {item}/udp, {item}/tcp or {item}/both"));
+            // One transport at the end holds for all.
+            let ports = if text.contains('/') { item } else { text };
+            return Err(format!("for which transport? Write {ports}/udp, {ports}/tcp or {ports}/both"));
         };
         let outside = outside.map(|outside| *outside.start());
         entries.push(Entry { text: item.to_owned(), inside, outside, transport });
     }
     entries.reverse();
     Ok(entries)
+}
+
+/// What to write instead of a program, or of a port with an address.
+fn elsewhere(text: &str) -> Option<String> {
+    if text.starts_with(['.', '/']) && text.len() > 1 && !text.ends_with("/udp") && !text.ends_with("/tcp") {
+        return Some(format!("write -- before a program: portlease map 4000/udp -- {text}"));
+    }
+    let (address, port) = text.rsplit_once(':')?;
+    address.trim_matches(['[', ']']).parse::<IpAddr>().ok()?;
+    Some(format!("write the port without an address, such as {port}; only ports of this machine can be mapped"))
 }
 
 fn transport_of(name: &str) -> Result<Option<Transport>, String> {
@@ -175,6 +193,12 @@ mod tests {
         for (text, part) in [
             ("4000", "write 4000/udp, 4000/tcp or 4000/both"),
             ("80/tcp,443", "Write 443/udp"),
+            ("4000,5000", "Write 4000,5000/udp, 4000,5000/tcp"),
+            ("udp/4000", "write the port, a slash and the transport: 4000/udp"),
+            ("4000:tcp", "write the port, a slash and the transport: 4000/tcp"),
+            ("./server", "write -- before a program: portlease map 4000/udp -- ./server"),
+            ("192.168.1.5:4000/udp", "write the port without an address, such as 4000/udp"),
+            ("[2600::1]:4000/udp", "write the port without an address, such as 4000/udp"),
             ("http", "for example 4000/udp"),
             ("http/tcp", "for example 4000/udp"),
             ("", "for example 4000/udp"),

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 
 /// A command line, and what the message must contain.
-const CASES: [(&str, &str); 74] = [
+const CASES: [(&str, &str); 84] = [
     ("", "Usage: portlease <COMMAND>"),
     ("nosuch", "nosuch"),
     ("map", "PORT/TRANSPORT"),
@@ -26,7 +26,20 @@ const CASES: [(&str, &str); 74] = [
     ("map 4000-4010/udp --external 65530", "invalid: external_port: 11 ports from 65530 on reach beyond 65535"),
     ("map 4000-4010/udp 4005/udp", "invalid: port: 4005/udp is given twice"),
     ("map 4000/udp --external 0", "invalid: external_port: must be between 1 and 65535"),
-    ("map 4000/udp --external 70000", "70000"),
+    (
+        "map 4000/udp --external 70000",
+        "'70000' for '--external <PORT>': write a port alone, a number between 1 and 65535",
+    ),
+    ("map 4000/udp --external 80/tcp", "write a port alone, a number between 1 and 65535"),
+    ("map udp/4000", "write the port, a slash and the transport: 4000/udp"),
+    ("map 4000:udp", "write the port, a slash and the transport: 4000/udp"),
+    ("map 4000,5000", "for which transport? Write 4000,5000/udp"),
+    ("map ./server", "write -- before a program"),
+    ("map 192.168.1.5:4000/udp", "write the port without an address, such as 4000/udp"),
+    ("map 4000/udp --pcp-port any", "write a port alone"),
+    ("unmap udp/4000", "write the port, a slash and the transport: 4000/udp"),
+    ("unmap 4000-4010/udp", "write one port and its transport, such as 4000/udp"),
+    ("doctor 4000:udp", "write the port, a slash and the transport: 4000/udp"),
     ("map 4000/udp 4001/udp --external 80", "invalid: external: 1 given for 2 ports"),
     ("map 4000/udp --family ipx", "ipv4, ipv6, both"),
     ("map 4000/udp --family ipv6 --external 80", "invalid: external_port: must be the internal port 4000 with IPv6"),
@@ -45,7 +58,7 @@ const CASES: [(&str, &str); 74] = [
     ("map 4000/udp --for 0", "longer than 0"),
     ("map 4000/udp --for 1 --detach", "cannot be used with"),
     ("map 4000/udp --retry sometimes", "backoff, never"),
-    ("map 4000/udp --protocol igd", "pcp, nat-pmp, upnp"),
+    ("map 4000/udp --protocol ssdp", "pcp, nat-pmp, upnp"),
     ("map 4000/udp --protocol pcp,pcp", "invalid: protocols: `pcp` is named twice"),
     ("map 4000/udp --gateway fritz.box", "gateway: `fritz.box` is not an IP address"),
     ("map 4000/udp --gateway 0.0.0.0", "invalid: gateway: 0.0.0.0 is not the address of one host"),
@@ -54,7 +67,7 @@ const CASES: [(&str, &str); 74] = [
     ("map 4000/udp --gateway 127.0.0.1 --local-address 192.0.2.9", "not an address of this machine"),
     ("map 4000/udp --interface nosuch0", "invalid: interface: there is no interface `nosuch0`"),
     ("map 4000/udp --pcp-port 0", "invalid: pcp_port: must be between 1 and 65535"),
-    ("map 4000/udp --ssdp-address 127.0.0.1", "--ssdp-address"),
+    ("map 4000/udp --ssdp-address 127.0.0.1", "write an IP address and a port, such as 239.255.255.250:1900"),
     ("map 4000/udp --ssdp-address 127.0.0.1:0", "invalid: ssdp_address: the port must be between 1 and 65535"),
     ("map 4000/udp --log-file /nosuch/map.log", "invalid: log-file: cannot open `/nosuch/map.log`: "),
     ("demo -v", "unexpected argument"),
