@@ -1,7 +1,7 @@
 //! Those who are told about the ports beside the reader of the lines: COMMAND, the command of `--on-change`, and the
 //! service manager.
 
-use portlease::LeaseSnapshot;
+use portlease::{ErrorKind, LeaseSnapshot};
 
 use crate::hook::Hook;
 use crate::output::Output;
@@ -101,7 +101,9 @@ impl<'a> Company<'a> {
         self.service.stopping();
         match (end, &self.program) {
             (End::Signal, Some(program)) if !program.is_started() => {
-                self.output.note(format!("portlease: map: ended before {program} was started"));
+                let how = format!("ended before {program} was started");
+                self.output.note(format!("portlease: map: {how}"));
+                self.output.failed(ErrorKind::Stopped, &how, None);
                 End::Failed
             }
             (end, _) => end,

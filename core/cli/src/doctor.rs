@@ -132,6 +132,12 @@ pub(crate) struct DoctorArgs {
     pub(crate) log: LogArgs,
 }
 
+impl DoctorArgs {
+    pub(crate) fn output(&self) -> Output {
+        Output::new(self.json).hinting(Hints::new(Doing::Map, self.path.config()))
+    }
+}
+
 /// Everything that was found out.
 pub(crate) struct Seen {
     ipv4: Findings,
@@ -198,7 +204,7 @@ pub(crate) async fn run(args: DoctorArgs) -> Outcome {
         .retry(RetryPolicy::Never)
         .description("portlease doctor");
     let (config, path) = args::check(config)?;
-    let output = Output::new(args.json).hinting(Hints::new(Doing::Map, args.path.config()));
+    let output = args.output();
     if let Some(spec) = args.repair {
         return repair::run(spec, &config, &path?, &output).await;
     }
@@ -212,12 +218,14 @@ pub(crate) async fn run(args: DoctorArgs) -> Outcome {
     };
     let release = mapper.stop(None).await;
     let Some(seen) = seen else {
-        output.note(match release {
-            Release::Released => "portlease: interrupted; nothing is left on the router",
+        let how = match release {
+            Release::Released => "interrupted; nothing is left on the router",
             Release::Unconfirmed | Release::Pending => {
-                "portlease: interrupted; the router did not confirm that the test mapping is gone: it ends after 120 s"
+                "interrupted; the router did not confirm that the test mapping is gone: it ends after 120 s"
             }
-        });
+        };
+        output.note(format!("portlease: {how}"));
+        output.failed(ErrorKind::Stopped, how, None);
         return Ok(if release == Release::Released { FAILED } else { UNCONFIRMED });
     };
     let seen = seen?;

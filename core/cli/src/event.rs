@@ -17,6 +17,8 @@ pub(crate) struct JsonEvent {
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     transport: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     family: Option<&'static str>,
@@ -48,6 +50,7 @@ impl JsonEvent {
             event: event.kind.as_str(),
             kind: event.error.as_ref().map(|error| error.kind.as_str()),
             message: event.error.as_ref().map(|error| error.message.clone()),
+            advice: event.error.as_ref().and_then(|error| error.advice.clone()),
             transport: event.transport.map(|transport| transport.as_str()),
             family: family.map(AddressFamily::as_str),
             internal_port: event.internal_port,

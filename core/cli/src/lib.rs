@@ -68,7 +68,6 @@ use std::sync::LazyLock;
 use clap::{CommandFactory, Parser, Subcommand};
 use portlease::{ErrorKind, ErrorReport, PortMappingError};
 
-use crate::advice::{Doing, Hints};
 use crate::log::LogArgs;
 use crate::outcome::{BAD_USAGE, DONE, FAILED, Failure, Outcome};
 use crate::output::Output;
@@ -128,17 +127,17 @@ impl Command {
         }
     }
 
-    /// What the hints after a failure depend on.
-    fn hints(&self) -> Hints {
+    /// Where the words of the command go, for a failure that ends it.
+    fn output(&self) -> Output {
         match self {
-            Self::Map(args) => Hints::new(Doing::Map, args.path.config()),
-            Self::Doctor(args) => Hints::new(Doing::Map, args.path.config()),
-            Self::Status(args) => Hints::new(Doing::Map, args.ask.path.config()),
-            Self::Ip(args) => Hints::new(Doing::Map, args.ask.path.config()),
-            Self::List(args) => Hints::new(Doing::List, args.path.config()),
-            Self::Unmap(args) => Hints::new(Doing::Unmap, args.path.config()),
+            Self::Map(args) => args.output(),
+            Self::Doctor(args) => args.output(),
+            Self::Status(args) => args.ask.output(),
+            Self::Ip(args) => args.ask.output(),
+            Self::List(args) => args.output(),
+            Self::Unmap(args) => args.output(),
             Self::Run(_) | Self::Reflector(_) | Self::Gateway(_) | Self::Demo(_) | Self::Completions(_) => {
-                Hints::default()
+                Output::plain()
             }
         }
     }
@@ -160,10 +159,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             return u8::try_from(error.exit_code()).unwrap_or(BAD_USAGE);
         }
     };
-    let hints = cli.command.hints();
+    let output = cli.command.output();
     let _log = match cli.command.log().map(LogArgs::start).transpose() {
         Ok(log) => log.flatten(),
-        Err(error) => return explain(&error.into(), hints),
+        Err(error) => return explain(&error.into(), &output),
     };
     let outcome = match cli.command {
         Command::Map(args) => block_on(map::run(args)),
@@ -178,7 +177,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Gateway(args) => Ok(exit_status(gateway::run(&args))),
         Command::Completions(args) => completions::run(&args, Cli::command()),
     };
-    outcome.unwrap_or_else(|failure| explain(&failure, hints))
+    outcome.unwrap_or_else(|failure| explain(&failure, &output))
 }
 
 fn block_on(command: impl Future<Output = Outcome>) -> Outcome {
@@ -189,12 +188,11 @@ fn block_on(command: impl Future<Output = Outcome>) -> Outcome {
     runtime.block_on(command)
 }
 
-/// Says on stderr what went wrong and what to try.
-fn explain(failure: &Failure, hints: Hints) -> u8 {
-    let output = Output::plain().hinting(hints);
+/// Says what went wrong and what to try.
+fn explain(failure: &Failure, output: &Output) -> u8 {
     match failure {
         Failure::Mapping(error) => {
-            output.failure(&ErrorReport::from(error));
+            output.fail(&ErrorReport::from(error));
             if error.kind() == ErrorKind::Invalid { BAD_USAGE } else { FAILED }
         }
         // As other commands do when their reader goes: `portlease list | head -1` is no failure.
@@ -239,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_went_away_is_no_failure_but_a_full_disk_is() {
-        assert_eq!(explain(&Failure::Output(io::ErrorKind::BrokenPipe.into()), Hints::default()), DONE);
-        assert_eq!(explain(&Failure::Output(io::ErrorKind::StorageFull.into()), Hints::default()), FAILED);
+        assert_eq!(explain(&Failure::Output(io::ErrorKind::BrokenPipe.into()), &Output::plain()), DONE);
+        assert_eq!(explain(&Failure::Output(io::ErrorKind::StorageFull.into()), &Output::plain()), FAILED);
     }
 }

@@ -65,6 +65,12 @@ pub(crate) struct ListArgs {
     pub(crate) log: LogArgs,
 }
 
+impl ListArgs {
+    pub(crate) fn output(&self) -> Output {
+        Output::new(self.json).hinting(Hints::new(Doing::List, self.path.config()))
+    }
+}
+
 /// An entry as `--json` writes it.
 #[derive(Debug, Serialize)]
 struct JsonEntry<'a> {
@@ -90,7 +96,7 @@ pub(crate) fn upnp(config: &Config, gateway: IpAddr, path: &NetworkPath) -> Upnp
 }
 
 pub(crate) async fn run(args: ListArgs) -> Outcome {
-    let output = Output::new(args.json).hinting(Hints::new(Doing::List, args.path.config()));
+    let output = args.output();
     if args.family.has(AddressFamily::Ipv4) {
         match show_table(&args.path, args.mine, &output).await {
             shown if args.family == Families::Ipv4 => return shown,

@@ -189,6 +189,17 @@ impl MapArgs {
             .pcp_port(self.pcp.pcp_port)
     }
 
+    pub(crate) fn output(&self) -> Output {
+        let mut output = Output::new(self.json).hinting(Hints::new(Doing::Map, self.path.config()));
+        if self.log.is_on_terminal() || self.on_change.is_some() {
+            output.draw_nothing();
+        }
+        if !self.command.is_empty() {
+            output.leave_stdout();
+        }
+        output
+    }
+
     /// Every mapping to ask for. Fails with kind `invalid`.
     fn requests(&self) -> Result<Vec<MapRequest>, PortMappingError> {
         let entries: Vec<&Entry> = self.ports.iter().flat_map(|list| &list.0).collect();
@@ -242,13 +253,7 @@ impl MapArgs {
 
 pub(crate) async fn run(args: MapArgs) -> Outcome {
     let (requests, mut config) = (args.requests()?, args.config());
-    let mut output = Output::new(args.json).hinting(Hints::new(Doing::Map, args.path.config()));
-    if args.log.is_on_terminal() || args.on_change.is_some() {
-        output.draw_nothing();
-    }
-    if !args.command.is_empty() {
-        output.leave_stdout();
-    }
+    let output = args.output();
     config.state_dir = args.state.folder(&output);
     // A machine without a network is not bad usage: the lease says so, and waits for one.
     let (config, _) = args::check(config)?;

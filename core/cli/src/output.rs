@@ -4,12 +4,22 @@
 use std::cell::RefCell;
 use std::io::{self, Write};
 
-use portlease::ErrorReport;
+use portlease::{ErrorKind, ErrorReport};
 use serde::Serialize;
 
 use crate::advice::Hints;
 use crate::screen::Screen;
 use crate::text::{Colour, Paint, Shown, escaped};
+
+/// Why a command has failed, as `--json` writes it.
+#[derive(Debug, Serialize)]
+struct JsonFailure<'a> {
+    event: &'static str,
+    kind: &'static str,
+    message: &'a str,
+    /// What to try; `null` if there is nothing to do.
+    advice: Option<String>,
+}
 
 /// Where one command's words go.
 #[derive(Debug)]
@@ -109,7 +119,21 @@ impl Output {
 
     /// A failure on stderr, with its kind, and what to try.
     pub(crate) fn failure(&self, error: &ErrorReport) {
-        self.failure_with(error, None);
+        let _ = self.failure_with(error, None);
+    }
+
+    /// A failure of the command: as [`failure`](Self::failure), and for programs one object beside their other JSON.
+    pub(crate) fn fail(&self, error: &ErrorReport) {
+        let advice = self.failure_with(error, None);
+        self.failed(error.kind, &error.message, advice);
+    }
+
+    /// A failure of the command for programs only.
+    pub(crate) fn failed(&self, kind: ErrorKind, message: &str, advice: Option<String>) {
+        if self.json {
+            // Where it cannot be written there is nowhere to say so.
+            let _ = self.object(&JsonFailure { event: "failed", kind: kind.as_str(), message, advice });
+        }
     }
 
     /// A failure on stderr about which there is nothing to do.
@@ -118,11 +142,12 @@ impl Output {
         self.note(head + " " + &error.message);
     }
 
-    /// A failure on stderr for which there may be better advice than the usual.
-    pub(crate) fn failure_with(&self, error: &ErrorReport, step: Option<&str>) {
+    /// A failure on stderr for which there may be better advice than the usual. Returns the advice.
+    pub(crate) fn failure_with(&self, error: &ErrorReport, step: Option<&str>) -> Option<String> {
         self.setback(error);
         if let Some(step) = step {
-            return self.note(format!("  try: {step}"));
+            self.note(format!("  try: {step}"));
+            return Some(step.to_owned());
         }
         let usual = self.hints.next_step(error);
         if let Some(step) = &usual
@@ -130,7 +155,8 @@ impl Output {
         {
             self.note(format!("  try: {step}"));
         }
-        self.advised.replace(usual);
+        self.advised.replace(usual.clone());
+        usual
     }
 
     /// Begins to draw status lines, where stdout is a terminal that can show them and people read it.

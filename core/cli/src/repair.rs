@@ -33,6 +33,7 @@ struct JsonFailed<'a> {
     event: &'static str,
     kind: &'static str,
     message: &'a str,
+    advice: Option<String>,
     /// `null` if both were meant and there is none.
     transport: Option<&'static str>,
     external_port: u16,
@@ -157,7 +158,7 @@ fn tell(entry: &TableEntry, output: &Output) -> std::io::Result<()> {
 
 fn fail(refusal: &Refusal, transport: Option<Transport>, port: u16, output: &Output) -> std::io::Result<()> {
     let report = ErrorReport::from(&refusal.error);
-    output.failure_with(&report, refusal.advice.as_deref());
+    let advice = output.failure_with(&report, refusal.advice.as_deref());
     if !output.json() {
         return Ok(());
     }
@@ -165,6 +166,7 @@ fn fail(refusal: &Refusal, transport: Option<Transport>, port: u16, output: &Out
         event: "failed",
         kind: report.kind.as_str(),
         message: &report.message,
+        advice,
         transport: transport.map(Transport::as_str),
         external_port: port,
         mapping_lost: refusal.error.mapping_lost(),

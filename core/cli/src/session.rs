@@ -261,7 +261,7 @@ impl<'a> Session<'a> {
             Some(AddressFamily::Ipv6) => advice::about_ipv6(&report),
             Some(AddressFamily::Ipv4) | None => None,
         };
-        self.output.failure_with(&report, step.as_deref());
+        let _ = self.output.failure_with(&report, step.as_deref());
         self.last_error = Some(report);
     }
 

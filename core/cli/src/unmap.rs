@@ -89,6 +89,12 @@ pub(crate) struct UnmapArgs {
     pub(crate) log: LogArgs,
 }
 
+impl UnmapArgs {
+    pub(crate) fn output(&self) -> Output {
+        Output::new(self.json).hinting(Hints::new(Doing::Unmap, self.path.config()))
+    }
+}
+
 /// What became of one port, as `--json` writes it.
 #[derive(Debug, Serialize)]
 pub(crate) struct JsonRemoved {
@@ -151,7 +157,7 @@ pub(crate) struct Firewall {
 
 pub(crate) async fn run(args: UnmapArgs) -> Outcome {
     let (config, path) = args::check(args.path.config().pcp_port(args.pcp.pcp_port))?;
-    let output = Output::new(args.json).hinting(Hints::new(Doing::Unmap, args.path.config()));
+    let output = args.output();
     let path6 = match args.family.has(AddressFamily::Ipv6) {
         true => Some(args::check_path(&config, AddressFamily::Ipv6)?),
         false => None,
@@ -211,7 +217,7 @@ pub(crate) async fn remove_all(
                 Err(Failure::Output(error)) => return Err(error.into()),
                 Err(Failure::Mapping(error)) => {
                     if let Some(before) = failed.replace(error) {
-                        output.failure(&(&before).into());
+                        output.fail(&(&before).into());
                     }
                 }
             }

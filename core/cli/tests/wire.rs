@@ -31,7 +31,7 @@ const LEFT: [&str; 10] = [
     "expires_in",
     "expires_at",
 ];
-const FAILED: [&str; 6] = ["event", "kind", "message", "transport", "family", "internal_port"];
+const FAILED: [&str; 7] = ["event", "kind", "message", "advice", "transport", "family", "internal_port"];
 
 const REMOVED: [&str; 7] =
     ["event", "transport", "family", "external_port", "protocol", "internal_client", "internal_port"];
@@ -158,6 +158,70 @@ fn list_writes_one_object_for_each_pinhole_on_record() {
 }
 
 #[test]
+fn status_and_ip_write_one_object() {
+    let gateway = gateway();
+    let told = run_at(&gateway, "status --json").json().pop().unwrap();
+    let path = ["gateway", "interface", "local_address", "protocols", "device", "wan"];
+    assert_names(&told, &[&path[..], &["external_address", "address_class"]].concat());
+    assert_names(&told["wan"], &["status", "last_error", "uptime", "upstream_rate", "downstream_rate"]);
+    let told = run_at(&gateway, "ip --json").json().pop().unwrap();
+    assert_names(&told, &["external_address", "address_class", "protocol"]);
+}
+
+/// What every command writes that fails before it has more to tell.
+#[test]
+fn a_command_that_fails_writes_why_and_what_to_try() {
+    let silent = Faults { upnp: Mode::Off, ..refusing() };
+    let gateway = gateway_with(silent);
+    for (line, kind, status) in [
+        ("status", "refused", 1),
+        ("ip", "refused", 1),
+        ("list", "unavailable", 1),
+        ("unmap 4000/udp", "refused", 1),
+        ("unmap --mine", "unavailable", 1),
+        ("doctor --repair 4000", "unavailable", 1),
+        ("map 4000/udp --ttl 0", "invalid", 2),
+        ("map 4000/udp --interface nosuch0", "invalid", 2),
+        ("doctor --interface nosuch0", "invalid", 2),
+        ("list --interface nosuch0", "invalid", 2),
+        ("ip --log-file /nosuch/log", "invalid", 2),
+    ] {
+        let mut command = command(&format!("{line} --json"));
+        let flags = if line.starts_with("list") { upnp_flags(&gateway) } else { flags(&gateway) };
+        command.args(if line.contains("nosuch0") { Vec::new() } else { flags });
+        let ended = start(command).end();
+        assert_eq!((ended.status, ended.stdout.len()), (Some(status), 1), "{line}: {ended:?}");
+        let failure = &ended.json()[0];
+        assert_names(failure, &["event", "kind", "message", "advice"]);
+        assert_eq!((&failure["event"], &failure["kind"]), (&"failed".into(), &kind.into()), "{line}");
+        let text = |name: &str| failure[name].as_str().unwrap_or_else(|| panic!("{line}: no {name} in {failure}"));
+        assert!(ended.stderr.contains(text("message")) && ended.stderr.contains(text("advice")), "{line}: {ended:?}");
+    }
+}
+
+#[test]
+fn map_that_never_mapped_anything_says_so_at_the_end() {
+    let ended = run_at(&gateway_with(refusing()), "map 4000/udp --for 0.1 --json");
+    let failure = ended.json().into_iter().rfind(|event| event["event"] == "failed").unwrap();
+    assert_eq!(
+        (ended.status, &failure["message"]),
+        (Some(1), &"no port was mapped before the end".into()),
+        "{ended:?}"
+    );
+    assert_names(&failure, &["event", "kind", "message", "advice"]);
+}
+
+#[test]
+fn beside_a_program_of_map_the_failure_is_on_stderr_too() {
+    let ended = run_at(&gateway(), "map 4000/udp --ttl 0 --json -- echo");
+    assert_eq!((ended.status, ended.text().as_str()), (Some(2), ""), "{ended:?}");
+    assert!(
+        ended.stderr.lines().any(|line| line.starts_with("{\"event\":\"failed\",\"kind\":\"invalid\"")),
+        "{ended:?}"
+    );
+}
+
+#[test]
 fn doctor_writes_one_report() {
     let gateway = gateway_with(Faults { nat_pmp: Mode::Refuse(2), ..Faults::default() });
     let report = run_at(&gateway, "doctor --json").json().pop().unwrap();
@@ -182,7 +246,7 @@ fn doctor_tells_what_became_of_a_repair() {
     let place = ["event", "transport", "external_port", "protocol", "internal_client", "internal_port"];
     assert_names(&repaired, &[&place[..], &["description", "ttl"]].concat());
     let failed = run_at(&gateway, "doctor --repair 4001 --json").json().pop().unwrap();
-    assert_names(&failed, &["event", "kind", "message", "transport", "external_port", "mapping_lost"]);
+    assert_names(&failed, &["event", "kind", "message", "advice", "transport", "external_port", "mapping_lost"]);
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl Session<'_> {
             let never_asked = ErrorReport::new(ErrorKind::Timeout, "");
             let mut report = self.last_error.clone().unwrap_or(never_asked);
             report.message = why;
-            self.output.failure(&report);
+            self.output.fail(&report);
         }
         // What is left on the router matters more than that nobody reads about it.
         if release != Release::Released {
