@@ -26,8 +26,17 @@ pub(crate) fn run(args: &CompletionsArgs, mut program: clap::Command) -> Outcome
     // Into memory first: the generator panics if it cannot write.
     let mut script = Vec::new();
     generate(args.shell, &mut program, "portlease", &mut script);
+    if args.shell == Shell::Zsh {
+        script = with_options_after_ports(&script);
+    }
     let mut out = std::io::stdout().lock();
     out.write_all(&script)?;
     out.flush()?;
     Ok(DONE)
+}
+
+/// clap_complete writes `*::` for an argument that may be repeated, after which zsh completes no options any more. After a port
+/// there may be options; after the program of `run` only its own.
+fn with_options_after_ports(script: &[u8]) -> Vec<u8> {
+    String::from_utf8_lossy(script).replace("'*::ports ", "'*:ports ").into_bytes()
 }
