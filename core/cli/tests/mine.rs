@@ -1,4 +1,5 @@
 //! `list --mine` and `unmap --mine`: what leads to this machine.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
