@@ -39,7 +39,9 @@ def test_unmap_mine_removes_what_upnpc_has_left_and_neither_a_running_map_nor_an
     lab.take("tcp", 4102)
     lab.run("lan", "upnpc", "-a", LAN_HOST, "4101", "4101", "tcp", "300").check_returncode()
     lab.run("lan", "natpmpc", "-a", "4103", "4103", "udp", "300").check_returncode()
-    mine = {json.loads(line)["external_port"] for line in portlease(lab, "list", "--mine", "--json").stdout.splitlines()}
+    mine = {
+        json.loads(line)["external_port"] for line in portlease(lab, "list", "--mine", "--json").stdout.splitlines()
+    }
     assert mine == {4000, 4101, 4103}
     done = portlease(lab, "unmap", "--mine", *record)
     assert done.returncode == 2 and "4101/tcp" in done.stdout and len(lab.table()) == 4
