@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +18,9 @@ MakeLab = Callable[..., Lab]
 Start = Callable[..., Mapping]
 StartLibrary = Callable[..., Library]
 Measured = Callable[[str, float, str], None]
+
+# A shell's jobs in the background ignore Ctrl-C, and so would the programs that they start. What is handled here is not ignored there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How much of the daemon's log a failed test shows.
 LOG_LINES = 40
