@@ -36,7 +36,7 @@ def example(having: str) -> str:
 @contextmanager
 def running(gateway: Gateway, folder: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
     """A server, as a process group of its own that does not outlive the block."""
-    # A shell's jobs in the background ignore Ctrl-C, and so would what they start. What is handled here is not ignored there.
+    # A shell's jobs in the background ignore Ctrl-C, and so would what they start: what is handled here is not ignored.
     ours = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with gateway.as_default():

@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`types`] | its structs, byte for byte |
-//! | [`channel`] | the request that is under way, behind the descriptor that programs select on |
+//! | `channel` | the request that is under way, behind the descriptor that programs select on |
 //! | [`calls`] | its functions |
 
 pub mod calls;

@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`types`] | its structs, byte for byte |
-//! | [`device`] | the one device that is ever found, and what is said of it |
+//! | `device` | the one device that is ever found, and what is said of it |
 //! | [`discovery`] | finding it: upnpDiscover, UPNP_GetValidIGD |
 //! | [`mapping`] | UPNP_AddPortMapping, UPNP_DeletePortMapping and their kin |
 //! | [`table`] | what is mapped |
