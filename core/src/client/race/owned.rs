@@ -38,9 +38,7 @@ impl Owned {
         self.protocol != Protocol::Upnp
             && self.member.is_anothers((request.transport, request.internal_port), self.protocol, None)
     }
-}
 
-impl Owned {
     /// Fails with `invalid` for an external port that another mapper of this process has.
     fn require_free(&self, transport: Transport, external_port: u16) -> Result<(), PortMappingError> {
         let Some(port) = self.member.taken_for(transport, external_port).first().copied() else { return Ok(()) };
