@@ -226,6 +226,8 @@ pub(crate) const PREDECESSOR_PATIENCE: Duration = Duration::from_millis(200);
 /// A net below a delete, which each client bounds by itself once its turn has come: hundreds of them may wait for their turns
 /// at a slow router. How long a caller waits for it is the caller's own choice (`stop`).
 pub(crate) const RELEASE_DEADLINE: Duration = Duration::from_secs(300);
+/// What a second delete at a stop leaves of [`DEFAULT_STOP_TIMEOUT`], so that the caller hears how it went on a busy machine too.
+pub(crate) const SECOND_DELETE_MARGIN: Duration = Duration::from_secs(1);
 /// How long an engine, all its leases done, still waits for late answers to be dealt with before its thread ends.
 pub(crate) const ENGINE_END_DEADLINE: Duration = Duration::from_secs(10);
 /// How long after its first request a mapper deletes what earlier runs have left and no lease has asked for. A program maps its

@@ -20,7 +20,8 @@ use crate::config::{Config, RetryPolicy};
 use crate::error::{ErrorKind, PortMappingError, in_seconds};
 use crate::mapping::{MapRequest, PortMapping, whole_seconds};
 use crate::schedule::{
-    DEFAULT_STOP_TIMEOUT, LATE_CALL_DEADLINE, PREDECESSOR_PATIENCE, RELEASE_DEADLINE, SHUTDOWN_GRACE, retry_delay,
+    DEFAULT_STOP_TIMEOUT, LATE_CALL_DEADLINE, PREDECESSOR_PATIENCE, RELEASE_DEADLINE, SECOND_DELETE_MARGIN,
+    SHUTDOWN_GRACE, retry_delay,
 };
 use crate::sink::MappingSink;
 use crate::snapshot::Release;
@@ -422,7 +423,8 @@ impl<C: PortMapperClient> PortMapperTask<C> {
             // The gateway may be back in a moment. The caller of `stop` waits for the second delete too, so both must fit
             // into that wait.
             ErrorKind::Unavailable | ErrorKind::Timeout => {
-                self.shutdown.is_requested() && begun.elapsed().saturating_mul(2) <= DEFAULT_STOP_TIMEOUT
+                let twice = begun.elapsed().saturating_mul(2);
+                self.shutdown.is_requested() && twice.saturating_add(SECOND_DELETE_MARGIN) <= DEFAULT_STOP_TIMEOUT
             }
             ErrorKind::Transport | ErrorKind::Invalid | ErrorKind::Stopped | ErrorKind::Internal => false,
         };
