@@ -19,7 +19,8 @@ Start = Callable[..., Mapping]
 StartLibrary = Callable[..., Library]
 Measured = Callable[[str, float, str], None]
 
-# A shell's jobs in the background ignore Ctrl-C, and so would the programs that they start: what is handled here is not ignored.
+# A shell's jobs in the background ignore Ctrl-C, and so would the programs that they start:
+# what is handled here is not ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How much of the daemon's log a failed test shows.
