@@ -218,8 +218,8 @@ impl Router {
     }
 
     /// Takes up what an earlier program has left on record for the port, and deletes it. Answers with the external port.
-    pub(crate) async fn forget(&self, wish: &Wish) -> Result<Option<u16>, PortMappingError> {
-        let lease = self.mapper.map(wish.request())?;
+    pub(crate) async fn forget(&self, transport: Transport, port: u16) -> Result<Option<u16>, PortMappingError> {
+        let lease = self.mapper.map(MapRequest::new(port, transport).external_port(port).ttl(MAX_TTL))?;
         let there = lease.ready(ANSWER_DEADLINE).await;
         lease.stop(None).await;
         there.map(|there| there.external_port())

@@ -279,10 +279,7 @@ fn delete(router: &'static Router, transport: Transport, private_port: u16) -> B
                 }
             }
             None => {
-                let (lifetime, description) = Default::default();
-                let wish =
-                    Wish { transport, external_port: private_port, internal_port: private_port, lifetime, description };
-                router.forget(&wish).await.map_err(|error| of_natpmp(&error))?;
+                router.forget(transport, private_port).await.map_err(|error| of_natpmp(&error))?;
             }
         }
         Ok(deleted(transport, private_port))

@@ -239,9 +239,7 @@ fn delete(router: &Router, transport: Transport, external_port: u16) -> Result<(
         Err(error) => match failed(error) {
             // Without UPnP a router tells what it has to nobody; what an earlier program has left is on record.
             upnp::HTTP_ERROR => {
-                let (lifetime, description) = Default::default();
-                let wish = Wish { transport, external_port, internal_port: external_port, lifetime, description };
-                let forgotten = wait(router.forget(&wish)).ok().flatten();
+                let forgotten = wait(router.forget(transport, external_port)).ok().flatten();
                 forgotten.filter(|port| *port == external_port).map(drop).ok_or(upnp::NO_SUCH_ENTRY)
             }
             code => Err(code),
